@@ -1,0 +1,55 @@
+"""IntelliRouter's serving half: pick a model for each request, call it, record everything.
+
+    from router import Request, Router
+
+    with Router.open() as router:
+        response = router.complete_sync(
+            Request(messages=[{"role": "user", "content": "2 + 2?"}], task_type="math")
+        )
+        router.feedback(response.request_id, "quality", 1.0)
+
+Where to read on, in the order a request takes:
+
+    router      `Router`: the main path           providers/  who answers
+    request     what is asked and answered        records     the record contract
+    tasks       task types                        journal     safe before the reply leaves
+    policy      what to optimise                  segments    journal to Parquet
+    scores      what the pipelines learnt         server/     the OpenAI-compatible HTTP shim
+    decide      the choice itself                 cli         `intellirouter`
+
+Importing this package loads neither dagster, duckdb, polars nor pyarrow.
+"""
+
+from router.errors import (
+    ConfigError,
+    IntelliRouterError,
+    JournalError,
+    NoEligibleModelError,
+    ProviderError,
+    RequestError,
+    ScoresError,
+    SegmentError,
+    UnknownModelError,
+    UnknownPolicyError,
+    UnknownTaskError,
+)
+from router.request import Decision, Request, Response
+from router.router import Router
+
+__all__ = [
+    "ConfigError",
+    "Decision",
+    "IntelliRouterError",
+    "JournalError",
+    "NoEligibleModelError",
+    "ProviderError",
+    "Request",
+    "RequestError",
+    "Response",
+    "Router",
+    "ScoresError",
+    "SegmentError",
+    "UnknownModelError",
+    "UnknownPolicyError",
+    "UnknownTaskError",
+]

@@ -1,0 +1,110 @@
+"""`intellirouter`: the command line.
+
+Commands of the serving half stand here; those of the analytics half are in `pipelines.cli` and
+`pipelines.replay.cli`, and appear when the `pipelines` extra is installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from router.errors import ConfigError, IntelliRouterError
+
+try:
+    import click
+except ImportError:  # the base install is the callable alone
+    click = None  # type: ignore[assignment]
+
+COMMAND_MODULES = {
+    "pipelines.cli": ("refresh", "retention", "sql", "report"),
+    "pipelines.replay.cli": ("demo", "replay"),
+}
+
+
+def main() -> None:
+    """Entry point: errors raised on purpose print one line and exit with 1."""
+    if click is None:
+        sys.exit("intellirouter: the command line needs an extra: pip install 'intellirouter[all]'")
+    try:
+        _group().main(prog_name="intellirouter", standalone_mode=False)
+    except IntelliRouterError as error:
+        sys.exit(f"intellirouter: {error}")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+
+
+def _group() -> click.Group:
+    @click.group(
+        help="An analytics-first LLM router.", context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    @click.version_option(package_name="intellirouter")
+    def group() -> None:
+        pass
+
+    for command in (_init(), _serve()):
+        group.add_command(command)
+    for module, names in COMMAND_MODULES.items():
+        for command in _commands(module, names):
+            group.add_command(command)
+    return group
+
+
+def _commands(module: str, names: tuple[str, ...]) -> list[click.Command]:
+    """The commands of a module, or stand-ins that name the extra when it is not installed."""
+    try:
+        commands: list[click.Command] = import_module(module).COMMANDS
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+
+        def explain() -> None:
+            raise ConfigError(
+                f"this command needs `{missing}`, which is not installed: pip install 'intellirouter[all]'"
+            )
+
+        return [click.Command(name, callback=explain, help="Needs the `pipelines` extra.") for name in names]
+    return commands
+
+
+def _init() -> click.Command:
+    @click.command(help="Write an example catalog.yaml into the data folder.")
+    @click.option("--home", type=click.Path(path_type=Path), help="Data folder (INTELLIROUTER_HOME).")
+    def init(home: Path | None) -> None:
+        from router.catalog import EXAMPLE
+        from router.config import Settings
+
+        settings = Settings.load(home=home)
+        if settings.catalog_file.exists():
+            raise ConfigError(
+                f"`{settings.catalog_file}` exists and is left as it is: edit it, or remove it first"
+            )
+        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.catalog_file.write_text(EXAMPLE)
+        click.echo(f"wrote {settings.catalog_file}: set the keys it names, check its prices, then")
+        click.echo(f"  intellirouter serve --home {settings.home}")
+
+    return init
+
+
+def _serve() -> click.Command:
+    @click.command(help="Serve the OpenAI-compatible HTTP shim.")
+    @click.option("--home", type=click.Path(path_type=Path), help="Data folder (INTELLIROUTER_HOME).")
+    @click.option("--host", help="Address to listen on (INTELLIROUTER_HOST).")
+    @click.option("--port", type=int, help="Port, 0 for a free one (INTELLIROUTER_PORT).")
+    def serve(home: Path | None, host: str | None, port: int | None) -> None:
+        from router.config import Settings
+        from router.server.serve import serve as run
+
+        run(Settings.load(home=home, host=host, port=port))
+
+    return serve
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Settings: every knob, its environment variable, its default and its bounds.
+
+Read once, by `Settings.load`, from the environment and a `.env` file (the environment wins). The
+table in README.md is checked against `Settings.describe`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from router.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Settings(BaseModel):
+    """All settings. Field names are Python's; the alias is the environment variable."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Annotated[
+        Path,
+        Field(
+            alias="INTELLIROUTER_HOME", description="Data folder: catalog, journal, lake, scores, warehouse."
+        ),
+    ] = Path("intellirouter-data")
+    environment: Annotated[
+        str,
+        Field(alias="INTELLIROUTER_ENVIRONMENT", description="Written to every record.", max_length=64),
+    ] = "production"
+    host: Annotated[
+        str, Field(alias="INTELLIROUTER_HOST", description="Address the HTTP shim listens on.")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Field(alias="INTELLIROUTER_PORT", description="Port of the HTTP shim.", ge=0, le=65535)
+    ] = 8080
+    default_policy: Annotated[
+        str, Field(alias="DEFAULT_POLICY", description="Routing policy of a request that names none.")
+    ] = "balanced"
+    baseline_model: Annotated[
+        str | None,
+        Field(alias="BASELINE_MODEL", description="Model whose price every record is compared with."),
+    ] = None
+    seed: Annotated[
+        int | None,
+        Field(
+            alias="INTELLIROUTER_SEED", description="Seeds the router's random choices, for repeatable runs."
+        ),
+    ] = None
+    request_timeout_s: Annotated[
+        float,
+        Field(
+            alias="REQUEST_TIMEOUT_S",
+            description="Total time for one request, retries and fallback included.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 120.0
+    max_attempts: Annotated[
+        int,
+        Field(alias="MAX_ATTEMPTS", description="Models tried for one request.", ge=1, le=10),
+    ] = 3
+    max_connections: Annotated[
+        int,
+        Field(alias="MAX_CONNECTIONS", description="Open connections to each provider.", ge=1, le=10_000),
+    ] = 256
+    max_body_bytes: Annotated[
+        int,
+        Field(alias="MAX_BODY_BYTES", description="Largest request body the HTTP shim reads.", ge=1024),
+    ] = 20 << 20
+    max_response_bytes: Annotated[
+        int,
+        Field(
+            alias="MAX_RESPONSE_BYTES", description="Largest decoded answer read from a provider.", ge=1024
+        ),
+    ] = 20 << 20
+    session_ttl_s: Annotated[
+        float,
+        Field(alias="SESSION_TTL_S", description="How long an idle session stays with its model.", ge=0),
+    ] = 3600.0
+    max_sessions: Annotated[
+        int, Field(alias="MAX_SESSIONS", description="Sessions remembered; the idlest goes first.", ge=0)
+    ] = 100_000
+    journal_seal_interval_s: Annotated[
+        float,
+        Field(
+            alias="JOURNAL_SEAL_INTERVAL_S",
+            description="Longest wait of a record for its Parquet segment.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 5.0
+    journal_max_bytes: Annotated[
+        int,
+        Field(alias="JOURNAL_MAX_BYTES", description="A journal this large is sealed at once.", ge=4096),
+    ] = 64 << 20
+    scores_refresh_interval_s: Annotated[
+        float,
+        Field(
+            alias="SCORES_REFRESH_INTERVAL_S",
+            description="How often the router looks for a new score snapshot.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 2.0
+    scores_lookback_days: Annotated[
+        int,
+        Field(
+            alias="SCORES_LOOKBACK_DAYS",
+            description="Days of traffic the scores are computed from.",
+            ge=1,
+            le=3650,
+        ),
+    ] = 30
+    retention_days: Annotated[
+        int,
+        Field(
+            alias="ANALYTICS_RETENTION_DAYS",
+            description="Days raw records are kept; rollups and history stay.",
+            ge=1,
+            le=36500,
+        ),
+    ] = 90
+    duckdb_memory_limit: Annotated[
+        str,
+        Field(
+            alias="DUCKDB_MEMORY_LIMIT",
+            description="Memory a DuckDB connection may use.",
+            pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|KiB|MiB|GiB)$",
+        ),
+    ] = "2GB"
+    duckdb_threads: Annotated[
+        int, Field(alias="DUCKDB_THREADS", description="Threads of a DuckDB connection.", ge=1, le=512)
+    ] = 2
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+        """Settings from `environment` (default: the process's and `.env`'s).
+
+        `overrides` are field names. ConfigError names the variable, the value and the bound.
+        """
+        values = read_environment() if environment is None else environment
+        names = {field.alias: name for name, field in cls.model_fields.items()}
+        given: dict[str, object] = {names[key]: value for key, value in values.items() if key in names}
+        given.update({key: value for key, value in overrides.items() if value is not None})
+        try:
+            return cls.model_validate(given, by_name=True)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{cls._alias(problem['loc'])}=`{problem['input']}`: {problem['msg']}"
+                for problem in error.errors(include_url=False)
+            )
+            raise ConfigError(f"settings are not usable: {problems}") from error
+
+    @classmethod
+    def _alias(cls, location: tuple[int | str, ...]) -> str:
+        field = cls.model_fields.get(str(location[0])) if location else None
+        return (field.alias if field else None) or ".".join(map(str, location))
+
+    @classmethod
+    def describe(cls) -> Iterator[tuple[str, str, str]]:
+        """(environment variable, default, meaning) of every setting, in order."""
+        for field in cls.model_fields.values():
+            default = "" if field.default is None else str(field.default)
+            yield str(field.alias), default, str(field.description)
+
+    @property
+    def catalog_file(self) -> Path:
+        """Models, providers, prices and task types."""
+        return self.home / "catalog.yaml"
+
+    @property
+    def policies_file(self) -> Path:
+        """Custom routing policies; optional."""
+        return self.home / "policies.yaml"
+
+    @property
+    def lake(self) -> Path:
+        """Sealed segments: the record of truth."""
+        return self.home / "lake"
+
+    @property
+    def scores_file(self) -> Path:
+        """The current score snapshot."""
+        return self.home / "scores" / "current.json"
+
+    @property
+    def warehouse_file(self) -> Path:
+        """The published DuckDB database: open it with anything, it is never locked."""
+        return self.home / "warehouse" / "intellirouter.duckdb"
+
+    @property
+    def build_file(self) -> Path:
+        """The pipelines' own working database; nobody else opens it."""
+        return self.home / "warehouse" / "build" / "build.duckdb"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's runs and events when `DAGSTER_HOME` does not say otherwise."""
+        return self.home / "dagster"
+
+
+def read_environment(env_file: Path = Path(".env")) -> dict[str, str]:
+    """The process's environment over the `.env` file's."""
+    from dotenv import dotenv_values
+
+    from_file = {key: value for key, value in dotenv_values(env_file).items() if value is not None}
+    return {**from_file, **os.environ}

@@ -1,0 +1,175 @@
+"""Every error IntelliRouter raises, in one tree.
+
+    IntelliRouterError
+    ├── ConfigError                 settings, catalog or policy files are not usable
+    ├── RequestError                the caller's request cannot be served as it stands
+    │   ├── UnknownModelError
+    │   ├── UnknownTaskError
+    │   ├── UnknownPolicyError
+    │   └── NoEligibleModelError
+    ├── ProviderError               a provider did not give a usable answer
+    ├── JournalError                a record could not be put on disk
+    ├── SegmentError                a journal or segment file is not what it should be
+    └── ScoresError                 a published score file cannot be used
+
+A message says what failed, the value in backticks, and what to do. The same facts stand as
+attributes, so that the HTTP shim can build an error body without parsing text.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from router.records import Attempt
+
+
+class IntelliRouterError(Exception):
+    """Base of every error raised on purpose."""
+
+    code = "internal_error"
+    """Stable, machine-readable name of the failure (`error.code` over HTTP)."""
+    http_status = 500
+    is_retryable = False
+    """Whether the same call may succeed later without a change."""
+
+
+class ConfigError(IntelliRouterError):
+    """Settings, catalog or policies cannot be used; nothing was started."""
+
+    code = "config_error"
+
+
+class RequestError(IntelliRouterError):
+    """The request itself is at fault."""
+
+    code = "invalid_request"
+    http_status = 400
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnknownModelError(RequestError):
+    """The named model is not in the catalog."""
+
+    code = "model_not_found"
+    http_status = 404
+
+    def __init__(self, model: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"unknown model `{model}`: {_nearest(model, known)}; or use `auto` to let the router choose",
+            param="model",
+        )
+        self.model = model
+
+
+class UnknownTaskError(RequestError):
+    """The task label is not declared, so its scores would stand alone for ever."""
+
+    code = "unknown_task"
+
+    def __init__(self, task_type: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"unknown task `{task_type}`: {_nearest(task_type, known)};"
+            " or declare it under `tasks` in catalog.yaml",
+            param="task_type",
+        )
+        self.task_type = task_type
+
+
+class UnknownPolicyError(RequestError):
+    """The named policy is not defined."""
+
+    code = "unknown_policy"
+
+    def __init__(self, policy_id: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"unknown policy `{policy_id}`: {_nearest(policy_id, known)}; or define it in policies.yaml",
+            param="policy",
+        )
+        self.policy_id = policy_id
+
+
+class NoEligibleModelError(RequestError):
+    """Every candidate is excluded; `exclusions` maps model to the reason."""
+
+    code = "no_eligible_model"
+    http_status = 503
+
+    def __init__(self, task_type: str, exclusions: Mapping[str, str], *, request_id: str) -> None:
+        listed = "; ".join(f"`{model}`: {reason}" for model, reason in list(exclusions.items())[:8])
+        more = f"; and {len(exclusions) - 8} more" if len(exclusions) > 8 else ""
+        super().__init__(
+            f"no eligible model for task `{task_type}`: {listed or 'the catalog lists no model'}{more};"
+            " relax the request or the policy, or make one of these models available in catalog.yaml",
+            param="model",
+        )
+        self.task_type = task_type
+        self.exclusions = dict(exclusions)
+        self.request_id = request_id
+
+
+class ProviderError(IntelliRouterError):
+    """A provider failed; after retries and fallback this is what the caller sees.
+
+    `error_type` is one of `timeout`, `connection`, `rate_limited`, `overloaded`, `server_error`,
+    `authentication`, `bad_request`, `bad_response`.
+    """
+
+    code = "provider_error"
+    http_status = 502
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        model: str,
+        error_type: str,
+        status_code: int | None = None,
+        retry_after_s: float | None = None,
+        is_retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.error_type = error_type
+        self.status_code = status_code
+        self.retry_after_s = retry_after_s
+        self.is_retryable = is_retryable
+        self.request_id: str | None = None
+        self.attempts: tuple[Attempt, ...] = ()
+
+
+class JournalError(IntelliRouterError):
+    """A record could not be appended; the reply it belongs to is withheld."""
+
+    code = "record_not_written"
+    http_status = 503
+    is_retryable = True
+
+
+class SegmentError(IntelliRouterError):
+    """A journal or segment file cannot be read as what its name says."""
+
+    code = "bad_segment"
+
+
+class ScoresError(IntelliRouterError):
+    """A score snapshot is corrupt or of an unknown schema; the router keeps the one it has."""
+
+    code = "bad_scores"
+
+
+def _nearest(value: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = get_close_matches(value, names, n=3, cutoff=0.5)
+    if close:
+        return "nearest known: " + ", ".join(f"`{name}`" for name in close)
+    shown = ", ".join(f"`{name}`" for name in names[:12])
+    return f"known: {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -1,0 +1,1 @@
+"""Providers: one seam (`base.Provider`), one module per wire format."""

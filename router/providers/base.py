@@ -1,0 +1,95 @@
+"""The seam between the router and whoever answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from router.errors import ProviderError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from router.catalog import Model, ProviderEntry
+    from router.prices import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A usable answer, with usage in OpenAI's sense whatever the wire format."""
+
+    body: Mapping[str, Any]
+    raw: bytes
+    """The body as it came, for passing on untouched."""
+    status_code: int
+    usage: Usage
+    provider_cost_usd: Decimal | None
+    finish_reason: str | None
+
+
+class Provider(Protocol):
+    """One configured provider."""
+
+    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+        """Answer a chat completion in OpenAI's shape, or raise ProviderError.
+
+        `body` lacks `model`: the provider writes its own name for it. The caller owns the deadline
+        and cancels when it passes.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+
+
+def build(
+    name: str,
+    entry: ProviderEntry,
+    *,
+    environment: Mapping[str, str],
+    max_connections: int,
+    max_response_bytes: int,
+) -> Provider:
+    """The provider of a catalog entry; its key is looked up in `environment`."""
+    from router.providers.openai import OpenAIProvider
+
+    return OpenAIProvider(
+        name,
+        base_url=entry.base_url,
+        api_key=environment.get(entry.api_key_env) if entry.api_key_env else None,
+        max_connections=max_connections,
+        max_response_bytes=max_response_bytes,
+    )
+
+
+def failure_of_status(
+    status: int, *, provider: str, model: str, detail: str, retry_after_s: float | None
+) -> ProviderError:
+    """The error of an HTTP status that is not a success.
+
+    Retryable means that another try, or another model, may succeed. A 401, 402 or 403 condemns our
+    key and not the request, so another provider may still serve it.
+    """
+    error_type, is_retryable = {
+        400: ("bad_request", False),
+        401: ("authentication", True),
+        402: ("authentication", True),
+        403: ("authentication", True),
+        404: ("bad_request", True),
+        408: ("timeout", True),
+        409: ("server_error", True),
+        413: ("bad_request", False),
+        422: ("bad_request", False),
+        429: ("rate_limited", True),
+        503: ("overloaded", True),
+        529: ("overloaded", True),
+    }.get(status, ("server_error", True) if status >= 500 else ("bad_request", False))
+    return ProviderError(
+        f"provider `{provider}` answered {status} for model `{model}`: {detail}",
+        provider=provider,
+        model=model,
+        error_type=error_type,
+        status_code=status,
+        retry_after_s=retry_after_s,
+        is_retryable=is_retryable,
+    )

@@ -1,0 +1,173 @@
+"""Any server that speaks OpenAI's chat completions, over httpx."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import httpx
+import orjson
+
+from router.errors import ProviderError
+from router.prices import Usage, money
+from router.providers.base import Answer, failure_of_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from router.catalog import Model
+
+# httpx logs every URL at INFO; URLs may carry keys.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+MAX_DETAIL_LENGTH = 300
+
+
+class OpenAIProvider:
+    """A Provider for an OpenAI-compatible base URL."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str,
+        api_key: str | None,
+        max_connections: int,
+        max_response_bytes: int,
+    ) -> None:
+        self.name = name
+        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        if api_key is not None:
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self._limits = httpx.Limits(
+            max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=30
+        )
+        self._max_response_bytes = max_response_bytes
+        # An httpx client belongs to the event loop that first used it; `complete_sync` has its own.
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+        """See Provider."""
+        content = orjson.dumps({**body, "model": model.provider_model})
+        try:
+            async with self._client().stream(
+                "POST", self._url, content=content, headers=self._headers
+            ) as response:
+                raw = await self._read(response, model)
+        except httpx.TimeoutException as error:
+            raise self._broken("timeout", "did not answer in time", model) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._broken("connection", f"cannot be reached ({type(error).__name__})", model) from error
+        if response.status_code != 200:
+            raise failure_of_status(
+                response.status_code,
+                provider=self.name,
+                model=model.id,
+                detail=_error_message(raw),
+                retry_after_s=_retry_after_s(response.headers),
+            )
+        return self._parse(raw, model)
+
+    async def aclose(self) -> None:
+        """See Provider."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = httpx.AsyncClient(
+                limits=self._limits,
+                timeout=None,  # noqa: S113 - the router owns the total deadline and cancels
+                trust_env=False,
+                follow_redirects=False,
+            )
+        return client
+
+    async def _read(self, response: httpx.Response, model: Model) -> bytes:
+        parts, size = [], 0
+        async for part in response.aiter_bytes():
+            size += len(part)
+            if size > self._max_response_bytes:
+                raise self._broken("bad_response", f"sent more than {self._max_response_bytes} bytes", model)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _parse(self, raw: bytes, model: Model) -> Answer:
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise self._broken("bad_response", "sent a body that is not JSON", model) from error
+        if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
+            raise self._broken("bad_response", "sent a body without `choices`", model)
+        usage, reported_cost = parse_usage(body.get("usage"))
+        first = body["choices"][0] if body["choices"] else None
+        finish = first.get("finish_reason") if isinstance(first, dict) else None
+        return Answer(
+            body=body,
+            raw=raw,
+            status_code=200,
+            usage=usage,
+            provider_cost_usd=reported_cost,
+            finish_reason=finish if isinstance(finish, str) else None,
+        )
+
+    def _broken(self, error_type: str, what: str, model: Model) -> ProviderError:
+        return ProviderError(
+            f"provider `{self.name}` {what} for model `{model.id}`",
+            provider=self.name,
+            model=model.id,
+            error_type=error_type,
+            is_retryable=True,
+        )
+
+
+def parse_usage(raw: object) -> tuple[Usage, Decimal | None]:
+    """OpenAI's `usage` member, and the cost some providers put beside it.
+
+    A figure that is absent or no whole number stays None: it is never guessed from the text.
+    """
+    if not isinstance(raw, dict):
+        return Usage(), None
+    input_details = raw.get("prompt_tokens_details")
+    output_details = raw.get("completion_tokens_details")
+    usage = Usage(
+        tokens_input=_count(raw, "prompt_tokens"),
+        tokens_output=_count(raw, "completion_tokens"),
+        tokens_cached_input=_count(input_details, "cached_tokens"),
+        tokens_cache_write=_count(input_details, "cache_write_tokens"),
+        tokens_reasoning=_count(output_details, "reasoning_tokens"),
+    )
+    return usage, money(raw.get("cost"))
+
+
+def _count(raw: object, name: str) -> int | None:
+    value = raw.get(name) if isinstance(raw, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _error_message(raw: bytes) -> str:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return "no readable error body"
+    error = body.get("error") if isinstance(body, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    return message[:MAX_DETAIL_LENGTH] if isinstance(message, str) else "no error message"
+
+
+def _retry_after_s(headers: httpx.Headers) -> float | None:
+    for name, unit in (("retry-after-ms", 1000.0), ("x-ms-retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) / unit
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < 86_400:
+            return seconds
+    return None

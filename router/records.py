@@ -1,0 +1,201 @@
+"""The record contracts: what the router writes and the pipelines read.
+
+Each class below is one dataset. Its fields, in order, are the columns of the Parquet segments
+(`router.segments`), of the warehouse table of the same name (`pipelines.warehouse`), and of the
+documentation: all three are derived from here. Fields are only ever added, at the end, with a
+default; a new field raises `SCHEMA_VERSION` of its dataset.
+
+None means not known. Zero means measured zero. Moments are UTC. Money is `Decimal` US dollars.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import ClassVar, Literal
+from uuid import UUID
+
+UsageSource = Literal["provider", "unknown"]
+TaskTypeSource = Literal["caller", "rule", "default"]
+Strategy = Literal["thompson", "greedy", "sticky", "pinned"]
+
+MONEY_SCALE = 12
+"""Digits after the point of every stored amount: enough for a single token's price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One model as the decision saw it."""
+
+    model: str
+    is_eligible: bool
+    exclusion: str | None = None
+    """Why the model could not be chosen; None when it could."""
+    quality: float | None = None
+    """Posterior mean quality of the model on the task, 0..1."""
+    cost_usd: float | None = None
+    """Expected cost of this request."""
+    latency_ms: float | None = None
+    """Expected (median) latency."""
+    utility: float | None = None
+    """quality - cost_weight * cost_usd / reference cost."""
+    probability: float | None = None
+    """Chance of being chosen, given this request's eligible set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call to one provider on behalf of a request."""
+
+    model: str
+    provider: str
+    status_code: int | None = None
+    error_type: str | None = None
+    latency_ms: float | None = None
+    cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """One caller-supplied label."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """One client request: what was asked, decided, used, paid and answered."""
+
+    DATASET: ClassVar[str] = "request_analytics"
+    SCHEMA_VERSION: ClassVar[int] = 1
+    MOMENT: ClassVar[str] = "timestamp"
+    """The column that places a row in its hour."""
+
+    # identity
+    id: str
+    """UUIDv7; its embedded milliseconds equal `timestamp`'s."""
+    schema_version: int = 1
+    timestamp: datetime
+    """When the request arrived."""
+    environment: str
+    organization_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    session_id: str | None = None
+    tags: list[Tag] = field(default_factory=list)
+    # what was asked
+    operation: str = "chat"
+    task_type: str
+    task_type_source: TaskTypeSource
+    model_requested: str
+    """The caller's `model`: `auto` or a name."""
+    is_streaming: bool = False
+    # the decision
+    model_selected: str | None = None
+    """The model that answered, or the last one tried; None when none was eligible."""
+    provider: str | None = None
+    policy_id: str
+    policy_version: int
+    config_hash: str
+    snapshot_id: str | None = None
+    """The score snapshot the decision read; None before the first one."""
+    snapshot_age_s: float | None = None
+    strategy: Strategy
+    propensity: float | None = None
+    """Probability with which `model_decided` was chosen among the eligible candidates."""
+    is_exploration: bool = False
+    """Whether a model other than the one of highest utility was chosen."""
+    reason: str
+    experiment_id: str | None = None
+    variant: str | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+    # usage
+    tokens_input: int | None = None
+    """Includes cached tokens."""
+    tokens_output: int | None = None
+    """Includes reasoning tokens."""
+    tokens_cached_input: int | None = None
+    tokens_cache_write: int | None = None
+    tokens_reasoning: int | None = None
+    usage_source: UsageSource = "unknown"
+    # money
+    cost_usd: Decimal | None = None
+    """What the request cost over all its attempts; None when any price or usage is unknown."""
+    price_id: str | None = None
+    """The dated price row that was applied, or `provider` for a provider-reported cost."""
+    provider_cost_usd: Decimal | None = None
+    """The provider's own figure, kept beside ours."""
+    baseline_model: str | None = None
+    baseline_cost_usd: Decimal | None = None
+    """The same usage at the baseline model's price."""
+    # outcome
+    success: bool
+    status_code: int | None = None
+    error_type: str | None = None
+    error_details: str | None = None
+    finish_reason: str | None = None
+    latency_ms: float
+    """From arrival to reply, retries and fallback included."""
+    ttft_ms: float | None = None
+    overhead_ms: float | None = None
+    """`latency_ms` less the time spent waiting for providers."""
+    attempts: list[Attempt] = field(default_factory=list)
+    model_decided: str | None = None
+    """The decision's own choice; differs from `model_selected` after a fallback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackRecord:
+    """One judgement of one answer; hours or days late is normal."""
+
+    DATASET: ClassVar[str] = "feedback"
+    SCHEMA_VERSION: ClassVar[int] = 1
+    MOMENT: ClassVar[str] = "created_at"
+
+    feedback_id: str
+    """UUIDv7."""
+    schema_version: int = 1
+    request_id: str
+    """The `id` of the judged request."""
+    metric: str
+    """`quality` is the metric that scores models; others are stored beside it."""
+    value: float
+    """0 (worst) to 1 (best)."""
+    source: Literal["user", "judge", "program"] = "user"
+    comment: str | None = None
+    created_at: datetime
+
+
+Record = RequestRecord | FeedbackRecord
+DATASETS: dict[str, type[Record]] = {
+    RequestRecord.DATASET: RequestRecord,
+    FeedbackRecord.DATASET: FeedbackRecord,
+}
+
+
+def new_id() -> tuple[str, datetime]:
+    """A UUIDv7 as text, and the UTC moment it embeds (RFC 9562, section 5.7).
+
+    One clock reading gives both, so that the hour of a request can be told from its id alone:
+    late feedback finds the hour it restates without a look-up.
+    """
+    millis = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (millis & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | (random >> 62 & 0xFFF) << 64
+    value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
+    seconds, rest = divmod(millis, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+    return str(UUID(int=value)), moment
+
+
+def moment_of(record_id: str) -> datetime:
+    """The UTC moment a UUIDv7 embeds; ValueError when `record_id` is not one."""
+    value = UUID(record_id)
+    if value.version != 7:
+        raise ValueError(f"`{record_id}` is a UUID of version {value.version}, not 7")
+    seconds, rest = divmod(value.int >> 80, 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)

@@ -1,0 +1,144 @@
+"""What a caller asks and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from router.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    from router.prices import Usage
+    from router.records import Candidate, Strategy, TaskTypeSource
+
+AUTO = "auto"
+CHARACTERS_PER_TOKEN = 4
+"""For the context-window check only; billing uses the provider's count."""
+MAX_LABEL_LENGTH = 255
+MAX_TAGS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One chat completion to route.
+
+    `messages` and `parameters` are OpenAI's: `parameters` holds any other member of the body
+    (`temperature`, `tools`, `max_tokens`, …) and reaches the provider untouched.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    model: str = AUTO
+    """`auto`, or the id of one catalog model."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    task_type: str | None = None
+    policy: str | None = None
+    environment: str | None = None
+    organization_id: str | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.messages, list | tuple) or not self.messages:
+            raise RequestError(
+                f"`messages` must be a non-empty list of message objects, got `{self.messages!r:.80}`",
+                param="messages",
+            )
+        for position, message in enumerate(self.messages):
+            if not hasattr(message, "get") or not isinstance(message.get("role"), str):
+                raise RequestError(
+                    f"`messages[{position}]` must be an object with a `role`, got `{message!r:.80}`",
+                    param=f"messages.{position}",
+                )
+        for name in ("model", "task_type", "policy", "organization_id", "user_id", "session_id"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH):
+                raise RequestError(
+                    f"`{name}` must be a text of 1 to {MAX_LABEL_LENGTH} characters, got `{value!r:.80}`",
+                    param=name,
+                )
+        if len(self.tags) > MAX_TAGS:
+            raise RequestError(f"at most {MAX_TAGS} tags are kept, got `{len(self.tags)}`", param="tags")
+
+    def last_text(self) -> str:
+        """The text of the last message, empty when it has none."""
+        return "".join(_texts(self.messages[-1].get("content")))
+
+    def estimated_input_tokens(self) -> int:
+        """A rough count, for the context-window check."""
+        length = sum(len(text) for message in self.messages for text in _texts(message.get("content")))
+        return length // CHARACTERS_PER_TOKEN
+
+    def max_output_tokens(self) -> int:
+        """What the caller allows, 0 when they do not say."""
+        for name in ("max_completion_tokens", "max_tokens"):
+            value = self.parameters.get(name)
+            if isinstance(value, int):
+                return value
+        return 0
+
+
+def _texts(content: object) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    if isinstance(content, list):
+        return [
+            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+        ]
+    return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Which model serves a request, and everything needed to say why."""
+
+    request_id: str
+    timestamp: datetime
+    model: str
+    provider: str
+    fallbacks: tuple[str, ...]
+    """Eligible models to try after `model`, best first."""
+    propensity: float
+    strategy: Strategy
+    is_exploration: bool
+    reason: str
+    candidates: tuple[Candidate, ...]
+    task_type: str
+    task_type_source: TaskTypeSource
+    policy_id: str
+    policy_version: int
+    config_hash: str
+    snapshot_id: str | None
+    snapshot_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A provider's answer with what IntelliRouter knows of it."""
+
+    request_id: str
+    """Pass it to `Router.feedback`."""
+    model: str
+    provider: str
+    body: Mapping[str, Any]
+    """The provider's JSON, parsed."""
+    raw: bytes
+    """The same as it came over the wire."""
+    decision: Decision
+    usage: Usage
+    cost_usd: Decimal | None
+    latency_ms: float
+    overhead_ms: float
+    attempts: int
+
+    @property
+    def text(self) -> str:
+        """The first choice's text, empty when it has none."""
+        choices = self.body.get("choices")
+        message = choices[0].get("message") if isinstance(choices, list) and choices else None
+        content = message.get("content") if isinstance(message, dict) else None
+        return content if isinstance(content, str) else ""

@@ -1,0 +1,1 @@
+"""The HTTP shim: parse, hand to `Router`, serialise, and nothing else."""

@@ -1,0 +1,96 @@
+"""OpenAI's chat completions: HTTP to `Request`, `Response` to HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import RequestError
+from router.request import AUTO, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.datastructures import Headers
+    from starlette.requests import Request as HttpRequest
+
+    from router.request import Response
+
+
+class BodyTooLargeError(RequestError):
+    """The request's body is larger than the shim reads."""
+
+    code = "body_too_large"
+    http_status = 413
+
+
+async def body_of(http: HttpRequest, max_bytes: int) -> dict[str, Any]:
+    """The JSON object a request carries; RequestError when it is none."""
+    content = bytearray()
+    async for part in http.stream():
+        content += part
+        if len(content) > max_bytes:
+            raise BodyTooLargeError(
+                f"the body exceeds `{max_bytes}` bytes; send less or raise MAX_BODY_BYTES"
+            )
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"the body is not valid JSON: {error}; send a JSON object") from error
+    if not isinstance(body, dict):
+        raise RequestError(f"the body must be a JSON object, got `{type(body).__name__}`")
+    return body
+
+
+def request_of(body: dict[str, Any], headers: Headers) -> Request:
+    """The request an OpenAI body and our headers describe.
+
+    Every member of the body but `model` reaches the provider untouched.
+    """
+    if "messages" not in body:
+        raise RequestError("`messages` is missing: send a list of message objects", param="messages")
+    if body.get("stream"):
+        raise RequestError("streaming is not served: send `stream: false`", param="stream")
+    parameters = {name: value for name, value in body.items() if name not in ("model", "messages")}
+    return Request(
+        messages=body["messages"],
+        model=body.get("model", AUTO),
+        parameters=parameters,
+        task_type=headers.get("x-intellirouter-task"),
+        policy=headers.get("x-intellirouter-policy"),
+        organization_id=headers.get("openai-organization"),
+        user_id=body.get("user"),
+        session_id=headers.get("x-session-id"),
+        tags=_tags(headers.get("x-intellirouter-tags")),
+    )
+
+
+def response_headers(response: Response) -> dict[str, str]:
+    """What IntelliRouter says of an answer, beside the provider's untouched body."""
+    headers = {
+        "x-request-id": response.request_id,
+        "x-intellirouter-model": response.model,
+        "x-intellirouter-policy": response.decision.policy_id,
+        "x-intellirouter-attempts": str(response.attempts),
+        "x-intellirouter-overhead-ms": f"{response.overhead_ms:.3f}",
+    }
+    if response.cost_usd is not None:
+        headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
+    return headers
+
+
+def _tags(header: str | None) -> Mapping[str, str]:
+    """`team=search, feature=faq` as a mapping."""
+    if not header:
+        return {}
+    tags = {}
+    for part in header.split(","):
+        key, separator, value = part.strip().partition("=")
+        if not separator or not key:
+            raise RequestError(
+                f"`x-intellirouter-tags` holds `{part.strip()!s:.80}`; write it as key=value, key=value",
+                param="x-intellirouter-tags",
+            )
+        tags[key] = value
+    return tags

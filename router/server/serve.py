@@ -1,0 +1,44 @@
+"""Run the shim on uvicorn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from router.router import Router
+from router.server.app import create_app
+
+if TYPE_CHECKING:
+    import socket
+
+    from router.config import Settings
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Prints its URL once connections are accepted: port 0 picks a free port."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            host, port, *_ = server.sockets[0].getsockname()
+            shown = f"[{host}]" if ":" in host else host
+            print(f"intellirouter listening on http://{shown}:{port}", flush=True)  # noqa: T201
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what is in flight and seal the journal."""
+    app = create_app(Router.open(settings))
+    options: dict[str, Any] = {"loop": "uvloop", "http": "httptools", "ws": "none"}
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=30,
+        **options,
+    )
+    _AnnouncingServer(config).run()

@@ -1,0 +1,154 @@
+"""The journal: append before reply, seal once, adopt what the dead leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+from router.errors import JournalError
+from router.journal import Journal
+from router.segments import Manifest
+from tests.factories import feedback_record, request_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A journal that seals only when told to."""
+    journal = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30)
+    yield journal
+    journal.close()
+
+
+def sealed_ids(home: Path) -> list[str]:
+    """Ids of every sealed request, by manifest."""
+    ids: list[str] = []
+    for path in sorted((home / "lake" / "request_analytics").rglob("*.json")):
+        ids += pq.read_table(home / "lake" / Manifest.read(path).path).column("id").to_pylist()
+    return ids
+
+
+def test_an_appended_record_is_on_disk_before_append_returns(journal: Journal, tmp_path: Path) -> None:
+    """Another process can read the line at once: nothing waits in this process's memory."""
+    record = request_record()
+    journal.append(record)
+    (path,) = (tmp_path / "journal" / "request_analytics").glob("*.jsonl")
+    assert record.id in path.read_text()
+
+
+def test_sealing_moves_every_record_into_the_lake(journal: Journal, tmp_path: Path) -> None:
+    """Rows in the segments equal rows appended, and the finished journals are gone."""
+    records = [request_record() for _ in range(100)]
+    for record in records:
+        journal.append(record)
+    journal.append(feedback_record(records[0].id, 1.0))
+    journal.seal_now()
+    assert sealed_ids(tmp_path) == [record.id for record in records]
+    assert journal.backlog_bytes() == 0
+    assert len(list((tmp_path / "lake" / "feedback").rglob("*.parquet"))) == 1
+
+
+def test_sealing_nothing_writes_nothing(journal: Journal, tmp_path: Path) -> None:
+    """An idle router leaves no empty segments behind."""
+    journal.seal_now()
+    assert not (tmp_path / "lake").exists()
+
+
+def test_a_full_journal_is_sealed_early(tmp_path: Path) -> None:
+    """A journal over its size limit does not wait for the interval."""
+    journal = Journal(tmp_path, seal_interval_s=3600, max_bytes=4096)
+    for _ in range(50):
+        journal.append(request_record())
+    journal.close()
+    assert len(sealed_ids(tmp_path)) == 50
+    assert len(list((tmp_path / "lake").rglob("*.parquet"))) >= 1
+
+
+def test_a_killed_process_loses_no_acknowledged_record(tmp_path: Path) -> None:
+    """After SIGKILL the next process seals the leftover journal, every acknowledged id exactly once."""
+    code = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from router.journal import Journal
+        from tests.factories import request_record
+        journal = Journal(Path(sys.argv[1]), seal_interval_s=3600, max_bytes=1 << 30)
+        while True:
+            record = request_record()
+            journal.append(record)
+            print(record.id, flush=True)
+        """
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+    ) as process:
+        assert process.stdout is not None
+        acknowledged = [process.stdout.readline().strip() for _ in range(300)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
+    journal = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30)
+    journal.close()
+    sealed = sealed_ids(tmp_path)
+    assert set(acknowledged) <= set(sealed)
+    assert len(sealed) == len(set(sealed))
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    """Half a record, which nobody was told of, does not keep the whole ones from sealing."""
+    folder = tmp_path / "journal" / "request_analytics"
+    first = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30)
+    record = request_record()
+    first.append(record)
+    (path,) = folder.glob("*.jsonl")
+    content = path.read_bytes()
+    first.close()
+    (folder / "000000000000-00000001.jsonl").write_bytes(content + content[: len(content) // 2])
+    second = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30)
+    second.close()
+    assert sealed_ids(tmp_path) == [record.id, record.id]
+
+
+def test_a_living_process_keeps_its_journal(journal: Journal, tmp_path: Path) -> None:
+    """Another router on the same folder does not seal what its owner still appends to."""
+    journal.append(request_record())
+    other = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30)
+    other.seal_now()
+    other.close()
+    assert sealed_ids(tmp_path) == []
+    assert journal.backlog_bytes() > 0
+
+
+def test_a_journal_that_holds_no_record_is_kept_and_reported(tmp_path: Path) -> None:
+    """A line that is not ours is set aside by name; the other journals still seal."""
+    folder = tmp_path / "journal" / "request_analytics"
+    folder.mkdir(parents=True)
+    (folder / "bad0-00000001.jsonl").write_text('{"nonsense": 1}\n')
+    journal = Journal(tmp_path, seal_interval_s=0.05, max_bytes=1 << 30)
+    record = request_record()
+    journal.append(record)
+    journal.close()
+    assert sealed_ids(tmp_path) == [record.id]
+    assert (folder / "bad0-00000001.bad").read_text() == '{"nonsense": 1}\n'
+
+
+def test_a_record_that_cannot_be_written_raises(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short write is cut off again and raised, so that the next record starts on its own line."""
+    journal.append(request_record())
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real_write(fd, data[: len(data) // 2]))
+    with pytest.raises(JournalError, match="No space left on device"):
+        journal.append(request_record())
+    monkeypatch.undo()
+    journal.append(request_record())
+    journal.seal_now()
+    assert journal.error is None
