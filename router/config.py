@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -139,7 +139,7 @@ class Settings(BaseModel):
     ] = 2
 
     @classmethod
-    def load(cls, environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    def load(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Settings from `environment` (default: the process's and `.env`'s).
 
         `overrides` are field names. ConfigError names the variable, the value and the bound.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MILLION = Decimal(1_000_000)
 QUANTUM = Decimal(1).scaleb(-MONEY_SCALE)
+MAX_REPORTED_USD = Decimal(10) ** 9
+"""A request that a provider says cost this much or more has a cost that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +76,12 @@ def cost(usage: Usage, price: Price | None) -> Decimal | None:
 
 
 def money(value: object) -> Decimal | None:
-    """An amount reported by a provider, to 12 decimals; None when it is not a finite number >= 0."""
+    """An amount reported by a provider, to 12 decimals; None when it is no plausible amount."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
         amount = Decimal(str(value))
-        if not amount.is_finite() or amount < 0:
+        if not amount.is_finite() or not 0 <= amount < MAX_REPORTED_USD:
             return None
         with localcontext(prec=60):
             return amount.quantize(QUANTUM, ROUND_HALF_EVEN)

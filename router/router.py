@@ -114,7 +114,7 @@ class Router:
         self._refresher.start()
 
     @classmethod
-    def open(cls, settings: Settings | None = None, **overrides: object) -> Router:
+    def open(cls, settings: Settings | None = None, **overrides: Any) -> Router:
         """A router on the data folder that the environment (and `.env`) names.
 
         `overrides` are field names of Settings, such as `home="…"`. ConfigError when settings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ from router.prices import Price, Usage, cost, money, price_at
 def price(start: str = "2026-01-01", **changes: Decimal) -> Price:
     """A price of 2.5 in and 10 out."""
     values = {"input_usd_per_mtok": Decimal("2.5"), "output_usd_per_mtok": Decimal(10)} | changes
-    moment = datetime.fromisoformat(start).replace(tzinfo=timezone.utc)
+    moment = datetime.fromisoformat(start).replace(tzinfo=UTC)
     return Price(price_id=f"m@{start}", start=moment, **values)
 
 
@@ -60,7 +60,7 @@ def test_an_unknown_price_gives_no_cost() -> None:
 def test_the_past_keeps_its_price() -> None:
     """A request is charged by the row in force when it arrived; before the first there is none."""
     rows = [price("2026-01-01"), price("2026-06-01")]
-    at = [datetime(2025, 12, 31, tzinfo=timezone.utc), datetime(2026, 5, 31, 23, 59, tzinfo=timezone.utc)]
+    at = [datetime(2025, 12, 31, tzinfo=UTC), datetime(2026, 5, 31, 23, 59, tzinfo=UTC)]
     assert price_at(rows, at[0]) is None
     assert price_at(rows, at[1]) == rows[0]
     assert price_at(rows, rows[1].start) == rows[1]
@@ -73,6 +73,7 @@ def test_the_past_keeps_its_price() -> None:
         ("0.1", Decimal("0.1")),
         (0, Decimal(0)),
         (-1, None),
+        (1e9, None),
         (float("nan"), None),
         (float("inf"), None),
         (True, None),

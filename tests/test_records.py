@@ -1,7 +1,7 @@
 """The record contract."""
 
 from dataclasses import fields
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -11,11 +11,11 @@ from router.records import DATASETS, moment_of, new_id
 
 def test_an_id_is_a_uuid_v7_that_embeds_its_moment() -> None:
     """The moment handed out with an id is the one its bits say, so an id tells its hour."""
-    before = datetime.now(timezone.utc) - timedelta(milliseconds=1)
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
     text, moment = new_id()
     assert UUID(text).version == 7
     assert moment_of(text) == moment
-    assert before <= moment <= datetime.now(timezone.utc)
+    assert before <= moment <= datetime.now(UTC)
 
 
 def test_ids_do_not_repeat() -> None:

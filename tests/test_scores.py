@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from router.policy import Policy
 from router.scores import ScoreBoard, ScoreFile, ScoreRow, ScoreSnapshot, probabilities_of_best
 from tests.factories import write_catalog
 
-NOW = datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 
 
 def row(task_type: str, model: str, quality: float | None, cost_usd: float | None = 0.001) -> ScoreRow:
@@ -67,7 +67,7 @@ def test_a_snapshot_reads_back_as_it_was_written(tmp_path: Path) -> None:
 def test_equal_knowledge_has_one_name() -> None:
     """The id depends on the rows and the moment they are of, not on their order or publication."""
     first = ScoreSnapshot.of([row("a", "m", 0.5), row("b", "m", 0.5)], as_of=NOW, published_at=NOW)
-    later = datetime(2026, 12, 1, tzinfo=timezone.utc)
+    later = datetime(2026, 12, 1, tzinfo=UTC)
     second = ScoreSnapshot.of([row("b", "m", 0.5), row("a", "m", 0.5)], as_of=NOW, published_at=later)
     assert first.snapshot_id == second.snapshot_id
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -52,8 +52,8 @@ def test_the_parquet_schema_is_the_contract(tmp_path: Path) -> None:
 
 def test_a_journal_over_two_hours_makes_a_segment_for_each(tmp_path: Path) -> None:
     """Rows lie in the partition of their own hour."""
-    early = request_record(timestamp=datetime(2026, 11, 22, 23, 59, 59, 999000, tzinfo=timezone.utc))
-    late = request_record(timestamp=datetime(2026, 11, 23, 0, 0, tzinfo=timezone.utc))
+    early = request_record(timestamp=datetime(2026, 11, 22, 23, 59, 59, 999000, tzinfo=UTC))
+    late = request_record(timestamp=datetime(2026, 11, 23, 0, 0, tzinfo=UTC))
     manifests = seal_records(tmp_path, late, early)
     assert [manifest.path for manifest in manifests] == [
         "request_analytics/date=2026-11-22/hour=23/20261122T23-w-00000001.parquet",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 MAX_DETAIL_LENGTH = 300
+MAX_TOKENS = 10**12
+"""A count above this is a provider's mistake, and counts as not known."""
 
 
 class OpenAIProvider:
@@ -149,7 +151,8 @@ def parse_usage(raw: object) -> tuple[Usage, Decimal | None]:
 
 def _count(raw: object, name: str) -> int | None:
     value = raw.get(name) if isinstance(raw, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
+    return value if is_count else None
 
 
 def _error_message(raw: bytes) -> str:

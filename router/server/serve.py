@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -11,12 +13,17 @@ from router.server.app import create_app
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from router.config import Settings
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """Prints its URL once connections are accepted: port 0 picks a free port."""
+class _Server(uvicorn.Server):
+    """Prints its URL once connections are accepted, since port 0 picks a free one.
+
+    A graceful stop is a success: uvicorn's own server raises the signal again at the end, which
+    makes an orderly SIGTERM look like a crash to a process manager.
+    """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -24,6 +31,16 @@ class _AnnouncingServer(uvicorn.Server):
             host, port, *_ = server.sockets[0].getsockname()
             shown = f"[{host}]" if ":" in host else host
             print(f"intellirouter listening on http://{shown}:{port}", flush=True)  # noqa: T201
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        stops = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in stops}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def serve(settings: Settings) -> None:
@@ -41,4 +58,4 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=30,
         **options,
     )
-    _AnnouncingServer(config).run()
+    _Server(config).run()

@@ -1,0 +1,14 @@
+"""From records to knowledge: the Dagster half of IntelliRouter.
+
+    lake (sealed segments)
+      └─ request_analytics, feedback            defs/load      one ledger row per segment, exactly once
+           └─ usage_hourly, latency_buckets_hourly    defs/rollups   only the hours the load touched
+                ├─ task_cost_daily, usage_by_org_daily      defs/marts    only the days they touched
+                └─ task_model_scores                        defs/marts    the router's scoring inputs
+                     ├─ published_scores, model_performance_history   defs/publish  scores/current.json
+                     └─ models                                        defs/models   the catalog, with prices
+                          └─ published_warehouse                      defs/publish  a copy nobody locks
+
+Read `definitions` for the jobs, `refresh` for running them without the Dagster UI, `warehouse` for
+the database, `lake` for what is read, `reports` for what people ask. `sql/` holds the statements.
+"""

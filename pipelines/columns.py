@@ -1,0 +1,38 @@
+"""The warehouse's columns of each dataset, derived from the record contracts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from router.segments import arrow_schema
+
+if TYPE_CHECKING:
+    from router.records import Record
+
+MAPS = frozenset({"tags"})
+"""Lists of {key, value} that the warehouse keeps as MAP(VARCHAR, VARCHAR)."""
+
+
+def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
+    """(name, DuckDB type, may be NULL) of every field, in order."""
+    return [(item.name, _warehouse_type(item), bool(item.nullable)) for item in arrow_schema(record)]
+
+
+def _warehouse_type(item: Any) -> str:
+    return "MAP(VARCHAR, VARCHAR)" if item.name in MAPS else duckdb_type(item.type)
+
+
+def duckdb_type(arrow_type: Any) -> str:
+    """DuckDB's name of an Arrow type that the contracts use."""
+    import pyarrow as pa
+
+    if pa.types.is_list(arrow_type):
+        return f"{duckdb_type(arrow_type.value_type)}[]"
+    if pa.types.is_struct(arrow_type):
+        inner = ", ".join(f'"{item.name}" {duckdb_type(item.type)}' for item in arrow_type)
+        return f"STRUCT({inner})"
+    if pa.types.is_decimal(arrow_type):
+        return f"DECIMAL({arrow_type.precision},{arrow_type.scale})"
+    if pa.types.is_timestamp(arrow_type):
+        return "TIMESTAMP WITH TIME ZONE"
+    return {"string": "VARCHAR", "bool": "BOOLEAN", "int64": "BIGINT", "double": "DOUBLE"}[str(arrow_type)]

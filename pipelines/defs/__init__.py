@@ -1,0 +1,1 @@
+"""The Dagster assets: each a thin call of the module that does the work."""

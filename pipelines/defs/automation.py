@@ -1,0 +1,91 @@
+"""When the jobs run. Nothing depends on a tick's time: a missed one costs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import dagster as dg
+
+from pipelines.defs.retention import purge_old_runs, retained_records
+from pipelines.pending import pending_segments
+from router.config import Settings
+
+SENSOR_INTERVAL_S = 5
+RETRY_INTERVAL_S = 60
+"""How often the sensor asks again for segments that a failed run left pending."""
+STUCK_AFTER_S = 3600.0
+"""A run unfinished for longer does not hold the sensor back: its process is gone."""
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+refresh_job = dg.define_asset_job(
+    "refresh",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(retained_records),
+    description="Load what is new, fold it into rollups and scores, publish both.",
+)
+retention_job = dg.define_asset_job(
+    "retention",
+    selection=dg.AssetSelection.assets(retained_records),
+    description="Drop records older than the retention period, check everything, publish.",
+)
+
+
+@dg.job(description="Remove Dagster's own old runs.")
+def housekeeping() -> None:
+    """Hourly: the runs of one busy day are a gigabyte."""
+    purge_old_runs()
+
+
+@dg.sensor(
+    job=refresh_job,
+    minimum_interval_seconds=SENSOR_INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Refresh as soon as a segment waits.",
+)
+def new_segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Compare the lake with what the published warehouse has loaded."""
+    if _is_refreshing(context.instance):
+        return dg.SkipReason("a refresh is queued or running")
+    pending = pending_segments(Settings.load())
+    if not pending:
+        return dg.SkipReason("every segment is loaded")
+    # The key keeps one waiting set from being asked for twice, and changes once a minute, so that
+    # a failed run is tried again.
+    names = hashlib.sha256("\n".join(pending).encode()).hexdigest()[:16]
+    return dg.RunRequest(
+        run_key=f"{names}-{int(time.time() // RETRY_INTERVAL_S)}", tags={"segments": str(len(pending))}
+    )
+
+
+refresh_schedule = dg.ScheduleDefinition(
+    name="refresh_every_5_minutes",
+    job=refresh_job,
+    cron_schedule="*/5 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Feeds what the sensor may have missed, and publishes changed prices.",
+)
+retention_schedule = dg.ScheduleDefinition(
+    name="retention_daily",
+    job=retention_job,
+    cron_schedule="17 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+housekeeping_schedule = dg.ScheduleDefinition(
+    name="housekeeping_hourly",
+    job=housekeeping,
+    cron_schedule="41 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+def _is_refreshing(instance: dg.DagsterInstance) -> bool:
+    records = instance.get_run_records(
+        filters=dg.RunsFilter(job_name="refresh", statuses=_UNFINISHED), limit=10
+    )
+    return any(time.time() - record.create_timestamp.timestamp() < STUCK_AFTER_S for record in records)

@@ -1,0 +1,46 @@
+"""Segments to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines import checks, loading
+from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
+from pipelines.loading import LoadResult
+from router.records import FeedbackRecord, RequestRecord
+
+DESCRIPTIONS = {
+    RequestRecord.DATASET: "One row for each client request, with its decision, usage, cost and outcome.",
+    FeedbackRecord.DATASET: "One row for each judgement of an answer; late by hours or days is normal.",
+}
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(dataset, group_name="records", kinds=KINDS, description=description)
+        for dataset, description in DESCRIPTIONS.items()
+    ],
+    check_specs=check_specs(RequestRecord.DATASET, *checks.RECORD_CHECKS, "lake_is_clean"),
+    pool=POOL,
+)
+def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Load the segments that the ledger does not know, each exactly once."""
+    results = {dataset: loading.load(workspace, dataset) for dataset in DESCRIPTIONS}
+    for dataset, result in results.items():
+        yield dg.MaterializeResult(asset_key=dataset, metadata=_facts(result))
+    hours = sorted(results[RequestRecord.DATASET].hours)
+    for check in checks.check_hours(workspace, checks.RECORD_CHECKS, hours):
+        yield check_result(RequestRecord.DATASET, check)
+    yield check_result(RequestRecord.DATASET, checks.check_lake(workspace))
+
+
+def _facts(result: LoadResult) -> dict[str, int]:
+    return {
+        "segments": len(result.segments),
+        "rows": result.rows,
+        "duplicates": result.duplicates,
+        "expired_segments": result.expired,
+        "quarantined": len(result.quarantined),
+    }

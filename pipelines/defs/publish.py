@@ -1,0 +1,100 @@
+"""What leaves the pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines import publishing, registry
+from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.defs.rollups import task_model_scores
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "published_scores",
+            deps=[task_model_scores],
+            group_name="publish",
+            kinds={"json"},
+            description="`scores/current.json`, which the router swaps in whole.",
+        ),
+        dg.AssetSpec(
+            "model_performance_history",
+            deps=[task_model_scores],
+            group_name="publish",
+            kinds=KINDS,
+            description="The key figures of every published snapshot.",
+        ),
+    ],
+    pool=POOL,
+)
+def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
+    """Publish the scores, unless nothing new is known."""
+    published = publishing.publish_scores(workspace)
+    snapshot = published.snapshot
+    facts: dict[str, str | bool | int] = {"is_new": published.is_new}
+    if snapshot is None:
+        facts["note"] = "there are no scores yet: nothing was published"
+    else:
+        facts |= {
+            "snapshot_id": snapshot.snapshot_id,
+            "as_of": snapshot.as_of.isoformat(),
+            "rows": len(snapshot.rows),
+        }
+    yield dg.MaterializeResult(asset_key="published_scores", metadata=facts)
+    yield dg.MaterializeResult(asset_key="model_performance_history", metadata=facts)
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "models",
+            deps=[task_model_scores],
+            group_name="registry",
+            kinds=KINDS,
+            description="The catalog with today's prices and the quality measured so far.",
+        ),
+        dg.AssetSpec(
+            "model_prices",
+            group_name="registry",
+            kinds=KINDS,
+            description="Every dated price; a change adds a row.",
+        ),
+    ],
+    pool=POOL,
+)
+def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
+    """Read the catalog; one that is missing or broken leaves the tables as they are."""
+    result = registry.load_registry(workspace)
+    facts: dict[str, str | int] = {}
+    if result.models is not None:
+        facts["models"] = result.models
+    if result.problem is not None:
+        facts["note"] = result.problem
+    yield dg.MaterializeResult(asset_key="models", metadata=facts)
+    yield dg.MaterializeResult(asset_key="model_prices", metadata=facts)
+
+
+@dg.asset(
+    deps=[
+        "request_analytics",
+        "feedback",
+        "models",
+        "model_prices",
+        "task_cost_daily",
+        "usage_by_org_daily",
+        "model_performance_history",
+    ],
+    group_name="publish",
+    kinds=KINDS,
+    pool=POOL,
+)
+def published_warehouse(workspace: Workspace) -> dg.MaterializeResult[None]:
+    """The database people query: a finished copy that no refresh ever locks."""
+    size = publishing.publish_warehouse(workspace)
+    path = str(workspace.settings.warehouse_file)
+    facts: dict[str, str | int] = {"path": path}
+    facts |= {"note": "nothing changed, the standing file stays"} if size is None else {"bytes": size}
+    return dg.MaterializeResult(metadata=facts)

@@ -1,0 +1,67 @@
+"""Housekeeping: what is old goes, what was learnt stays."""
+
+# No `from __future__ import annotations`: Dagster reads the type of `config` when it is decorated.
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from pipelines import checks, publishing, purge, retention
+from pipelines.defs.common import KINDS, POOL, Workspace
+
+
+class RetentionConfig(dg.Config):
+    """What a person may set in the launchpad."""
+
+    now: str | None = None
+    """ISO moment to count from; default: the clock."""
+    dry_run: bool = False
+    """List what would go, and change nothing."""
+
+
+@dg.asset(
+    group_name="housekeeping",
+    kinds=KINDS,
+    pool=POOL,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "everything_reconciles",
+            asset="retained_records",
+            description="Every check of a refresh, over all the raw rows that are kept.",
+        )
+    ],
+)
+def retained_records(
+    context: dg.AssetExecutionContext, config: RetentionConfig, workspace: Workspace
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Drop raw records older than the retention period, keep rollups, publish."""
+    now = datetime.now(UTC) if config.now is None else datetime.fromisoformat(config.now).astimezone(UTC)
+    result = retention.retain(workspace, now=now, dry_run=config.dry_run)
+    failed = [check for check in checks.check_everything(workspace) if not check.passed]
+    runs: list[str] = []
+    if not config.dry_run:
+        publishing.publish_warehouse(workspace)
+        runs = purge.purge_runs(context.instance)
+    yield dg.MaterializeResult(
+        metadata={
+            "is_dry_run": result.is_dry_run,
+            "expired_before": result.expired_before.isoformat(),
+            "rows": dg.MetadataValue.json(result.rows),
+            "partitions": dg.MetadataValue.json(result.partitions),
+            "archived_days": dg.MetadataValue.json([str(day) for day in result.archived_days]),
+            "score_files": dg.MetadataValue.json(result.score_files),
+            "dagster_runs": len(runs),
+        }
+    )
+    yield dg.AssetCheckResult(
+        check_name="everything_reconciles",
+        passed=not failed,
+        description="; ".join(f"{check.name}: {check.description}" for check in failed) or "ok",
+    )
+
+
+@dg.op
+def purge_old_runs(context: dg.OpExecutionContext) -> None:
+    """Remove Dagster's own old runs: a busy router makes thousands a day."""
+    removed = purge.purge_runs(context.instance)
+    context.log.info("removed %d old runs", len(removed))

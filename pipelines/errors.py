@@ -1,0 +1,25 @@
+"""What can go wrong between the lake and the warehouse, on the same tree as the router's errors."""
+
+from __future__ import annotations
+
+from router.errors import IntelliRouterError
+
+
+class WarehouseError(IntelliRouterError):
+    """The warehouse cannot be built, opened or published."""
+
+    code = "warehouse_error"
+
+
+class WarehouseBusyError(WarehouseError):
+    """Another process is refreshing; nothing was changed."""
+
+    code = "warehouse_busy"
+    is_retryable = True
+
+
+class QueryError(IntelliRouterError):
+    """A person's query or report cannot be run as it stands."""
+
+    code = "bad_query"
+    http_status = 400

@@ -1,0 +1,187 @@
+"""Running the Dagster jobs inside this process: `intellirouter refresh`, the demo, tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from pipelines import sqlfiles
+from pipelines.definitions import defs
+from pipelines.errors import WarehouseError
+from pipelines.warehouse import Warehouse, set_aside
+from router.records import DATASETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from router.config import Settings
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+"""Dagster prints every event of a run at DEBUG; only warnings matter to the caller's terminal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshResult:
+    """What one refresh did."""
+
+    success: bool
+    seconds: float
+    segments: int
+    """Segments loaded."""
+    rows: Mapping[str, int]
+    """Rows loaded, by dataset."""
+    quarantined: int
+    """Files of the lake that are not read; `lake_is_clean` lists them with their reasons."""
+    snapshot_id: str | None
+    """The score snapshot that stands now; None before the first one."""
+    failed_checks: Mapping[str, str] = field(default_factory=dict)
+    """Check name to what it found."""
+    error: str | None = None
+    """Why the run failed; None when it did not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetainResult:
+    """What one retention run removed, or, in a dry run, would remove."""
+
+    success: bool
+    seconds: float
+    expired_before: str | None
+    """Raw rows from this moment on are kept."""
+    rows: Mapping[str, int]
+    """Rows deleted, by dataset."""
+    partitions: tuple[str, ...]
+    """Lake folders removed, relative to the lake."""
+    score_files: tuple[str, ...]
+    failed_checks: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+
+def refresh(
+    settings: Settings, *, instance: dg.DagsterInstance | None = None, rebuild: bool = False
+) -> RefreshResult:
+    """Run the `refresh` job: load, roll up, score, publish.
+
+    `instance` is where Dagster keeps the run; default: $DAGSTER_HOME, else the data folder's own,
+    so that the run shows in the Dagster UI. `rebuild` sets the build database aside first and fills
+    a new one from the lake. A failed run is a result with `success=False`; only a warehouse that
+    another process holds raises, WarehouseBusyError.
+    """
+    started = time.perf_counter()
+    if rebuild:
+        with Warehouse(settings):
+            set_aside(settings.build_file)
+    result = _run("refresh", settings, instance)
+    facts = _facts(result)
+    loads = {name: facts.get(name, {}) for name in DATASETS}
+    return RefreshResult(
+        success=result.success,
+        seconds=time.perf_counter() - started,
+        segments=sum(int(load.get("segments", 0)) for load in loads.values()),
+        rows={name: int(load.get("rows", 0)) for name, load in loads.items()},
+        quarantined=sum(int(load.get("quarantined", 0)) for load in loads.values()),
+        snapshot_id=facts.get("published_scores", {}).get("snapshot_id"),
+        failed_checks=_failed_checks(result),
+        error=_error(result),
+    )
+
+
+def retain(
+    settings: Settings,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+    instance: dg.DagsterInstance | None = None,
+) -> RetainResult:
+    """Run the `retention` job as of `now`; `dry_run` lists what would go and changes nothing."""
+    started = time.perf_counter()
+    config = {"dry_run": dry_run} | ({} if now is None else {"now": now.isoformat()})
+    result = _run("retention", settings, instance, ops={"retained_records": {"config": config}})
+    facts = _facts(result).get("retained_records", {})
+    return RetainResult(
+        success=result.success,
+        seconds=time.perf_counter() - started,
+        expired_before=facts.get("expired_before"),
+        rows=facts.get("rows", {}),
+        partitions=tuple(facts.get("partitions", ())),
+        score_files=tuple(facts.get("score_files", ())),
+        failed_checks=_failed_checks(result),
+        error=_error(result),
+    )
+
+
+def _run(
+    job: str,
+    settings: Settings,
+    instance: dg.DagsterInstance | None,
+    ops: Mapping[str, Any] | None = None,
+) -> dg.ExecuteInProcessResult:
+    # The lock is taken before the run starts: waiting for it is not a failed run in the history.
+    with Warehouse(settings) as warehouse, contextlib.ExitStack() as stack:
+        if instance is None:
+            instance = stack.enter_context(open_instance(settings))
+        return _job(job).execute_in_process(
+            instance=instance,
+            resources={"workspace": warehouse},
+            run_config={**QUIET, "ops": dict(ops or {})},
+            raise_on_error=False,
+        )
+
+
+@contextlib.contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of $DAGSTER_HOME or of the data folder, created with our dagster.yaml."""
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(packaged_config(), encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def packaged_config() -> str:
+    """The dagster.yaml we ship: in `dagster_home/` of a checkout, in this package when installed."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here / "dagster.yaml", here.parent / "dagster_home" / "dagster.yaml"):
+        if candidate.is_file():
+            return candidate.read_text(encoding="utf-8")
+    raise WarehouseError(f"no dagster.yaml beside `{sqlfiles.folder()}`: the installation is incomplete")
+
+
+@lru_cache
+def _job(name: str) -> dg.JobDefinition:
+    return defs.resolve_job_def(name)
+
+
+def _facts(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """Metadata of each materialised asset."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in result.get_asset_materialization_events():
+        data = event.step_materialization_data.materialization
+        found[data.asset_key.to_user_string()] = {name: item.value for name, item in data.metadata.items()}
+    return found
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    return {
+        check.check_name: check.description or "failed"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    }
+
+
+def _error(result: dg.ExecuteInProcessResult) -> str | None:
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
+            return (error.cause or error).message.strip()
+    return None if result.success else "the run failed before its first step"

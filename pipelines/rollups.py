@@ -1,0 +1,98 @@
+"""Aggregates that follow the rows: only what a load touched is computed again."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pipelines.archive import DAILY_MARTS, midnight
+from pipelines.ranges import runs
+from router.scores import ALL_TASKS, CELL_WEIGHT, PRIOR_WEIGHT, ScoreRow
+
+if TYPE_CHECKING:
+    from pipelines.warehouse import Warehouse
+
+ALPHA = 0.01
+"""Relative error of a percentile read from the buckets."""
+GAMMA = (1 + ALPHA) / (1 - ALPHA)
+Z_95 = 1.959964
+RUN_OF_DAYS = 7
+RUN_OF_HOURS = 24 * RUN_OF_DAYS
+"""Hours folded in one statement at most: it bounds the memory of a rebuild."""
+
+
+def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
+    """Compute the rollups of every stale hour again; the hours that were.
+
+    Hours whose raw rows have expired are left as they are: what they say cannot be computed again.
+    """
+    warehouse.connection.execute(
+        "delete from pipeline.stale_hours where hour < (select max(expired_before) from pipeline.retention)"
+    )
+    hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
+    for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
+        with warehouse.transaction() as connection:
+            for table in ("usage_hourly", "latency_buckets_hourly"):
+                warehouse.run(f"rollups/{table}_clear", start=start, end=end)
+            warehouse.run("rollups/usage_hourly", start=start, end=end)
+            warehouse.run("rollups/latency_buckets_hourly", start=start, end=end, gamma=GAMMA)
+            warehouse.run("rollups/stale_days", start=start, end=end, marts=list(DAILY_MARTS))
+            connection.execute(
+                "delete from pipeline.stale_hours where hour >= $start and hour < $end",
+                {"start": start, "end": end},
+            )
+    return hours
+
+
+def build_daily_marts(warehouse: Warehouse) -> dict[str, list[datetime]]:
+    """Compute the stale days of each daily mart again; the days that were."""
+    done = {}
+    for mart in DAILY_MARTS:
+        found = warehouse.rows(
+            "select day from pipeline.stale_days where mart = $mart order by day", mart=mart
+        )
+        days = [midnight(day) for (day,) in found]
+        for start, end in runs(days, timedelta(days=1), longest=RUN_OF_DAYS):
+            with warehouse.transaction() as connection:
+                warehouse.run(f"marts/{mart}_clear", start=start, end=end)
+                warehouse.run(f"marts/{mart}", start=start, end=end)
+                connection.execute(
+                    "delete from pipeline.stale_days"
+                    " where mart = $mart and day >= cast($start as date) and day < cast($end as date)",
+                    {"mart": mart, "start": start, "end": end},
+                )
+        done[mart] = days
+    return done
+
+
+def score(warehouse: Warehouse) -> bool:
+    """Bring `task_model_scores` up to date; whether anything changed."""
+    last_hour = warehouse.value("select max(hour) from usage_hourly")
+    if last_hour is None:
+        return False
+    fresh = warehouse.run(
+        "marts/task_model_scores",
+        start=last_hour - timedelta(days=warehouse.settings.scores_lookback_days),
+        prior_weight=PRIOR_WEIGHT,
+        cell_weight=CELL_WEIGHT,
+        all_tasks=ALL_TASKS,
+        gamma=GAMMA,
+        z=Z_95,
+    ).fetchall()
+    if fresh == warehouse.rows("select * from task_model_scores order by task_type, model"):
+        return False  # writing the same rows again would only grow the file
+    with warehouse.transaction() as connection:
+        connection.execute("delete from task_model_scores")
+        connection.executemany(f"insert into task_model_scores values ({_MARKS})", fresh)  # noqa: S608
+    return True
+
+
+def score_rows(warehouse: Warehouse) -> list[ScoreRow]:
+    """The scores as the router's rows."""
+    found = warehouse.rows("select * from task_model_scores order by task_type, model")
+    return [ScoreRow(**dict(zip(_COLUMNS, row, strict=True))) for row in found]
+
+
+_COLUMNS = [item.name for item in fields(ScoreRow)]
+_MARKS = ", ".join("?" * len(_COLUMNS))

@@ -1,0 +1,199 @@
+"""What the fake provider answers: pure, so that it can be tested without a server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import ConfigError
+from router.providers.fake.script import ModelScript, Script
+from router.providers.fake.table import Outcome, read_outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+FAULTY_BODIES = {
+    "truncated": b'{"id":"chatcmpl-fake","object":"chat.completion","choi',
+    "not-json": b"<html><body>502 Bad Gateway</body></html>",
+    "empty": b"",
+    "no-choices": b'{"id":"chatcmpl-fake","object":"chat.completion","choices":[]}',
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One reply, and how long to wait before it."""
+
+    body: bytes
+    status: int = 200
+    delay_s: float = 0.0
+    retry_after: str | None = None
+    text: str | None = None
+    """The message's text, for streaming; None: not an answer to stream."""
+    usage: bytes | None = None
+    """JSON object; None when nothing of the usage is known."""
+
+
+class Answerer:
+    """Answers by a script. Errors come in a fixed order for each model, whatever the timing."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._outcomes = _by_model(script)
+        self.models = sorted({*script.models, *self._outcomes})
+        self.calls: Counter[str] = Counter()
+        """Chat completions asked of each known model."""
+        self._random = {model: Random(f"{script.seed}:{model}") for model in self.models}  # noqa: S311
+        self._plain = ModelScript()
+        for change in script.changes:
+            for name in (*change.set, *change.set.values()):
+                if name not in self._outcomes:
+                    raise ConfigError(f"`changes` names the model `{name}`, which has no recorded outcomes")
+
+    def answer(self, request: Mapping[str, Any]) -> Answer:
+        """The reply to the body of a chat completion."""
+        model = request.get("model")
+        if not isinstance(model, str) or model not in self._random:
+            known = ", ".join(self.models)
+            return refusal(
+                404, f"The model `{model}` does not exist; this provider has {known}", "model_not_found"
+            )
+        if not isinstance(request.get("messages"), list) or not request["messages"]:
+            return refusal(400, "`messages` must be a non-empty list", "invalid_request_error")
+        self.calls[model] += 1
+        scripted = self._script.models.get(model, self._plain)
+        is_failing = scripted.error_rate > 0 and self._random[model].random() < scripted.error_rate
+        outcome, quality = self._outcome(model, request.get("metadata"))
+        delay_s = self._delay_s(scripted, outcome)
+        if is_failing:
+            message = f"The script fails this request with {scripted.error_status}"
+            return refusal(
+                scripted.error_status,
+                message,
+                "scripted_error",
+                delay_s=delay_s,
+                retry_after=scripted.retry_after,
+            )
+        if scripted.body is not None:
+            return Answer(body=FAULTY_BODIES[scripted.body], delay_s=delay_s)
+        if outcome is not None:
+            text = orjson.dumps({"item_id": outcome.item_id, "model": model, "quality": quality}).decode()
+            usage = usage_json(outcome.tokens_input, outcome.tokens_output, cost_usd=outcome.cost_usd)
+            return completion(model, text, usage, delay_s)
+        if model in self._outcomes and scripted.answer is None:
+            metadata = request.get("metadata")
+            item = metadata.get("item_id") if isinstance(metadata, dict) else None
+            message = (
+                f"model `{model}` has no recorded outcome for the item `{item}`; send an item of the table"
+                " as `metadata.item_id`, or give the model an `answer` in the script"
+            )
+            return refusal(404, message, "item_not_found")
+        usage = usage_json(
+            scripted.tokens_input,
+            scripted.tokens_output,
+            cached=scripted.tokens_cached_input,
+            reasoning=scripted.tokens_reasoning,
+            cost_usd=scripted.cost_usd,
+        )
+        return completion(model, "ok" if scripted.answer is None else scripted.answer, usage, delay_s)
+
+    def _outcome(self, model: str, metadata: object) -> tuple[Outcome | None, float | None]:
+        """The recorded outcome of the request's item, and its quality at the request's step."""
+        table = self._outcomes.get(model)
+        item = metadata.get("item_id") if isinstance(metadata, dict) else None
+        outcome = table.get(item) if table is not None and isinstance(item, str) else None
+        if outcome is None or not isinstance(metadata, dict):
+            return None, None
+        like = self._like(model, metadata.get("step"))
+        if like == model:
+            return outcome, outcome.quality
+        other = self._outcomes[like].get(outcome.item_id)
+        return outcome, None if other is None else other.quality
+
+    def _like(self, model: str, step: object) -> str:
+        """Whose quality the model has at `step`: the last change that names it wins."""
+        if not self._script.changes or not isinstance(step, str | int) or not str(step).isdigit():
+            return model
+        like = model
+        for change in self._script.changes:
+            if int(step) >= change.step:
+                like = change.set.get(model, like)
+        return like
+
+    def _delay_s(self, scripted: ModelScript, outcome: Outcome | None) -> float:
+        if scripted.latency_ms is not None:
+            return scripted.latency_ms / 1000
+        if outcome is None or outcome.latency_ms is None or self._script.outcomes is None:
+            return 0.0
+        return outcome.latency_ms * self._script.outcomes.latency_scale / 1000
+
+
+def completion(model: str, text: str, usage: bytes | None, delay_s: float) -> Answer:
+    """A chat completion in OpenAI's shape."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    body = orjson.dumps(
+        {
+            "id": "chatcmpl-fake",
+            "object": "chat.completion",
+            "created": 0,
+            "model": model,
+            "choices": [choice],
+        }
+    )
+    if usage is not None:
+        body = body[:-1] + b',"usage":' + usage + b"}"
+    return Answer(body=body, delay_s=delay_s, text=text, usage=usage)
+
+
+def usage_json(
+    tokens_input: int | None,
+    tokens_output: int | None,
+    *,
+    cached: int | None = None,
+    reasoning: int | None = None,
+    cost_usd: Decimal | None = None,
+) -> bytes | None:
+    """OpenAI's `usage` with OpenRouter's `cost`; members not known are absent."""
+    members: dict[str, Any] = {}
+    if tokens_input is not None:
+        members["prompt_tokens"] = tokens_input
+    if tokens_output is not None:
+        members["completion_tokens"] = tokens_output
+    if tokens_input is not None and tokens_output is not None:
+        members["total_tokens"] = tokens_input + tokens_output
+    if cached is not None:
+        members["prompt_tokens_details"] = {"cached_tokens": cached}
+    if reasoning is not None:
+        members["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+    if cost_usd is not None:
+        # Digits as they are: through a float 0.1 would survive, more than 17 digits would not.
+        members["cost"] = orjson.Fragment(f"{cost_usd.normalize():f}")
+    return orjson.dumps(members) if members else None
+
+
+def refusal(
+    status: int, message: str, code: str, *, delay_s: float = 0.0, retry_after: str | None = None
+) -> Answer:
+    """An error in OpenAI's shape."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return Answer(
+        body=orjson.dumps({"error": error}), status=status, delay_s=delay_s, retry_after=retry_after
+    )
+
+
+def _by_model(script: Script) -> dict[str, dict[str, Outcome]]:
+    if script.outcomes is None:
+        return {}
+    table: dict[str, dict[str, Outcome]] = {}
+    for outcome in read_outcomes(script.outcomes.file, models=script.outcomes.models):
+        table.setdefault(outcome.model, {})[outcome.item_id] = outcome
+    missing = sorted((script.outcomes.models or set()) - set(table))
+    if missing:
+        raise ConfigError(f"`{script.outcomes.file}` has no outcome of the models {', '.join(missing)}")
+    return table

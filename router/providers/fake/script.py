@@ -1,0 +1,101 @@
+"""The fake provider's script: a JSON file that says how each model behaves.
+
+    {
+      "seed": 7,
+      "models": {
+        "steady": {"answer": "hello", "tokens_input": 10, "tokens_output": 5, "cost_usd": "0.00012"},
+        "flaky": {"latency_ms": 40, "error_rate": 0.2, "error_status": 429, "retry_after": "2"}
+      },
+      "outcomes": {"file": "outcomes.parquet", "latency_scale": 0.01},
+      "changes": [{"step": 9000, "set": {"good-model": "bad-model"}}]
+    }
+
+A model of `outcomes` answers from the table, by the request's `metadata.item_id`; `models` may
+give it errors or another latency as well. What a script leaves out (a token count, a cost) the
+answer leaves out too: it is never 0.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from router.errors import ConfigError
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelScript(_Entry):
+    """One model's behaviour."""
+
+    answer: str | None = None
+    """Text of the answer to a request that no recorded outcome fits; None: such a request is refused
+    when the model has outcomes, and answered `ok` when it has none."""
+    tokens_input: Annotated[int, Field(ge=0)] | None = None
+    tokens_output: Annotated[int, Field(ge=0)] | None = None
+    tokens_cached_input: Annotated[int, Field(ge=0)] | None = None
+    tokens_reasoning: Annotated[int, Field(ge=0)] | None = None
+    cost_usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Reported as `usage.cost`; a text keeps every digit."""
+    latency_ms: Annotated[float, Field(ge=0, le=3_600_000)] | None = None
+    """None: the outcome's, times `latency_scale`; else none."""
+    error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of requests that fail, drawn in order of arrival from a generator seeded per model."""
+    error_status: Annotated[int, Field(ge=400, le=599)] = 500
+    retry_after: str | None = None
+    """`Retry-After` header of the failures."""
+    body: Literal["truncated", "not-json", "empty", "no-choices"] | None = None
+    """A malformed 200 instead of an answer, for those requests that do not fail."""
+
+
+class OutcomesScript(_Entry):
+    """Recorded outcomes to answer from."""
+
+    file: Path
+    models: frozenset[str] | None = None
+    """None: every model of the file."""
+    latency_scale: Annotated[float, Field(ge=0)] = 1.0
+
+
+class ChangeScript(_Entry):
+    """From `step` (the request's `metadata.step`) on, models answer like others."""
+
+    step: Annotated[int, Field(ge=0)]
+    set: dict[str, str]
+    """Model to the model whose quality it has; cost, tokens and latency stay its own."""
+
+
+class Script(_Entry):
+    """The whole file."""
+
+    seed: int = 0
+    models: dict[str, ModelScript] = {}
+    outcomes: OutcomesScript | None = None
+    changes: tuple[ChangeScript, ...] = ()
+
+    @model_validator(mode="after")
+    def _answers_something(self) -> Script:
+        if not self.models and self.outcomes is None:
+            raise ValueError("the script names no model: give `models`, `outcomes` or both")
+        if self.changes and self.outcomes is None:
+            raise ValueError("`changes` swap recorded outcomes: give `outcomes` too")
+        return self
+
+
+def load_script(path: Path) -> Script:
+    """The script at `path`; ConfigError says what is wrong where."""
+    try:
+        return Script.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"no script at `{path}`: write one as described in `{__name__}`") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise ConfigError(f"script `{path}` is not usable: {problems}") from error

@@ -1,0 +1,38 @@
+-- name: incoming
+-- grain: feedback_id
+-- unique: feedback_id
+-- reads: feedback
+-- The first copy of every feedback id that is in the files and not yet in the table.
+-- The judged request's hour is read from its UUIDv7, so late feedback finds the hour it restates
+-- without a look-up; it stays NULL for an id that is none.
+create or replace temp table incoming as
+with
+    found as (
+        select
+            parse_filename(filename, true) as segment,
+            file_row_number as row_in_segment,
+            feedback_id,
+            metric,
+            case
+                when try_cast(request_id as uuid) is not null and substr(request_id, 15, 1) = '7'
+                then date_trunc('hour', uuid_extract_timestamp(cast(request_id as uuid)))
+            end as hour_of_request
+        from read_parquet(
+            $files, filename = true, file_row_number = true, hive_partitioning = false
+        )
+    ),
+
+    known as (
+        select feedback_id
+        from feedback
+        where created_at between $first_at and $last_at
+    )
+
+select
+    arg_min(found.segment, (found.segment, found.row_in_segment)) as segment,
+    arg_min(found.row_in_segment, (found.segment, found.row_in_segment)) as row_in_segment,
+    any_value(found.hour_of_request) as hour_of_request,
+    any_value(found.hour_of_request) filter (where found.metric = 'quality') as stale_hour
+from found
+anti join known on known.feedback_id = found.feedback_id
+group by found.feedback_id

@@ -1,0 +1,30 @@
+-- name: cost_per_task
+-- grain: task_type, model_selected
+-- unique: task_type, model_selected
+-- reads: usage_hourly
+-- What each task cost on each model, and what the baseline model would have cost; by default 30 days.
+-- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
+--     set variable since = timestamptz '2026-11-01';
+--     .read sql/reports/cost_per_task.sql
+select
+    task_type,
+    model_selected,
+    sum(requests) as requests,
+    sum(requests_with_cost) as requests_with_cost,
+    sum(cost_usd) as cost_usd,
+    sum(cost_usd) / nullif(sum(requests_with_cost), 0) as cost_usd_per_request,
+    sum(requests_with_quality) as requests_with_quality,
+    sum(quality) / nullif(sum(requests_with_quality), 0) as quality_mean,
+    sum(baseline_cost_usd) - sum(cost_usd_with_baseline) as saved_usd
+from usage_hourly
+where
+    hour >= date_trunc('hour', coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days))
+    and hour < coalesce(cast(getvariable('until') as timestamptz), now())
+    and (getvariable('organization') is null or organization_id = getvariable('organization'))
+group by
+    task_type,
+    model_selected
+order by
+    task_type,
+    sum(cost_usd) desc nulls last,
+    model_selected;

@@ -1,0 +1,15 @@
+-- name: model_performance_history
+-- grain: snapshot_id, task_type, model
+-- unique: snapshot_id, task_type, model
+-- reads: model_performance_history
+-- Of the snapshots published before $thin_before keep the last of each hour.
+-- A busy router publishes one every few seconds; without a bound, history would outgrow the records.
+delete from model_performance_history
+where
+    published_at < $thin_before
+    and snapshot_id not in (
+        select arg_max(snapshot_id, (published_at, snapshot_id))
+        from model_performance_history
+        where published_at < $thin_before
+        group by date_trunc('hour', published_at)
+    )

@@ -1,0 +1,48 @@
+-- name: latency_buckets_hourly
+-- grain: hour, task_type, model_selected, metric, bucket
+-- unique: hour, task_type, model_selected, metric, bucket
+-- reads: request_analytics
+-- Latency of the hours from $start to $end as DDSketch bucket counts: ceil(ln(x) / ln(gamma)).
+-- Successful requests only: failing fast is no speed. Below a microsecond counts as a microsecond.
+insert into latency_buckets_hourly (
+    hour,
+    task_type,
+    model_selected,
+    metric,
+    bucket,
+    requests
+)
+with
+    measured as (
+        select timestamp, task_type, model_selected, 'latency_ms' as metric, latency_ms as milliseconds
+        from request_analytics
+        where
+            timestamp >= $start
+            and timestamp < $end
+            and success
+            and model_selected is not null
+        union all
+        select timestamp, task_type, model_selected, 'ttft_ms' as metric, ttft_ms as milliseconds
+        from request_analytics
+        where
+            timestamp >= $start
+            and timestamp < $end
+            and success
+            and model_selected is not null
+            and ttft_ms is not null
+    )
+
+select
+    date_trunc('hour', timestamp) as hour,
+    task_type,
+    model_selected,
+    metric,
+    cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer) as bucket,
+    count(*) as requests
+from measured
+group by
+    date_trunc('hour', timestamp),
+    task_type,
+    model_selected,
+    metric,
+    cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer)

@@ -1,0 +1,48 @@
+"""Fixtures of the pipeline tests: a data folder and its databases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+
+from pipelines.warehouse import Warehouse
+from router.config import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of an empty data folder."""
+    return Settings.load({}, home=tmp_path / "data")
+
+
+@pytest.fixture
+def warehouse(settings: Settings) -> Iterator[Warehouse]:
+    """The build database of the data folder, locked and open."""
+    with Warehouse(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def query(settings: Settings) -> Callable[..., list[tuple[Any, ...]]]:
+    """Rows of a query on the published warehouse."""
+    import duckdb
+
+    def run(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(settings.warehouse_file), read_only=True) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            return connection.execute(sql, parameters).fetchall()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that the whole session shares."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral

@@ -1,0 +1,109 @@
+"""Records, segments sealed by the router's own code, and the refresh without Dagster around it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+
+from pipelines import loading, publishing, registry, rollups
+from pipelines.warehouse import Warehouse
+from router.config import Settings
+from router.records import DATASETS, FeedbackRecord, Record, RequestRecord
+from router.segments import Manifest, seal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+_sequence = itertools.count(1)
+
+
+def id_at(moment: datetime, rng: random.Random | None = None) -> str:
+    """A UUIDv7 that embeds `moment`."""
+    bits = int.from_bytes(os.urandom(10), "big") if rng is None else rng.getrandbits(80)
+    millis = int(moment.timestamp() * 1000)
+    value = millis << 80 | 0x7 << 76 | (bits >> 64 & 0xFFF) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
+    return str(UUID(int=value))
+
+
+def make_record(at: datetime = NOW, **changes: Any) -> RequestRecord:
+    """A successful request at `at`, with any field changed."""
+    record = RequestRecord(
+        id=id_at(at),
+        timestamp=at,
+        environment="test",
+        organization_id="acme",
+        user_id="u1",
+        task_type="math",
+        task_type_source="caller",
+        model_requested="auto",
+        model_selected="large",
+        provider="fake",
+        policy_id="balanced",
+        policy_version=1,
+        config_hash="c0",
+        strategy="thompson",
+        propensity=0.5,
+        reason="drawn",
+        tokens_input=100,
+        tokens_output=50,
+        usage_source="provider",
+        cost_usd=Decimal("0.0015"),
+        success=True,
+        status_code=200,
+        latency_ms=800.0,
+    )
+    return replace(record, **changes)
+
+
+def make_feedback(
+    request: RequestRecord, value: float, at: datetime | None = None, **changes: Any
+) -> FeedbackRecord:
+    """A quality judgement of `request`."""
+    moment = at or request.timestamp + timedelta(seconds=30)
+    feedback = FeedbackRecord(
+        feedback_id=id_at(moment), request_id=request.id, metric="quality", value=value, created_at=moment
+    )
+    return replace(feedback, **changes)
+
+
+def seal_records(settings: Settings, records: Sequence[Record], writer_id: str = "w1") -> list[Manifest]:
+    """Write records to a journal and seal it, as the router does."""
+    manifests = []
+    for dataset, kind in DATASETS.items():
+        mine = [record for record in records if isinstance(record, kind)]
+        if not mine:
+            continue
+        sequence = next(_sequence)
+        journal = settings.home / f"{dataset}-{sequence}.jsonl"
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        option = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+        journal.write_bytes(
+            b"".join(
+                orjson.dumps(record, default=lambda amount: f"{amount:f}", option=option) for record in mine
+            )
+        )
+        manifests += seal(
+            journal, dataset=dataset, writer_id=writer_id, sequence=sequence, lake=settings.lake
+        )
+        journal.unlink()
+    return manifests
+
+
+def run_steps(warehouse: Warehouse) -> None:
+    """What the refresh job does, without Dagster around it."""
+    for dataset in DATASETS:
+        loading.load(warehouse, dataset)
+    rollups.fold_stale_hours(warehouse)
+    rollups.build_daily_marts(warehouse)
+    rollups.score(warehouse)
+    publishing.publish_scores(warehouse)
+    registry.load_registry(warehouse)

@@ -1,0 +1,115 @@
+"""The README's code runs as written."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from pipelines.refresh import refresh
+from router import Request, Router
+from router.config import Settings
+from tests.factories import write_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+PRICED = {"prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "10"}]}
+
+
+def block(name: str) -> str:
+    """The code block that follows the README's marker."""
+    found = re.search(rf"<!-- test: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found is not None, f"README.md has no block `{name}`"
+    return found.group(1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, fake_url: str) -> Path:
+    """A working folder whose data folder is where the README's commands look for it."""
+    write_catalog(tmp_path / "intellirouter-data", [{"id": "small", **PRICED}], base_url=fake_url)
+    return tmp_path
+
+
+@pytest.fixture
+def port(folder: Path) -> Iterator[str]:
+    """The port of a running shim."""
+    command = [sys.executable, "-m", "router.cli", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip().rpartition(":")[2]
+        process.terminate()
+
+
+def run_python(code: str, folder: Path) -> str:
+    """What a program prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_python_example_answers(folder: Path) -> None:
+    """The callable's example prints text, model and exact cost."""
+    assert run_python(block("python"), folder) == "from small small 0.002000000000\n"
+
+
+@pytest.mark.slow
+def test_the_openai_example_answers(folder: Path, port: str) -> None:
+    """The openai package's example prints the answer and the id to judge it by."""
+    printed = run_python(block("openai").replace("8080", port), folder)
+    assert re.fullmatch(r"from small [0-9a-f-]{36}\n", printed)
+
+
+@pytest.mark.slow
+def test_the_curl_example_answers(folder: Path, port: str) -> None:
+    """The curl example shows the headers the README names."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    command = block("curl").replace("8080", port)
+    shell = ["bash", "-c", command]
+    printed = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+    for header in ("x-request-id", "x-intellirouter-model: small", "x-intellirouter-cost-usd: 0.002"):
+        assert header in printed
+
+
+@pytest.mark.slow
+def test_the_queries_answer(folder: Path) -> None:
+    """Each of the README's SQL queries returns rows on a warehouse with traffic."""
+    home = folder / "intellirouter-data"
+    write_models = [{"id": "small", **PRICED}, {"id": "down"}]
+    catalog = (home / "catalog.yaml").read_text()
+    base_url = re.search(r"base_url: (\S+)", catalog)
+    assert base_url is not None
+    write_catalog(home, write_models, base_url=base_url.group(1))
+    with Router.open(home=home, seed=1) as router:
+        message = {"role": "user", "content": "hi"}
+        for _ in range(5):
+            response = router.complete_sync(Request(messages=[message], task_type="math"))
+            router.feedback(response.request_id, "quality", 1.0)
+        with pytest.raises(Exception, match="503"):
+            router.complete_sync(Request(messages=[message], model="down"))
+    assert refresh(Settings.load({}, home=home)).success
+    queries = [query for query in block("sql").split(";") if query.strip()]
+    assert len(queries) == 5
+    with duckdb.connect(home / "warehouse" / "intellirouter.duckdb", read_only=True) as connection:
+        assert [bool(connection.execute(query).fetchall()) for query in queries] == [True] * 5
+
+
+def test_the_example_file_names_only_what_exists() -> None:
+    """.env.example names only settings that exist, or keys of providers."""
+    known = {name for name, _, _ in Settings.describe()} | {"OPENAI_API_KEY"}
+    named = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert named <= known
