@@ -37,6 +37,11 @@ CELL_WEIGHT = 10.0
 """Outcomes a model's overall mean counts for in a task of its own (k0 of the shrinkage)."""
 TYPICAL_USAGE = Usage(tokens_input=500, tokens_output=250)
 """Prices are compared at this usage while no traffic tells the real one."""
+EXPLORATION = 0.5
+"""Share of the posterior variance that Thompson sampling draws from: a half has less regret than
+the whole on recorded traffic of 10,000 to 18,000 requests (tests/benchmarks/offline_regret.py)."""
+REFERENCE_WEIGHT = 50.0
+"""Outcomes after which half of a model's chance of being best counts for the reference cost."""
 GRID_POINTS = 256
 
 
@@ -235,13 +240,31 @@ class ScoreBoard:
         return None
 
     def reference_cost_usd(self) -> float | None:
-        """Mean cost per request of the model that is best over all tasks: the unit of cost_weight."""
-        known = [
-            (self.quality(ALL_TASKS, model)[0], value)
-            for model in self._catalog.models.values()
-            if (value := self.cost_usd(ALL_TASKS, model))
+        """Mean cost per request of the model that is best over all tasks: the unit of cost_weight.
+
+        Which model that is stays uncertain while strong ones are close, so each one's cost counts
+        by its chance of being best, and the less the fewer outcomes it has. The leader's cost alone
+        would jump with the lead: where a cheap leader takes it the unit shrinks, cost rules, and
+        the strong models are not tried again.
+        """
+        known = []
+        for model in self._catalog.models.values():
+            value = self.cost_usd(ALL_TASKS, model)
+            cell = self._cells.get((ALL_TASKS, model.id))
+            if value and cell is not None:
+                known.append((*self.quality(ALL_TASKS, model), cell.effective_sample_size, value))
+        if not known:
+            prices = [value for value in self._priced.values() if value]
+            return sum(prices) / len(prices) if prices else None
+        chances = probabilities_of_best([item[0] for item in known], [item[1] for item in known])
+        weights = [
+            chance * sample_size / (sample_size + REFERENCE_WEIGHT)
+            for chance, (_, _, sample_size, _) in zip(chances, known, strict=True)
         ]
-        return max(known)[1] if known else None
+        total = sum(weights)
+        if total <= 0:  # no outcome is known yet: every cost counts alike
+            weights, total = [1.0] * len(known), float(len(known))
+        return sum(weight * item[3] for weight, item in zip(weights, known, strict=True)) / total
 
     def _rank(self, policy: Policy, task_type: str) -> RankedTable:
         models = list(self._catalog.models.values())
@@ -254,7 +277,7 @@ class ScoreBoard:
             for (mean, _), value in zip(beliefs, costs, strict=True)
         ]
         shares = (
-            probabilities_of_best(utilities, [variance for _, variance in beliefs])
+            probabilities_of_best(utilities, [EXPLORATION * variance for _, variance in beliefs])
             if policy.strategy == "thompson"
             else _all_on_the_best(utilities)
         )

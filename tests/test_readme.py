@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -89,11 +89,11 @@ def test_the_curl_example_answers(folder: Path, port: str) -> None:
 def test_the_queries_answer(folder: Path) -> None:
     """Each of the README's SQL queries returns rows on a warehouse with traffic."""
     home = folder / "intellirouter-data"
-    write_models = [{"id": "small", **PRICED}, {"id": "down"}]
+    models: list[str | dict[str, Any]] = [{"id": "small", **PRICED}, {"id": "down"}]
     catalog = (home / "catalog.yaml").read_text()
     base_url = re.search(r"base_url: (\S+)", catalog)
     assert base_url is not None
-    write_catalog(home, write_models, base_url=base_url.group(1))
+    write_catalog(home, models, base_url=base_url.group(1))
     with Router.open(home=home, seed=1) as router:
         message = {"role": "user", "content": "hi"}
         for _ in range(5):

@@ -1,0 +1,10 @@
+"""The whole loop on recorded outcomes: `intellirouter replay` and `intellirouter demo`.
+
+    outcomes    what each model did with each item      trace       when requests arrive
+    run         the loop: send, refresh, send           driver      the client that sends and judges
+    reference   regret, and what it is compared with    books       nothing lost, nothing counted twice
+    workspace   the folder of a run                     display     what a person sees
+    demo        the loop on published figures           cli         the two commands
+
+Read `run` first; it holds the loop.
+"""

@@ -1,0 +1,176 @@
+"""`intellirouter demo` and `intellirouter replay`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipelines.replay.reference import Change
+
+# Heavy imports stand in the functions: `intellirouter --help` answers at once.
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("intellirouter-demo"),
+    show_default=True,
+    help="Folder for everything the demo makes; the next run on it starts afresh.",
+)
+@click.option("--requests", type=click.IntRange(min=20), help="Requests to send.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--smoke", is_flag=True, help="A short run that shows that everything works.")
+def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
+    """See the whole loop at work on a made-up world with published figures; under two minutes."""
+    from pipelines.replay import demo as scenes
+
+    scenes.demo(
+        data_dir,
+        requests=requests or (scenes.SMOKE_REQUESTS if smoke else scenes.REQUESTS),
+        refreshes=scenes.SMOKE_REFRESHES if smoke else scenes.REFRESHES,
+        seed=seed,
+    )
+
+
+@click.command()
+@click.option(
+    "--outcomes",
+    "outcomes_file",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Parquet: item_id, task_type, model, quality, cost_usd, input_tokens, output_tokens, latency_ms.",
+)
+@click.option(
+    "--trace",
+    "trace_file",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Parquet with arrival times in seconds, `t_s`; its other columns are not used.",
+)
+@click.option("--requests", type=click.IntRange(min=1), help="Requests to send [default: the trace's].")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("intellirouter-replay"),
+    show_default=True,
+    help="Folder for everything the replay makes; the next run on it starts afresh.",
+)
+@click.option(
+    "--picks", "picks_file", metavar="FILE", type=click.Path(path_type=Path), help="Write the picks."
+)
+@click.option("--refresh-every", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--cost-weight", type=click.FloatRange(min=0), default=0.1, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--change-step", type=click.IntRange(min=0), help="From this request on, --set holds.")
+@click.option(
+    "--set", "swap", metavar="A=B", help="Model A answers with B's quality; its cost stays its own."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=100.0,
+    show_default=True,
+    help="How much faster than recorded requests arrive and models answer. The clock of the arrivals"
+    " stands still while scores are refreshed.",
+)
+@click.option("--pool", metavar="A,B,…", help="Models [default: those whose costs are all known].")
+@click.option(
+    "--feedback-share",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of the answers that are judged.",
+)
+@click.option(
+    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write the summary."
+)
+def replay(
+    outcomes_file: Path,
+    trace_file: Path,
+    requests: int | None,
+    data_dir: Path,
+    picks_file: Path | None,
+    refresh_every: int,
+    cost_weight: float,
+    seed: int,
+    change_step: int | None,
+    swap: str | None,
+    speed: float,
+    pool: str | None,
+    feedback_share: float,
+    json_file: Path | None,
+) -> None:
+    """Replay recorded outcomes at a recorded pace through the whole loop.
+
+    The router learns only the outcome of the model it chose. Exits with 1 when a request was lost
+    or counted twice, or when costs differ in the last digit.
+    """
+    import json
+
+    from rich.console import Console
+
+    from pipelines.replay.display import Live, books_lines, results_table, speed_line, summary
+    from pipelines.replay.errors import BooksError
+    from pipelines.replay.outcomes import load_world
+    from pipelines.replay.picks import write_picks
+    from pipelines.replay.run import Plan, run
+    from pipelines.replay.trace import load_trace, schedule
+
+    world = load_world(outcomes_file, None if pool is None else [name.strip() for name in pool.split(",")])
+    arrivals = load_trace(trace_file)
+    plan = Plan(
+        world=world,
+        outcomes_file=outcomes_file,
+        arrivals_s=schedule(arrivals, requests=requests or len(arrivals), speed=speed),
+        folder=data_dir,
+        refresh_every=refresh_every,
+        cost_weight=cost_weight,
+        seed=seed,
+        speed=speed,
+        change=_change(change_step, swap, world.models),
+        feedback_share=feedback_share,
+    )
+    console = Console()
+    console.print(
+        f"{len(world.models)} models, {len(world.tasks)} tasks, {len(world.items):,} items"
+        f" ({world.items_dropped} dropped: not known for every model;"
+        f" models left out: {', '.join(world.left_out) or 'none'})"
+    )
+    with Live(console, plan) as live:
+        report = run(plan, live)
+    if picks_file is not None:
+        write_picks(picks_file, report, world)
+    if json_file is not None:
+        json_file.write_text(json.dumps(summary(report), indent=1))
+    console.print(results_table(report))
+    for line in (*books_lines(report.books), speed_line(report)):
+        console.print(line)
+    if not report.books.is_equal:
+        raise BooksError("the warehouse does not hold what was sent; see above")
+
+
+def _change(step: int | None, swap: str | None, models: tuple[str, ...]) -> Change | None:
+    """The change that the two options describe; None without them."""
+    from pipelines.replay.reference import Change
+
+    if step is None and swap is None:
+        return None
+    if step is None or swap is None:
+        raise click.UsageError("--change-step and --set go together")
+    model, separator, like = swap.partition("=")
+    for name in (model, like):
+        if not separator or name not in models:
+            raise click.UsageError(
+                f"--set `{swap}`: `{name}` is not in the pool;"
+                f" write it as A=B with models of {', '.join(models)}"
+            )
+    return Change(step=step, model=model, like=like)
+
+
+COMMANDS: list[click.Command] = [demo, replay]

@@ -1,0 +1,126 @@
+"""`intellirouter demo`: the whole loop on a world made from published figures."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from pipelines.replay.demo_world import load_figures, make_outcomes, prices_of, write_outcomes
+from pipelines.replay.display import Live, books_lines, speed_line
+from pipelines.replay.driver import Caller
+from pipelines.replay.errors import BooksError
+from pipelines.replay.outcomes import world_of
+from pipelines.replay.run import Plan, Report, replay_settings, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REQUESTS = 6000
+REFRESHES = 10
+SMOKE_REQUESTS = 300
+SMOKE_REFRESHES = 2
+REQUESTS_PER_S = 1000.0
+"""Pace of the arrivals: faster than the shim answers on two cores, so the demo takes what it takes."""
+LATENCY_SPEED = 1000.0
+FEEDBACK_SHARE = 0.5
+COST_WEIGHT = 0.05
+ORGANIZATIONS = {"acme": 10, "globex": 6, "initech": 4}
+"""Organisation to its number of users."""
+LAST_ROUNDS = 3
+"""Batches that count as after: one alone is too few requests to tell a point of quality."""
+BEFORE = "GPT-5"
+"""The model a user of the demo would have used for everything: the best single one."""
+
+
+def demo(folder: Path, *, requests: int = REQUESTS, refreshes: int = REFRESHES, seed: int = 0) -> Report:
+    """Run it, show it; BooksError when what was recorded is not what was sent."""
+    console = Console()
+    outcomes_file = folder / "outcomes.parquet"
+    figures = [replace(figure, task_type=f"{figure.task_type}/{figure.dataset}") for figure in load_figures()]
+    outcomes = make_outcomes(figures)
+    world = world_of(outcomes, source="LLMRouterBench")
+    plan = Plan(
+        world=world,
+        outcomes_file=outcomes_file,
+        arrivals_s=[step / REQUESTS_PER_S for step in range(requests)],
+        folder=folder,
+        refresh_every=-(-requests // refreshes),
+        cost_weight=COST_WEIGHT,
+        seed=seed,
+        speed=LATENCY_SPEED,
+        feedback_share=FEEDBACK_SHARE,
+        callers=[
+            Caller(user=f"{organization}-user-{number}", organization=organization)
+            for organization, users in ORGANIZATIONS.items()
+            for number in range(1, users + 1)
+        ],
+        prices={model: price for model, price in prices_of(figures).items() if model in world.models},
+        baseline_model=BEFORE,
+        prepare=lambda: write_outcomes(outcomes_file, outcomes),
+    )
+    console.print(_introduction(plan))
+    with Live(console, plan) as live:
+        report = run(plan, live)
+    console.print(_before_and_after(report))
+    for line in (*books_lines(report.books), speed_line(report)):
+        console.print(line)
+    _print_next_commands(console, folder)
+    if not report.books.is_equal:
+        raise BooksError("the warehouse does not hold what was sent; see above")
+    return report
+
+
+def _introduction(plan: Plan) -> Panel:
+    world = plan.world
+    return Panel(
+        f"{len(world.models)} models on {len(world.tasks)} tasks, with the accuracy and cost that"
+        " LLMRouterBench publishes (arXiv:2601.07206, tables 9 and 10); its single answers are made up to"
+        f" match. {', '.join(world.left_out)} is left out: no figure is published for one of the tasks.\n"
+        f"{len(plan.arrivals_s):,} requests of {len(plan.callers)} users in {len(ORGANIZATIONS)}"
+        f" organisations go through the HTTP shim; {plan.feedback_share:.0%} of the answers are judged. The"
+        " router knows nothing at first. After each batch the real Dagster job refreshes its scores.",
+        title="IntelliRouter demo",
+    )
+
+
+def _before_and_after(report: Report) -> Table:
+    """The first batch and the last ones, beside the best single model on the same requests."""
+    last = report.rounds[-LAST_ROUNDS:]
+    table = Table(title="what the router learnt")
+    for heading in ("", "quality", "$ per 1k requests"):
+        table.add_column(heading, justify="right" if heading else "left")
+    rows = (
+        (f"always {BEFORE}, the best single model", [done.best_single for done in report.rounds]),
+        ("router before its first refresh", [report.rounds[0].router]),
+        (f"router in the last {len(last)} batches", [done.router for done in last]),
+        (f"always {BEFORE} in the last {len(last)} batches", [done.best_single for done in last]),
+    )
+    for name, lines in rows:
+        quality = fmean(line.quality for line in lines)
+        cost = fmean(line.cost_usd_per_1k for line in lines)
+        table.add_row(name, f"{quality:.3f}", f"{cost:.2f}")
+    return table
+
+
+def _print_next_commands(console: Console, folder: Path) -> None:
+    """Without a frame and unwrapped: they are there to be copied."""
+    settings = replay_settings(folder)
+    home, dagster_home = shlex.quote(str(settings.home)), shlex.quote(str(settings.dagster_home))
+    query = "select task_type, model_selected, count(*) as requests from request_analytics group by all"
+    commands = {
+        "open the Dagster UI (http://127.0.0.1:3000)": (
+            f"INTELLIROUTER_HOME={home} DAGSTER_HOME={dagster_home} dagster dev -m pipelines.definitions"
+        ),
+        "query the warehouse": f'intellirouter sql --home {home} "{query}"',
+        "print the report": f"intellirouter report cost-per-task --home {home} --since 7d",
+    }
+    console.rule("next")
+    for purpose, command in commands.items():
+        console.print(f"{purpose}:", style="bold", highlight=False)
+        console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False)
