@@ -21,14 +21,14 @@ from pipelines.replay.run import Plan, Report, replay_settings, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-REQUESTS = 6000
-REFRESHES = 10
+REQUESTS = 9000
+REFRESHES = 15
 SMOKE_REQUESTS = 300
 SMOKE_REFRESHES = 2
 REQUESTS_PER_S = 1000.0
 """Pace of the arrivals: faster than the shim answers on two cores, so the demo takes what it takes."""
 LATENCY_SPEED = 1000.0
-FEEDBACK_SHARE = 0.5
+FEEDBACK_SHARE = 0.7
 COST_WEIGHT = 0.05
 ORGANIZATIONS = {"acme": 10, "globex": 6, "initech": 4}
 """Organisation to its number of users."""
