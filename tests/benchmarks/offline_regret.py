@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from statistics import fmean, pstdev
 
+from pipelines.replay.demo_world import load_figures, make_outcomes
 from pipelines.replay.outcomes import World, world_of
 from pipelines.replay.reference import Change, Pick, Yardstick
 from router.catalog import Catalog, Model
@@ -179,7 +180,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("outcomes", nargs="+", type=Path)
+    parser.add_argument("outcomes", nargs="*", type=Path, help="default: the world of the demo")
     parser.add_argument("--requests", type=int, default=18_000)
     parser.add_argument("--refresh-every", type=int, default=200)
     parser.add_argument("--cost-weight", type=float, default=0.1)
@@ -187,7 +188,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--change-step", type=int)
     parser.add_argument("--set", dest="swap", metavar="A=B")
+    parser.add_argument("--smoke", action="store_true", help="one short run")
     options = parser.parse_args()
+    if options.smoke:
+        options.requests, options.seeds = 600, 1
     missing = [path for path in options.outcomes if not path.exists()]
     if missing:
         sys.stdout.write(f"skipped: no file {', '.join(map(str, missing))}\n")
@@ -196,8 +200,8 @@ def main() -> int:
     if options.swap:
         model, like = options.swap.split("=")
         change = Change(step=options.change_step or 0, model=model, like=like)
-    for path in options.outcomes:
-        world = _load(path)
+    worlds = [(path.stem, _load(path)) for path in options.outcomes]
+    for name, world in worlds or [("demo", world_of(make_outcomes(load_figures()), source="demo"))]:
         yardstick = Yardstick(world, cost_weight=options.cost_weight, change=change)
         shares, second_half = [], []
         for seed in range(options.seeds):
@@ -216,7 +220,7 @@ def main() -> int:
             relative = router.cost_usd_per_1k / best.cost_usd_per_1k if best.cost_usd_per_1k else 0.0
             second_half.append((router.quality - best.quality, relative))
         sys.stdout.write(
-            f"{path.stem}: {len(world.models)} models, {len(world.tasks)} tasks,"
+            f"{name}: {len(world.models)} models, {len(world.tasks)} tasks,"
             f" regret {fmean(shares):.1%} of random's (sd {pstdev(shares):.1%});"
             f" second half: quality {fmean(q for q, _ in second_half):+.4f},"
             f" cost {fmean(c for _, c in second_half):.1%} of the best single's\n"
