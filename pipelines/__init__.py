@@ -9,6 +9,12 @@
                      └─ models                                        defs/models   the catalog, with prices
                           └─ published_warehouse                      defs/publish  a copy nobody locks
 
+The lake is the record, the warehouse a cache of it: `derived` replaces segments by rewritten ones,
+`compaction` merges the small ones of finished hours, `doctor` says whether lake, ledger and
+warehouse agree, `audit` walks the hash chains. `retention` (by `holds` and `expiry`) and `erasure`
+(by `tombstones` and `persons`) take rows out; `removals` does it, `shares` keeps what the rows added
+to the rollups.
+
 Read `definitions` for the jobs, `refresh` for running them without the Dagster UI, `warehouse` for
 the database, `lake` for what is read, `reports` for what people ask. `sql/` holds the statements.
 """

@@ -1,10 +1,11 @@
-"""The commands that need the pipelines: refresh, retention, sql, report.
+"""The commands that need the pipelines.
 
 dagster takes over a second to import, so the modules that need it are imported by their command.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.output import Format
+    from pipelines.refresh import RefreshResult
     from router.config import Settings
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -43,13 +45,25 @@ def _output(command: Command) -> Command:
 
 @click.command("refresh")
 @_home
-@click.option("--rebuild", is_flag=True, help="Set the build database aside and fill it again from the lake.")
-def refresh_command(home: Path | None, *, rebuild: bool) -> None:
+def refresh_command(home: Path | None) -> None:
     """Load what is new, recompute what it touches, publish scores and warehouse."""
-    from pipelines.errors import WarehouseError
     from pipelines.refresh import refresh
 
-    result = refresh(_settings(home), rebuild=rebuild)
+    _report_refresh(refresh(_settings(home)))
+
+
+@click.command("rebuild")
+@_home
+def rebuild_command(home: Path | None) -> None:
+    """Set the build database aside and fill a new one from the lake."""
+    from pipelines.refresh import rebuild
+
+    _report_refresh(rebuild(_settings(home)))
+
+
+def _report_refresh(result: RefreshResult) -> None:
+    from pipelines.errors import WarehouseError
+
     if not result.success:
         raise WarehouseError(f"the refresh failed: {result.error}")
     loaded = ", ".join(f"{rows} rows of {dataset}" for dataset, rows in result.rows.items())
@@ -64,7 +78,7 @@ def refresh_command(home: Path | None, *, rebuild: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="List what would go, and change nothing.")
 @click.option("--now", "now_text", metavar="MOMENT", help="Count from this moment instead of the clock's.")
 def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool) -> None:
-    """Drop raw records older than ANALYTICS_RETENTION_DAYS; rollups and history stay."""
+    """Drop raw records past their period; rollups and history stay."""
     from pipelines.errors import WarehouseError
     from pipelines.refresh import retain
     from pipelines.reports import parse_moment
@@ -81,7 +95,76 @@ def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool)
     )
     for partition in result.partitions:
         click.echo(f"  {partition}")
+    for name in result.rewritten:
+        click.echo(f"  {name}: some rows")
+    for dataset, organizations in result.organizations.items():
+        for organization, count in organizations.items():
+            click.echo(f"  {dataset}, {organization or 'no organisation'}: {count} rows")
+    for dataset, count in result.held.items():
+        if count:
+            click.echo(f"  {dataset}: {count} rows stay under a legal hold")
     _warn(result.failed_checks)
+
+
+@click.command("compact")
+@_home
+def compact_command(home: Path | None) -> None:
+    """Merge the small segments of finished hours; the hourly housekeeping job does it too."""
+    from datetime import UTC, datetime
+
+    from pipelines.compaction import compact
+
+    result = compact(_settings(home).lake, now=datetime.now(UTC))
+    click.echo(f"merged {result.merged} segments into {len(result.written)}, {result.rows} rows")
+
+
+@click.command("doctor")
+@_home
+@click.option("--audit", is_flag=True, help="Also walk the hash chains for changed or removed files.")
+@click.option(
+    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def doctor_command(home: Path | None, output_format: str, *, audit: bool) -> None:
+    """Verify lake, ledger and warehouse; exit with 1 when something is wrong."""
+    from pipelines import doctor
+
+    findings = doctor.examine(_settings(home), with_audit=audit)
+    click.echo(doctor.render(findings, as_json=output_format == "json"))
+    if any(finding.severity == "error" for finding in findings):
+        sys.exit(1)
+
+
+@click.command("erase")
+@_home
+@click.option("--user", required=True, help="The person's user id.")
+@click.option("--organization", help="In this organisation only.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase_command(
+    home: Path | None, user: str, organization: str | None, *, dry_run: bool, yes: bool
+) -> None:
+    """Remove a person from records, feedback and audit trail; bills stay as they are."""
+    from pipelines.erasure import erase, preview
+    from pipelines.errors import ErasureError
+
+    settings = _settings(home)
+    trace = preview(settings, user, organization=organization)
+    rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in trace.rows.items()) or "no rows"
+    click.echo(f"found {rows} in {len(trace.segments)} segments")
+    if dry_run:
+        return
+    if not yes:
+        click.confirm("Erase them? Nothing brings them back", abort=True)
+    certificate = erase(settings, user, organization=organization)
+    rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in certificate.rows.items())
+    click.echo(f"removed {rows}; certificate in {settings.erasures}")
+    for name in certificate.pending_journals:
+        click.echo(f"  {name}: still open in a router; the refresh after its sealing erases it")
+    if certificate.remaining:
+        raise ErasureError(
+            f"the id still stands in {', '.join(f'`{name}`' for name in certificate.remaining)}, or they"
+            " cannot be read; remove them, or upgrade if they are newer than this release, and erase again"
+        )
 
 
 @click.command("sql")
@@ -136,7 +219,16 @@ def report_command(
     write(answer, output_format=output_format, output=output)
 
 
-COMMANDS: list[click.Command] = [refresh_command, retention_command, sql_command, report_command]
+COMMANDS: list[click.Command] = [
+    refresh_command,
+    rebuild_command,
+    compact_command,
+    retention_command,
+    erase_command,
+    doctor_command,
+    sql_command,
+    report_command,
+]
 
 
 def _settings(home: Path | None) -> Settings:

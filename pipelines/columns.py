@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 MAPS = frozenset({"tags"})
 """Lists of {key, value} that the warehouse keeps as MAP(VARCHAR, VARCHAR)."""
+JSON_TEXTS = frozenset({"request_data", "response_data", "routing_decision"})
+"""Texts that the warehouse keeps as JSON."""
 
 
 def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
@@ -19,7 +21,9 @@ def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
 
 
 def _warehouse_type(item: Any) -> str:
-    return "MAP(VARCHAR, VARCHAR)" if item.name in MAPS else duckdb_type(item.type)
+    if item.name in MAPS:
+        return "MAP(VARCHAR, VARCHAR)"
+    return "JSON" if item.name in JSON_TEXTS else duckdb_type(item.type)
 
 
 def duckdb_type(arrow_type: Any) -> str:

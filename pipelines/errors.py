@@ -18,6 +18,19 @@ class WarehouseBusyError(WarehouseError):
     is_retryable = True
 
 
+class LegalHoldError(IntelliRouterError):
+    """A person is under a legal hold: nothing of theirs may be erased."""
+
+    code = "legal_hold"
+    http_status = 409
+
+
+class ErasureError(IntelliRouterError):
+    """The person's id still stands somewhere; the certificate says where."""
+
+    code = "erasure_incomplete"
+
+
 class QueryError(IntelliRouterError):
     """A person's query or report cannot be run as it stands."""
 

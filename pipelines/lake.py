@@ -2,7 +2,8 @@
 
 Segments are found by their manifests. A file without one, a manifest that does not describe the
 file beside it, a symbolic link: each is a `Suspect`, named with its reason and left where it is.
-Folders whose content did not change since everything in them was loaded are not listed again.
+Segments that a standing derived one replaces are not read (see `derived`). Folders whose content
+did not change since everything in them was loaded are not listed again.
 """
 
 from __future__ import annotations
@@ -14,20 +15,30 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router.chains import CHAINS
 from router.errors import SegmentError
+from router.files import TEMPORARY_PREFIX, sha256_of
+from router.manifests import Manifest
 from router.records import DATASETS
-from router.segments import TEMPORARY_PREFIX, Manifest, arrow_schema, sha256_of
+from router.segments import arrow_schema
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
+REMOVALS = "removals"
+"""The folder of the lake that holds what removed rows added to their rollups (see `removals`)."""
 ARCHIVE = "rollups"
 """The folder of the lake that holds rollups whose raw rows have expired (see `archive`)."""
 MANIFEST_GRACE_S = 1.0
 """How long a young Parquet file may wait for its manifest, which is written a moment later."""
 SETTLE_S = 2.0
 """A folder changed more recently than this is listed again: file clocks are coarse."""
+LISTINGS = 3
+"""How often a folder that changes while it is listed is listed again."""
+DERIVED_WRITERS = {"compaction": "compact", "erasure": "erase", "retention": "retain"}
+"""What the id of a derived segment's writer starts with."""
+DERIVED_NAME = re.compile(rf"^\d{{8}}T\d{{2}}-({'|'.join(DERIVED_WRITERS.values())})-[0-9a-f]+-\d{{8}}\.")
 
 _DATE = re.compile(r"^date=(\d{4}-\d{2}-\d{2})$")
 _HOUR = re.compile(r"^hour=(\d{2})$")
@@ -59,6 +70,8 @@ class Listing:
 
     segments: list[Segment] = field(default_factory=list)
     suspects: list[Suspect] = field(default_factory=list)
+    leftovers: list[Path] = field(default_factory=list)
+    """Parquet files, perhaps gone already, that a stopped compaction or erasure left; nobody reads them."""
     folders: dict[str, int] = field(default_factory=dict)
     """Listed folders and the modification time (ns) they had before listing."""
 
@@ -72,14 +85,23 @@ def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) 
         if settled is not None and settled.get(key) == changed_ns:
             continue
         listing.folders[key] = changed_ns
-        _list_hour(lake, dataset, folder, listing)
+        found = _list_hour(lake, dataset, folder)
+        for _ in range(LISTINGS):
+            if not found.suspects or folder.stat().st_mtime_ns == changed_ns:
+                break
+            # A compaction at work: what seemed amiss may be what it had half removed.
+            changed_ns = listing.folders[key] = folder.stat().st_mtime_ns
+            found = _list_hour(lake, dataset, folder)
+        listing.segments += found.segments
+        listing.suspects += found.suspects
+        listing.leftovers += found.leftovers
     listing.segments.sort(key=lambda segment: (segment.manifest.first_at, segment.manifest.name))
     return listing
 
 
 def strays(lake: Path) -> list[Suspect]:
     """Entries of the lake's root that are no dataset."""
-    known = {*DATASETS, ARCHIVE}
+    known = {*DATASETS, ARCHIVE, CHAINS, REMOVALS}
     return [
         _suspect(lake, Path(entry.path), "is no dataset of this lake")
         for entry in _entries(lake)
@@ -106,12 +128,27 @@ def verify(segment: Segment) -> None:
     _verify_content(manifest, path)
 
 
+def read_rows(path: Path) -> Any:
+    """The table in a segment's file, and only that: no column read from its folder's name."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def count(mask: Any) -> int:
+    """How many rows a pyarrow boolean column picks."""
+    import pyarrow.compute as pc
+
+    return pc.sum(mask).as_py() or 0
+
+
 def dated_folders(parent: Path) -> list[tuple[date, Path]]:
     """The `date=` folders of a dataset, oldest first."""
     found = []
     for entry in _entries(parent):
-        match = _DATE.match(entry.name)
-        if match and entry.is_dir(follow_symlinks=False) and (day := _day(match[1])) is not None:
+        day = day_of(entry.name)
+        if day is not None and entry.is_dir(follow_symlinks=False):
             found.append((day, Path(entry.path)))
     return sorted(found)
 
@@ -128,7 +165,8 @@ def _hour_folders(lake: Path, dataset: str, listing: Listing) -> Iterator[Path]:
                 _report(lake, hour, listing, "is no hour folder")
 
 
-def _list_hour(lake: Path, dataset: str, folder: Path, listing: Listing) -> None:
+def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
+    listing = Listing()
     entries = {entry.name: entry for entry in _entries(folder)}
     for name, entry in entries.items():
         path = Path(entry.path)
@@ -141,8 +179,26 @@ def _list_hour(lake: Path, dataset: str, folder: Path, listing: Listing) -> None
         elif path.with_suffix(".json").name not in entries:
             if _await_manifest(path):
                 _add_segment(lake, dataset, path.with_suffix(".json"), listing)
-            else:
+            elif DERIVED_NAME.match(name):
+                listing.leftovers.append(path)  # its sources stand, or are replaced by another one
+            elif path.exists():
                 listing.suspects.append(_suspect(lake, path, f"has no manifest `{Path(name).stem}.json`"))
+    _leave_out_replaced(lake, listing)
+    return listing
+
+
+def _leave_out_replaced(lake: Path, listing: Listing) -> None:
+    replaced = {
+        f"{source.name}.parquet" for segment in listing.segments for source, _ in segment.manifest.replaced()
+    }
+    if not replaced:
+        return
+    beside = [Path(segment.path) for segment in listing.segments] + [
+        lake / suspect.path for suspect in listing.suspects
+    ]
+    listing.leftovers += [path for path in beside if path.name in replaced]
+    listing.segments = [segment for segment in listing.segments if segment.path.name not in replaced]
+    listing.suspects = [item for item in listing.suspects if Path(item.path).name not in replaced]
 
 
 def _add_segment(lake: Path, dataset: str, manifest_path: Path, listing: Listing) -> None:
@@ -153,7 +209,8 @@ def _add_segment(lake: Path, dataset: str, manifest_path: Path, listing: Listing
         if not path.exists():
             raise SegmentError("is missing, only its manifest is there")
     except SegmentError as error:
-        listing.suspects.append(_suspect(lake, path, str(error)))
+        if manifest_path.exists() or path.exists():  # else removed since it was listed
+            listing.suspects.append(_suspect(lake, path, str(error)))
         return
     if not path.is_symlink():
         listing.segments.append(Segment(manifest=manifest, path=path, fingerprint=_fingerprint(path)))
@@ -164,10 +221,11 @@ def _agree(manifest: Manifest, dataset: str, relative: str) -> None:
         raise SegmentError(f"manifest says dataset `{manifest.dataset}`, it lies in `{dataset}`")
     if manifest.path != relative or Path(relative).stem != manifest.name:
         raise SegmentError(f"manifest describes `{manifest.path}`, not this file")
-    if manifest.schema_version != DATASETS[dataset].SCHEMA_VERSION:
+    newest = DATASETS[dataset].SCHEMA_VERSION
+    if not 1 <= manifest.schema_version <= newest:
         raise SegmentError(
-            f"has schema version `{manifest.schema_version}`, these pipelines read"
-            f" `{DATASETS[dataset].SCHEMA_VERSION}`; run the same release of the router and the pipelines"
+            f"has schema version `{manifest.schema_version}`, these pipelines read up to `{newest}`;"
+            " run the same release of the router and the pipelines"
         )
 
 
@@ -176,7 +234,7 @@ def _verify_content(manifest: Manifest, path: Path) -> None:
     import pyarrow.parquet as pq
 
     record = DATASETS[manifest.dataset]
-    expected = arrow_schema(record)
+    expected = arrow_schema(record, manifest.schema_version)
     try:
         with pq.ParquetFile(path) as file:
             metadata, schema = file.metadata, file.schema_arrow
@@ -267,8 +325,10 @@ def _fingerprint(path: Path) -> str:
     return "/".join(parts)
 
 
-def _day(text: str) -> date | None:
+def day_of(name: str) -> date | None:
+    """The day that a `date=` folder's name says; None when it says none."""
+    match = _DATE.match(name)
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(match[1]) if match else None
     except ValueError:
         return None

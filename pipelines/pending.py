@@ -35,7 +35,7 @@ def pending_segments(settings: Settings) -> list[str]:
         }
         for dataset in DATASETS:
             listing = lake.scan(settings.lake, dataset, settled=settled)
-            known = loading.known_names(connection, listing)
+            known = loading.known_names(connection, (segment.manifest for segment in listing.segments))
             names += [
                 f"{dataset}/{segment.manifest.name}"
                 for segment in listing.segments

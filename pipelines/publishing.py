@@ -63,7 +63,7 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     readers get a finished copy: whoever has the old one open keeps it until they open it again.
     """
     build, target = warehouse.settings.build_file, warehouse.settings.warehouse_file
-    warehouse.connection.execute("checkpoint")
+    warehouse.rows("checkpoint")
     warehouse.close()
     if target.exists() and _stamp(target) == _stamp(build):
         return None
@@ -84,7 +84,7 @@ def _as_of(warehouse: Warehouse) -> datetime:
     """The latest record the scores have seen, a request or a judgement."""
     moment = warehouse.value("select greatest(max(last_request_at), max(last_feedback_at)) from usage_hourly")
     if not isinstance(moment, datetime):
-        raise WarehouseError("there are scores but no rollups: run `intellirouter refresh --rebuild`")
+        raise WarehouseError("there are scores but no rollups: run `intellirouter rebuild`")
     return moment.astimezone(UTC)
 
 

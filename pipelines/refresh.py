@@ -57,28 +57,35 @@ class RetainResult:
     expired_before: str | None
     """Raw rows from this moment on are kept."""
     rows: Mapping[str, int]
-    """Rows deleted, by dataset."""
+    """Rows that went, by dataset."""
     partitions: tuple[str, ...]
     """Lake folders removed, relative to the lake."""
     score_files: tuple[str, ...]
+    organizations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Rows by dataset and organisation; the empty name is no organisation, or a judgement's."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Rows that only a legal hold keeps, by dataset."""
+    rewritten: tuple[str, ...] = ()
+    """Segments of which some rows went."""
     failed_checks: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
 
-def refresh(
-    settings: Settings, *, instance: dg.DagsterInstance | None = None, rebuild: bool = False
-) -> RefreshResult:
+def rebuild(settings: Settings, *, instance: dg.DagsterInstance | None = None) -> RefreshResult:
+    """Set the build database aside and fill a new one from the lake; readers keep the old copy meanwhile."""
+    with Warehouse(settings):
+        set_aside(settings.build_file)
+    return refresh(settings, instance=instance)
+
+
+def refresh(settings: Settings, *, instance: dg.DagsterInstance | None = None) -> RefreshResult:
     """Run the `refresh` job: load, roll up, score, publish.
 
     `instance` is where Dagster keeps the run; default: $DAGSTER_HOME, else the data folder's own,
-    so that the run shows in the Dagster UI. `rebuild` sets the build database aside first and fills
-    a new one from the lake. A failed run is a result with `success=False`; only a warehouse that
-    another process holds raises, WarehouseBusyError.
+    so that the run shows in the Dagster UI. A failed run is a result with `success=False`; only a
+    warehouse that another process holds raises, WarehouseBusyError.
     """
     started = time.perf_counter()
-    if rebuild:
-        with Warehouse(settings):
-            set_aside(settings.build_file)
     result = _run("refresh", settings, instance)
     facts = _facts(result)
     loads = {name: facts.get(name, {}) for name in DATASETS}
@@ -113,6 +120,9 @@ def retain(
         rows=facts.get("rows", {}),
         partitions=tuple(facts.get("partitions", ())),
         score_files=tuple(facts.get("score_files", ())),
+        organizations=facts.get("organizations", {}),
+        held=facts.get("held", {}),
+        rewritten=tuple(facts.get("rewritten", ())),
         failed_checks=_failed_checks(result),
         error=_error(result),
     )
@@ -128,12 +138,17 @@ def _run(
     with Warehouse(settings) as warehouse, contextlib.ExitStack() as stack:
         if instance is None:
             instance = stack.enter_context(open_instance(settings))
-        return _job(job).execute_in_process(
-            instance=instance,
-            resources={"workspace": warehouse},
-            run_config={**QUIET, "ops": dict(ops or {})},
-            raise_on_error=False,
-        )
+        for _ in range(2):
+            result = _job(job).execute_in_process(
+                instance=instance,
+                resources={"workspace": warehouse},
+                run_config={**QUIET, "ops": dict(ops or {})},
+                raise_on_error=False,
+            )
+            if not warehouse.is_distrusted():
+                break
+            warehouse.close()  # it turned out corrupt on the way: once more, from the lake
+        return result
 
 
 @contextlib.contextmanager

@@ -1,8 +1,13 @@
-"""Retention: raw records older than `ANALYTICS_RETENTION_DAYS` go, what was learnt from them stays.
+"""Retention: rows past their period go, what was learnt from them stays.
+
+Each dataset has its period (ANALYTICS_RETENTION_DAYS for requests and their feedback,
+REQUEST_LOG_RETENTION_DAYS), `retention.yaml` changes it for single organisations and holds rows
+(`holds`), `expiry` says what that makes of each partition.
 
 In this order, so that a stop at any point loses nothing and counts nothing twice: aggregate what
-is still pending, seal the expiring days' rollups in the lake, set the cutoff, delete the rows, drop
-the lake's partitions, publish.
+is still pending, seal the expiring days' rollups in the lake, set the cutoff, delete the rows,
+rewrite or drop the lake's partitions, let the tables follow, publish. A day whose rollups are sealed
+is never folded again, though an organisation may keep rows of it.
 """
 
 from __future__ import annotations
@@ -13,18 +18,30 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipelines import archive, lake, loading, publishing, rollups
-from router.records import DATASETS
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import archive, audit, derived, expiry, lake, loading, publishing, removals, rollups, shares
+from pipelines.holds import RetentionFile
+from router.records import DATASETS, RequestRecord
 from router.segments import TEMPORARY_PREFIX, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipelines.expiry import Expiry
+    from pipelines.lake import Segment
     from pipelines.warehouse import Warehouse
     from router.config import Settings
 
-SCORE_FILES_KEPT = 200
-"""Published score files kept beside the current one."""
+ROLLUP_MOMENTS = {
+    "usage_hourly": "hour",
+    "latency_buckets_hourly": "hour",
+    "task_cost_daily": "day",
+    "usage_by_org_daily": "day",
+    "model_performance_history": "as_of",
+}
+"""Tables that ROLLUP_RETENTION_DAYS bounds, and the column it goes by."""
 HISTORY_KEPT_WHOLE = timedelta(days=1)
 """Older history keeps the last snapshot of each hour."""
 BROKEN_BUILD_KEPT = timedelta(days=7)
@@ -41,49 +58,104 @@ class RetentionResult:
     """Raw rows from this moment on are kept."""
     is_dry_run: bool
     rows: dict[str, int] = field(default_factory=dict)
-    """Rows deleted, by dataset."""
+    """Rows of the lake that went, by dataset."""
+    organizations: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The same by organisation; the empty name is no organisation, or a judgement's."""
+    held: dict[str, int] = field(default_factory=dict)
+    """Rows that only a legal hold keeps, by dataset."""
     partitions: list[str] = field(default_factory=list)
     """Lake folders removed, relative to the lake."""
+    rewritten: list[str] = field(default_factory=list)
+    """Segments of which some rows went."""
     archived_days: list[date] = field(default_factory=list)
     """Days whose rollups were sealed in the lake."""
     score_files: list[str] = field(default_factory=list)
 
 
 def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> RetentionResult:
-    """Drop what is older than the retention period as of `now`."""
+    """Drop what is past its period as of `now`."""
     settings = warehouse.settings
-    cutoff = archive.midnight((now - timedelta(days=settings.retention_days)).astimezone(UTC).date())
+    rules = RetentionFile.load(settings.retention_file)
     if not dry_run:
-        _catch_up(warehouse)
-    partitions = [
-        folder
-        for dataset in DATASETS
-        for day, folder in lake.dated_folders(settings.lake / dataset)
-        if archive.midnight(day) < cutoff
-    ]
+        catch_up(warehouse)
+    orphaned = [name for (name,) in warehouse.run("retention/orphaned_feedback").fetchall()]
+    plans = expiry.plan(settings, rules, now, orphaned=orphaned)
+    cutoff = plans[RequestRecord.DATASET].cutoff
+    partitions = [folder for plan in plans.values() for folder in plan.folders]
     days = _days_to_archive(warehouse, cutoff)
     result = RetentionResult(
         expired_before=cutoff,
         is_dry_run=dry_run,
-        rows=_expired_rows(warehouse, cutoff),
+        rows={dataset: plans[dataset].rows.total() for dataset in DATASETS},
+        organizations={dataset: dict(plans[dataset].rows) for dataset in DATASETS},
+        held={dataset: plans[dataset].held for dataset in DATASETS},
         partitions=[str(folder.relative_to(settings.lake)) for folder in partitions],
+        rewritten=[segment.manifest.name for plan in plans.values() for segment in _rewritten(plan)],
         archived_days=days,
-        score_files=[path.name for path in _old_score_files(settings, now)],
+        score_files=[path.name for path in _old_score_files(warehouse, cutoff, now)],
     )
     if not dry_run:
+        # Thinned first: what is sealed in the archive is what a rebuild brings back.
+        warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
         for day in days:
             archive.write(warehouse.connection, settings.lake, day)
         _set_cutoff(warehouse, cutoff)
-        _delete_rows(warehouse, cutoff)
+        for plan in plans.values():
+            _delete_rows(warehouse, plan)
+            for segments in plan.trimmed:
+                _trim(settings.lake, plan, segments, now)
         _drop_partitions(warehouse, partitions)
+        _shorten(warehouse, plans, now)
+        catch_up(warehouse)
+        _forget_removals(warehouse, cutoff)
+        _expire_rollups(warehouse, now)
         _remove_empty_folders(settings.lake)
-        for path in (*_old_score_files(settings, now), *_old_broken_builds(settings, now)):
+        for path in (*_old_score_files(warehouse, cutoff, now), *_old_broken_builds(settings, now)):
             path.unlink(missing_ok=True)
-        warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
+        if any(result.rows.values()):
+            warehouse.recreate()
     return result
 
 
-def _catch_up(warehouse: Warehouse) -> None:
+def _rewritten(plan: Expiry) -> list[Segment]:
+    return [segment for group in plan.trimmed for segment in _untrimmed(plan, group)] + plan.shortened
+
+
+def _untrimmed(plan: Expiry, segments: list[Segment]) -> list[Segment]:
+    """The segments of an hour that were not rewritten by retention, or of which more goes now."""
+    return [
+        segment
+        for segment in removals.sound(segments)
+        if segment.manifest.operation != "retention" or lake.count(plan.goes(lake.read_rows(segment.path)))
+    ]
+
+
+def _trim(root: Path, plan: Expiry, segments: list[Segment], now: datetime) -> None:
+    """Rewrite an expired hour to hold the rows that stay, none perhaps; the loader knows them by that."""
+    left = _untrimmed(plan, segments)
+    if left:
+        tables = [lake.read_rows(segment.path) for segment in left]
+        kept = pa.concat_tables([rows.filter(pc.invert(plan.goes(rows))) for rows in tables])
+        # None: a compaction took place meanwhile, and the next run finds what it wrote.
+        derived.replace_segments(root, left, kept, operation="retention", now=now)
+
+
+def _shorten(warehouse: Warehouse, plans: dict[str, Expiry], now: datetime) -> None:
+    """Take the rows of shorter periods out of partitions that stay."""
+    for dataset, plan in plans.items():
+        if plan.shortened:
+            removals.remove_everywhere(
+                warehouse,
+                dataset,
+                plan.goes,
+                columns=plan.columns,
+                operation="retention",
+                now=now,
+                wanted=plan.may_shorten,
+            )
+
+
+def catch_up(warehouse: Warehouse) -> None:
     """Aggregate what waits in the lake: a partition may expire before its first refresh."""
     for dataset in DATASETS:
         loading.load(warehouse, dataset)
@@ -96,16 +168,6 @@ def _catch_up(warehouse: Warehouse) -> None:
 def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:
     found = warehouse.run("retention/days_to_archive", cutoff=cutoff).fetchall()
     return [day for (day,) in found]
-
-
-def _expired_rows(warehouse: Warehouse, cutoff: datetime) -> dict[str, int]:
-    return {
-        dataset: warehouse.value(
-            f"select count(*) from {dataset} where {record.MOMENT} < $cutoff",  # noqa: S608
-            cutoff=cutoff,
-        )
-        for dataset, record in DATASETS.items()
-    }
 
 
 def _set_cutoff(warehouse: Warehouse, cutoff: datetime) -> None:
@@ -124,22 +186,50 @@ def _set_cutoff(warehouse: Warehouse, cutoff: datetime) -> None:
         )
 
 
-def _delete_rows(warehouse: Warehouse, cutoff: datetime) -> None:
+def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
     """Delete a day at a time: each is a small transaction, and a stop in between is resumed."""
-    for dataset, record in DATASETS.items():
-        oldest = warehouse.value(f"select min({record.MOMENT}) from {dataset}")  # noqa: S608
-        if oldest is None:
-            continue
-        start = archive.midnight(oldest.astimezone(UTC).date())
-        while start < cutoff:
-            end = start + timedelta(days=1)
-            warehouse.run(f"retention/expire_{dataset}", start=start, end=end)
-            start = end
+    moment = DATASETS[plan.dataset].MOMENT
+    oldest = warehouse.value(f"select min({moment}) from {plan.dataset}")  # noqa: S608
+    if oldest is None:
+        return
+    # Of a day that is trimmed, the table's rows go when it takes the rewritten segments over.
+    trimmed = {archive.midnight(group[0].manifest.first_at.date()) for group in plan.trimmed}
+    start = archive.midnight(oldest.astimezone(UTC).date())
+    while start < plan.cutoff:
+        end = start + timedelta(days=1)
+        if start not in trimmed:
+            warehouse.run(f"retention/expire_{plan.dataset}", start=start, end=end)
+        start = end
+
+
+def _forget_removals(warehouse: Warehouse, cutoff: datetime) -> None:
+    shares.forget(warehouse, cutoff)
+    for day, folder in lake.dated_folders(warehouse.settings.lake / lake.REMOVALS):
+        if archive.midnight(day) < cutoff:
+            shutil.rmtree(folder)
+
+
+def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
+    """Drop rollups, daily marts and history past ROLLUP_RETENTION_DAYS, here and in the archive."""
+    days = warehouse.settings.rollup_retention_days
+    if days is None:
+        return
+    cutoff = archive.midnight((now - timedelta(days=days)).astimezone(UTC).date())
+    for table, column in ROLLUP_MOMENTS.items():
+        warehouse.connection.execute(
+            f"delete from {table} where {column} < cast($cutoff as timestamptz)",  # noqa: S608
+            {"cutoff": cutoff},
+        )
+    for table in archive.TABLES:
+        for day, folder in lake.dated_folders(warehouse.settings.lake / lake.ARCHIVE / table):
+            if archive.midnight(day) < cutoff:
+                shutil.rmtree(folder)
 
 
 def _drop_partitions(warehouse: Warehouse, partitions: list[Path]) -> None:
     root = warehouse.settings.lake
     for folder in partitions:
+        audit.note_drop(root, folder)
         # Out of sight in one step: readers ignore temporary names, a stop leaves no half partition.
         hidden = folder.with_name(f"{TEMPORARY_PREFIX}expired-{folder.name}")
         folder.rename(hidden)
@@ -165,16 +255,14 @@ def _remove_empty_folders(root: Path) -> None:
                     folder.rmdir()
 
 
-def _old_score_files(settings: Settings, now: datetime) -> list[Path]:
-    folder = settings.scores_file.parent
-    files = [path for path in folder.glob("*.json") if path.name != settings.scores_file.name]
-    newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
-    oldest_kept = (now - timedelta(days=settings.retention_days)).timestamp()
-    return [
-        path
-        for index, path in enumerate(newest)
-        if index >= SCORE_FILES_KEPT or (index > 0 and path.stat().st_mtime < oldest_kept)
-    ]
+def _old_score_files(warehouse: Warehouse, cutoff: datetime, now: datetime) -> list[Path]:
+    """Score files that nothing needs: the others bring the history back when the warehouse is rebuilt."""
+    current = warehouse.settings.scores_file
+    found = warehouse.run(
+        "retention/kept_snapshots", start=cutoff, thin_before=now - HISTORY_KEPT_WHOLE
+    ).fetchall()
+    kept = {current.stem, *(snapshot_id for (snapshot_id,) in found)}
+    return [path for path in sorted(current.parent.glob("*.json")) if path.stem not in kept]
 
 
 def _old_broken_builds(settings: Settings, now: datetime) -> list[Path]:

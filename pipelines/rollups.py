@@ -6,6 +6,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pipelines import shares
 from pipelines.archive import DAILY_MARTS, midnight
 from pipelines.ranges import runs
 from router.scores import ALL_TASKS, CELL_WEIGHT, PRIOR_WEIGHT, ScoreRow
@@ -27,6 +28,7 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
 
     Hours whose raw rows have expired are left as they are: what they say cannot be computed again.
     """
+    shares.take_in(warehouse)
     warehouse.connection.execute(
         "delete from pipeline.stale_hours where hour < (select max(expired_before) from pipeline.retention)"
     )

@@ -18,7 +18,7 @@ import duckdb
 
 from pipelines import sqlfiles
 from pipelines.errors import WarehouseBusyError, WarehouseError
-from router.segments import sync_folder
+from router.files import TEMPORARY_PREFIX, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,8 @@ _NOT_CORRUPT = (
     "read-only",
 )
 """Open failures that setting the file aside would not cure."""
+_CORRUPT = "corrupt database file"
+"""What DuckDB says of a block whose checksum does not match, which may be long after opening."""
 
 
 class Warehouse:
@@ -81,31 +83,73 @@ class Warehouse:
             self._connection.close()
             self._connection = None
 
+    def recreate(self) -> None:
+        """Copy everything into a new file: DELETE leaves the bytes of what it deletes in the old one."""
+        build = self.settings.build_file
+        fresh = build.with_name(f"{TEMPORARY_PREFIX}{build.name}")
+        fresh.unlink(missing_ok=True)  # what a stop left
+        quoted = str(fresh).replace("'", "''")
+        connection = self.connection
+        connection.execute(f"attach '{quoted}' as fresh (storage_version '{STORAGE_VERSION}')")
+        connection.execute(f'copy from database "{build.stem}" to fresh')
+        connection.execute("detach fresh")
+        self.close()
+        for path in (fresh, build):
+            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        fresh.replace(build)
+        sync_folder(build.parent)
+
     def run(self, key: str, **parameters: Any) -> duckdb.DuckDBPyConnection:
         """Execute `sql/<key>.sql` with the parameters bound."""
-        return self.connection.execute(sqlfiles.load(key).text, parameters)
+        with self._watched():
+            return self.connection.execute(sqlfiles.load(key).text, parameters)
 
     def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a small query."""
-        return self.connection.execute(query, parameters).fetchall()
+        with self._watched():
+            return self.connection.execute(query, parameters).fetchall()
 
     def value(self, query: str, **parameters: Any) -> Any:
         """The single value of a query that gives one row."""
-        row = self.connection.execute(query, parameters).fetchone()
+        with self._watched():
+            row = self.connection.execute(query, parameters).fetchone()
         return None if row is None else row[0]
+
+    def is_distrusted(self) -> bool:
+        """Whether the file turned out corrupt while it was read: the next opening sets it aside."""
+        return _distrusted(self.settings).exists()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            if _CORRUPT in str(error).lower():
+                logger.error("build database is corrupt, the next run rebuilds it: %s", error)
+                _distrusted(self.settings).touch()
+            raise
+
+    def arrow(self, query: str, **parameters: Any) -> Any:
+        """The rows of a query as a pyarrow Table; of what is committed."""
+        with self.connection.cursor() as cursor:  # the connection itself may hold an unfinished result
+            cursor.execute("set TimeZone = 'UTC'")
+            return cursor.sql(query, params=parameters).to_arrow_table()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """All statements inside happen, or none does."""
         connection = self.connection
-        connection.begin()
-        try:
-            yield connection
-        except BaseException:
-            with contextlib.suppress(duckdb.Error):  # a dead connection cannot roll back, and need not
-                connection.rollback()
-            raise
-        connection.commit()
+        with self._watched():
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(duckdb.Error):  # a dead connection cannot roll back, and need not
+                    connection.rollback()
+                raise
+            connection.commit()
 
 
 def set_aside(file: Path) -> Path | None:
@@ -131,10 +175,22 @@ def configuration(settings: Settings) -> dict[str, str | bool | int | float | li
     }
 
 
+@contextlib.contextmanager
+def in_memory(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty warehouse that leaves no file behind."""
+    with duckdb.connect(":memory:", config=configuration(settings)) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        _migrate(connection)
+        yield connection
+
+
 def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
-    from pipelines import archive
+    from pipelines import archive, history
 
     file = settings.build_file
+    if _distrusted(settings).exists():
+        set_aside(file)
+        _distrusted(settings).unlink()
     is_new = not file.exists()
     try:
         connection = _open(settings)
@@ -149,12 +205,17 @@ def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
         _migrate(connection)
         if is_new:
             archive.restore(connection, settings.lake)
+            history.restore(connection, settings)
     except BaseException:
         connection.close()
         if is_new:
             set_aside(file)  # half a restore must not pass for a whole one
         raise
     return connection
+
+
+def _distrusted(settings: Settings) -> Path:
+    return settings.build_file.with_suffix(".distrusted")
 
 
 def _open(settings: Settings) -> duckdb.DuckDBPyConnection:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
 DEFAULT_TASKS = (
     "chat",
     "classification",
@@ -190,10 +192,15 @@ def parse_yaml(content: bytes, kind: type[ParsedFile], path: Path) -> ParsedFile
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
-            + (f" (got `{problem['input']}`)" if isinstance(problem["input"], str | int | float) else "")
+            + (f" (got `{problem['input']}`)" if _may_be_shown(problem) else "")
             for problem in error.errors(include_url=False)
         )
         raise ConfigError(f"`{path}` is not usable: {problems}") from error
+
+
+def _may_be_shown(problem: ErrorDetails) -> bool:
+    """A value helps to mend the file; a URL may hold a key."""
+    return isinstance(problem["input"], str | int | float) and problem["loc"][-1:] != ("base_url",)
 
 
 def _model(entry: ModelEntry) -> Model:

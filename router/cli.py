@@ -18,7 +18,7 @@ except ImportError:  # the base install is the callable alone
     click = None  # type: ignore[assignment]
 
 COMMAND_MODULES = {
-    "pipelines.cli": ("refresh", "retention", "sql", "report"),
+    "pipelines.cli": ("refresh", "rebuild", "compact", "retention", "erase", "doctor", "sql", "report"),
     "pipelines.replay.cli": ("demo", "replay"),
 }
 

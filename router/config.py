@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from router.errors import ConfigError
+from router.records import BodyMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,6 +87,20 @@ class Settings(BaseModel):
     max_sessions: Annotated[
         int, Field(alias="MAX_SESSIONS", description="Sessions remembered; the idlest goes first.", ge=0)
     ] = 100_000
+    journal_sync: Annotated[
+        Literal["os", "group"],
+        Field(
+            alias="JOURNAL_SYNC",
+            description="What a recorded reply survives: `os` kill -9, `group` a power cut too.",
+        ),
+    ] = "os"
+    journal_on_error: Annotated[
+        Literal["refuse", "serve"],
+        Field(
+            alias="JOURNAL_ON_ERROR",
+            description="Without a writable journal: `refuse` requests, or `serve` and count them.",
+        ),
+    ] = "refuse"
     journal_seal_interval_s: Annotated[
         float,
         Field(
@@ -99,6 +114,16 @@ class Settings(BaseModel):
         int,
         Field(alias="JOURNAL_MAX_BYTES", description="A journal this large is sealed at once.", ge=4096),
     ] = 64 << 20
+    request_logging: Annotated[
+        bool, Field(alias="REQUEST_LOGGING", description="Whether an audit trail is kept of each request.")
+    ] = True
+    request_log_body_mode: Annotated[
+        BodyMode,
+        Field(
+            alias="REQUEST_LOG_BODY_MODE",
+            description="What the audit trail keeps of bodies: `none`, `hash`, `redacted` or `full`.",
+        ),
+    ] = "redacted"
     scores_refresh_interval_s: Annotated[
         float,
         Field(
@@ -126,6 +151,25 @@ class Settings(BaseModel):
             le=36500,
         ),
     ] = 90
+    request_log_retention_days: Annotated[
+        int,
+        Field(
+            alias="REQUEST_LOG_RETENTION_DAYS",
+            description="Days the audit trail (`request_logs`) is kept.",
+            ge=1,
+            le=36500,
+        ),
+    ] = 30
+    rollup_retention_days: Annotated[
+        int | None,
+        Field(
+            alias="ROLLUP_RETENTION_DAYS",
+            description="Days rollups, daily marts and history are kept, no fewer than raw records;"
+            " unset: for ever.",
+            ge=1,
+            le=36500,
+        ),
+    ] = None
     duckdb_memory_limit: Annotated[
         str,
         Field(
@@ -137,6 +181,14 @@ class Settings(BaseModel):
     duckdb_threads: Annotated[
         int, Field(alias="DUCKDB_THREADS", description="Threads of a DuckDB connection.", ge=1, le=512)
     ] = 2
+
+    @field_validator("rollup_retention_days")
+    @classmethod
+    def _no_shorter_than_raw(cls, value: int | None, info: ValidationInfo) -> int | None:
+        raw = info.data.get("retention_days")
+        if value is not None and raw is not None and value < raw:
+            raise ValueError(f"is below ANALYTICS_RETENTION_DAYS=`{raw}`; rollups outlive raw records")
+        return value
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -178,6 +230,16 @@ class Settings(BaseModel):
     def policies_file(self) -> Path:
         """Custom routing policies; optional."""
         return self.home / "policies.yaml"
+
+    @property
+    def retention_file(self) -> Path:
+        """Other periods for single organisations, and legal holds; optional."""
+        return self.home / "retention.yaml"
+
+    @property
+    def erasures(self) -> Path:
+        """Certificates of erased persons, and what late segments are compared with."""
+        return self.home / "erasures"
 
     @property
     def lake(self) -> Path:

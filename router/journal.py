@@ -2,46 +2,63 @@
 
     journal/<dataset>/<writer>-<sequence>.jsonl     one JSON record a line, append only
 
-An append is one `write(2)`: it survives `kill -9` of the process (not a power cut). A sealer
-thread closes the journal every few seconds and turns it into a Parquet segment. Each open journal
-is held by an exclusive `flock`, which the kernel drops when its owner dies; whoever can take the
-lock of a journal that is not its own may seal it, so leftovers are adopted once, by any process.
+An append is one `write(2)`: it survives `kill -9` of the process. With `JOURNAL_SYNC=group` the
+caller also waits for the next `fdatasync`, which one thread issues for all that came since the last
+(`router.group_sync`): then it survives a power cut too. A sealer thread closes the journal every
+few seconds and turns it into a Parquet segment. Each open journal is held by an exclusive `flock`,
+which the kernel drops when its owner dies; whoever can take the lock of a journal that is not its
+own may seal it, so leftovers are adopted once, by any process.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import secrets
 import threading
+import time
 from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
 
 from router.errors import JournalError, SegmentError
+from router.files import make_folder, sync_folder
+from router.group_sync import GroupSync
 from router.records import DATASETS, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 logger = logging.getLogger("router.journal")
+
+PROBE_INTERVAL_S = 0.5
+"""How often a journal that failed is tried again, at most."""
+PROBE_BYTES = 64 << 10
+"""Space that must be free before requests are taken again: a probe of nothing would always fit."""
 
 
 class RecordSink(Protocol):
     """Where the router puts its records."""
 
-    def append(self, record: Record) -> None:
-        """Return once the record would survive the end of this process; JournalError otherwise."""
+    def append(self, *records: Record) -> None:
+        """Return once the records are as safe as promised; JournalError otherwise."""
+
+    async def append_async(self, *records: Record) -> None:
+        """`append` without holding up the event loop."""
+
+    def check_writable(self) -> None:
+        """JournalError while records cannot be written; cheap while they can."""
 
     def backlog_bytes(self) -> int:
         """Bytes appended and not yet sealed."""
 
     @property
     def error(self) -> Exception | None:
-        """Why the last sealing failed; None when it did not. Records stay safe in the journal."""
+        """Why the last append or sealing failed; None when it did not."""
 
     def close(self) -> None:
         """Seal what was appended and release every resource."""
@@ -50,36 +67,82 @@ class RecordSink(Protocol):
 class Journal:
     """A RecordSink on a local folder, one append log per dataset and process."""
 
-    def __init__(self, home: Path, *, seal_interval_s: float, max_bytes: int) -> None:
+    def __init__(
+        self, home: Path, *, seal_interval_s: float, max_bytes: int, sync: Literal["os", "group"] = "os"
+    ) -> None:
         """Open journals under `home`/journal, adopt dead processes' leftovers, start the sealer.
 
         `seal_interval_s` bounds how long a record waits for its segment, `max_bytes` how large one
-        journal grows before it is sealed early.
+        journal grows before it is sealed early, `sync` what an append survives: `os` the end of the
+        process, `group` the end of the machine's power.
         """
         self._lake = home / "lake"
         self._seal_interval_s = seal_interval_s
         self._wake = threading.Event()
         self._is_closing = False
         self.writer_id = secrets.token_hex(6)
+        self._sync = GroupSync() if sync == "group" else None
         self._logs = {
-            dataset: _AppendLog(
-                home / "journal" / dataset, self.writer_id, max_bytes=max_bytes, on_full=self._wake.set
+            dataset: AppendLog(
+                home / "journal" / dataset,
+                self.writer_id,
+                max_bytes=max_bytes,
+                on_full=self._wake.set,
+                is_durable=self._sync is not None,
             )
             for dataset in DATASETS
         }
         self._seal_lock = threading.Lock()  # one sealing at a time: the thread's, or close()'s
-        self._error: SegmentError | OSError | None = None
+        self._append_error: JournalError | None = None
+        self._seal_error: SegmentError | OSError | None = None
+        self._probed_at = 0.0
         self._sealer = threading.Thread(target=self._seal_forever, name="journal-sealer", daemon=True)
         self._sealer.start()
 
-    def append(self, record: Record) -> None:
-        """Append one record; JournalError when it is not on disk in full."""
-        self._logs[record.DATASET].append(encode(record))
+    def append(self, *records: Record) -> None:
+        """See RecordSink."""
+        written = self._write(records)
+        if self._sync is not None:
+            try:
+                self._sync.wait(written)
+            except JournalError as error:
+                self._distrust(error)
+                raise
+
+    async def append_async(self, *records: Record) -> None:
+        """See RecordSink."""
+        written = self._write(records)
+        if self._sync is not None:
+            try:
+                await self._sync.wait_async(written)
+            except JournalError as error:
+                self._distrust(error)
+                raise
+
+    def check_writable(self) -> None:
+        """See RecordSink.
+
+        After a failed append nothing is taken until a probe of the folder succeeds: a request is
+        refused before it costs money, not after, and serving resumes by itself.
+        """
+        if self._append_error is None:
+            return
+        now = time.monotonic()
+        if now - self._probed_at < PROBE_INTERVAL_S:
+            raise self._append_error
+        self._probed_at = now
+        try:
+            for log in self._logs.values():
+                log.probe()
+        except OSError as error:
+            self._append_error = _not_written(error)
+            raise self._append_error from error
+        self._append_error = None
 
     @property
     def error(self) -> Exception | None:
         """See RecordSink."""
-        return self._error
+        return self._append_error or self._seal_error
 
     def backlog_bytes(self) -> int:
         """See RecordSink."""
@@ -93,12 +156,17 @@ class Journal:
         failure: SegmentError | OSError | None = None
         with self._seal_lock:
             for dataset, log in self._logs.items():
-                for path, descriptor in [*log.rotate(), *_adopt(log.folder)]:
+                try:
+                    finished = [*log.rotate(), *_adopt(log.folder)]
+                except OSError as error:  # no room for a new journal: the open one goes on
+                    failure = error
+                    continue
+                for file in finished:
                     try:
-                        self._seal_one(dataset, path, descriptor)
+                        self._seal_one(dataset, file)
                     except (SegmentError, OSError) as error:
                         failure = error
-        self._error = failure
+        self._seal_error = failure
         if failure is not None:
             raise failure
 
@@ -112,6 +180,22 @@ class Journal:
         self._seal_quietly()
         for log in self._logs.values():
             log.close()
+        if self._sync is not None:
+            self._sync.close()
+
+    def _write(self, records: tuple[Record, ...]) -> list[JournalFile]:
+        try:
+            written = [self._logs[record.DATASET].append(encode(record)) for record in records]
+        except OSError as error:
+            self._append_error = _not_written(error)
+            raise self._append_error from error
+        self._append_error = None
+        return written
+
+    def _distrust(self, error: JournalError) -> None:
+        """After a failed sync the kernel may report the next one as good: use another file."""
+        self._append_error = error
+        self._wake.set()
 
     def _seal_forever(self) -> None:
         self._seal_quietly()  # leftovers first: another process may be waiting for those records
@@ -128,106 +212,177 @@ class Journal:
         except (SegmentError, OSError) as error:
             logger.error("sealing failed, records stay in the journal: %s", error)
 
-    def _seal_one(self, dataset: str, path: Path, descriptor: int) -> None:
+    def _seal_one(self, dataset: str, file: JournalFile) -> None:
         from router import segments
 
         # The descriptor holds the lock until the segment stands and the journal is gone.
+        is_sealed = False
         try:
-            writer_id, sequence = path.stem.rsplit("-", 1)
-            segments.seal(path, dataset=dataset, writer_id=writer_id, sequence=int(sequence), lake=self._lake)
-            path.unlink()
-            segments.sync_folder(path.parent)
+            writer_id, sequence = file.path.stem.rsplit("-", 1)
+            segments.seal(
+                file.path, dataset=dataset, writer_id=writer_id, sequence=int(sequence), lake=self._lake
+            )
+            is_sealed = True
+            file.path.unlink()
+            sync_folder(file.path.parent)
         except SegmentError:
-            path.rename(path.with_suffix(".bad"))  # kept for a person; the others still seal
+            file.path.rename(file.path.with_suffix(".bad"))  # kept for a person; the others still seal
             raise
         finally:
-            os.close(descriptor)
+            file.close(is_sealed=is_sealed)
 
 
-class _AppendLog:
+class JournalFile:
+    """One open, locked journal file."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self._is_open = True
+        self._error: OSError | None = None
+        self._lock = threading.Lock()  # guards the descriptor's number against reuse while it syncs
+
+    def sync(self) -> None:
+        """Make what was appended durable; nothing to do once the file is sealed and closed."""
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if self._is_open:
+                os.fdatasync(self.descriptor)
+
+    def close(self, *, is_sealed: bool = True) -> None:
+        """Let go of the lock. Whoever waits for a sync finds the records in their segment.
+
+        Without a segment (the disk is full, say) they are in this file alone: it is synced first.
+        """
+        with self._lock:
+            try:
+                if not is_sealed:
+                    os.fdatasync(self.descriptor)
+            except OSError as error:
+                self._error = error
+            finally:
+                self._is_open = False
+                os.close(self.descriptor)
+
+
+class AppendLog:
     """One dataset's open journal file."""
 
-    def __init__(self, folder: Path, writer_id: str, *, max_bytes: int, on_full: Callable[[], None]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        folder: Path,
+        writer_id: str,
+        *,
+        max_bytes: int,
+        on_full: Callable[[], None],
+        is_durable: bool,
+    ) -> None:
+        make_folder(folder)
         self.folder = folder
         self._writer_id = writer_id
         self._max_bytes = max_bytes
         self._on_full = on_full
+        self._is_durable = is_durable
         self._sequence = 0
         self._lock = threading.Lock()  # guards the file being appended to and its size
         self.size = 0
-        self._path, self._descriptor = self._open_next()
+        self._is_torn = False
+        self._file = self._open_next()
 
-    def append(self, line: bytes) -> None:
+    def append(self, line: bytes) -> JournalFile:
+        """Write one whole line, or nothing and OSError; the file it went to."""
         with self._lock:
-            try:
-                written = os.write(self._descriptor, line)
-                if written != len(line):
-                    # A short write (disk full) leaves half a record: cut it, so that the next one
-                    # starts on a line of its own.
-                    os.ftruncate(self._descriptor, self.size)
-                    raise OSError(28, "No space left on device")
-            except OSError as error:
-                raise JournalError(
-                    f"record not written to journal `{self._path.name}`: {error.strerror};"
-                    " free space or check the data folder, then retry"
-                ) from error
+            file = self._file
+            if self._is_torn:
+                self._on_full()
+                raise OSError(errno.EIO, "the journal ends in half a record, the next one is not open yet")
+            written = os.write(file.descriptor, line)
+            if written != len(line):
+                # A short write (disk full) leaves half a record: cut it, so that the next one
+                # starts on a line of its own; where that fails, in a file of its own.
+                self._is_torn = True
+                os.ftruncate(file.descriptor, self.size)
+                self._is_torn = False
+                raise OSError(errno.ENOSPC, "No space left on device")
             self.size += written
             is_full = self.size >= self._max_bytes
         if is_full:
             self._on_full()
+        return file
 
-    def rotate(self) -> list[tuple[Path, int]]:
+    def probe(self) -> None:
+        """Write and remove a file beside the journal; OSError when that fails."""
+        path = self.folder / f".tmp-probe-{self._writer_id}"
+        try:
+            with path.open("wb") as file:
+                file.write(b"\0" * PROBE_BYTES)
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            path.unlink(missing_ok=True)
+
+    def rotate(self) -> list[JournalFile]:
         """Start a new file; the finished one, still locked, if it holds anything."""
         with self._lock:
-            if self.size == 0:
+            if self.size == 0 and not self._is_torn:
                 return []
-            finished = self._path, self._descriptor
-            self._path, self._descriptor = self._open_next()
+            finished, self._file = self._file, self._open_next()
             self.size = 0
+            self._is_torn = False
         return [finished]
 
     def close(self) -> None:
+        """Remove the file if it is empty, and let go of it."""
         with self._lock:
-            if self.size == 0:  # otherwise someone appended after the last sealing: the next start adopts it
-                self._path.unlink(missing_ok=True)
-            os.close(self._descriptor)
+            if self.size == 0:  # otherwise someone appended after the last sealing: adopted at the next start
+                self._file.path.unlink(missing_ok=True)
+            self._file.close()
 
-    def _open_next(self) -> tuple[Path, int]:
+    def _open_next(self) -> JournalFile:
         while True:
             self._sequence += 1
             path = self.folder / f"{self._writer_id}-{self._sequence:08d}.jsonl"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
+            file = JournalFile(path, os.open(path, flags, 0o600))
             # Another process may adopt the new, still empty file before the lock is ours.
-            if _lock(descriptor, path):
-                return path, descriptor
+            if _lock(file):
+                if self._is_durable:
+                    sync_folder(self.folder)  # a synced file without a name would be lost
+                return file
 
 
-def _adopt(folder: Path) -> list[tuple[Path, int]]:
+def _adopt(folder: Path) -> list[JournalFile]:
     """Finished journals that nobody holds: a dead process's, or ours after a failed sealing."""
     adopted = []
     for path in sorted(folder.glob("*.jsonl")):
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            file = JournalFile(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
         except FileNotFoundError:
             continue
-        if _lock(descriptor, path):
-            adopted.append((path, descriptor))
+        if _lock(file):
+            adopted.append(file)
     return adopted
 
 
-def _lock(descriptor: int, path: Path) -> bool:
-    """Take the journal's lock; False, and the descriptor closed, when it is held or was sealed."""
+def _lock(file: JournalFile) -> bool:
+    """Take the journal's lock; False, and the file closed, when it is held or was sealed."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
+        file.close()
         return False
-    if not path.exists():  # sealed and removed between opening and locking
-        os.close(descriptor)
+    if not file.path.exists():  # sealed and removed between opening and locking
+        file.close()
         return False
     return True
+
+
+def _not_written(error: OSError) -> JournalError:
+    return JournalError(
+        f"the record cannot be written to the journal: {error.strerror or error};"
+        " free space or check the data folder, serving resumes by itself"
+    )
 
 
 def encode(record: Record) -> bytes:

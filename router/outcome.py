@@ -6,9 +6,12 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from router.bodies import kept
 from router.errors import ProviderError
 from router.prices import cost
-from router.records import Attempt, Candidate, RequestRecord, Tag
+from router.records import Attempt, BodyMode, Candidate, RequestLog, RequestRecord, Tag
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +25,20 @@ if TYPE_CHECKING:
     from router.request import Decision, Request
 
 MAX_DETAILS_LENGTH = 500
+DECISION_FIELDS = (
+    "model_selected",
+    "model_decided",
+    "provider",
+    "policy_id",
+    "policy_version",
+    "config_hash",
+    "snapshot_id",
+    "strategy",
+    "propensity",
+    "is_exploration",
+    "reason",
+)
+"""What the audit trail repeats of the record; the candidates stay in the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +138,27 @@ def unrouted_record(
         error_type=error.code,
         error_details=str(error)[:MAX_DETAILS_LENGTH],
         latency_ms=latency_ms,
+    )
+
+
+def build_log(
+    request: Request, record: RequestRecord, answer: Answer | None, *, body_mode: BodyMode
+) -> RequestLog:
+    """The audit trail's entry of a recorded request."""
+    body = {**request.parameters, "model": request.model, "messages": request.messages}
+    decision = {name: getattr(record, name) for name in DECISION_FIELDS}
+    return RequestLog(
+        request_id=record.id,
+        timestamp=record.timestamp,
+        organization_id=record.organization_id,
+        user_id=record.user_id,
+        body_mode=body_mode,
+        request_data=kept(body, body_mode),
+        response_data=kept(answer.body if answer else None, body_mode),
+        routing_decision=orjson.dumps(decision).decode(),
+        error_details=record.error_details,
+        ip_address=request.ip_address,
+        user_agent=request.user_agent,
     )
 
 

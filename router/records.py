@@ -20,6 +20,7 @@ from uuid import UUID
 
 UsageSource = Literal["provider", "unknown"]
 TaskTypeSource = Literal["caller", "rule", "default"]
+BodyMode = Literal["none", "hash", "redacted", "full"]
 Strategy = Literal["thompson", "greedy", "sticky", "pinned"]
 
 MONEY_SCALE = 12
@@ -170,10 +171,41 @@ class FeedbackRecord:
     created_at: datetime
 
 
-Record = RequestRecord | FeedbackRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLog:
+    """The audit trail of one request: who sent what from where, and what came back.
+
+    A dataset of its own, so that it can be kept for another time than the analytics. Headers are
+    never stored.
+    """
+
+    DATASET: ClassVar[str] = "request_logs"
+    SCHEMA_VERSION: ClassVar[int] = 1
+    MOMENT: ClassVar[str] = "timestamp"
+
+    request_id: str
+    """The `id` of the request's RequestRecord."""
+    schema_version: int = 1
+    timestamp: datetime
+    organization_id: str | None = None
+    user_id: str | None = None
+    body_mode: BodyMode
+    """How much of the bodies is kept; see `router.bodies`."""
+    request_data: str | None = None
+    """JSON, as `body_mode` leaves it."""
+    response_data: str | None = None
+    routing_decision: str | None = None
+    """JSON: model, policy, reason, propensity and what else the decision says but its candidates."""
+    error_details: str | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+Record = RequestRecord | FeedbackRecord | RequestLog
 DATASETS: dict[str, type[Record]] = {
     RequestRecord.DATASET: RequestRecord,
     FeedbackRecord.DATASET: FeedbackRecord,
+    RequestLog.DATASET: RequestLog,
 }
 
 

@@ -41,17 +41,20 @@ class Request:
     user_id: str | None = None
     session_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    ip_address: str | None = None
+    user_agent: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.messages, list | tuple) or not self.messages:
             raise RequestError(
-                f"`messages` must be a non-empty list of message objects, got `{self.messages!r:.80}`",
+                # The type and not the value: error bodies are logged, prompts are not.
+                f"`messages` must be a non-empty list of message objects, got `{_kind(self.messages)}`",
                 param="messages",
             )
         for position, message in enumerate(self.messages):
             if not hasattr(message, "get") or not isinstance(message.get("role"), str):
                 raise RequestError(
-                    f"`messages[{position}]` must be an object with a `role`, got `{message!r:.80}`",
+                    f"`messages[{position}]` must be an object with a `role`, got `{_kind(message)}`",
                     param=f"messages.{position}",
                 )
         for name in ("model", "task_type", "policy", "organization_id", "user_id", "session_id"):
@@ -142,3 +145,7 @@ class Response:
         message = choices[0].get("message") if isinstance(choices, list) and choices else None
         content = message.get("content") if isinstance(message, dict) else None
         return content if isinstance(content, str) else ""
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__ if value else repr(value)

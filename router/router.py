@@ -16,28 +16,29 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from router.decide import choose
 from router.eligibility import exclusions_of, standing_exclusions
 from router.errors import (
     IntelliRouterError,
+    JournalError,
     NoEligibleModelError,
     ProviderError,
-    RequestError,
     UnknownModelError,
     UnknownPolicyError,
 )
+from router.feedback import FeedbackSource, check_feedback
 from router.journal import Journal
-from router.outcome import Outcome, build_record, unrouted_record
-from router.records import Attempt, FeedbackRecord, moment_of, new_id
+from router.loop import LoopThread
+from router.outcome import Outcome, build_log, build_record, unrouted_record
+from router.records import Attempt, FeedbackRecord, new_id
 from router.request import AUTO, Decision, Request, Response
 from router.sessions import Sessions
 from router.tasks import classify
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self, TypeVar
 
@@ -46,14 +47,12 @@ if TYPE_CHECKING:
     from router.journal import RecordSink
     from router.policy import Policy
     from router.providers.base import Answer, Provider
+    from router.records import Record, RequestRecord
     from router.scores import ScoreBoard, ScoreSource
 
     T = TypeVar("T")
 
 logger = logging.getLogger("router")
-
-FeedbackSource = Literal["user", "judge", "program"]
-MAX_COMMENT_LENGTH = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +91,8 @@ class Router:
         self.sink = sink
         self.refresh_error: IntelliRouterError | OSError | None = None
         """Why the last background refresh kept the old scores; None when it did not."""
+        self.unrecorded = 0
+        """Requests served without a record (JOURNAL_ON_ERROR=serve); a report lacks them."""
         self._providers = providers
         self._scores = scores
         self._seen_version: object = None
@@ -107,7 +108,7 @@ class Router:
         self.opened_at = datetime.now(UTC)
         self._refresh_lock = threading.Lock()  # one refresh at a time: the thread's, or a caller's
         self._closing = threading.Event()
-        self._private_loop: _LoopThread | None = None
+        self._private_loop: LoopThread | None = None
         self._private_loop_lock = threading.Lock()  # guards the creation of _private_loop
         self._refresh_quietly()
         self._refresher = threading.Thread(target=self._refresh_forever, name="score-refresh", daemon=True)
@@ -144,6 +145,7 @@ class Router:
             settings.home,
             seal_interval_s=settings.journal_seal_interval_s,
             max_bytes=settings.journal_max_bytes,
+            sync=settings.journal_sync,
         )
         try:
             return cls(
@@ -185,20 +187,21 @@ class Router:
         """
         started = time.perf_counter()
         request_id, timestamp = new_id()
+        if self.settings.journal_on_error == "refuse":
+            self.sink.check_writable()
         try:
             decision = self._route(request, request_id, timestamp)
         except NoEligibleModelError as error:
-            self.sink.append(
-                unrouted_record(
-                    request,
-                    error,
-                    timestamp=timestamp,
-                    settings=self.settings,
-                    policy=self._policy(request),
-                    config_hash=self._knowledge.config_hash,
-                    latency_ms=_since_ms(started),
-                )
+            unrouted = unrouted_record(
+                request,
+                error,
+                timestamp=timestamp,
+                settings=self.settings,
+                policy=self._policy(request),
+                config_hash=self._knowledge.config_hash,
+                latency_ms=_since_ms(started),
             )
+            await self._record(request, unrouted, None)
             raise
         attempts: list[Attempt] = []
         answer: Answer | None = None
@@ -211,7 +214,7 @@ class Router:
             answer=answer, failure=failure, attempts=tuple(attempts), latency_ms=_since_ms(started)
         )
         record = build_record(request, decision, outcome, settings=self.settings, catalog=self.catalog)
-        self.sink.append(record)
+        await self._record(request, record, answer)
         if failure is not None:
             if isinstance(failure, ProviderError):
                 failure.request_id = request_id
@@ -254,7 +257,7 @@ class Router:
         0..1 or an id that no response of this router carried.
         """
         feedback_id, created_at = new_id()
-        _check_feedback(request_id, metric, value, source, comment, now=created_at)
+        check_feedback(request_id, metric, value, source, comment, now=created_at)
         self.sink.append(
             FeedbackRecord(
                 feedback_id=feedback_id,
@@ -306,6 +309,7 @@ class Router:
             },
             "journal": {
                 "backlog_bytes": self.sink.backlog_bytes(),
+                "unrecorded": self.unrecorded,
                 "error": None if journal_error is None else str(journal_error),
             },
             "models": {
@@ -445,6 +449,19 @@ class Router:
                 return answer
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def _record(self, request: Request, record: RequestRecord, answer: Answer | None) -> None:
+        """Put the request on disk; where that fails, do what JOURNAL_ON_ERROR says."""
+        entries: list[Record] = [record]
+        if self.settings.request_logging:
+            entries.append(build_log(request, record, answer, body_mode=self.settings.request_log_body_mode))
+        try:
+            await self.sink.append_async(*entries)
+        except JournalError as error:
+            if self.settings.journal_on_error == "refuse":
+                raise
+            self.unrecorded += 1
+            logger.error("request `%s` is served without a record: %s", record.id, error)
+
     def _refresh_forever(self) -> None:
         while not self._closing.wait(self.settings.scores_refresh_interval_s):
             self._refresh_quietly()
@@ -461,59 +478,11 @@ class Router:
         else:
             self.refresh_error = None
 
-    def _own_loop(self) -> _LoopThread:
+    def _own_loop(self) -> LoopThread:
         with self._private_loop_lock:
             if self._private_loop is None:
-                self._private_loop = _LoopThread()
+                self._private_loop = LoopThread()
             return self._private_loop
-
-
-class _LoopThread:
-    """An event loop on a thread of its own, for synchronous callers."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="router-loop", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-def _check_feedback(
-    request_id: str, metric: str, value: float, source: str, comment: str | None, *, now: datetime
-) -> None:
-    try:
-        is_known_moment = moment_of(request_id) <= now
-    except (ValueError, AttributeError, TypeError):
-        is_known_moment = False
-    if not is_known_moment:
-        raise RequestError(
-            f"`{request_id!s:.80}` is no request id: pass the `x-request-id` of the response"
-            " (`Response.request_id` in Python)",
-            param="request_id",
-        )
-    if not isinstance(metric, str) or not 0 < len(metric) <= 64:
-        raise RequestError(
-            f"`metric` must be a text of 1 to 64 characters, got `{metric!s:.80}`", param="metric"
-        )
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    if not is_number or not 0 <= value <= 1:
-        raise RequestError(f"`value` must be a number from 0 to 1, got `{value!s:.80}`", param="value")
-    if source not in get_args(FeedbackSource):
-        raise RequestError(
-            f"`source` must be one of {', '.join(get_args(FeedbackSource))}, got `{source!s:.80}`",
-            param="source",
-        )
-    if comment is not None and (not isinstance(comment, str) or len(comment) > MAX_COMMENT_LENGTH):
-        raise RequestError(
-            f"`comment` must be a text of at most {MAX_COMMENT_LENGTH} characters", param="comment"
-        )
 
 
 def _require(name: str, known: Mapping[str, T], error: type[UnknownModelError | UnknownPolicyError]) -> T:

@@ -6,7 +6,11 @@
 A segment exists once its manifest does: the Parquet file is written under a temporary name,
 synced and renamed, then the manifest the same way. Readers go by manifests, never by a glob, so a
 half-written or foreign file is never read. Sealing the same journal twice gives the same names and
-rows, so a crash between the two steps is repaired by doing it again.
+rows, so a crash between the two steps is repaired by doing it again. The manifests of a writer form
+a hash chain (`router.manifests`).
+
+Compaction and erasure replace segments by rewritten ones (`pipelines.derived`): a derived manifest
+holds the manifests of the segments it replaced, so that their chains can still be walked.
 
 pyarrow is imported on first use: `import router` stays light.
 """
@@ -15,115 +19,57 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
 import types
 import typing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from router.errors import SegmentError
+from router.files import TEMPORARY_PREFIX, make_folder, sha256_of, sync_folder, write_atomically
+from router.manifests import FORMAT, Manifest, Operation, commit
 from router.records import DATASETS, MONEY_SCALE, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMAT = "intellirouter.segment/1"
-TEMPORARY_PREFIX = ".tmp-"
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "Manifest",
+    "arrow_schema",
+    "parquet_bytes",
+    "seal",
+    "sha256_of",
+    "sync_folder",
+    "write_atomically",
+    "write_segment",
+]
+
 READ_BLOCK_BYTES = 16 << 20
 """pyarrow's JSON reader cannot split a line over two blocks, so this bounds one record's size."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What a segment holds and how to tell that it was not changed."""
+def arrow_schema(record: type[Record], version: int | None = None) -> Any:
+    """The Arrow schema of a dataset, derived from the contract's annotations.
 
-    format: str
-    dataset: str
-    schema_version: int
-    writer_id: str
-    sequence: int
-    name: str
-    """Unique over all writers; the key of the load ledger."""
-    path: str
-    """Relative to the lake's folder."""
-    rows: int
-    bytes: int
-    sha256: str
-    first_at: datetime
-    last_at: datetime
-    sealed_at: datetime
-
-    @classmethod
-    def read(cls, path: Path) -> Manifest:
-        """The manifest at `path`; SegmentError when it is not one."""
-        try:
-            raw = json.loads(path.read_bytes())
-            moments = {key: datetime.fromisoformat(raw[key]) for key in ("first_at", "last_at", "sealed_at")}
-            manifest = cls(**{**raw, **moments})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise SegmentError(f"manifest `{path.name}` cannot be read: {error}") from error
-        if manifest.format != FORMAT:
-            raise SegmentError(f"manifest `{path.name}` has format `{manifest.format}`, expected `{FORMAT}`")
-        if manifest.dataset not in DATASETS:
-            raise SegmentError(f"manifest `{path.name}` names the unknown dataset `{manifest.dataset}`")
-        return manifest
-
-    def write(self, path: Path) -> None:
-        """Put the manifest at `path`, whole or not at all."""
-        raw = asdict(self)
-        for key in ("first_at", "last_at", "sealed_at"):
-            raw[key] = raw[key].isoformat()
-        write_atomically(path, json.dumps(raw, indent=1).encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, sync, rename, sync the folder."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries (a rename, a removal) durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def arrow_schema(record: type[Record]) -> Any:
-    """The Arrow schema of a dataset, derived from the contract's annotations."""
+    `version` leaves out the fields that a later schema version added: those whose metadata say
+    `since` which.
+    """
     import pyarrow as pa
 
-    return pa.schema(_arrow_fields(record))
+    return pa.schema(_arrow_fields(record, record.SCHEMA_VERSION if version is None else version))
 
 
-def _arrow_fields(owner: type) -> list[Any]:
+def _arrow_fields(owner: type, version: int) -> list[Any]:
     import pyarrow as pa
 
     hints = typing.get_type_hints(owner)
     return [
-        pa.field(item.name, _arrow_type(hints[item.name]), nullable=_is_optional(hints[item.name]))
+        pa.field(item.name, _arrow_type(hints[item.name], version), nullable=_is_optional(hints[item.name]))
         for item in fields(owner)
+        if item.metadata.get("since", 1) <= version
     ]
 
 
@@ -131,13 +77,13 @@ def _is_optional(hint: Any) -> bool:
     return type(None) in get_args(hint) and get_origin(hint) is not list
 
 
-def _arrow_type(hint: Any) -> Any:
+def _arrow_type(hint: Any, version: int) -> Any:
     import pyarrow as pa
 
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is list:
-        return pa.list_(pa.struct(_arrow_fields(get_args(hint)[0])))
+        return pa.list_(pa.struct(_arrow_fields(get_args(hint)[0], version)))
     if get_origin(hint) is Literal:
         return pa.string()
     return {
@@ -157,43 +103,74 @@ def seal(journal: Path, *, dataset: str, writer_id: str, sequence: int, lake: Pa
     that a crash cut short) was never acknowledged and is left out. A line that is not a record of
     this dataset raises SegmentError and nothing is written.
     """
+    record = DATASETS[dataset]
+    return [
+        write_segment(rows, dataset=dataset, writer_id=writer_id, sequence=sequence, hour=hour, lake=lake)
+        for hour, rows in _by_hour(_read_journal(journal, record), record.MOMENT)
+    ]
+
+
+def write_segment(
+    rows: Any,
+    *,
+    dataset: str,
+    writer_id: str,
+    sequence: int,
+    hour: datetime,
+    lake: Path,
+    sealed_at: datetime | None = None,
+    schema_version: int | None = None,
+    operation: Operation = "seal",
+    sources: tuple[str, ...] = (),
+) -> Manifest:
+    """Put a table of one hour's records into the lake, unless the segment of that name stands already."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     record = DATASETS[dataset]
-    manifests = []
-    for hour, rows in _by_hour(_read_journal(journal, record), record.MOMENT):
-        name = f"{hour:%Y%m%dT%H}-{writer_id}-{sequence:08d}"
-        folder = lake / dataset / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
-        manifest_path = folder / f"{name}.json"
-        if manifest_path.exists():
-            manifests.append(Manifest.read(manifest_path))
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd", store_schema=False)
-        content = buffer.getvalue()
-        path = folder / f"{name}.parquet"
-        write_atomically(path, content)
-        moments = pc.min_max(rows.column(record.MOMENT)).as_py()
-        manifest = Manifest(
-            format=FORMAT,
-            dataset=dataset,
-            schema_version=record.SCHEMA_VERSION,
-            writer_id=writer_id,
-            sequence=sequence,
-            name=name,
-            path=str(path.relative_to(lake)),
-            rows=rows.num_rows,
-            bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            first_at=moments["min"],
-            last_at=moments["max"],
-            sealed_at=datetime.now(UTC),
-        )
-        manifest.write(manifest_path)
-        manifests.append(manifest)
-    return manifests
+    name = f"{hour:%Y%m%dT%H}-{writer_id}-{sequence:08d}"
+    folder = lake / dataset / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
+    path = folder / f"{name}.parquet"
+    if path.with_suffix(".json").exists():
+        return commit(lake, Manifest.read(path.with_suffix(".json")))
+    make_folder(folder)
+    content = parquet_bytes(rows)
+    write_atomically(path, content)
+    if sources:  # they are removed next: what replaces them must read as the rows it was given
+        with pq.ParquetFile(path) as file:
+            if not file.read().equals(rows):
+                raise SegmentError(f"`{path.name}` does not read as it was written; nothing was replaced")
+    moments = pc.min_max(rows.column(record.MOMENT)).as_py()
+    manifest = Manifest(
+        format=FORMAT,
+        dataset=dataset,
+        schema_version=record.SCHEMA_VERSION if schema_version is None else schema_version,
+        writer_id=writer_id,
+        sequence=sequence,
+        name=name,
+        path=str(path.relative_to(lake)),
+        rows=rows.num_rows,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        first_at=moments["min"] or hour,
+        last_at=moments["max"] or hour,
+        sealed_at=(sealed_at or datetime.now(UTC)).astimezone(UTC),
+        chain_position=0,
+        previous_sha256=None,
+        previous_path=None,
+        operation=operation,
+        sources=sources,
+    )
+    return commit(lake, manifest)
+
+
+def parquet_bytes(rows: Any) -> bytes:
+    """A table as the bytes of a segment's file."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd", store_schema=False)
+    return buffer.getvalue()
 
 
 def _read_journal(journal: Path, record: type[Record]) -> Any:

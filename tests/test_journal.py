@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,3 +154,68 @@ def test_a_record_that_cannot_be_written_raises(journal: Journal, monkeypatch: p
     journal.append(request_record())
     journal.seal_now()
     assert journal.error is None
+
+
+def test_a_group_append_returns_after_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `group` every record is covered by a finished fdatasync when append returns."""
+    synced: dict[int, int] = {}
+    real = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        real(descriptor)
+        synced[os.fstat(descriptor).st_ino] = size
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    journal = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30, sync="group")
+    (path,) = (tmp_path / "journal" / "request_analytics").glob("*.jsonl")
+    for _ in range(5):
+        journal.append(request_record())
+        assert synced[path.stat().st_ino] == path.stat().st_size
+    journal.close()
+    assert len(sealed_ids(tmp_path)) == 5
+
+
+def test_group_appends_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many that wait at once cost a few syncs, not one each."""
+    syncs: list[int] = []
+    slow = threading.Event()
+
+    def fdatasync(descriptor: int) -> None:
+        syncs.append(descriptor)
+        slow.wait(0.02)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    journal = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30, sync="group")
+
+    async def together() -> None:
+        await asyncio.gather(*(journal.append_async(request_record()) for _ in range(200)))
+
+    asyncio.run(together())
+    journal.close()
+    assert len(syncs) <= 5
+    assert len(sealed_ids(tmp_path)) == 200
+
+
+def test_a_failed_sync_is_raised_and_recovered_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An I/O error of the disk withholds the reply; the next append goes to another file."""
+
+    def fdatasync(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    journal = Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30, sync="group")
+    folder = tmp_path / "journal" / "request_analytics"
+    (first,) = folder.glob("*.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fdatasync)
+        with pytest.raises(JournalError, match="Input/output error"):
+            journal.append(request_record())
+    for _ in range(200):
+        if not first.exists():
+            break
+        threading.Event().wait(0.02)
+    journal.check_writable()
+    journal.append(request_record())
+    assert not first.exists()
+    assert journal.error is None
+    journal.close()

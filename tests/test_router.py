@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,12 +26,13 @@ from router import (
     UnknownPolicyError,
     UnknownTaskError,
 )
-from router.records import FeedbackRecord, Record, RequestRecord, new_id
+from router.records import FeedbackRecord, Record, RequestLog, RequestRecord, new_id
 from tests.factories import write_catalog
 from tests.test_scores import row, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 PRICED = {
     "prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "10"}],
@@ -44,10 +46,22 @@ class Recorder:
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.records: list[Record] = []
+        self.logs: list[RequestLog] = []
 
-    def append(self, record: Record) -> None:
-        self.inner.append(record)
-        self.records.append(record)
+    def append(self, *records: Record) -> None:
+        self.inner.append(*records)
+        self._keep(records)
+
+    async def append_async(self, *records: Record) -> None:
+        await self.inner.append_async(*records)
+        self._keep(records)
+
+    def _keep(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            if isinstance(record, RequestLog):
+                self.logs.append(record)
+            else:
+                self.records.append(record)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -310,18 +324,83 @@ def test_what_is_not_known_excludes_nothing(open_router: Any) -> None:
     assert router.route(Request(messages=MESSAGES, parameters={"tools": [{}], "max_tokens": 10**9}))
 
 
-def test_a_record_that_cannot_be_written_withholds_the_answer(
-    open_router: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There is no response whose record silently vanished."""
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which the disk is full."""
+    monkeypatch.setattr("router.journal.PROBE_INTERVAL_S", 0.0)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr("router.journal.AppendLog.append", refuse)
+            patch.setattr("router.journal.AppendLog.probe", refuse)
+            yield
+
+    return full
+
+
+def test_a_record_that_cannot_be_written_withholds_the_answer(open_router: Any, full_disk: Any) -> None:
+    """Under `refuse` there is no response whose record silently vanished."""
     router, _ = open_router("small")
-
-    def refuse(_: Record) -> None:
-        raise JournalError("disk full")
-
-    monkeypatch.setattr(router.sink.inner, "append", refuse)
-    with pytest.raises(JournalError):
+    with full_disk(), pytest.raises(JournalError, match="No space left on device"):
         router.complete_sync(Request(messages=MESSAGES))
+    assert router.health()["status"] == "degraded"
+
+
+def test_while_nothing_can_be_recorded_no_provider_is_paid(open_router: Any, full_disk: Any) -> None:
+    """After the first failure requests are refused before the call, until the disk takes writes again."""
+    router, records = open_router("down")
+    with full_disk():
+        for _ in range(3):
+            with pytest.raises(JournalError):
+                router.complete_sync(Request(messages=MESSAGES))
+    with pytest.raises(ProviderError):  # serving again, by itself: the model of this test is down
+        router.complete_sync(Request(messages=MESSAGES))
+    assert len(records) == 1
+    assert router.health()["status"] == "ok"
+
+
+def test_serving_without_a_record_is_counted(open_router: Any, full_disk: Any) -> None:
+    """Under `serve` the answer comes, and health says how many records are missing."""
+    router, records = open_router("small", journal_on_error="serve")
+    with full_disk():
+        assert router.complete_sync(Request(messages=MESSAGES)).text == "from small"
+    assert router.complete_sync(Request(messages=MESSAGES)).text == "from small"
+    assert (router.health()["journal"]["unrecorded"], len(records)) == (1, 1)
+
+
+def test_group_sync_records_like_os(open_router: Any) -> None:
+    """JOURNAL_SYNC=group changes when the reply leaves, not what is recorded."""
+    router, records = open_router("small", journal_sync="group")
+    response = router.complete_sync(Request(messages=MESSAGES))
+    router.feedback(response.request_id, "quality", 1.0)
+    assert [type(record) for record in records] == [RequestRecord, FeedbackRecord]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"),
+    [("none", None), ("hash", '"sha256"'), ("redacted", "[redacted: 6 characters]"), ("full", "2 + 2?")],
+)
+def test_the_audit_trail_keeps_of_bodies_what_its_mode_says(
+    tmp_path: Path, fake_url: str, mode: str, kept: str | None
+) -> None:
+    """The request's text is stored in `full` alone; who asked, from where, always."""
+    write_catalog(tmp_path, ["small"], base_url=fake_url)
+    with Router.open(home=tmp_path, request_log_body_mode=mode) as router:
+        recorder = Recorder(router.sink)
+        router.sink = recorder
+        router.complete_sync(Request(messages=MESSAGES, user_id="u1", ip_address="::1", user_agent="test/1"))
+    (log,) = recorder.logs
+    assert log.request_id == only_request(recorder.records).id
+    assert (log.user_id, log.ip_address, log.user_agent, log.body_mode) == ("u1", "::1", "test/1", mode)
+    if kept is None:
+        assert (log.request_data, log.response_data) == (None, None)
+    else:
+        assert kept in (log.request_data or "")
+        assert ("2 + 2?" in (log.request_data or "")) == (mode == "full")
 
 
 def test_feedback_is_recorded_for_its_request(open_router: Any) -> None:

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import checks, loading
+from pipelines import checks, erasure, loading
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
 from pipelines.loading import LoadResult
-from router.records import FeedbackRecord, RequestRecord
+from router.records import FeedbackRecord, RequestLog, RequestRecord
 
 DESCRIPTIONS = {
     RequestRecord.DATASET: "One row for each client request, with its decision, usage, cost and outcome.",
     FeedbackRecord.DATASET: "One row for each judgement of an answer; late by hours or days is normal.",
+    RequestLog.DATASET: "The audit trail: what was sent and answered, as far as `body_mode` keeps it.",
 }
 
 
@@ -28,6 +29,7 @@ DESCRIPTIONS = {
 def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Load the segments that the ledger does not know, each exactly once."""
     results = {dataset: loading.load(workspace, dataset) for dataset in DESCRIPTIONS}
+    erasure.honour(workspace)
     for dataset, result in results.items():
         yield dg.MaterializeResult(asset_key=dataset, metadata=_facts(result))
     hours = sorted(results[RequestRecord.DATASET].hours)

@@ -81,6 +81,7 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
     deps=[
         "request_analytics",
         "feedback",
+        "request_logs",
         "models",
         "model_prices",
         "task_cost_daily",

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from pipelines import checks, publishing, purge, retention
+from pipelines import checks, compaction, publishing, purge, retention
 from pipelines.defs.common import KINDS, POOL, Workspace
+from router.config import Settings
 
 
 class RetentionConfig(dg.Config):
@@ -47,6 +48,9 @@ def retained_records(
             "is_dry_run": result.is_dry_run,
             "expired_before": result.expired_before.isoformat(),
             "rows": dg.MetadataValue.json(result.rows),
+            "organizations": dg.MetadataValue.json(result.organizations),
+            "held": dg.MetadataValue.json(result.held),
+            "rewritten": dg.MetadataValue.json(result.rewritten),
             "partitions": dg.MetadataValue.json(result.partitions),
             "archived_days": dg.MetadataValue.json([str(day) for day in result.archived_days]),
             "score_files": dg.MetadataValue.json(result.score_files),
@@ -65,3 +69,10 @@ def purge_old_runs(context: dg.OpExecutionContext) -> None:
     """Remove Dagster's own old runs: a busy router makes thousands a day."""
     removed = purge.purge_runs(context.instance)
     context.log.info("removed %d old runs", len(removed))
+
+
+@dg.op
+def compact_lake(context: dg.OpExecutionContext) -> None:
+    """Merge the small segments of finished hours; neither routers nor a refresh wait for it."""
+    result = compaction.compact(Settings.load().lake, now=datetime.now(UTC))
+    context.log.info("merged %d segments into %d", result.merged, len(result.written))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 MAX_DETAIL_LENGTH = 300
+_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza|AKIA)[-_]?[\w-]{12,}")
+"""What providers' keys look like: they quote them in their errors."""
 MAX_TOKENS = 10**12
 """A count above this is a provider's mistake, and counts as not known."""
 
@@ -41,6 +44,7 @@ class OpenAIProvider:
         max_response_bytes: int,
     ) -> None:
         self.name = name
+        self._api_key = api_key
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if api_key is not None:
@@ -69,7 +73,7 @@ class OpenAIProvider:
                 response.status_code,
                 provider=self.name,
                 model=model.id,
-                detail=_error_message(raw),
+                detail=self._without_keys(_error_message(raw))[:MAX_DETAIL_LENGTH],
                 retry_after_s=_retry_after_s(response.headers),
             )
         return self._parse(raw, model)
@@ -120,6 +124,12 @@ class OpenAIProvider:
             finish_reason=finish if isinstance(finish, str) else None,
         )
 
+    def _without_keys(self, message: str) -> str:
+        """The message goes to callers, records and logs; some providers quote the key they were sent."""
+        if self._api_key:
+            message = message.replace(self._api_key, "[key]")
+        return _KEY.sub("[key]", message)
+
     def _broken(self, error_type: str, what: str, model: Model) -> ProviderError:
         return ProviderError(
             f"provider `{self.name}` {what} for model `{model.id}`",
@@ -162,7 +172,7 @@ def _error_message(raw: bytes) -> str:
         return "no readable error body"
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
-    return message[:MAX_DETAIL_LENGTH] if isinstance(message, str) else "no error message"
+    return message if isinstance(message, str) else "no error message"
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:

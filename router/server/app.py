@@ -56,7 +56,11 @@ def create_app(router: Router) -> Starlette:
 
 async def _chat_completions(http: HttpRequest) -> HttpResponse:
     router: Router = http.app.state.router
-    request = request_of(await body_of(http, router.settings.max_body_bytes), http.headers)
+    request = request_of(
+        await body_of(http, router.settings.max_body_bytes),
+        http.headers,
+        ip_address=http.client.host if http.client else None,
+    )
     response = await router.complete(request)
     return HttpResponse(response.raw, headers=response_headers(response), media_type="application/json")
 
@@ -70,7 +74,8 @@ async def _feedback(http: HttpRequest) -> HttpResponse:
     for name in ("request_id", "value"):
         if name not in body:
             raise RequestError(f"`{name}` is missing", param=name)
-    feedback_id = router.feedback(
+    feedback_id = await run_in_threadpool(  # it waits for the disk
+        router.feedback,
         body["request_id"],
         body.get("metric", "quality"),
         body["value"],

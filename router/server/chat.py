@@ -43,7 +43,7 @@ async def body_of(http: HttpRequest, max_bytes: int) -> dict[str, Any]:
     return body
 
 
-def request_of(body: dict[str, Any], headers: Headers) -> Request:
+def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None) -> Request:
     """The request an OpenAI body and our headers describe.
 
     Every member of the body but `model` reaches the provider untouched.
@@ -63,6 +63,8 @@ def request_of(body: dict[str, Any], headers: Headers) -> Request:
         user_id=body.get("user"),
         session_id=headers.get("x-session-id"),
         tags=_tags(headers.get("x-intellirouter-tags")),
+        ip_address=ip_address,
+        user_agent=headers.get("user-agent"),
     )
 
 

@@ -23,6 +23,7 @@ with
         where
             dataset = 'request_analytics'
             and expired_at is null
+            and replaced_by is null
             and first_at >= $start
             and last_at < $end
     )

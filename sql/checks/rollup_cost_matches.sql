@@ -1,10 +1,10 @@
 -- name: rollup_cost_matches
 -- grain: hour
 -- unique: hour
--- reads: request_analytics, usage_hourly
+-- reads: request_analytics, usage_hourly, pipeline.removed_usage_hourly
 -- Hours between $start and $end whose rollup holds another cost than the rows, to the last decimal.
 with
-    raw as (
+    counted as (
         select
             date_trunc('hour', timestamp) as hour,
             sum(cost_usd) as cost_usd,
@@ -14,6 +14,24 @@ with
             timestamp >= $start
             and timestamp < $end
         group by date_trunc('hour', timestamp)
+        union all
+        select
+            hour,
+            cost_usd,
+            requests_with_cost
+        from pipeline.removed_usage_hourly
+        where
+            hour >= $start
+            and hour < $end
+    ),
+
+    raw as (
+        select
+            hour,
+            sum(cost_usd) as cost_usd,
+            sum(requests_with_cost) as requests_with_cost
+        from counted
+        group by hour
     ),
 
     rollup as (

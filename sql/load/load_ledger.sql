@@ -14,7 +14,8 @@ insert into pipeline.load_ledger (
     first_at,
     last_at,
     loaded_at,
-    expired_at
+    expired_at,
+    replaced_by
 )
 values (
     $dataset,
@@ -27,5 +28,6 @@ values (
     $first_at,
     $last_at,
     now(),
-    $expired_at
+    $expired_at,
+    null
 )

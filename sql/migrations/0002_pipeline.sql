@@ -15,7 +15,8 @@ create table pipeline.load_ledger (
     first_at timestamptz not null,
     last_at timestamptz not null,
     loaded_at timestamptz not null,
-    expired_at timestamptz
+    expired_at timestamptz,
+    replaced_by varchar
 );
 
 create table pipeline.quarantine (

@@ -1,7 +1,7 @@
 -- name: latency_buckets_hourly
 -- grain: hour, task_type, model_selected, metric, bucket
 -- unique: hour, task_type, model_selected, metric, bucket
--- reads: request_analytics
+-- reads: request_analytics, pipeline.removed_latency_buckets_hourly
 -- Latency of the hours from $start to $end as DDSketch bucket counts: ceil(ln(x) / ln(gamma)).
 -- Successful requests only: failing fast is no speed. Below a microsecond counts as a microsecond.
 insert into latency_buckets_hourly (
@@ -30,19 +30,48 @@ with
             and success
             and model_selected is not null
             and ttft_ms is not null
+    ),
+
+    parts as (
+        select
+            date_trunc('hour', timestamp) as hour,
+            task_type,
+            model_selected,
+            metric,
+            cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer) as bucket,
+            count(*) as requests
+        from measured
+        group by
+            date_trunc('hour', timestamp),
+            task_type,
+            model_selected,
+            metric,
+            cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer)
+        union all
+        select
+            hour,
+            task_type,
+            model_selected,
+            metric,
+            bucket,
+            requests
+        from pipeline.removed_latency_buckets_hourly
+        where
+            hour >= $start
+            and hour < $end
     )
 
 select
-    date_trunc('hour', timestamp) as hour,
+    hour,
     task_type,
     model_selected,
     metric,
-    cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer) as bucket,
-    count(*) as requests
-from measured
+    bucket,
+    sum(requests) as requests
+from parts
 group by
-    date_trunc('hour', timestamp),
+    hour,
     task_type,
     model_selected,
     metric,
-    cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer)
+    bucket

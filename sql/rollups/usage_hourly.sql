@@ -1,8 +1,8 @@
 -- name: usage_hourly
 -- grain: hour, environment, organization_id, task_type, model_selected, provider
 -- unique: hour, environment, organization_id, task_type, model_selected, provider
--- reads: request_analytics, feedback
--- Usage, money and quality of the hours from $start to $end.
+-- reads: request_analytics, feedback, pipeline.removed_usage_hourly
+-- Usage, money and quality of the hours from $start to $end, removed rows included.
 -- A request's quality is its latest judgement. Doubles become decimals row by row before they are
 -- summed, so that every order of addition gives the same total.
 insert into usage_hourly (
@@ -64,41 +64,117 @@ with
         where
             timestamp >= $start
             and timestamp < $end
+    ),
+
+    parts as (
+        select
+            date_trunc('hour', timestamp) as hour,
+            environment,
+            organization_id,
+            task_type,
+            model_selected,
+            provider,
+            count(*) as requests,
+            count(*) filter (where success) as successes,
+            count(*) filter (where is_exploration) as explorations,
+            count(cost_usd) as requests_with_cost,
+            sum(cost_usd) as cost_usd,
+            count(*) filter (where has_tokens) as requests_with_tokens,
+            sum(tokens_input) filter (where has_tokens) as tokens_input,
+            sum(tokens_output) filter (where has_tokens) as tokens_output,
+            sum(tokens_cached_input) filter (where has_tokens) as tokens_cached_input,
+            sum(tokens_reasoning) filter (where has_tokens) as tokens_reasoning,
+            count(*) filter (where has_cost and has_tokens) as requests_with_cost_and_tokens,
+            sum(cost_usd) filter (where has_tokens) as cost_usd_with_tokens,
+            sum(tokens_input) filter (where has_cost and has_tokens) as tokens_input_with_cost,
+            sum(tokens_output) filter (where has_cost and has_tokens) as tokens_output_with_cost,
+            count(*) filter (where has_baseline) as requests_with_baseline,
+            sum(cost_usd) filter (where has_baseline) as cost_usd_with_baseline,
+            sum(baseline_cost_usd) filter (where has_baseline) as baseline_cost_usd,
+            count(quality) as requests_with_quality,
+            sum(quality) as quality,
+            sum(quality_squared) as quality_squared,
+            sum(cast(latency_ms as decimal(38, 6))) as latency_ms,
+            max(timestamp) as last_request_at,
+            max(last_feedback_at) as last_feedback_at
+        from outcomes
+        group by
+            date_trunc('hour', timestamp),
+            environment,
+            organization_id,
+            task_type,
+            model_selected,
+            provider
+        union all
+        select
+            hour,
+            environment,
+            organization_id,
+            task_type,
+            model_selected,
+            provider,
+            requests,
+            successes,
+            explorations,
+            requests_with_cost,
+            cost_usd,
+            requests_with_tokens,
+            tokens_input,
+            tokens_output,
+            tokens_cached_input,
+            tokens_reasoning,
+            requests_with_cost_and_tokens,
+            cost_usd_with_tokens,
+            tokens_input_with_cost,
+            tokens_output_with_cost,
+            requests_with_baseline,
+            cost_usd_with_baseline,
+            baseline_cost_usd,
+            requests_with_quality,
+            quality,
+            quality_squared,
+            latency_ms,
+            last_request_at,
+            last_feedback_at
+        from pipeline.removed_usage_hourly
+        where
+            hour >= $start
+            and hour < $end
     )
 
 select
-    date_trunc('hour', timestamp) as hour,
+    hour,
     environment,
     organization_id,
     task_type,
     model_selected,
     provider,
-    count(*) as requests,
-    count(*) filter (where success) as successes,
-    count(*) filter (where is_exploration) as explorations,
-    count(cost_usd) as requests_with_cost,
+    sum(requests) as requests,
+    sum(successes) as successes,
+    sum(explorations) as explorations,
+    sum(requests_with_cost) as requests_with_cost,
     sum(cost_usd) as cost_usd,
-    count(*) filter (where has_tokens) as requests_with_tokens,
-    sum(tokens_input) filter (where has_tokens) as tokens_input,
-    sum(tokens_output) filter (where has_tokens) as tokens_output,
-    sum(tokens_cached_input) filter (where has_tokens) as tokens_cached_input,
-    sum(tokens_reasoning) filter (where has_tokens) as tokens_reasoning,
-    count(*) filter (where has_cost and has_tokens) as requests_with_cost_and_tokens,
-    sum(cost_usd) filter (where has_tokens) as cost_usd_with_tokens,
-    sum(tokens_input) filter (where has_cost and has_tokens) as tokens_input_with_cost,
-    sum(tokens_output) filter (where has_cost and has_tokens) as tokens_output_with_cost,
-    count(*) filter (where has_baseline) as requests_with_baseline,
-    sum(cost_usd) filter (where has_baseline) as cost_usd_with_baseline,
-    sum(baseline_cost_usd) filter (where has_baseline) as baseline_cost_usd,
-    count(quality) as requests_with_quality,
+    sum(requests_with_tokens) as requests_with_tokens,
+    sum(tokens_input) as tokens_input,
+    sum(tokens_output) as tokens_output,
+    sum(tokens_cached_input) as tokens_cached_input,
+    sum(tokens_reasoning) as tokens_reasoning,
+    sum(requests_with_cost_and_tokens) as requests_with_cost_and_tokens,
+    sum(cost_usd_with_tokens) as cost_usd_with_tokens,
+    sum(tokens_input_with_cost) as tokens_input_with_cost,
+    sum(tokens_output_with_cost) as tokens_output_with_cost,
+    sum(requests_with_baseline) as requests_with_baseline,
+    sum(cost_usd_with_baseline) as cost_usd_with_baseline,
+    sum(baseline_cost_usd) as baseline_cost_usd,
+    sum(requests_with_quality) as requests_with_quality,
     sum(quality) as quality,
     sum(quality_squared) as quality_squared,
-    sum(cast(latency_ms as decimal(38, 6))) as latency_ms,
-    max(timestamp) as last_request_at,
+    sum(latency_ms) as latency_ms,
+    max(last_request_at) as last_request_at,
     max(last_feedback_at) as last_feedback_at
-from outcomes
+from parts
 group by
-    date_trunc('hour', timestamp),
+    hour,
     environment,
     organization_id,
     task_type,

@@ -10,8 +10,6 @@ peak memory for a tenth of N and for N.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
 import json
 import subprocess
 import sys
@@ -22,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from router import segments
 from router.config import Settings
 from router.records import FeedbackRecord, RequestRecord
-from router.segments import FORMAT, Manifest, arrow_schema
+from router.segments import arrow_schema
 
 MODELS = [f"model-{index}" for index in range(10)]
 TASKS = ["chat", "classification", "code", "extraction", "math", "reasoning", "summarisation", "writing"]
@@ -244,30 +242,9 @@ def _ids(hour: datetime, offsets: Any, rng: np.random.Generator) -> list[str]:
 
 
 def _write_segment(settings: Settings, record: Any, hour: datetime, table: pa.Table, sequence: int) -> None:
-    name = f"{hour:%Y%m%dT%H}-bench-{sequence:08d}"
-    folder = settings.lake / record.DATASET / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
-    folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", store_schema=False)
-    content = buffer.getvalue()
-    path = folder / f"{name}.parquet"
-    path.write_bytes(content)
-    moments = table.column(record.MOMENT)
-    Manifest(
-        format=FORMAT,
-        dataset=record.DATASET,
-        schema_version=record.SCHEMA_VERSION,
-        writer_id="bench",
-        sequence=sequence,
-        name=name,
-        path=str(path.relative_to(settings.lake)),
-        rows=table.num_rows,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        first_at=moments[0].as_py(),
-        last_at=moments[-1].as_py(),
-        sealed_at=datetime.now(UTC),
-    ).write(folder / f"{name}.json")
+    segments.write_segment(
+        table, dataset=record.DATASET, writer_id="bench", sequence=sequence, hour=hour, lake=settings.lake
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import orjson
 from pipelines import loading, publishing, registry, rollups
 from pipelines.warehouse import Warehouse
 from router.config import Settings
-from router.records import DATASETS, FeedbackRecord, Record, RequestRecord
+from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord
 from router.segments import Manifest, seal
 
 if TYPE_CHECKING:
@@ -73,6 +73,19 @@ def make_feedback(
         feedback_id=id_at(moment), request_id=request.id, metric="quality", value=value, created_at=moment
     )
     return replace(feedback, **changes)
+
+
+def make_log(request: RequestRecord, **changes: Any) -> RequestLog:
+    """The audit trail of `request`."""
+    log = RequestLog(
+        request_id=request.id,
+        timestamp=request.timestamp,
+        organization_id=request.organization_id,
+        user_id=request.user_id,
+        body_mode="full",
+        request_data='{"messages":[]}',
+    )
+    return replace(log, **changes)
 
 
 def seal_records(settings: Settings, records: Sequence[Record], writer_id: str = "w1") -> list[Manifest]:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines.refresh import refresh, retain
+from pipelines.refresh import rebuild, refresh, retain
 from router.config import Settings
 from tests.pipelines.helpers import NOW, make_feedback, make_record, seal_records
 
@@ -38,7 +38,7 @@ def test_old_records_go_and_rollups_stay(
     before = _aggregates(query)
     result = retain(filled, now=LATER, instance=instance)
     assert (result.success, dict(result.failed_checks)) == (True, {})
-    assert dict(result.rows) == {"request_analytics": 1, "feedback": 1}
+    assert dict(result.rows) == {"request_analytics": 1, "feedback": 1, "request_logs": 0}
     assert result.partitions == ("request_analytics/date=2026-11-20", "feedback/date=2026-11-20")
     assert not (filled.lake / result.partitions[0]).exists()
     assert query("select timestamp from request_analytics") == [(NOW + timedelta(days=30),)]
@@ -53,7 +53,7 @@ def test_a_dry_run_lists_and_changes_nothing(
     """`dry_run` names what would go and leaves every file as it is."""
     files = _files(filled.lake)
     result = retain(filled, now=LATER, dry_run=True, instance=instance)
-    assert dict(result.rows) == {"request_analytics": 1, "feedback": 1}
+    assert dict(result.rows) == {"request_analytics": 1, "feedback": 1, "request_logs": 0}
     assert len(result.partitions) == 2
     assert _files(filled.lake) == files
     assert query("select count(*) from request_analytics") == [(2,)]
@@ -76,7 +76,7 @@ def test_a_rebuild_after_retention_gives_the_same_aggregates(
     """Rollups that outlived their rows come back from the lake's archive."""
     retain(filled, now=LATER, instance=instance)
     before = _aggregates(query)
-    assert refresh(filled, instance=instance, rebuild=True).success
+    assert rebuild(filled, instance=instance).success
     assert _aggregates(query) == before
     assert query("select count(*) from model_performance_history") != [(0,)]
 
@@ -98,7 +98,7 @@ def test_retention_twice_is_retention_once(
     retain(filled, now=LATER, instance=instance)
     before = _aggregates(query)
     again = retain(filled, now=LATER, instance=instance)
-    assert (dict(again.rows), again.partitions) == ({"request_analytics": 0, "feedback": 0}, ())
+    assert (set(again.rows.values()), again.partitions) == ({0}, ())
     assert _aggregates(query) == before
 
 

@@ -10,6 +10,7 @@ from router.records import DATASETS
 
 ADDED = {
     "request_analytics": [("segment", "VARCHAR", False)],
+    "request_logs": [("segment", "VARCHAR", False)],
     "feedback": [("request_hour", "TIMESTAMP WITH TIME ZONE", True), ("segment", "VARCHAR", False)],
 }
 
@@ -37,4 +38,4 @@ def test_migrations_run_once(warehouse: Warehouse) -> None:
     before = warehouse.rows("select * from pipeline.migrations")
     warehouse.close()
     assert warehouse.rows("select * from pipeline.migrations") == before
-    assert len(before) == 4
+    assert len(before) == 6

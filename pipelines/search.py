@@ -1,0 +1,202 @@
+"""Looking for texts in every file of a folder: in the bytes, and in what the bytes say once decoded.
+
+Parquet and DuckDB compress their values, so that a search of bytes alone would find nothing in a
+file full of them. Parquet, DuckDB and SQLite files are told by their first bytes, not their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+CHUNK_BYTES = 8 << 20
+SHORT = 6
+"""A shorter text stands in any file by chance: it is looked for as the whole of a decoded value."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What a search looked at, and where it found something."""
+
+    files: int = 0
+    bytes: int = 0
+    decoded: int = 0
+    """Files whose values were read as well."""
+    hits: dict[str, set[str]] = field(default_factory=dict)
+    """Path to the texts that stand in the file."""
+    unreadable: list[str] = field(default_factory=list)
+    """Files that look like Parquet, DuckDB or SQLite and cannot be decoded."""
+
+
+def search(roots: Iterable[Path], texts: Sequence[str], *, others: Sequence[str] = ()) -> Found:
+    """Look for the texts in every file under the roots; DuckDB files must not be open elsewhere.
+
+    `others` are longer texts that hold one of them and are not looked for: `user-1` in `user-10` is
+    no hit.
+    """
+    found = Found()
+    for path in sorted({path for root in roots for path in root.rglob("*")}):
+        if path.is_symlink() or not path.is_file():
+            continue
+        with contextlib.suppress(FileNotFoundError):  # a router sealed it meanwhile
+            hits = look(path, texts, found, others)
+            if hits:
+                found.hits[str(path)] = hits
+    return found
+
+
+def look(path: Path, texts: Sequence[str], found: Found, others: Sequence[str] = ()) -> set[str]:
+    """Which of the texts stand in one file, other than as a part of `others`."""
+    others = sorted({variant for text in others for variant in _variants(text)}, key=len, reverse=True)
+    variants = {variant: text for text in texts for variant in _variants(text)}
+    found.files += 1
+    found.bytes += path.stat().st_size
+    hits = {
+        variants[variant]
+        for variant in _in_bytes(path, [item for item in variants if len(item) >= SHORT], others)
+    }
+    with path.open("rb") as file:
+        head = file.read(16)
+    decoder = _decoder(head)
+    if decoder is None:
+        return hits
+    try:
+        hits |= {variants[variant] for variant in decoder(path, list(variants), others)}
+        found.decoded += 1
+    except (duckdb.Error, sqlite3.DatabaseError):
+        found.unreadable.append(str(path))
+    return hits
+
+
+def _variants(text: str) -> set[str]:
+    """The text as it is and as JSON and DuckDB's nested values write it."""
+    return {
+        text,
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        text.replace("\\", "\\\\").replace("'", "\\'"),
+    }
+
+
+def _decoder(head: bytes) -> Any:
+    if head.startswith(b"PAR1"):
+        return _in_parquet
+    if head[8:12] == b"DUCK":
+        return _in_duckdb
+    return _in_sqlite if head.startswith(b"SQLite format 3\0") else None
+
+
+def _in_bytes(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
+    needles = {text: text.encode() for text in texts}
+    overlap = max((len(text.encode()) for text in (*texts, *others)), default=1) - 1
+    hits: set[str] = set()
+    with path.open("rb") as file:
+        tail = b""
+        while block := file.read(CHUNK_BYTES):
+            window = _without(tail + block, others)
+            hits |= {text for text, needle in needles.items() if needle in window}
+            tail = window[len(window) - overlap :] if overlap else b""
+    return hits
+
+
+def _without(content: bytes, others: Sequence[str]) -> bytes:
+    """The content with every other text blotted out, its length kept."""
+    for other in others:
+        content = content.replace(other.encode(), b"\0" * len(other.encode()))
+    return content
+
+
+def _in_parquet(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
+    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        columns = connection.execute(
+            "describe from read_parquet($path, hive_partitioning = false)", {"path": str(path)}
+        ).fetchall()
+        return {
+            text
+            for column, *_ in columns
+            for text in texts
+            if _holds(
+                connection,
+                "read_parquet($path, hive_partitioning = false)",
+                column,
+                text,
+                others,
+                path=str(path),
+            )
+        }
+
+
+def _in_duckdb(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
+    hits: set[str] = set()
+    with duckdb.connect(
+        str(path), read_only=True, config={"python_enable_replacements": False}
+    ) as connection:
+        tables = connection.execute(
+            "select schema_name, table_name, column_name from duckdb_columns() where not internal"
+        ).fetchall()
+        for schema, table, column in tables:
+            name = f"{_quoted(schema)}.{_quoted(table)}"
+            hits |= {text for text in texts if _holds(connection, name, column, text, others)}
+    return hits
+
+
+def _holds(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    column: str,
+    text: str,
+    others: Sequence[str],
+    **parameters: Any,
+) -> bool:
+    value = f"cast({_quoted(column)} as varchar)"
+    if others and len(text) >= SHORT:
+        value = (
+            f"list_reduce(list_concat([{value}], $others), lambda kept, longer: replace(kept, longer, ''))"
+        )
+        parameters["others"] = list(others)
+    test = f"contains({value}, $text)" if len(text) >= SHORT else f"{value} = $text"
+    found = connection.execute(
+        f"select 1 from {relation} where {test} limit 1",  # noqa: S608
+        {**parameters, "text": text},
+    )
+    return found.fetchone() is not None
+
+
+def _in_sqlite(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
+    hits: set[str] = set()
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.text_factory = bytes
+        tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        for (table,) in tables:
+            for row in connection.execute(f"select * from {_quoted(table.decode())}"):  # noqa: S608
+                hits |= {
+                    text for value in _contents(row, others) for text in texts if _stands_in(value, text)
+                }
+    return hits
+
+
+def _contents(row: Iterable[Any], others: Sequence[str]) -> Iterator[bytes]:
+    """Texts and blobs; Dagster compresses some of its own."""
+    for value in row:
+        if isinstance(value, bytes):
+            yield _without(value, others)
+            with contextlib.suppress(zlib.error):
+                yield _without(zlib.decompress(value), others)
+
+
+def _stands_in(value: bytes, text: str) -> bool:
+    return text.encode() in value if len(text) >= SHORT else text.encode() == value
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

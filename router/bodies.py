@@ -1,0 +1,45 @@
+"""What the audit trail keeps of a request's and an answer's body.
+
+none      nothing
+hash      the SHA-256 of the JSON: proves what was said without saying it
+redacted  the JSON with every text that a person or a model wrote replaced by its length
+full      the JSON as it is
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from router.records import BodyMode
+
+KEPT_TEXTS = frozenset(
+    {"finish_reason", "format", "id", "model", "object", "reasoning_effort", "role", "service_tier",
+     "system_fingerprint", "tool_choice", "type"}
+)  # fmt: skip
+"""Members whose text is the protocol's, not a person's or a model's."""
+MAX_KEPT_LENGTH = 64
+
+
+def kept(body: Any, mode: BodyMode) -> str | None:
+    """The text stored for `body` (None: there was none) under `mode`."""
+    if body is None or mode == "none":
+        return None
+    if mode == "hash":
+        content = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps({"sha256": hashlib.sha256(content).hexdigest()}).decode()
+    return orjson.dumps(_redacted(body, "") if mode == "redacted" else body).decode()
+
+
+def _redacted(value: Any, member: str) -> Any:
+    if isinstance(value, str):
+        is_protocol = member in KEPT_TEXTS and len(value) <= MAX_KEPT_LENGTH
+        return value if is_protocol else f"[redacted: {len(value)} characters]"
+    if isinstance(value, list | tuple):
+        return [_redacted(item, member) for item in value]
+    if hasattr(value, "items"):
+        return {name: _redacted(item, name) for name, item in value.items()}
+    return value

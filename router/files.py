@@ -1,0 +1,68 @@
+"""Writing files so that a crash or a power cut leaves the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Readers ignore names that start with this."""
+_MAX_REMEMBERED = 4096
+_durable: set[Path] = set()
+"""Folders whose entry in their parent this process has synced."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write under a temporary name in the same folder, sync, rename, sync the folder."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries (a rename, a removal) durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, each durable before anything is put into it.
+
+    A folder that stands already may be one that a process made and was killed before it synced its
+    parent, so that is done once by every process.
+    """
+    is_there = folder.is_dir()
+    if is_there and folder in _durable:
+        return
+    if not is_there:
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    try:
+        sync_folder(folder.parent)
+    except PermissionError:
+        if not is_there:
+            raise
+    if len(_durable) >= _MAX_REMEMBERED:
+        _durable.clear()
+    _durable.add(folder)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,213 @@
+"""Planted secrets reach no file, log, error body or Dagster storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import yaml
+
+from pipelines.refresh import open_instance, refresh
+from pipelines.search import search
+from router.config import Settings
+from router.providers.fake import FakeProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+USER = "user-who-is-stored"
+CANARIES = {
+    # Somebody else's key is told by how keys look, our own by its text.
+    name: f"{'sk-' if name == 'upstream-error' else ''}canary-{name}-{number:04x}d1e5f00dcafe"
+    for number, name in enumerate(
+        (
+            "key-in-environment",
+            "key-in-env-file",
+            "authorization-header",
+            "x-api-key-header",
+            "cookie-header",
+            "prompt",
+            "answer",
+            "tool-arguments",
+            "upstream-error",
+            "url-query",
+            "base-url",
+        )
+    )
+}
+
+
+class _Leaky(BaseHTTPRequestHandler):
+    """A provider that quotes the caller's key, and another one, in its error."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        quoted = f"Incorrect API key {self.headers['authorization']}; see also {CANARIES['upstream-error']}"
+        content = json.dumps({"error": {"message": quoted, "code": "invalid_api_key"}}).encode()
+        self.send_response(401)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def leaky_provider() -> Iterator[str]:
+    """Base URL of a provider whose every answer is an error full of secrets."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Leaky) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def serving(home: Path, folder: Path) -> Iterator[str]:
+    """URL of a real `intellirouter serve`; its output goes to two files in `folder`."""
+    out, err = folder / "stdout.log", folder / "stderr.log"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KEY_A": CANARIES["key-in-environment"]}
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "router.cli", "serve", "--home", str(home), "--port", "0"],
+            cwd=folder,
+            env=environment,
+            stdout=stdout,
+            stderr=stderr,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while "listening on " not in out.read_text():
+            assert process.poll() is None, err.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield out.read_text().split("listening on ")[1].split()[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def catalog(fake_url: str, leaky_url: str) -> dict[str, Any]:
+    """A provider that answers, one that leaks; the keys come from the environment and from `.env`."""
+    return {
+        "providers": {
+            "fake": {"kind": "openai", "base_url": fake_url, "api_key_env": "KEY_A"},
+            "leaky": {"kind": "openai", "base_url": leaky_url, "api_key_env": "KEY_B"},
+        },
+        "models": [
+            {"id": "small", "provider": "fake"},
+            {"id": "down", "provider": "fake"},
+            {"id": "garbled", "provider": "fake"},
+            {"id": "leaky-model", "provider": "leaky"},
+        ],
+        "tasks": ["chat"],
+    }
+
+
+def traffic(url: str) -> list[httpx.Response]:
+    """Requests that succeed and fail in every way, each carrying all the client's secrets."""
+    headers = {
+        "authorization": f"Bearer {CANARIES['authorization-header']}",
+        "x-api-key": CANARIES["x-api-key-header"],
+        "cookie": f"session={CANARIES['cookie-header']}",
+        "x-intellirouter-task": "chat",
+    }
+    call = {"name": "look_up", "arguments": json.dumps({"secret": CANARIES["tool-arguments"]})}
+    messages = [
+        {"role": "user", "content": CANARIES["prompt"]},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": call}]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": CANARIES["prompt"]}]},
+    ]
+    bodies: list[Any] = [
+        {"model": model, "messages": messages, "user": USER, "metadata": {"note": CANARIES["prompt"]}}
+        for model in ("auto", "small", "down", "garbled", "leaky-model", "unknown-model")
+    ]
+    bodies += [
+        {"messages": messages, "stream": True},
+        {"messages": CANARIES["prompt"]},
+        {"messages": [CANARIES["prompt"]]},
+        {"prompt": CANARIES["prompt"]},
+        [CANARIES["prompt"]],
+    ]
+    query = {"key": CANARIES["url-query"]}
+    with httpx.Client(base_url=url, headers=headers, params=query, timeout=30) as client:
+        answers = [client.post("/v1/chat/completions", json=body) for body in bodies for _ in range(3)]
+        answers += [
+            client.post("/v1/chat/completions", content=f'{{"messages": "{CANARIES["prompt"]}'),
+            client.post("/v1/feedback", json={"request_id": "r", "value": 1}),
+            client.get("/v1/nowhere"),
+            client.get("/health"),
+        ]
+        served = next(answer for answer in answers if answer.status_code == 200)
+        answers.append(
+            client.post("/v1/feedback", json={"request_id": served.headers["x-request-id"], "value": 1.0})
+        )
+    return answers
+
+
+@pytest.mark.slow
+def test_planted_secrets_are_found_nowhere(tmp_path: Path) -> None:
+    """Keys, headers, prompts, answers and URLs leave no trace behind traffic, failures and a refresh."""
+    home, folder = tmp_path / "data", tmp_path / "cwd"
+    home.mkdir()
+    folder.mkdir()
+    (folder / ".env").write_text(f"KEY_B={CANARIES['key-in-env-file']}\n")
+    script = {
+        "models": {
+            "small": {"answer": CANARIES["answer"], "tokens_input": 10, "tokens_output": 5},
+            "down": {"error_rate": 1.0, "error_status": 503},
+            "garbled": {"body": "not-json"},
+        }
+    }
+    with FakeProvider(script) as fake_url, leaky_provider() as leaky_url:
+        (home / "catalog.yaml").write_text(yaml.safe_dump(catalog(fake_url, leaky_url)))
+        with serving(home, folder) as url:
+            answers = traffic(url)
+    (folder / ".env").unlink()  # where the key belongs
+    assert {answer.status_code for answer in answers} >= {200, 201, 400, 404, 502}
+    settings = Settings.load({}, home=home)
+    with open_instance(settings) as instance:
+        result = refresh(settings, instance=instance)
+    assert (result.success, result.quarantined, dict(result.failed_checks)) == (True, 0, {})
+    assert result.rows["request_analytics"] == result.rows["request_logs"] >= 12
+    stored = search([tmp_path], [USER]).hits  # the search does find what is there
+    assert {Path(path).suffix for path in stored} == {".parquet", ".duckdb"}
+    found = search([tmp_path], list(CANARIES.values()))
+    assert (found.hits, found.unreadable) == ({}, [])
+    said = [
+        answer.text + str(dict(answer.headers)) for answer in answers if answer.status_code not in (200, 201)
+    ]
+    assert {(name, text) for name, canary in CANARIES.items() for text in said if canary in text} == set()
+
+
+@pytest.mark.slow
+def test_a_key_in_a_base_url_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    """The error names the place in the catalog, not the secret."""
+    content = catalog("http://127.0.0.1:9/v1", f"https://user:{CANARIES['base-url']}@provider.example/v1")
+    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(content))
+    done = subprocess.run(
+        [sys.executable, "-m", "router.cli", "serve", "--home", str(tmp_path), "--port", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "providers.leaky.base_url" in done.stderr
+    assert CANARIES["base-url"] not in done.stdout + done.stderr
