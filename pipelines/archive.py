@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pipelines import sqlfiles
 from pipelines.errors import WarehouseError
 from pipelines.lake import ARCHIVE, dated_folders
-from router.segments import TEMPORARY_PREFIX, sha256_of, write_atomically
+from router.files import TEMPORARY_PREFIX, make_folder, sha256_of, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def write(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
     start = midnight(day)
     for table in TABLES:
         folder = lake / ARCHIVE / table / f"date={day}"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         temporary = folder / f"{TEMPORARY_PREFIX}{table}.parquet"
         connection.execute(
             sqlfiles.load(f"retention/archive_{table}").text,

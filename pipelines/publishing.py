@@ -17,8 +17,8 @@ from pipelines import rollups
 from pipelines.errors import WarehouseError
 from pipelines.warehouse import configuration
 from router.errors import ScoresError
+from router.files import TEMPORARY_PREFIX, make_folder, sync_folder, write_atomically
 from router.scores import ScoreSnapshot
-from router.segments import TEMPORARY_PREFIX, sync_folder, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def publish_scores(warehouse: Warehouse) -> PublishedScores:
     standing = _standing(current_file)
     is_new = standing is None or standing.snapshot_id != snapshot.snapshot_id
     if is_new:
-        current_file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(current_file.parent)
         content = snapshot.to_json()
         write_atomically(current_file.with_name(f"{snapshot.snapshot_id}.json"), content)
         write_atomically(current_file, content)
@@ -67,7 +67,7 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     warehouse.close()
     if target.exists() and _stamp(target) == _stamp(build):
         return None
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     try:
         size = _copy(build, temporary)

@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 def library() -> Path:
     """The compiled interposer."""
     try:
-        return preload.library()
+        return preload.compiled()
     except RuntimeError as error:
         pytest.skip(str(error))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 from functools import lru_cache
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from tests.crash import preload
 
@@ -19,31 +21,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PRELOADED = ["pytest", "pyarrow.parquet", "pyarrow.json", "pyarrow.compute", "duckdb"]
-PRELOADED += [f"tests.crash.{name}" for name in ("points", "faults", "kills", "workers")]
+PRELOADED += [f"tests.crash.{name}" for name in ("operations", "recovery", "workers", "power")]
 KILLED = (-9, 255)
 """255: `multiprocessing` polls all children when it starts one, and the first poll takes the code."""
 
 
 @lru_cache
 def context() -> ForkServerContext:
-    """The fork server's context; the server itself starts with the first child."""
+    """The fork server's context, the server started with the interposer in it."""
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(PRELOADED)
+    with mock.patch.dict(os.environ, {preload.LIBRARY_VARIABLE: str(preload.compiled())}):
+        forkserver.ensure_running()
     return made
 
 
 def start(function: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     """Run `function` in a new child."""
-    before = os.environ.get(preload.LIBRARY_VARIABLE)
-    os.environ[preload.LIBRARY_VARIABLE] = str(preload.library())
-    try:
-        process = context().Process(target=function, args=arguments, daemon=True)
-        process.start()
-    finally:
-        if before is None:
-            del os.environ[preload.LIBRARY_VARIABLE]
-        else:
-            os.environ[preload.LIBRARY_VARIABLE] = before
+    process = context().Process(target=function, args=arguments, daemon=True)
+    process.start()
     return process
 
 

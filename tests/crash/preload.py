@@ -142,7 +142,7 @@ def calls_of(log: Path) -> list[Call]:
     return [Call(number, *line.split("\t", 1)) for number, line in enumerate(lines, 1)]
 
 
-def library() -> Path:
+def compiled() -> Path:
     """The compiled library; RuntimeError where no C compiler is found."""
     name = f"fsfault-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}.so"
     path = Path(tempfile.gettempdir()) / f"intellirouter-{os.getuid()}" / name
@@ -160,5 +160,5 @@ def library() -> Path:
 
 def use(control: Path) -> None:
     """Attach this process, which the library was preloaded into, to a control block."""
-    if ctypes.CDLL(str(library())).fsfault_use(os.fsencode(control)) != 0:
+    if ctypes.CDLL(str(compiled())).fsfault_use(os.fsencode(control)) != 0:
         raise RuntimeError(f"the control block `{control}` cannot be mapped")

@@ -63,7 +63,7 @@ class InjectedFull:
         self.home = folder / "home"
         self.control = control
         self.environment = {
-            preload.LIBRARY_VARIABLE: str(preload.library()),
+            preload.LIBRARY_VARIABLE: str(preload.compiled()),
             preload.CONTROL_VARIABLE: str(control.path),
         }
 

@@ -48,7 +48,7 @@ def failing(tmp_path: Path) -> Iterator[shim.InjectedFull]:
 
 def _injected(tmp_path: Path) -> Iterator[shim.InjectedFull]:
     try:
-        preload.library()
+        preload.compiled()
     except RuntimeError as error:
         pytest.skip(str(error))
     with Control(tmp_path / "control") as control:
