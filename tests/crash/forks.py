@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PRELOADED = ["pytest", "pyarrow.parquet", "pyarrow.json", "pyarrow.compute", "duckdb"]
 PRELOADED += [f"tests.crash.{name}" for name in ("operations", "recovery", "workers", "power")]
+END_S = 5.0
+"""How long a child that has answered may take to end."""
 KILLED = (-9, 255)
 """255: `multiprocessing` polls all children when it starts one, and the first poll takes the code."""
 
@@ -56,9 +58,7 @@ def call(function: Callable[..., Any], *arguments: Any, timeout_s: float = 120.0
         raise RuntimeError(f"`{function.__name__}` died without an answer") from None
     finally:
         receiver.close()
-        process.kill()
-        process.join()
-        process.close()
+        _end(process)
     if not is_good:
         raise RuntimeError(f"`{function.__name__}` failed: {answer}")
     return answer
@@ -79,6 +79,14 @@ def run_to_death(
     if code not in (0, *KILLED):
         raise RuntimeError(f"`{function.__name__}` ended with exit code {code}")
     return code != 0
+
+
+def _end(process: ForkServerProcess) -> None:
+    process.join(END_S)
+    if process.is_alive():  # asked first: the number of an ended process may be another one's by now
+        process.kill()
+        process.join()
+    process.close()
 
 
 def _answer(sender: Connection, function: Callable[..., Any], *arguments: Any) -> None:
