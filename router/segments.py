@@ -179,6 +179,9 @@ def _read_journal(journal: Path, record: type[Record]) -> Any:
 
     content = journal.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
+    if b"\0" in whole:
+        # JSON holds no raw NUL: it is a hole that a power cut left where nothing was synced.
+        whole = b"".join(line for line in whole.splitlines(keepends=True) if b"\0" not in line)
     schema = arrow_schema(record)
     if not whole:
         return schema.empty_table()

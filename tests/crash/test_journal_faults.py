@@ -142,11 +142,6 @@ def test_a_journal_that_outlived_its_compacted_segment_counts_once(tmp_path: Pat
     assert (findings.lost, findings.twice) == (0, 0)
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="router.segments._read_journal refuses the whole journal: acknowledged records wait in a"
-    " `.bad` file",
-)
 def test_a_hole_in_a_journal_costs_only_what_was_never_synced(tmp_path: Path) -> None:
     """A power cut may leave zeros before later bytes; synced records are sealed all the same."""
     journal = QuietJournal(tmp_path, sync="group")
