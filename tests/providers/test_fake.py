@@ -92,7 +92,8 @@ def test_latency(fake: FakeProvider) -> None:
     """Waiting requests do not wait for one another."""
     with ThreadPoolExecutor(8) as pool:
         took = [answer.elapsed.total_seconds() for answer in pool.map(lambda _: ask(fake, "slow"), range(8))]
-    assert min(took) >= 0.15
+    # The loop counts whole milliseconds from a cached clock, so a wait may end that much early.
+    assert min(took) >= 0.15 - 0.002
     assert max(took) < 8 * 0.15
 
 
