@@ -219,6 +219,24 @@ def report_command(
     write(answer, output_format=output_format, output=output)
 
 
+@click.command("explain")
+@click.argument("request_id")
+@_home
+def explain_command(request_id: str, home: Path | None) -> None:
+    """Say why a request's model was chosen, and what would have changed it."""
+    from pipelines import reports
+    from pipelines.errors import QueryError
+    from router.explanations import explain
+
+    explanation = explain(reports.record(_settings(home), request_id))
+    click.echo(explanation.text())
+    if explanation.reproduced not in (None, explanation.model):
+        raise QueryError(
+            f"the stored candidates and random number choose `{explanation.reproduced}`, the record says"
+            f" `{explanation.model}`: the record was changed; run `intellirouter doctor --audit`"
+        )
+
+
 COMMANDS: list[click.Command] = [
     refresh_command,
     rebuild_command,
@@ -228,6 +246,7 @@ COMMANDS: list[click.Command] = [
     doctor_command,
     sql_command,
     report_command,
+    explain_command,
 ]
 
 

@@ -18,6 +18,7 @@ import duckdb
 from pipelines import sqlfiles
 from pipelines.errors import QueryError, WarehouseError
 from pipelines.warehouse import configuration
+from router.records import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,6 +72,27 @@ def report(
     variables = {"since": since, "until": until, "organization": organization}
     with _open(settings, variables) as connection:
         return _execute(connection, statement, timeout_s)
+
+
+def record(settings: Settings, request_id: str) -> dict[str, Any]:
+    """The row of a request in `request_analytics`; QueryError when the warehouse has none."""
+    try:
+        moment_of(request_id)
+    except ValueError as error:
+        raise QueryError(
+            f"`{request_id:.80}` is no request id: pass the `x-request-id` of the response"
+            " (`Response.request_id` in Python)"
+        ) from error
+    with _open(settings, {"id": request_id.lower()}) as connection:
+        answer = _execute(
+            connection, "select * from request_analytics where id = getvariable('id')", QUERY_TIMEOUT_S
+        )
+    for values in answer.rows():
+        return dict(zip(answer.columns, values, strict=True))
+    raise QueryError(
+        f"the warehouse holds no request `{request_id}`: run `intellirouter refresh` if it was just served;"
+        " retention or an erasure may have removed it"
+    )
 
 
 def report_names() -> list[str]:

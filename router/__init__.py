@@ -12,10 +12,13 @@ Where to read on, in the order a request takes:
 
     router      `Router`: the main path           providers/  who answers
     request     what is asked and answered        records     the record contract
-    tasks       task types                        journal     safe before the reply leaves
-    policy      what to optimise                  segments    journal to Parquet
+    knowledge   everything a decision reads       journal     safe before the reply leaves
+    tasks       task types                        segments    journal to Parquet
+    policy      what to optimise                  state       catalog and policies, reloaded
+    eligibility who can serve, and who not        refresh     the thread that renews knowledge
     scores      what the pipelines learnt         server/     the OpenAI-compatible HTTP shim
     decide      the choice itself                 cli         `intellirouter`
+    explanations  why, from the record alone
 
 Importing this package loads neither dagster, duckdb, polars nor pyarrow.
 """
@@ -33,15 +36,19 @@ from router.errors import (
     UnknownPolicyError,
     UnknownTaskError,
 )
+from router.explanations import Explanation, explain
+from router.preferences import Preferences
 from router.request import Decision, Request, Response
 from router.router import Router
 
 __all__ = [
     "ConfigError",
     "Decision",
+    "Explanation",
     "IntelliRouterError",
     "JournalError",
     "NoEligibleModelError",
+    "Preferences",
     "ProviderError",
     "Request",
     "RequestError",
@@ -52,4 +59,5 @@ __all__ = [
     "UnknownModelError",
     "UnknownPolicyError",
     "UnknownTaskError",
+    "explain",
 ]

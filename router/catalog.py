@@ -96,6 +96,8 @@ class ModelEntry(_Entry):
     context_window: Annotated[int, Field(gt=0)] | None = None
     capabilities: tuple[str, ...] | None = None
     """None: not known, so no request is refused for lack of one."""
+    regions: tuple[str, ...] | None = None
+    data_policy: tuple[str, ...] | None = None
     availability_status: Literal["available", "degraded", "unavailable"] = "available"
     quality_prior: Annotated[float, Field(ge=0, le=1)] | None = None
     """Expected quality before any feedback."""
@@ -142,6 +144,8 @@ class Model:
     provider_model: str
     context_window: int | None
     capabilities: frozenset[str] | None
+    regions: frozenset[str] | None
+    data_policy: frozenset[str] | None
     availability_status: str
     quality_prior: float | None
     cost_source: Literal["prices", "provider"]
@@ -210,6 +214,8 @@ def _model(entry: ModelEntry) -> Model:
         provider_model=entry.provider_model or entry.id,
         context_window=entry.context_window,
         capabilities=None if entry.capabilities is None else frozenset(entry.capabilities),
+        regions=None if entry.regions is None else frozenset(entry.regions),
+        data_policy=None if entry.data_policy is None else frozenset(entry.data_policy),
         availability_status=entry.availability_status,
         quality_prior=entry.quality_prior,
         cost_source=entry.cost_source,

@@ -18,7 +18,17 @@ except ImportError:  # the base install is the callable alone
     click = None  # type: ignore[assignment]
 
 COMMAND_MODULES = {
-    "pipelines.cli": ("refresh", "rebuild", "compact", "retention", "erase", "doctor", "sql", "report"),
+    "pipelines.cli": (
+        "refresh",
+        "rebuild",
+        "compact",
+        "retention",
+        "erase",
+        "doctor",
+        "sql",
+        "report",
+        "explain",
+    ),
     "pipelines.replay.cli": ("demo", "replay"),
 }
 

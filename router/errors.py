@@ -62,7 +62,7 @@ class UnknownModelError(RequestError):
 
     def __init__(self, model: str, known: Iterable[str]) -> None:
         super().__init__(
-            f"unknown model `{model}`: {_nearest(model, known)}; or use `auto` to let the router choose",
+            f"unknown model `{model}`: {nearest(model, known)}; or use `auto` to let the router choose",
             param="model",
         )
         self.model = model
@@ -75,7 +75,7 @@ class UnknownTaskError(RequestError):
 
     def __init__(self, task_type: str, known: Iterable[str]) -> None:
         super().__init__(
-            f"unknown task `{task_type}`: {_nearest(task_type, known)};"
+            f"unknown task `{task_type}`: {nearest(task_type, known)};"
             " or declare it under `tasks` in catalog.yaml",
             param="task_type",
         )
@@ -89,7 +89,7 @@ class UnknownPolicyError(RequestError):
 
     def __init__(self, policy_id: str, known: Iterable[str]) -> None:
         super().__init__(
-            f"unknown policy `{policy_id}`: {_nearest(policy_id, known)}; or define it in policies.yaml",
+            f"unknown policy `{policy_id}`: {nearest(policy_id, known)}; or define it in policies.yaml",
             param="policy",
         )
         self.policy_id = policy_id
@@ -166,7 +166,7 @@ class ScoresError(IntelliRouterError):
     code = "bad_scores"
 
 
-def _nearest(value: str, known: Iterable[str]) -> str:
+def nearest(value: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = get_close_matches(value, names, n=3, cutoff=0.5)
     if close:

@@ -104,6 +104,12 @@ def build_record(
         latency_ms=outcome.latency_ms,
         overhead_ms=max(outcome.latency_ms - waited_ms, 0.0),
         attempts=attempts,
+        experiment_id=decision.experiment_id,
+        variant=decision.variant,
+        task_type_confidence=decision.task_type_confidence,
+        draw=decision.draw,
+        shadow_policy_id=decision.shadow_policy_id,
+        shadow_model=decision.shadow_model,
     )
 
 

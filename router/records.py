@@ -19,10 +19,14 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 UsageSource = Literal["provider", "unknown"]
-TaskTypeSource = Literal["caller", "rule", "default"]
+TaskTypeSource = Literal["caller", "rule", "classifier", "default"]
 BodyMode = Literal["none", "hash", "redacted", "full"]
-Strategy = Literal["thompson", "greedy", "sticky", "pinned"]
+Strategy = Literal["thompson", "greedy", "sticky", "pinned", "preferred", "experiment"]
+"""How the model was picked: by chance in proportion to the probability of being best, by utility,
+by its session, by name, by the request's own order, or by an experiment whose variant is a model."""
 
+SINCE_2 = {"since": 2}
+"""Marks the fields of schema version 2 of their dataset."""
 MONEY_SCALE = 12
 """Digits after the point of every stored amount: enough for a single token's price."""
 
@@ -72,14 +76,14 @@ class RequestRecord:
     """One client request: what was asked, decided, used, paid and answered."""
 
     DATASET: ClassVar[str] = "request_analytics"
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
     MOMENT: ClassVar[str] = "timestamp"
     """The column that places a row in its hour."""
 
     # identity
     id: str
     """UUIDv7; its embedded milliseconds equal `timestamp`'s."""
-    schema_version: int = 1
+    schema_version: int = 2
     timestamp: datetime
     """When the request arrived."""
     environment: str
@@ -147,6 +151,16 @@ class RequestRecord:
     attempts: list[Attempt] = field(default_factory=list)
     model_decided: str | None = None
     """The decision's own choice; differs from `model_selected` after a fallback."""
+    task_type_confidence: float | None = field(default=None, metadata=SINCE_2)
+    """The classifier's, 0..1; None when it was not asked."""
+    draw: float | None = field(default=None, metadata=SINCE_2)
+    """The random number in [0, 1) that picked among the candidates; None where chance had no say."""
+    budget_reserved_usd: Decimal | None = field(default=None, metadata=SINCE_2)
+    """Worst case that was reserved on the budgets that apply; None when none does."""
+    shadow_policy_id: str | None = field(default=None, metadata=SINCE_2)
+    """The policy that a shadow experiment decided by, without serving it."""
+    shadow_model: str | None = field(default=None, metadata=SINCE_2)
+    """What it decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

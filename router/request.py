@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from router.preferences import Preferences
     from router.prices import Usage
     from router.records import Candidate, Strategy, TaskTypeSource
 
 AUTO = "auto"
 CHARACTERS_PER_TOKEN = 4
 """For the context-window check only; billing uses the provider's count."""
+NO_CAPABILITIES: frozenset[str] = frozenset()
 MAX_LABEL_LENGTH = 255
 MAX_TAGS = 32
 
@@ -36,6 +38,8 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     task_type: str | None = None
     policy: str | None = None
+    preferences: Preferences | None = None
+    """What this request asks for beside its policy; None: its session's, else its user's."""
     environment: str | None = None
     organization_id: str | None = None
     user_id: str | None = None
@@ -84,6 +88,27 @@ class Request:
                 return value
         return 0
 
+    def needed_capabilities(self) -> frozenset[str]:
+        """What a model must be able to do to serve the request."""
+        parameters = self.parameters
+        needs = set()
+        if parameters:
+            if parameters.get("tools"):
+                needs.add("tools")
+            if isinstance(parameters.get("response_format"), dict):
+                needs.add("json")
+            if parameters.get("stream"):
+                needs.add("streaming")
+            if parameters.get("reasoning_effort") or parameters.get("reasoning"):
+                needs.add("reasoning")
+        for message in self.messages:
+            content = message.get("content")
+            if isinstance(content, list) and any(
+                isinstance(part, dict) and part.get("type") == "image_url" for part in content
+            ):
+                needs.add("vision")
+        return frozenset(needs) if needs else NO_CAPABILITIES
+
 
 def _texts(content: object) -> list[str]:
     if isinstance(content, str):
@@ -117,6 +142,13 @@ class Decision:
     config_hash: str
     snapshot_id: str | None
     snapshot_age_s: float | None
+    task_type_confidence: float | None = None
+    draw: float | None = None
+    """The random number that picked among the candidates; None where chance had no say."""
+    experiment_id: str | None = None
+    variant: str | None = None
+    shadow_policy_id: str | None = None
+    shadow_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,62 +9,48 @@ returns, so a caller who has a response has a record on disk.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 import threading
 import time
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from router.decide import choose
-from router.eligibility import exclusions_of, standing_exclusions
-from router.errors import (
-    IntelliRouterError,
-    JournalError,
-    NoEligibleModelError,
-    ProviderError,
-    UnknownModelError,
-    UnknownPolicyError,
-)
+from router.calls import call, since_ms
+from router.errors import JournalError, NoEligibleModelError, ProviderError, UnknownPolicyError
 from router.feedback import FeedbackSource, check_feedback
 from router.journal import Journal
+from router.knowledge import NEW_SESSION, Moment
 from router.loop import LoopThread
 from router.outcome import Outcome, build_log, build_record, unrouted_record
-from router.records import Attempt, FeedbackRecord, new_id
-from router.request import AUTO, Decision, Request, Response
+from router.providers.base import Providers
+from router.records import FeedbackRecord, new_id
+from router.refresh import Refresher
+from router.request import Response
 from router.sessions import Sessions
-from router.tasks import classify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Self, TypeVar
+    from typing import Self
 
     from router.catalog import Catalog
     from router.config import Settings
     from router.journal import RecordSink
+    from router.knowledge import Knowledge
     from router.policy import Policy
-    from router.providers.base import Answer, Provider
-    from router.records import Record, RequestRecord
+    from router.preferences import Preferences
+    from router.providers.base import Answer
+    from router.records import Attempt, Record, RequestRecord
+    from router.request import Decision, Request
     from router.scores import ScoreBoard, ScoreSource
-
-    T = TypeVar("T")
+    from router.sessions import Session
+    from router.state import StateSource
 
 logger = logging.getLogger("router")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Knowledge:
-    """Everything a decision reads, swapped whole at a refresh."""
-
-    catalog: Catalog
-    policies: Mapping[str, Policy]
-    board: ScoreBoard
-    config_hash: str
-    standing: Mapping[str, str]
-    """Models that no request can have now, with the reason."""
+MIN_ESTIMATE = 50
+"""Tokens a request is estimated at, from which on the estimate is compared with the provider's count."""
 
 
 class Router:
@@ -74,45 +60,26 @@ class Router:
         self,
         *,
         settings: Settings,
-        catalog: Catalog,
-        policies: Mapping[str, Policy],
-        providers: Mapping[str, Provider],
-        environment: Mapping[str, str],
-        sink: RecordSink,
+        state: StateSource,
         scores: ScoreSource,
+        sink: RecordSink,
+        environment: Mapping[str, str],
     ) -> None:
         """Use `Router.open`; this is for tests and for embedding with seams of your own."""
-        from router.scores import ScoreBoard
-
-        _require(settings.default_policy, policies, UnknownPolicyError)
-        if settings.baseline_model is not None:
-            _require(settings.baseline_model, catalog.models, UnknownModelError)
         self.settings = settings
         self.sink = sink
-        self.refresh_error: IntelliRouterError | OSError | None = None
-        """Why the last background refresh kept the old scores; None when it did not."""
         self.unrecorded = 0
         """Requests served without a record (JOURNAL_ON_ERROR=serve); a report lacks them."""
-        self._providers = providers
-        self._scores = scores
-        self._seen_version: object = None
+        self._environment = environment
         self._sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
         self._random = random.Random(settings.seed)  # noqa: S311 - sampling, not secrecy
-        self._knowledge = _Knowledge(
-            catalog=catalog,
-            policies=policies,
-            board=ScoreBoard(None, catalog),
-            config_hash=_config_hash(catalog, policies),
-            standing=standing_exclusions(catalog, environment),
+        self._refresher = Refresher(
+            state, scores, environment=environment, interval_s=settings.scores_refresh_interval_s
         )
+        self._providers = Providers(settings, environment)
         self.opened_at = datetime.now(UTC)
-        self._refresh_lock = threading.Lock()  # one refresh at a time: the thread's, or a caller's
-        self._closing = threading.Event()
         self._private_loop: LoopThread | None = None
         self._private_loop_lock = threading.Lock()  # guards the creation of _private_loop
-        self._refresh_quietly()
-        self._refresher = threading.Thread(target=self._refresh_forever, name="score-refresh", daemon=True)
-        self._refresher.start()
 
     @classmethod
     def open(cls, settings: Settings | None = None, **overrides: Any) -> Router:
@@ -121,26 +88,12 @@ class Router:
         `overrides` are field names of Settings, such as `home="…"`. ConfigError when settings,
         catalog or policies are not usable.
         """
-        from router.catalog import Catalog
         from router.config import Settings, read_environment
-        from router.policy import load_policies
-        from router.providers.base import build
         from router.scores import ScoreFile
+        from router.state import StateFiles
 
         environment = read_environment()
         settings = settings or Settings.load(environment, **overrides)
-        catalog = Catalog.load(settings.catalog_file)
-        policies = load_policies(settings.policies_file)
-        providers = {
-            name: build(
-                name,
-                entry,
-                environment=environment,
-                max_connections=settings.max_connections,
-                max_response_bytes=settings.max_response_bytes,
-            )
-            for name, entry in catalog.providers.items()
-        }
         journal = Journal(
             settings.home,
             seal_interval_s=settings.journal_seal_interval_s,
@@ -150,12 +103,10 @@ class Router:
         try:
             return cls(
                 settings=settings,
-                catalog=catalog,
-                policies=policies,
-                providers=providers,
-                environment=environment,
-                sink=journal,
+                state=StateFiles(settings),
                 scores=ScoreFile(settings.scores_file),
+                sink=journal,
+                environment=environment,
             )
         except BaseException:
             journal.close()
@@ -164,7 +115,7 @@ class Router:
     @property
     def catalog(self) -> Catalog:
         """The models requests may be routed to."""
-        return self._knowledge.catalog
+        return self._knowledge.state.catalog
 
     @property
     def board(self) -> ScoreBoard:
@@ -177,7 +128,14 @@ class Router:
         RequestError for an unknown model, task or policy; NoEligibleModelError when every
         candidate is excluded.
         """
-        return self._route(request, *new_id())
+        request_id, timestamp = new_id()
+        knowledge, session = self._knowledge, self._session(request)
+        return knowledge.decide(
+            request,
+            self._policy(knowledge, request, session),
+            Moment(request_id, timestamp, self._random.random()),
+            session=session,
+        )
 
     async def complete(self, request: Request) -> Response:
         """Route, call (falling back down the candidates), record, and return the answer.
@@ -189,17 +147,21 @@ class Router:
         request_id, timestamp = new_id()
         if self.settings.journal_on_error == "refuse":
             self.sink.check_writable()
+        knowledge = self._knowledge
+        session = self._session(request)
+        policy = self._policy(knowledge, request, session)
+        moment = Moment(request_id, timestamp, self._random.random())
         try:
-            decision = self._route(request, request_id, timestamp)
+            decision = knowledge.decide(request, policy, moment, session=session)
         except NoEligibleModelError as error:
             unrouted = unrouted_record(
                 request,
                 error,
                 timestamp=timestamp,
                 settings=self.settings,
-                policy=self._policy(request),
-                config_hash=self._knowledge.config_hash,
-                latency_ms=_since_ms(started),
+                policy=policy,
+                config_hash=knowledge.state.config_hash,
+                latency_ms=since_ms(started),
             )
             await self._record(request, unrouted, None)
             raise
@@ -207,13 +169,15 @@ class Router:
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await self._call(request, decision, attempts)
+            answer = await self._call(knowledge, request, decision, attempts)
         except BaseException as error:  # a cancelled request is recorded like any other
             failure = error
         outcome = Outcome(
-            answer=answer, failure=failure, attempts=tuple(attempts), latency_ms=_since_ms(started)
+            answer=answer, failure=failure, attempts=tuple(attempts), latency_ms=since_ms(started)
         )
-        record = build_record(request, decision, outcome, settings=self.settings, catalog=self.catalog)
+        record = build_record(
+            request, decision, outcome, settings=self.settings, catalog=knowledge.state.catalog
+        )
         await self._record(request, record, answer)
         if failure is not None:
             if isinstance(failure, ProviderError):
@@ -221,8 +185,7 @@ class Router:
                 failure.attempts = tuple(attempts)
             raise failure
         assert answer is not None  # noqa: S101 - no failure means an answer
-        if request.session_id is not None:
-            self._sessions.put(request.session_id, attempts[-1].model)
+        self._remember(request, attempts[-1].model, answer)
         return Response(
             request_id=request_id,
             model=attempts[-1].model,
@@ -271,41 +234,43 @@ class Router:
         )
         return feedback_id
 
+    def open_session(
+        self, session_id: str, *, policy: str | None = None, preferences: Preferences | None = None
+    ) -> None:
+        """Give a session a policy and preferences of its own; requests may still name others."""
+        if policy is not None and policy not in self._knowledge.state.policies.by_id:
+            raise UnknownPolicyError(policy, self._knowledge.state.policies.by_id)
+        self._sessions.update(session_id, policy=policy, preferences=preferences)
+
     def refresh(self) -> bool:
-        """Read the published scores if they changed; whether they did.
+        """Read the configuration and the published scores if they changed; whether they did.
 
-        ScoresError when the file is unusable: the router keeps the scores it has.
+        ConfigError or ScoresError when one of them is unusable: the router keeps the one it has,
+        and takes the other.
         """
-        from router.scores import ScoreBoard
-
-        with self._refresh_lock:
-            version = self._scores.version()
-            if version == self._seen_version:
-                return False
-            snapshot = self._scores.load()
-            knowledge = self._knowledge
-            board = ScoreBoard(snapshot, knowledge.catalog)
-            board.warm(knowledge.policies)
-            self._knowledge = replace(knowledge, board=board)
-            self._seen_version = version
-            return True
+        return self._refresher.refresh()
 
     def health(self) -> dict[str, Any]:
         """What a person or a load balancer asks first; serving goes on in every state.
 
-        `status` is `ok`, or `degraded` with the reason in `scores.error` or `journal.error`.
+        `status` is `ok`, or `degraded` with the reason in an `error`.
         """
         snapshot = self.board.snapshot
         journal_error = self.sink.error
         excluded = self._knowledge.standing
         now = datetime.now(UTC)
+        errors = {name: str(error) for name, error in self._refresher.errors.items()}
         return {
-            "status": "ok" if self.refresh_error is None and journal_error is None else "degraded",
+            "status": "degraded" if errors or journal_error is not None else "ok",
+            "configuration": {
+                "config_hash": self._knowledge.state.config_hash,
+                "error": errors.get("configuration"),
+            },
             "scores": {
                 "snapshot_id": snapshot.snapshot_id if snapshot else None,
                 "as_of": snapshot.as_of.isoformat() if snapshot else None,
                 "age_s": (now - snapshot.published_at).total_seconds() if snapshot else None,
-                "error": None if self.refresh_error is None else str(self.refresh_error),
+                "error": errors.get("scores"),
             },
             "journal": {
                 "backlog_bytes": self.sink.backlog_bytes(),
@@ -320,8 +285,7 @@ class Router:
 
     def close(self) -> None:
         """Seal the journal and stop; safe to call twice."""
-        self._closing.set()
-        self._refresher.join()
+        self._refresher.close()
         if self._private_loop is not None:
             self._private_loop.run(self.aclose_connections())
             self._private_loop.stop()
@@ -330,8 +294,7 @@ class Router:
 
     async def aclose_connections(self) -> None:
         """Close the provider connections of the running event loop."""
-        for provider in self._providers.values():
-            await provider.aclose()
+        await self._providers.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -356,98 +319,42 @@ class Router:
         await self.aclose_connections()
         await asyncio.to_thread(self.close)
 
-    def _route(self, request: Request, request_id: str, timestamp: datetime) -> Decision:
-        knowledge = self._knowledge
-        policy = self._policy(request)
-        task_type, task_type_source = classify(
-            request.task_type, request.parameters, request.last_text(), knowledge.catalog.tasks
-        )
-        pinned = None if request.model == AUTO else request.model
-        if pinned is not None:
-            _require(pinned, knowledge.catalog.models, UnknownModelError)
-        exclusions = exclusions_of(request, policy, knowledge.catalog, knowledge.standing)
-        choice = choose(
-            knowledge.board.table(policy, task_type),
-            exclusions,
-            policy=policy,
-            random=self._random.random(),
-            pinned=pinned,
-            sticky=self._sessions.get(request.session_id) if request.session_id else None,
-        )
-        if choice is None:
-            raise NoEligibleModelError(
-                task_type,
-                exclusions if pinned is None else {pinned: exclusions[pinned]},
-                request_id=request_id,
-            )
-        snapshot = knowledge.board.snapshot
-        return Decision(
-            request_id=request_id,
-            timestamp=timestamp,
-            model=choice.model,
-            provider=knowledge.catalog.models[choice.model].provider,
-            fallbacks=choice.fallbacks,
-            propensity=choice.propensity,
-            strategy=choice.strategy,
-            is_exploration=choice.is_exploration,
-            reason=choice.reason,
-            candidates=choice.candidates,
-            task_type=task_type,
-            task_type_source=task_type_source,
-            policy_id=policy.id,
-            policy_version=policy.version,
-            config_hash=knowledge.config_hash,
-            snapshot_id=snapshot.snapshot_id if snapshot else None,
-            snapshot_age_s=(timestamp - snapshot.published_at).total_seconds() if snapshot else None,
-        )
+    @property
+    def _knowledge(self) -> Knowledge:
+        return self._refresher.knowledge
 
-    def _policy(self, request: Request) -> Policy:
-        name = request.policy or self.settings.default_policy
-        return _require(name, self._knowledge.policies, UnknownPolicyError)
+    def _session(self, request: Request) -> Session:
+        return (self._sessions.get(request.session_id) if request.session_id else None) or NEW_SESSION
 
-    async def _call(self, request: Request, decision: Decision, attempts: list[Attempt]) -> Answer:
+    def _policy(self, knowledge: Knowledge, request: Request, session: Session) -> Policy:
+        return knowledge.policy_of(request, session, self.settings.environment, self.settings.default_policy)
+
+    async def _call(
+        self, knowledge: Knowledge, request: Request, decision: Decision, attempts: list[Attempt]
+    ) -> Answer:
         """The first usable answer down the candidates; each try is put on `attempts`."""
-        body = {**request.parameters, "messages": request.messages}
-        models = (decision.model, *decision.fallbacks)[: self.settings.max_attempts]
-        deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_s
-        for position, name in enumerate(models):
-            model = self.catalog.models[name]
-            attempt = Attempt(model=name, provider=model.provider)
-            started = time.perf_counter()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    answer = await self._providers[model.provider].complete(model, body)
-            except TimeoutError as error:
-                attempts.append(replace(attempt, error_type="timeout", latency_ms=_since_ms(started)))
-                raise ProviderError(
-                    f"no answer within {self.settings.request_timeout_s:g} s (REQUEST_TIMEOUT_S);"
-                    f" last tried `{name}` at provider `{model.provider}`",
-                    provider=model.provider,
-                    model=name,
-                    error_type="timeout",
-                    is_retryable=True,
-                ) from error
-            except ProviderError as error:
-                attempts.append(
-                    replace(
-                        attempt,
-                        status_code=error.status_code,
-                        error_type=error.error_type,
-                        latency_ms=_since_ms(started),
-                    )
-                )
-                if not error.is_retryable or position == len(models) - 1:
-                    raise
-                logger.warning("falling back from `%s`: %s", name, error)
-            except asyncio.CancelledError:
-                attempts.append(replace(attempt, error_type="cancelled", latency_ms=_since_ms(started)))
-                raise
-            else:
-                attempts.append(
-                    replace(attempt, status_code=answer.status_code, latency_ms=_since_ms(started))
-                )
-                return answer
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        catalog = knowledge.state.catalog
+        names = (decision.model, *decision.fallbacks)[: self.settings.max_attempts]
+        return await call(
+            [catalog.models[name] for name in names],
+            {**request.parameters, "messages": request.messages},
+            self._providers.of(catalog),
+            timeout_s=self.settings.request_timeout_s,
+            attempts=attempts,
+        )
+
+    def _remember(self, request: Request, model: str, answer: Answer) -> None:
+        if request.session_id is None:
+            return
+        changes: dict[str, Any] = {"model": model}
+        if request.policy is not None:
+            changes["policy"] = request.policy
+        if request.preferences is not None:
+            changes["preferences"] = request.preferences
+        estimate = request.estimated_input_tokens()
+        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE:
+            changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
+        self._sessions.update(request.session_id, **changes)
 
     async def _record(self, request: Request, record: RequestRecord, answer: Answer | None) -> None:
         """Put the request on disk; where that fails, do what JOURNAL_ON_ERROR says."""
@@ -462,43 +369,8 @@ class Router:
             self.unrecorded += 1
             logger.error("request `%s` is served without a record: %s", record.id, error)
 
-    def _refresh_forever(self) -> None:
-        while not self._closing.wait(self.settings.scores_refresh_interval_s):
-            self._refresh_quietly()
-
-    def _refresh_quietly(self) -> None:
-        # Serving never waits for analytics: an unusable score file is reported and the router goes
-        # on with what it has. `refresh_error` shows in /health.
-        try:
-            self.refresh()
-        except (IntelliRouterError, OSError) as error:
-            if str(error) != str(self.refresh_error):
-                logger.error("scores not refreshed: %s", error)
-            self.refresh_error = error
-        else:
-            self.refresh_error = None
-
     def _own_loop(self) -> LoopThread:
         with self._private_loop_lock:
             if self._private_loop is None:
                 self._private_loop = LoopThread()
             return self._private_loop
-
-
-def _require(name: str, known: Mapping[str, T], error: type[UnknownModelError | UnknownPolicyError]) -> T:
-    try:
-        return known[name]
-    except KeyError:
-        raise error(name, known) from None
-
-
-def _config_hash(catalog: Catalog, policies: Mapping[str, Policy]) -> str:
-    """Names the configuration a decision was made under."""
-    digest = hashlib.sha256(catalog.digest.encode())
-    for name in sorted(policies):
-        digest.update(repr(sorted((key, repr(value)) for key, value in policies[name])).encode())
-    return digest.hexdigest()[:16]
-
-
-def _since_ms(started: float) -> float:
-    return (time.perf_counter() - started) * 1000.0

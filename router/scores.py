@@ -203,7 +203,12 @@ class ScoreBoard:
             for task in {task for task, _ in self._cells}:
                 self.table(policy, task)
 
-    def table(self, policy: Policy, task_type: str) -> RankedTable:
+    def table(
+        self,
+        policy: Policy,
+        task_type: str,
+        input_tokens_bucket: int | None = None,  # noqa: ARG002
+    ) -> RankedTable:
         """The ranked table of a policy on a task, computed on first use."""
         key = (policy.id, policy.version, task_type)
         table = self._tables.get(key)

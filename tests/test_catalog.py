@@ -9,7 +9,7 @@ import pytest
 
 from router.catalog import EXAMPLE, Catalog
 from router.errors import ConfigError
-from router.policy import load_policies
+from router.policy import Policies
 from tests.factories import write_catalog
 
 
@@ -79,8 +79,8 @@ def test_policies_add_to_the_built_in_ones(tmp_path: Path) -> None:
     """A file may add a policy and replace a built-in one; the others stay."""
     path = tmp_path / "policies.yaml"
     path.write_text("policies: [{id: mine, cost_weight: 0.3}, {id: balanced, version: 2, cost_weight: 0.5}]")
-    policies = load_policies(path)
-    assert set(policies) == {"balanced", "cheapest", "quality", "mine"}
+    policies = Policies.load(path).by_id
+    assert set(policies) == {"balanced", "cheapest", "quality", "fastest", "mine"}
     assert (policies["balanced"].version, policies["balanced"].cost_weight) == (2, 0.5)
 
 
@@ -97,4 +97,4 @@ def test_a_bad_policy_is_refused_with_its_place(tmp_path: Path, text: str, compl
     path = tmp_path / "policies.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=f"policies.yaml(?s:.*){complaint}"):
-        load_policies(path)
+        Policies.load(path)

@@ -305,8 +305,12 @@ def test_no_eligible_model_lists_each_reason_and_is_recorded(tmp_path: Path) -> 
     ("model", "parameters", "reason"),
     [
         ({"id": "m", "context_window": 5}, {"max_tokens": 50}, "context window of 5"),
-        ({"id": "m", "capabilities": []}, {"tools": [{}]}, "lacks tools"),
-        ({"id": "m", "capabilities": ["tools"]}, {"response_format": {"type": "json_object"}}, "lacks json"),
+        ({"id": "m", "capabilities": []}, {"tools": [{}]}, "lacks `tools`"),
+        (
+            {"id": "m", "capabilities": ["tools"]},
+            {"response_format": {"type": "json_object"}},
+            "lacks `json`",
+        ),
     ],
 )
 def test_a_model_that_cannot_serve_is_excluded(

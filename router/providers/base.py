@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
-    from router.catalog import Model, ProviderEntry
+    from router.catalog import Catalog, Model, ProviderEntry
+    from router.config import Settings
     from router.prices import Usage
 
 
@@ -42,24 +43,41 @@ class Provider(Protocol):
         """Close the connections of the running event loop."""
 
 
-def build(
-    name: str,
-    entry: ProviderEntry,
-    *,
-    environment: Mapping[str, str],
-    max_connections: int,
-    max_response_bytes: int,
-) -> Provider:
-    """The provider of a catalog entry; its key is looked up in `environment`."""
-    from router.providers.openai import OpenAIProvider
+class Providers:
+    """The providers of a catalog, built when a catalog first names them."""
 
-    return OpenAIProvider(
-        name,
-        base_url=entry.base_url,
-        api_key=environment.get(entry.api_key_env) if entry.api_key_env else None,
-        max_connections=max_connections,
-        max_response_bytes=max_response_bytes,
-    )
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._built: dict[tuple[str, ProviderEntry], Provider] = {}
+        self._catalog: Catalog | None = None
+        self._providers: Mapping[str, Provider] = {}
+
+    def of(self, catalog: Catalog) -> Mapping[str, Provider]:
+        """Providers by name; one whose entry did not change keeps its connections."""
+        if catalog is not self._catalog:
+            self._providers = {name: self._provider(name, entry) for name, entry in catalog.providers.items()}
+            self._catalog = catalog
+        return self._providers
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, those of replaced providers too."""
+        for provider in self._built.values():
+            await provider.aclose()
+
+    def _provider(self, name: str, entry: ProviderEntry) -> Provider:
+        provider = self._built.get((name, entry))
+        if provider is None:
+            from router.providers.openai import OpenAIProvider
+
+            provider = self._built[name, entry] = OpenAIProvider(
+                name,
+                base_url=entry.base_url,
+                api_key=self._environment.get(entry.api_key_env) if entry.api_key_env else None,
+                max_connections=self._settings.max_connections,
+                max_response_bytes=self._settings.max_response_bytes,
+            )
+        return provider
 
 
 def failure_of_status(

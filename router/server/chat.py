@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.errors import RequestError
+from router.preferences import Preferences
 from router.request import AUTO, Request
 
 if TYPE_CHECKING:
@@ -46,19 +47,23 @@ async def body_of(http: HttpRequest, max_bytes: int) -> dict[str, Any]:
 def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None) -> Request:
     """The request an OpenAI body and our headers describe.
 
-    Every member of the body but `model` reaches the provider untouched.
+    Every member of the body reaches the provider untouched, but for `model` and `provider`: these
+    say which one (`router.preferences`).
     """
     if "messages" not in body:
         raise RequestError("`messages` is missing: send a list of message objects", param="messages")
     if body.get("stream"):
         raise RequestError("streaming is not served: send `stream: false`", param="stream")
-    parameters = {name: value for name, value in body.items() if name not in ("model", "messages")}
+    parameters = {
+        name: value for name, value in body.items() if name not in ("model", "messages", "provider")
+    }
     return Request(
         messages=body["messages"],
         model=body.get("model", AUTO),
         parameters=parameters,
         task_type=headers.get("x-intellirouter-task"),
         policy=headers.get("x-intellirouter-policy"),
+        preferences=Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
         organization_id=headers.get("openai-organization"),
         user_id=body.get("user"),
         session_id=headers.get("x-session-id"),

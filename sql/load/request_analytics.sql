@@ -2,7 +2,7 @@
 -- grain: id
 -- unique: id
 -- reads: incoming
--- Copy the rows listed in `incoming` from the files of schema version 1.
+-- Copy the rows listed in `incoming` from files of the current schema version.
 insert into request_analytics (
     id,
     schema_version,
@@ -53,6 +53,11 @@ insert into request_analytics (
     overhead_ms,
     attempts,
     model_decided,
+    task_type_confidence,
+    draw,
+    budget_reserved_usd,
+    shadow_policy_id,
+    shadow_model,
     segment
 )
 select
@@ -105,6 +110,11 @@ select
     cast(source.overhead_ms as double) as overhead_ms,
     cast(source.attempts as struct(model varchar, provider varchar, status_code bigint, error_type varchar, latency_ms double, cost_usd decimal(38,12))[]) as attempts,
     cast(source.model_decided as varchar) as model_decided,
+    cast(source.task_type_confidence as double) as task_type_confidence,
+    cast(source.draw as double) as draw,
+    cast(source.budget_reserved_usd as decimal(38,12)) as budget_reserved_usd,
+    cast(source.shadow_policy_id as varchar) as shadow_policy_id,
+    cast(source.shadow_model as varchar) as shadow_model,
     incoming.segment
 from read_parquet(
     $files, filename = true, file_row_number = true, hive_partitioning = false

@@ -23,6 +23,7 @@ from pipelines.output import UNKNOWN
 from pipelines.refresh import refresh
 from router.config import Settings
 from router.errors import IntelliRouterError
+from router.records import Candidate, new_id
 from tests.pipelines.helpers import make_feedback, make_record, seal_records
 
 Invoke = Callable[..., str]
@@ -180,3 +181,30 @@ def test_refresh_and_retention_run_from_the_command_line(settings: Settings, inv
         "retention", "--dry-run", "--now", "2027-06-01"
     )
     assert (settings.dagster_home / "dagster.yaml").exists()
+
+
+def test_a_decision_is_explained_from_the_warehouse(
+    settings: Settings, instance: dg.DagsterInstance, invoke: Invoke
+) -> None:
+    """The stored row alone says why, gives the same model again, and shows when it was changed."""
+    candidates = [
+        Candidate(model="small", is_eligible=True, utility=0.5, probability=0.75),
+        Candidate(model="large", is_eligible=True, utility=0.4, probability=0.25),
+    ]
+    kept = make_record(model_decided="small", draw=0.7, candidates=candidates)
+    changed = make_record(model_decided="small", draw=0.8, candidates=candidates)
+    seal_records(settings, [kept, changed])
+    assert refresh(settings, instance=instance).success
+    text = invoke("explain", kept.id)
+    assert f"request {kept.id}: small\npolicy `balanced` version 1" in text
+    assert "`large` for a random number from 0.7500 to 1.0000" in text
+    with pytest.raises(QueryError, match="choose `large`, the record says `small`"):
+        invoke("explain", changed.id)
+
+
+def test_an_unknown_request_is_told_from_a_wrong_id(filled: Settings) -> None:
+    """An id that is none, and one that is not here, are different errors."""
+    with pytest.raises(QueryError, match="`x` is no request id"):
+        reports.record(filled, "x")
+    with pytest.raises(QueryError, match="holds no request"):
+        reports.record(filled, new_id()[0])

@@ -13,7 +13,7 @@ from pipelines.replay.errors import ReplayError
 from pipelines.replay.outcomes import load_world
 from pipelines.replay.workspace import MARKER, fresh_folder, write_configuration
 from router.catalog import Catalog
-from router.policy import load_policies
+from router.policy import Policies
 from tests.replay.worlds import ROWS, write_outcomes
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_configuration_is_the_routers(tmp_path: Path) -> None:
     assert sorted(catalog.models) == ["bad", "good"]
     assert catalog.models["good"].cost_source == "provider"
     assert catalog.tasks == {"code", "math"}
-    assert load_policies(tmp_path / "policies.yaml")["replay"].cost_weight == 0.25
+    assert Policies.load(tmp_path / "policies.yaml").by_id["replay"].cost_weight == 0.25
     write_configuration(
         tmp_path,
         world,

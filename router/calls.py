@@ -1,0 +1,87 @@
+"""Calling providers: down the candidates until one answers, inside one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from router.errors import ProviderError
+from router.records import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from router.catalog import Model
+    from router.providers.base import Answer, Provider
+
+logger = logging.getLogger("router")
+
+
+async def call(
+    models: Sequence[Model],
+    body: Mapping[str, Any],
+    providers: Mapping[str, Provider],
+    *,
+    timeout_s: float,
+    attempts: list[Attempt],
+    may_call: Callable[[Model], Awaitable[bool]] | None = None,
+    on_attempt: Callable[[Attempt, ProviderError | None], None] | None = None,
+) -> Answer:
+    """The first usable answer down `models`; each try is put on `attempts`.
+
+    A model for which `may_call` says no is passed over; the first was asked already. `on_attempt`
+    hears how each try ended. ProviderError when no model is left, or when trying another would not
+    help; `timeout` when `timeout_s` is over.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    failure: ProviderError | None = None
+    for position, model in enumerate(models):
+        if position and may_call is not None and not await may_call(model):
+            continue
+        if failure is not None:
+            logger.warning("falling back to `%s`: %s", model.id, failure)
+        attempt = Attempt(model=model.id, provider=model.provider)
+        started = time.perf_counter()
+        answer: Answer | None = None
+        failure = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await providers[model.provider].complete(model, body)
+        except TimeoutError:
+            failure = ProviderError(
+                f"no answer within {timeout_s:g} s (REQUEST_TIMEOUT_S);"
+                f" last tried `{model.id}` at provider `{model.provider}`",
+                provider=model.provider,
+                model=model.id,
+                error_type="timeout",
+                is_retryable=True,
+            )
+        except ProviderError as error:
+            failure = error
+        except asyncio.CancelledError:
+            attempts.append(replace(attempt, error_type="cancelled", latency_ms=since_ms(started)))
+            raise
+        attempt = replace(
+            attempt,
+            status_code=answer.status_code if answer else failure.status_code if failure else None,
+            error_type=failure.error_type if failure else None,
+            latency_ms=since_ms(started),
+        )
+        attempts.append(attempt)
+        if on_attempt is not None:
+            on_attempt(attempt, failure)
+        if answer is not None:
+            return answer
+        assert failure is not None  # noqa: S101 - no answer means a failure
+        if not failure.is_retryable or asyncio.get_running_loop().time() >= deadline:
+            raise failure
+    assert failure is not None  # noqa: S101 - the first model is always tried
+    raise failure
+
+
+def since_ms(started: float) -> float:
+    """Milliseconds since a reading of `time.perf_counter`."""
+    return (time.perf_counter() - started) * 1000.0

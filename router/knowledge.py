@@ -1,0 +1,203 @@
+"""Everything a decision reads, at one moment: swapped whole at a refresh, and never waited for."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from router.decide import make_plan
+from router.eligibility import Needs, exclusions_of
+from router.errors import NoEligibleModelError, UnknownModelError, UnknownPolicyError
+from router.preferences import check_names
+from router.request import AUTO, Decision
+from router.sessions import Session
+from router.tasks import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from router.decide import Choice, Plan
+    from router.policy import Policy
+    from router.preferences import Preferences
+    from router.request import Request
+    from router.scores import ScoreBoard
+    from router.state import State
+
+MAX_PLANS = 10_000
+"""Plans kept; past this many all are made anew, so that odd preferences cannot fill the memory."""
+NEW_SESSION = Session()
+BEYOND_EVERY_WINDOW = 1 << 62
+
+
+class Moment(NamedTuple):
+    """What is new with every request: its id, its time, and how chance fell."""
+
+    request_id: str
+    timestamp: datetime
+    draw: float
+    """A random number in [0, 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ejected:
+    """Models that failed of late: model to reason."""
+
+    models: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 0
+    """Changes with `models`."""
+
+
+NONE_EJECTED = Ejected()
+
+
+class Knowledge:
+    """State and scores, and the plans made from them."""
+
+    def __init__(
+        self, state: State, board: ScoreBoard, *, standing: Mapping[str, str], note: str | None = None
+    ) -> None:
+        """`standing` are models that no request can have; `note` is added to each record's reason."""
+        self.state = state
+        self.board = board
+        self.standing = standing
+        self.note = note
+        self._windows = sorted(
+            {model.context_window for model in state.catalog.models.values() if model.context_window}
+        )
+        self._plans: dict[tuple[str, str, Needs, Preferences | None, int], Plan] = {}
+
+    def policy_of(self, request: Request, session: Session, environment: str, default: str) -> Policy:
+        """The first policy there is of: the request's, session's, user's, organisation's, environment's."""
+        policies = self.state.policies
+        name = (
+            request.policy
+            or session.policy
+            or policies.users.get(request.user_id or "")
+            or policies.organizations.get(request.organization_id or "")
+            or policies.environments.get(request.environment or environment)
+            or default
+        )
+        try:
+            return policies.by_id[name]
+        except KeyError:
+            raise UnknownPolicyError(name, policies.by_id) from None
+
+    def decide(
+        self,
+        request: Request,
+        policy: Policy,
+        moment: Moment,
+        *,
+        session: Session = NEW_SESSION,
+        ejected: Ejected = NONE_EJECTED,
+    ) -> Decision:
+        """Choose a model; RequestError for an unknown model or task, NoEligibleModelError."""
+        catalog = self.state.catalog
+        task_type, task_type_source = classify(request, catalog.tasks)
+        pinned = None if request.model == AUTO else request.model
+        if pinned is not None and pinned not in catalog.models:
+            raise UnknownModelError(pinned, catalog.models)
+        preferences = (
+            request.preferences
+            or session.preferences
+            or self.state.policies.preferences_of(request.user_id, request.organization_id)
+        )
+        plan = self._plan(
+            policy, task_type, self._needs(request, session), preferences, ejected, moment.timestamp
+        )
+        draw: float | None = None
+        choice: Choice | None
+        if pinned is not None:
+            choice = plan.fixed("pinned", pinned)
+        elif session.model is not None and plan.strategy != "preferred" and session.model in plan.ranking:
+            choice = plan.fixed("sticky", session.model)
+        else:
+            draw = moment.draw
+            choice = plan.draw(draw)
+        if choice is None:
+            excluded = plan.exclusions if pinned is None else {pinned: plan.exclusions[pinned]}
+            raise NoEligibleModelError(task_type, excluded, request_id=moment.request_id)
+        snapshot = self.board.snapshot
+        return Decision(
+            request_id=moment.request_id,
+            timestamp=moment.timestamp,
+            model=choice.model,
+            provider=catalog.models[choice.model].provider,
+            fallbacks=choice.fallbacks,
+            propensity=choice.propensity,
+            strategy=choice.strategy,
+            is_exploration=choice.is_exploration,
+            reason=choice.reason if self.note is None else f"{choice.reason}; {self.note}",
+            candidates=choice.candidates,
+            task_type=task_type,
+            task_type_source=task_type_source,
+            policy_id=policy.id,
+            policy_version=policy.version,
+            config_hash=self.state.config_hash,
+            snapshot_id=snapshot.snapshot_id if snapshot else None,
+            snapshot_age_s=(moment.timestamp - snapshot.published_at).total_seconds() if snapshot else None,
+            draw=draw,
+        )
+
+    def _needs(self, request: Request, session: Session) -> Needs:
+        tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
+        context_tokens = tokens + request.max_output_tokens()
+        place = bisect_left(self._windows, context_tokens)
+        return Needs(
+            input_tokens_bucket=tokens.bit_length(),
+            context_window=self._windows[place] if place < len(self._windows) else BEYOND_EVERY_WINDOW,
+            capabilities=request.needed_capabilities(),
+        )
+
+    def _plan(
+        self,
+        policy: Policy,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+        ejected: Ejected,
+        at: datetime,
+    ) -> Plan:
+        key = (policy.id, task_type, needs, preferences, ejected.epoch)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._make_plan(policy, task_type, needs, preferences, ejected, at)
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def _make_plan(
+        self,
+        policy: Policy,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+        ejected: Ejected,
+        at: datetime,
+    ) -> Plan:
+        catalog = self.state.catalog
+        if preferences is not None:
+            check_names(preferences, catalog.models, catalog.providers)
+        table = self.board.table(policy, task_type, needs.input_tokens_bucket)
+        excluded = exclusions_of(
+            {item.model: item for item in table.candidates},
+            catalog=catalog,
+            policy=policy,
+            preferences=preferences,
+            needs=needs,
+            standing=self.standing,
+            at=at,
+        )
+        failing = {model: reason for model, reason in ejected.models.items() if model not in excluded}
+        if len(excluded) + len(failing) == len(catalog.models):
+            failing = {}  # a model that failed of late is better than none
+        return make_plan(
+            table,
+            {**excluded, **failing},
+            policy=policy,
+            preferences=preferences,
+            providers={model.id: model.provider for model in catalog.models.values()},
+        )
