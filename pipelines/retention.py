@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ROLLUP_MOMENTS = {
     "usage_hourly": "hour",
     "latency_buckets_hourly": "hour",
+    "experiment_hourly": "hour",
     "task_cost_daily": "day",
     "usage_by_org_daily": "day",
     "model_performance_history": "as_of",
