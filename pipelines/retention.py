@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import archive, audit, derived, expiry, lake, loading, publishing, removals, rollups, shares
+from pipelines.experiments.results import compute_results
 from pipelines.holds import RetentionFile
 from router.records import DATASETS, RequestRecord
 from router.segments import TEMPORARY_PREFIX, sync_folder
@@ -163,6 +164,7 @@ def catch_up(warehouse: Warehouse) -> None:
     rollups.fold_stale_hours(warehouse)
     rollups.build_daily_marts(warehouse)
     rollups.score(warehouse)
+    compute_results(warehouse)
     publishing.publish_scores(warehouse)
 
 

@@ -19,6 +19,8 @@ except ImportError:  # the base install is the callable alone
 
 COMMAND_MODULES = {
     "pipelines.cli": ("refresh", "rebuild", "compact", "retention", "erase", "doctor", "sql", "report"),
+    "pipelines.experiments.cli": ("experiments",),
+    "pipelines.evaluation.cli": ("evaluate",),
     "pipelines.replay.cli": ("demo", "replay"),
 }
 

@@ -56,7 +56,10 @@ with
             ) as bucket,
             success,
             cost_usd,
-            cast(pow(least(cast(cost_usd as double), 1000), 2) as decimal(38, 20)) as cost_usd_squared,
+            case
+                when cost_usd is not null
+                then cast(pow(least(cast(cost_usd as double), 1000), 2) as decimal(38, 20))
+            end as cost_usd_squared,
             cast(judgements.value as decimal(38, 12)) as quality,
             cast(judgements.value * judgements.value as decimal(38, 12)) as quality_squared,
             case when success then cast(latency_ms as decimal(38, 6)) end as latency_ms,
