@@ -2,7 +2,9 @@
 
     lake (sealed segments)
       └─ request_analytics, feedback            defs/load      one ledger row per segment, exactly once
-           └─ usage_hourly, latency_buckets_hourly    defs/rollups   only the hours the load touched
+           └─ usage_hourly, latency_buckets_hourly,    defs/rollups   only the hours the load touched
+              experiment_hourly
+                ├─ experiment_results                       defs/experiments  which variant is better
                 ├─ task_cost_daily, usage_by_org_daily      defs/marts    only the days they touched
                 └─ task_model_scores                        defs/marts    the router's scoring inputs
                      ├─ published_scores, model_performance_history   defs/publish  scores/current.json
@@ -13,7 +15,8 @@ The lake is the record, the warehouse a cache of it: `derived` replaces segments
 `compaction` merges the small ones of finished hours, `doctor` says whether lake, ledger and
 warehouse agree, `audit` walks the hash chains. `retention` (by `holds` and `expiry`) and `erasure`
 (by `tombstones` and `persons`) take rows out; `removals` does it, `shares` keeps what the rows added
-to the rollups.
+to the rollups. `experiments` and `evaluation` say what other choices are or would have been worth,
+by `statistics`.
 
 Read `definitions` for the jobs, `refresh` for running them without the Dagster UI, `warehouse` for
 the database, `lake` for what is read, `reports` for what people ask. `sql/` holds the statements.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DAILY_MARTS = ("task_cost_daily", "usage_by_org_daily")
 """Marts that are summed from the restored rollups."""
-TABLES = ("usage_hourly", "latency_buckets_hourly", "model_performance_history")
+TABLES = ("usage_hourly", "latency_buckets_hourly", "experiment_hourly", "model_performance_history")
 
 
 def write(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.defs import automation, load, publish, retention, rollups
+from pipelines.defs import automation, experiments, load, publish, retention, rollups
 from pipelines.defs.common import workspace_of
 
 defs = dg.Definitions(
@@ -13,6 +13,7 @@ defs = dg.Definitions(
         rollups.hourly_rollups,
         rollups.daily_marts,
         rollups.task_model_scores,
+        experiments.experiment_results,
         publish.published_scores,
         publish.model_registry,
         publish.published_warehouse,

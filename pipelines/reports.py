@@ -50,7 +50,7 @@ class Answer:
 
 def query(settings: Settings, sql: str, *, timeout_s: float = QUERY_TIMEOUT_S) -> Answer:
     """Run a person's SQL on the published warehouse."""
-    with _open(settings, {}) as connection:
+    with opened(settings) as connection:
         return _execute(connection, sql, timeout_s)
 
 
@@ -70,7 +70,7 @@ def report(
         raise QueryError(f"unknown report `{name}`: known are {listed}")
     statement = sqlfiles.load(f"reports/{name.replace('-', '_')}").text
     variables = {"since": since, "until": until, "organization": organization}
-    with _open(settings, variables) as connection:
+    with opened(settings, variables) as connection:
         return _execute(connection, statement, timeout_s)
 
 
@@ -116,7 +116,10 @@ def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
 
 
 @contextlib.contextmanager
-def _open(settings: Settings, variables: Mapping[str, object]) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(
+    settings: Settings, variables: Mapping[str, object] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The published warehouse, read-only, without access to files or settings, its variables set."""
     path = settings.warehouse_file
     if not path.exists():
         raise WarehouseError(f"no warehouse at `{path}` yet: run `intellirouter refresh` to build it")
@@ -131,7 +134,7 @@ def _open(settings: Settings, variables: Mapping[str, object]) -> Iterator[duckd
         ) from error
     with connection:
         connection.execute("set TimeZone = 'UTC'")
-        for name, value in variables.items():
+        for name, value in (variables or {}).items():
             if value is not None:
                 connection.execute(f"set variable {name} = $value", {"value": value})
         connection.execute("set lock_configuration = true")

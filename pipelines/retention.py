@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import archive, audit, derived, expiry, lake, loading, publishing, removals, rollups, shares
+from pipelines.experiments.results import compute_results
 from pipelines.holds import RetentionFile
 from router.records import DATASETS, RequestRecord
 from router.segments import TEMPORARY_PREFIX, sync_folder
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 ROLLUP_MOMENTS = {
     "usage_hourly": "hour",
     "latency_buckets_hourly": "hour",
+    "experiment_hourly": "hour",
     "task_cost_daily": "day",
     "usage_by_org_daily": "day",
     "model_performance_history": "as_of",
@@ -162,6 +164,7 @@ def catch_up(warehouse: Warehouse) -> None:
     rollups.fold_stale_hours(warehouse)
     rollups.build_daily_marts(warehouse)
     rollups.score(warehouse)
+    compute_results(warehouse)
     publishing.publish_scores(warehouse)
 
 

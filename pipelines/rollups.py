@@ -18,9 +18,17 @@ ALPHA = 0.01
 """Relative error of a percentile read from the buckets."""
 GAMMA = (1 + ALPHA) / (1 - ALPHA)
 Z_95 = 1.959964
+EXPERIMENT_BUCKETS = 64
+"""Groups of users and of sessions that an experiment's spread is taken over."""
 RUN_OF_DAYS = 7
 RUN_OF_HOURS = 24 * RUN_OF_DAYS
 """Hours folded in one statement at most: it bounds the memory of a rebuild."""
+CONSTANTS: dict[str, dict[str, float]] = {
+    "usage_hourly": {},
+    "latency_buckets_hourly": {"gamma": GAMMA},
+    "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
+}
+"""Every hourly rollup of raw rows, and what its statement is given beside the hours."""
 
 
 def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
@@ -35,10 +43,9 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
     hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
     for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
         with warehouse.transaction() as connection:
-            for table in ("usage_hourly", "latency_buckets_hourly"):
+            for table, constants in CONSTANTS.items():
                 warehouse.run(f"rollups/{table}_clear", start=start, end=end)
-            warehouse.run("rollups/usage_hourly", start=start, end=end)
-            warehouse.run("rollups/latency_buckets_hourly", start=start, end=end, gamma=GAMMA)
+                warehouse.run(f"rollups/{table}", start=start, end=end, **constants)
             warehouse.run("rollups/stale_days", start=start, end=end, marts=list(DAILY_MARTS))
             connection.execute(
                 "delete from pipeline.stale_hours where hour >= $start and hour < $end",

@@ -29,6 +29,8 @@ COMMAND_MODULES = {
         "report",
         "explain",
     ),
+    "pipelines.experiments.cli": ("experiments",),
+    "pipelines.evaluation.cli": ("evaluate",),
     "pipelines.replay.cli": ("demo", "replay"),
 }
 

@@ -232,6 +232,11 @@ class Settings(BaseModel):
         return self.home / "policies.yaml"
 
     @property
+    def experiments_file(self) -> Path:
+        """Running and finished experiments; optional."""
+        return self.home / "experiments.yaml"
+
+    @property
     def retention_file(self) -> Path:
         """Other periods for single organisations, and legal holds; optional."""
         return self.home / "retention.yaml"

@@ -87,6 +87,7 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
         "task_cost_daily",
         "usage_by_org_daily",
         "model_performance_history",
+        "experiment_results",
     ],
     group_name="publish",
     kinds=KINDS,

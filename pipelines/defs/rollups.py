@@ -26,6 +26,13 @@ from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_sp
             kinds=KINDS,
             description="Latency as DDSketch bucket counts per hour, task and model.",
         ),
+        dg.AssetSpec(
+            "experiment_hourly",
+            deps=["request_analytics", "feedback"],
+            group_name="rollups",
+            kinds=KINDS,
+            description="Counts, sums and squares per hour, experiment, variant and group of units.",
+        ),
     ],
     check_specs=check_specs("usage_hourly", *checks.ROLLUP_CHECKS),
     pool=POOL,
@@ -36,7 +43,7 @@ def hourly_rollups(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] 
     facts: dict[str, int | str] = {"hours": len(hours)}
     if hours:
         facts |= {"first_hour": hours[0].isoformat(), "last_hour": hours[-1].isoformat()}
-    for table in ("usage_hourly", "latency_buckets_hourly"):
+    for table in rollups.CONSTANTS:
         yield dg.MaterializeResult(asset_key=table, metadata=facts)
     for check in checks.check_hours(workspace, checks.ROLLUP_CHECKS, hours):
         yield check_result("usage_hourly", check)

@@ -14,6 +14,8 @@ from uuid import UUID
 import orjson
 
 from pipelines import loading, publishing, registry, rollups
+from pipelines.experiments import registry as registry_of_experiments
+from pipelines.experiments import results
 from pipelines.warehouse import Warehouse
 from router.config import Settings
 from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord
@@ -118,5 +120,7 @@ def run_steps(warehouse: Warehouse) -> None:
     rollups.fold_stale_hours(warehouse)
     rollups.build_daily_marts(warehouse)
     rollups.score(warehouse)
+    registry_of_experiments.load_registry(warehouse)
+    results.compute_results(warehouse)
     publishing.publish_scores(warehouse)
     registry.load_registry(warehouse)

@@ -1,0 +1,42 @@
+"""What experiments have shown so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.experiments import registry, results
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "routing_experiments",
+            group_name="registry",
+            kinds=KINDS,
+            description="The experiments as `experiments.yaml` states them.",
+        ),
+        dg.AssetSpec(
+            "experiment_results",
+            deps=["experiment_hourly"],
+            group_name="marts",
+            kinds=KINDS,
+            description="Each variant beside its control, with intervals that hold at every look.",
+        ),
+    ],
+    pool=POOL,
+)
+def experiment_results(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
+    """Read the experiments and compare; a file that is broken leaves the table as it is."""
+    loaded = registry.load_registry(workspace)
+    facts: dict[str, str | int] = {}
+    if loaded.experiments is not None:
+        facts["experiments"] = loaded.experiments
+    if loaded.problem is not None:
+        facts["note"] = loaded.problem
+    yield dg.MaterializeResult(asset_key="routing_experiments", metadata=facts)
+    changed = results.compute_results(workspace)
+    rows = workspace.value("select count(*) from experiment_results")
+    yield dg.MaterializeResult(asset_key="experiment_results", metadata={"rows": rows, "changed": changed})

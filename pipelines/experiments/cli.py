@@ -1,0 +1,40 @@
+"""`intellirouter experiments`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipelines.output import Format
+
+
+@click.command("experiments")
+@click.argument("experiment_id", metavar="[ID]", required=False)
+@click.option("--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+def experiments_command(
+    experiment_id: str | None, home: Path | None, output_format: Format, output: Path | None
+) -> None:
+    """Which variant is better so far; may be read, and acted on, as often as you like.
+
+    Differences are to the first variant, with intervals that hold at every look at once.
+    """
+    from pipelines.experiments.display import results
+    from pipelines.output import write
+    from router.config import Settings
+
+    answer = results(Settings.load(home=home), experiment_id)
+    write(answer, output_format=output_format, output=output)
+
+
+COMMANDS: list[click.Command] = [experiments_command]

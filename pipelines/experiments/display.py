@@ -1,0 +1,36 @@
+"""The results as people ask for them, from the published warehouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.errors import QueryError
+from pipelines.reports import Answer, opened
+
+if TYPE_CHECKING:
+    from router.config import Settings
+
+
+def results(settings: Settings, experiment_id: str | None = None) -> Answer:
+    """Every experiment's results, or one's; QueryError names those that have some."""
+    with opened(settings) as connection:
+        known = [
+            name
+            for (name,) in connection.execute(
+                "select distinct experiment_id from experiment_results order by experiment_id"
+            ).fetchall()
+        ]
+        if experiment_id is not None and experiment_id not in known:
+            listed = ", ".join(f"`{name}`" for name in known) or "none has yet"
+            raise QueryError(
+                f"experiment `{experiment_id}` has no results; those that have: {listed}. Results come with"
+                " the refresh after its first requests: run `intellirouter refresh`"
+            )
+        found = connection.sql(
+            "select experiment_id, metric, variant, requests, observations, mean, mean_low, mean_high,"
+            " difference, difference_low, difference_high, sample_ratio_p, verdict from experiment_results"
+            " where experiment_id = $id or $id is null"
+            " order by experiment_id, metric, is_control desc, variant",
+            params={"id": experiment_id},
+        )
+        return Answer(table=found.to_arrow_table())
