@@ -87,6 +87,42 @@ class Settings(BaseModel):
     max_sessions: Annotated[
         int, Field(alias="MAX_SESSIONS", description="Sessions remembered; the idlest goes first.", ge=0)
     ] = 100_000
+    health_consecutive_failures: Annotated[
+        int,
+        Field(
+            alias="HEALTH_CONSECUTIVE_FAILURES",
+            description="Failures in a row after which a model is left out for a while.",
+            ge=1,
+            le=1000,
+        ),
+    ] = 5
+    health_failure_share: Annotated[
+        float,
+        Field(
+            alias="HEALTH_FAILURE_SHARE",
+            description="The same, as a share of a minute's requests (20 or more).",
+            gt=0,
+            le=1,
+        ),
+    ] = 0.25
+    health_ejection_s: Annotated[
+        float,
+        Field(
+            alias="HEALTH_EJECTION_S",
+            description="For how long, times the number of ejections, ten times at most.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 30.0
+    health_max_ejected_share: Annotated[
+        float,
+        Field(
+            alias="HEALTH_MAX_EJECTED_SHARE",
+            description="Share of the models that may be left out at once; 0: none ever is.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.5
     journal_sync: Annotated[
         Literal["os", "group"],
         Field(
@@ -124,6 +160,16 @@ class Settings(BaseModel):
             description="What the audit trail keeps of bodies: `none`, `hash`, `redacted` or `full`.",
         ),
     ] = "redacted"
+    task_sample_share: Annotated[
+        float,
+        Field(
+            alias="TASK_SAMPLE_SHARE",
+            description="Share of labelled requests whose keyed prompt features train the task classifier;"
+            " 0: none.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.05
     scores_refresh_interval_s: Annotated[
         float,
         Field(
@@ -255,6 +301,16 @@ class Settings(BaseModel):
     def scores_file(self) -> Path:
         """The current score snapshot."""
         return self.home / "scores" / "current.json"
+
+    @property
+    def classifier_file(self) -> Path:
+        """The task classifier that the pipelines trained, when they have."""
+        return self.home / "scores" / "classifier.bin"
+
+    @property
+    def features_key_file(self) -> Path:
+        """The secret under which prompt features are numbered; routers of one lake share it."""
+        return self.home / "features.key"
 
     @property
     def warehouse_file(self) -> Path:
