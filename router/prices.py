@@ -198,7 +198,9 @@ def cost(usage: Usage, priced: Priced | None, at: datetime) -> Decimal | None:
 
 
 def cost_lines(usage: Usage, priced: Priced | None, at: datetime) -> tuple[Line, ...] | None:
-    """The bill of `usage`: one line for each kind of token it holds, rounded half-even at 12 decimals.
+    """The bill of `usage`: a line for each rate that applies, rounded half-even once at 12 decimals.
+
+    Tokens without a rate of their own are on the line of the whole they are part of.
 
     None when the price, or the number of input or output tokens, is not known, and when the parts
     exceed the whole: then the provider's figures contradict each other.
@@ -214,17 +216,11 @@ def cost_lines(usage: Usage, priced: Priced | None, at: datetime) -> tuple[Line,
     if plain < 0 or answered < 0 or written < written_1h:
         return None
     rates = price.rates_at(at, usage.tokens_input)
-    token_lines: tuple[tuple[LineKind, int, Decimal | None], ...] = (
-        ("input", plain, rates.input_usd_per_mtok),
-        ("cached_input", cached, rates.cached_input),
-        ("cache_write", written - written_1h, rates.cache_write),
-        ("cache_write_1h", written_1h, rates.cache_write_1h),
-        ("output", answered, rates.output_usd_per_mtok),
-        ("reasoning", reasoning, rates.reasoning),
-    )
     lines = []
     with localcontext(prec=60):
-        for kind, quantity, rate in token_lines:
+        for kind, quantity, rate in _quantities(
+            rates, plain, cached, written, written_1h, answered, reasoning
+        ):
             if quantity == 0:
                 continue
             if rate is None:
@@ -262,6 +258,29 @@ def money(value: object) -> Decimal | None:
             return amount.quantize(QUANTUM, ROUND_HALF_EVEN)
     except ArithmeticError:
         return None
+
+
+def _quantities(
+    rates: Rates, plain: int, cached: int, written: int, written_1h: int, answered: int, reasoning: int
+) -> tuple[tuple[LineKind, int, Decimal | None], ...]:
+    """(kind, tokens, rate) of each line; what has no rate of its own is counted with its whole."""
+    written -= written_1h
+    if rates.cache_write_1h_usd_per_mtok is None:
+        written, written_1h = written + written_1h, 0
+    if rates.cache_write_usd_per_mtok is None:
+        plain, written = plain + written, 0
+    if rates.cached_input_usd_per_mtok is None:
+        plain, cached = plain + cached, 0
+    if rates.reasoning_usd_per_mtok is None:
+        answered, reasoning = answered + reasoning, 0
+    return (
+        ("input", plain, rates.input_usd_per_mtok),
+        ("cached_input", cached, rates.cached_input_usd_per_mtok),
+        ("cache_write", written, rates.cache_write_usd_per_mtok),
+        ("cache_write_1h", written_1h, rates.cache_write_1h_usd_per_mtok),
+        ("output", answered, rates.output_usd_per_mtok),
+        ("reasoning", reasoning, rates.reasoning_usd_per_mtok),
+    )
 
 
 def _first(stated: Decimal | None, otherwise: Decimal) -> Decimal:
