@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from router.errors import IntelliRouterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class WarehouseError(IntelliRouterError):
@@ -36,3 +41,24 @@ class QueryError(IntelliRouterError):
 
     code = "bad_query"
     http_status = 400
+
+
+class PriceSourceError(IntelliRouterError):
+    """List prices cannot be had; the price book stays as it is."""
+
+    code = "price_source_error"
+    is_retryable = True
+
+
+class UnknownPriceChangeError(IntelliRouterError):
+    """The named price does not wait for anybody; nothing was accepted."""
+
+    code = "unknown_price_change"
+    http_status = 404
+
+    def __init__(self, change_id: str, waiting: Iterable[str]) -> None:
+        listed = ", ".join(f"`{known}`" for known in list(waiting)[:8]) or "none"
+        super().__init__(
+            f"no price `{change_id}` is waiting: waiting are {listed}; see `intellirouter prices pending`"
+        )
+        self.change_id = change_id

@@ -74,16 +74,20 @@ def _model_row(model: Model, qualities: dict[str, float] | None, changed: dateti
     price = model.price_at(datetime.now(UTC))
     return (
         model.id,
-        model.provider_model,
+        model.name or model.provider_model,
         model.provider,
-        None if price is None else price.input_usd_per_mtok / PER_1K,
-        None if price is None else price.output_usd_per_mtok / PER_1K,
+        _per_1k(None if price is None else price.input_usd_per_mtok),
+        _per_1k(None if price is None else price.output_usd_per_mtok),
         model.context_window,
         None if model.capabilities is None else json.dumps(sorted(model.capabilities)),
         None if qualities is None else json.dumps(qualities),
         model.availability_status,
         changed,
     )
+
+
+def _per_1k(per_mtok: Decimal | None) -> Decimal | None:
+    return None if per_mtok is None else per_mtok / PER_1K
 
 
 def _price_rows(model: Model) -> Iterator[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""The catalog: providers, models, dated prices and task types, from `catalog.yaml`.
+"""The catalog: providers, models, prices and task types, from `catalog.yaml`.
 
     providers:
       openai: {kind: openai, base_url: https://api.openai.com/v1, api_key_env: OPENAI_API_KEY}
@@ -7,27 +7,30 @@
         provider: openai
         context_window: 128000
         capabilities: [tools, json, vision]
-        prices:
-          - {start: 2024-07-18, input_usd_per_mtok: 0.15, output_usd_per_mtok: 0.60}
+        quality_scores: {"*": 0.75, math: 0.7}
 
-Base URLs and the names of key variables come from this file only, never from a request.
+Prices come from the price book (`router.pricebook`) by the model's own name or its `price_ref`, and
+from the model's own `prices` (`router.price_entries`), which stand above the book. Base URLs and the
+names of key variables come from this file only, never from a request.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from router.errors import ConfigError
+from router.price_entries import PriceEntry
+from router.pricebook import BOOK_NAME, PriceBook
 from router.prices import Price, price_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -50,7 +53,10 @@ DEFAULT_TASKS = (
 # (it stands for all tasks).
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
 ParsedFile = TypeVar("ParsedFile", bound=BaseModel)
-Money = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=12)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
+ALL_TASKS = "*"
+"""The key of a quality score that holds for every task without one of its own."""
 
 
 class _Entry(BaseModel):
@@ -67,43 +73,32 @@ class ProviderEntry(_Entry):
     """Environment variable that holds the key; None for a provider that needs none."""
 
 
-class PriceEntry(_Entry):
-    """One dated price row."""
-
-    start: datetime
-    input_usd_per_mtok: Money
-    output_usd_per_mtok: Money
-    cached_input_usd_per_mtok: Money | None = None
-    cache_write_usd_per_mtok: Money | None = None
-
-    @field_validator("start", mode="before")
-    @classmethod
-    def _moment(cls, value: Any) -> Any:
-        if isinstance(value, date) and not isinstance(value, datetime):
-            value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-        if isinstance(value, datetime) and value.tzinfo is None:
-            value = value.replace(tzinfo=UTC)
-        return value
-
-
 class ModelEntry(_Entry):
-    """One model that requests may be routed to."""
+    """One model that requests may be routed to. None: not stated, so that it excludes nothing."""
 
     id: Name
     provider: str
     provider_model: str | None = None
     """The model's name at the provider; None: the same as `id`."""
+    name: Annotated[str, Field(max_length=255)] | None = None
+    """For people; None: the same as `provider_model`."""
     context_window: Annotated[int, Field(gt=0)] | None = None
-    capabilities: tuple[str, ...] | None = None
-    """None: not known, so no request is refused for lack of one."""
-    regions: tuple[str, ...] | None = None
-    data_policy: tuple[str, ...] | None = None
+    """Input and output tokens together."""
+    max_output_tokens: Annotated[int, Field(gt=0)] | None = None
+    capabilities: tuple[Capability, ...] | None = None
+    regions: tuple[Name, ...] | None = None
+    """Where the provider computes, in your own words: `eu`, `us-east-1`."""
+    data_policy: tuple[Name, ...] | None = None
+    """What the provider promises, in your own words: `no_training`, `zero_retention`."""
     availability_status: Literal["available", "degraded", "unavailable"] = "available"
-    quality_prior: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Expected quality before any feedback."""
+    quality_scores: dict[Name | Literal["*"], Share] = {}
+    """Expected quality on a task before any feedback; `*` holds for every other task."""
     cost_source: Literal["prices", "provider"] = "prices"
     """`provider`: the answer's own `usage.cost` is the cost (OpenRouter and the like)."""
+    price_ref: str | None = None
+    """`provider/model` in the price book; None: `provider` and `provider_model` of this entry."""
     prices: tuple[PriceEntry, ...] = ()
+    """Your own prices; from the first one's start on they stand above the price book."""
 
     @field_validator("prices")
     @classmethod
@@ -132,43 +127,62 @@ class CatalogFile(_Entry):
             if model.id in seen or model.id == "auto":
                 raise ValueError(f"model id `{model.id}` is taken; ids are unique and `auto` is the router's")
             seen.add(model.id)
+            undeclared = model.quality_scores.keys() - {ALL_TASKS, *self.tasks}
+            if undeclared:
+                raise ValueError(
+                    f"model `{model.id}` has quality_scores of the undeclared task"
+                    f" `{min(undeclared)}`; list it under `tasks` or use `*`"
+                )
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model ready for the request path."""
+    """A model ready for the request path. None: not stated."""
 
     id: str
     provider: str
     provider_model: str
-    context_window: int | None
-    capabilities: frozenset[str] | None
-    regions: frozenset[str] | None
-    data_policy: frozenset[str] | None
-    availability_status: str
-    quality_prior: float | None
-    cost_source: Literal["prices", "provider"]
-    prices: tuple[Price, ...]
+    name: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    capabilities: frozenset[str] | None = None
+    regions: frozenset[str] | None = None
+    data_policy: frozenset[str] | None = None
+    availability_status: str = "available"
+    quality_scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Expected quality before any feedback, by task or `*`."""
+    cost_source: Literal["prices", "provider"] = "prices"
+    prices: tuple[Price, ...] = ()
+    """In order of start: the price book's rows, then the catalog's own."""
 
     def price_at(self, at: datetime) -> Price | None:
         """The price row in force at `at`; None when none is known."""
         return price_at(self.prices, at)
 
+    def quality_score(self, task_type: str) -> float | None:
+        """Expected quality on the task before any feedback; None: not stated."""
+        stated = self.quality_scores.get(task_type)
+        return self.quality_scores.get(ALL_TASKS) if stated is None else stated
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """An immutable view of `catalog.yaml`."""
+    """An immutable view of `catalog.yaml`, priced."""
 
     providers: Mapping[str, ProviderEntry]
     models: Mapping[str, Model]
     tasks: frozenset[str]
     digest: str
-    """SHA-256 of the file's bytes."""
+    """SHA-256 of the file's bytes and of the price book's rows in use."""
 
     @classmethod
     def load(cls, path: Path) -> Catalog:
-        """Read and check `catalog.yaml`; ConfigError says what is wrong where."""
+        """Read and check `catalog.yaml`, and price it from the `prices/book.json` beside it.
+
+        ConfigError says what is wrong where. Without a book, models without `prices` of their own
+        have no known price.
+        """
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -177,11 +191,19 @@ class Catalog:
                 " or set INTELLIROUTER_HOME to the folder that holds one"
             ) from None
         entry = parse_yaml(content, CatalogFile, path)
+        try:
+            book = PriceBook.read(path.parent / BOOK_NAME)
+        except FileNotFoundError:
+            book = None
+        models = {model.id: _model(model, book, path) for model in entry.models}
+        digest = hashlib.sha256(content)
+        for model in models.values():
+            digest.update("".join(price.price_id for price in model.prices).encode())
         return cls(
             providers=entry.providers,
-            models={model.id: _model(model) for model in entry.models},
+            models=models,
             tasks=frozenset(entry.tasks),
-            digest=hashlib.sha256(content).hexdigest(),
+            digest=digest.hexdigest(),
         )
 
 
@@ -207,30 +229,42 @@ def _may_be_shown(problem: ErrorDetails) -> bool:
     return isinstance(problem["input"], str | int | float) and problem["loc"][-1:] != ("base_url",)
 
 
-def _model(entry: ModelEntry) -> Model:
+def _model(entry: ModelEntry, book: PriceBook | None, path: Path) -> Model:
     return Model(
         id=entry.id,
         provider=entry.provider,
         provider_model=entry.provider_model or entry.id,
+        name=entry.name,
         context_window=entry.context_window,
-        capabilities=None if entry.capabilities is None else frozenset(entry.capabilities),
-        regions=None if entry.regions is None else frozenset(entry.regions),
-        data_policy=None if entry.data_policy is None else frozenset(entry.data_policy),
+        max_output_tokens=entry.max_output_tokens,
+        capabilities=_labels(entry.capabilities),
+        regions=_labels(entry.regions),
+        data_policy=_labels(entry.data_policy),
         availability_status=entry.availability_status,
-        quality_prior=entry.quality_prior,
+        quality_scores=MappingProxyType(dict(entry.quality_scores)),
         cost_source=entry.cost_source,
-        prices=tuple(
-            Price(
-                price_id=f"{entry.id}@{price.start:%Y-%m-%dT%H:%M:%SZ}",
-                start=price.start.astimezone(UTC),
-                input_usd_per_mtok=price.input_usd_per_mtok,
-                output_usd_per_mtok=price.output_usd_per_mtok,
-                cached_input_usd_per_mtok=price.cached_input_usd_per_mtok,
-                cache_write_usd_per_mtok=price.cache_write_usd_per_mtok,
-            )
-            for price in entry.prices
-        ),
+        prices=_prices(entry, book, path),
     )
+
+
+def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Price, ...]:
+    """The catalog's own rows, and before the first of them the book's."""
+    own = tuple(price.to_price(entry.id) for price in entry.prices)
+    if book is None:
+        return own
+    ref = entry.price_ref or f"{entry.provider}/{entry.provider_model or entry.id}"
+    listed = book.prices(ref)
+    if not listed and entry.price_ref is not None:
+        near = ", ".join(f"`{known}`" for known in book.nearest(ref)) or "none"
+        raise ConfigError(
+            f"`{path}`: the price_ref `{ref}` of model `{entry.id}` names nothing in the price book;"
+            f" nearest: {near}; see `intellirouter prices list`"
+        )
+    return (*(row for row in listed if not own or row.start < own[0].start), *own)
+
+
+def _labels(stated: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if stated is None else frozenset(stated)
 
 
 EXAMPLE = """\
@@ -243,13 +277,16 @@ providers:
     api_key_env: OPENAI_API_KEY # the variable's name; the key itself stays in the environment
 
 models:
+  # `intellirouter prices refresh` prices models from public lists, by `provider/model` or `price_ref`.
+  # `prices` are your own, in dollars per million tokens, and win: check them against your contract.
   # A price change adds a row with its own start; old rows stay, so the past keeps its cost.
-  # Dollars per million tokens. Check them against your contract.
+  # What is left out is not known: it excludes no request.
   - id: gpt-4o
     provider: openai
     context_window: 128000
-    capabilities: [json, tools, vision]
-    quality_prior: 0.85
+    max_output_tokens: 16384
+    capabilities: [json, streaming, tools, vision]
+    quality_scores: {"*": 0.85} # expected before any feedback, by task; `*` is every other task
     prices:
       - start: 2024-10-01
         input_usd_per_mtok: 2.50
@@ -258,8 +295,12 @@ models:
   - id: gpt-4o-mini
     provider: openai
     context_window: 128000
-    capabilities: [json, tools, vision]
-    quality_prior: 0.75
+    max_output_tokens: 16384
+    capabilities: [json, streaming, tools, vision]
+    # regions: [eu, us]                      # and data_policy: [no_training, zero_retention]:
+    # data_policy: [no_training]             # labels that a policy may ask for
+    # price_ref: openai/gpt-4o-mini          # where the book's name is another than this model's
+    quality_scores: {"*": 0.75}
     prices:
       - start: 2024-07-18
         input_usd_per_mtok: 0.15

@@ -216,6 +216,23 @@ class Settings(BaseModel):
             le=36500,
         ),
     ] = None
+    prices_url: Annotated[
+        str,
+        Field(
+            alias="PRICES_URL",
+            description="Where the daily job reads list prices; empty: the installed genai-prices only.",
+            pattern=r"^(https?://[^\s@]+)?$",
+        ),
+    ] = "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data.json"
+    prices_max_factor: Annotated[
+        float,
+        Field(
+            alias="PRICES_MAX_FACTOR",
+            description="A list price that moves by more than this factor waits for a person.",
+            gt=1,
+            le=1000,
+        ),
+    ] = 3.0
     duckdb_memory_limit: Annotated[
         str,
         Field(
@@ -271,6 +288,11 @@ class Settings(BaseModel):
     def catalog_file(self) -> Path:
         """Models, providers, prices and task types."""
         return self.home / "catalog.yaml"
+
+    @property
+    def price_book_file(self) -> Path:
+        """List prices as last refreshed; `pending.json` beside it waits for a person."""
+        return self.home / "prices" / "book.json"
 
     @property
     def policies_file(self) -> Path:

@@ -95,7 +95,7 @@ def build_record(
         price_id=price_id,
         provider_cost_usd=answer.provider_cost_usd if answer else None,
         baseline_model=baseline.id if baseline else None,
-        baseline_cost_usd=cost(usage, baseline.price_at(decision.timestamp)) if usage and baseline else None,
+        baseline_cost_usd=cost(usage, baseline, decision.timestamp) if usage else None,
         success=answer is not None,
         status_code=last.status_code if last else None,
         error_type=_error_type(failure),
@@ -188,7 +188,7 @@ def _cost(
     if model.cost_source == "provider":
         return answer.provider_cost_usd, "provider" if answer.provider_cost_usd is not None else None
     price = model.price_at(at)
-    paid = cost(answer.usage, price)
+    paid = cost(answer.usage, price, at)
     return paid, price.price_id if price is not None and paid is not None else None
 
 

@@ -2,14 +2,17 @@
 
 A price row is valid from its start until the next row of the same model. Rows are added, never
 rewritten, so that a cost computed today for a request of last month is last month's cost.
+
+Within a row the price may depend on the size of the request (`tiers`: passing a threshold changes
+the rate of every token, as providers bill it) and on the time of day (`windows`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from router.records import MONEY_SCALE
 
@@ -20,6 +23,15 @@ MILLION = Decimal(1_000_000)
 QUANTUM = Decimal(1).scaleb(-MONEY_SCALE)
 MAX_REPORTED_USD = Decimal(10) ** 9
 """A request that a provider says cost this much or more has a cost that is not known."""
+_PER_TOKEN_DIGITS = 18
+"""Worst cases count in 1e-18 dollars a token: a rate per million tokens has at most 12 decimals."""
+_UNIT: int = 10 ** (_PER_TOKEN_DIGITS - MONEY_SCALE)
+"""The smallest amount that is stored, in 1e-18 dollars."""
+
+_Bound = tuple[int, int, int | None, int]
+"""(threshold, dearest input rate, dearest output rate, charge per request) in 1e-18 dollars."""
+
+LineKind = Literal["input", "cached_input", "cache_write", "cache_write_1h", "output", "reasoning", "request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,21 +42,142 @@ class Usage:
     tokens_output: int | None = None
     tokens_cached_input: int | None = None
     tokens_cache_write: int | None = None
+    """Input written to the provider's cache, for however long."""
+    tokens_cache_write_1h: int | None = None
+    """The part of `tokens_cache_write` that is kept for an hour, which costs more."""
     tokens_reasoning: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """US dollars per million tokens from `start` on."""
+class Rates:
+    """US dollars per million tokens."""
 
-    price_id: str
-    start: datetime
     input_usd_per_mtok: Decimal
-    output_usd_per_mtok: Decimal
+    output_usd_per_mtok: Decimal | None
+    """None: not known (embedding models have none); an answer with output then has no cost."""
     cached_input_usd_per_mtok: Decimal | None = None
     """None: cached tokens cost what other input costs."""
     cache_write_usd_per_mtok: Decimal | None = None
     """None: writing to the cache costs what other input costs."""
+    cache_write_1h_usd_per_mtok: Decimal | None = None
+    """None: keeping for an hour costs what any cache write costs."""
+    reasoning_usd_per_mtok: Decimal | None = None
+    """None: reasoning tokens cost what other output costs."""
+    request_usd: Decimal | None = None
+    """A charge for each request whatever its size; None: there is none."""
+
+    @property
+    def cached_input(self) -> Decimal:
+        """What a cached token pays, per million."""
+        return _first(self.cached_input_usd_per_mtok, self.input_usd_per_mtok)
+
+    @property
+    def cache_write(self) -> Decimal:
+        """What a token written to the cache pays, per million."""
+        return _first(self.cache_write_usd_per_mtok, self.input_usd_per_mtok)
+
+    @property
+    def cache_write_1h(self) -> Decimal:
+        """What a token written to the cache for an hour pays, per million."""
+        return _first(self.cache_write_1h_usd_per_mtok, self.cache_write)
+
+    @property
+    def reasoning(self) -> Decimal | None:
+        """What a reasoning token pays, per million; None: not known."""
+        return (
+            self.output_usd_per_mtok if self.reasoning_usd_per_mtok is None else self.reasoning_usd_per_mtok
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier(Rates):
+    """What every token of a request costs whose whole input is larger than the threshold."""
+
+    above_input_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window(Rates):
+    """What holds daily from `start_time_utc` until before `end_time_utc`, past midnight if need be."""
+
+    start_time_utc: time
+    end_time_utc: time
+    tiers: tuple[Tier, ...] = ()
+
+    def covers(self, moment: time) -> bool:
+        """Whether the window is open at a time of day, in UTC."""
+        if self.end_time_utc < self.start_time_utc:
+            return moment >= self.start_time_utc or moment < self.end_time_utc
+        return self.start_time_utc <= moment < self.end_time_utc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price(Rates):
+    """One dated row: its own rates, unless a window or a tier of it applies."""
+
+    price_id: str
+    start: datetime
+    tiers: tuple[Tier, ...] = ()
+    """In order of threshold."""
+    windows: tuple[Window, ...] = ()
+    """The first that is open applies."""
+    _bounds: tuple[_Bound, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        holders: tuple[Price | Window, ...] = (self, *self.windows)
+        bounds = [_bound(0, holder) for holder in holders]
+        bounds += [_bound(tier.above_input_tokens, tier) for holder in holders for tier in holder.tiers]
+        object.__setattr__(self, "_bounds", tuple(bounds))
+
+    def price_at(self, at: datetime) -> Price:  # noqa: ARG002 - a row holds whenever it is named
+        """See Priced."""
+        return self
+
+    def rates_at(self, at: datetime, tokens_input: int) -> Rates:
+        """The rates of a request of this size at this moment."""
+        holder: Price | Window = self
+        if self.windows:
+            moment = at.astimezone(UTC).time()
+            holder = next((window for window in self.windows if window.covers(moment)), self)
+        for tier in reversed(holder.tiers):
+            if tokens_input > tier.above_input_tokens:
+                return tier
+        return holder
+
+    def worst_case_picousd(self, input_tokens: int, max_output_tokens: int) -> int | None:
+        """The most a request can cost, in 1e-12 dollars, rounded up; None when not known.
+
+        The dearest of all windows and of the tiers that `input_tokens` can reach, every input token
+        at the dearest input rate and every output token at the dearest output rate.
+        """
+        worst = 0
+        for above, per_input, per_output, per_request in self._bounds:
+            if input_tokens > above or above == 0:
+                if per_output is None:
+                    if max_output_tokens > 0:
+                        return None
+                    per_output = 0
+                worst = max(worst, per_input * input_tokens + per_output * max_output_tokens + per_request)
+        return -(-worst // _UNIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a bill."""
+
+    kind: LineKind
+    quantity: int
+    """Tokens, or requests."""
+    rate_usd: Decimal
+    """Per million tokens, or per request."""
+    cost_usd: Decimal
+
+
+class Priced(Protocol):
+    """What has a price: a model of the catalog, or a price row itself."""
+
+    def price_at(self, at: datetime) -> Price | None:
+        """The row in force at `at`; None when none is known."""
 
 
 def price_at(prices: Sequence[Price], at: datetime) -> Price | None:
@@ -55,24 +188,62 @@ def price_at(prices: Sequence[Price], at: datetime) -> Price | None:
     return None
 
 
-def cost(usage: Usage, price: Price | None) -> Decimal | None:
-    """Exact dollars of `usage`, to 12 decimals, rounded half-even once; None when not known."""
+def cost(usage: Usage, priced: Priced | None, at: datetime) -> Decimal | None:
+    """Exact dollars of `usage` at the price of `at`, to 12 decimals; None when not known.
+
+    The sum of `cost_lines`, each of which is rounded once.
+    """
+    lines = cost_lines(usage, priced, at)
+    return None if lines is None else sum((line.cost_usd for line in lines), Decimal(0).quantize(QUANTUM))
+
+
+def cost_lines(usage: Usage, priced: Priced | None, at: datetime) -> tuple[Line, ...] | None:
+    """The bill of `usage`: a line for each rate that applies, rounded half-even once at 12 decimals.
+
+    Tokens without a rate of their own are on the line of the whole they are part of.
+
+    None when the price, or the number of input or output tokens, is not known, and when the parts
+    exceed the whole: then the provider's figures contradict each other.
+    """
+    price = None if priced is None else priced.price_at(at)
     if price is None or usage.tokens_input is None or usage.tokens_output is None:
         return None
     cached = usage.tokens_cached_input or 0
     written = usage.tokens_cache_write or 0
-    plain = usage.tokens_input - cached - written
-    if plain < 0:
-        return None  # the parts exceed the whole: the provider's figures contradict each other
-    base = price.input_usd_per_mtok
+    written_1h = usage.tokens_cache_write_1h or 0
+    reasoning = usage.tokens_reasoning or 0
+    plain, answered = usage.tokens_input - cached - written, usage.tokens_output - reasoning
+    if plain < 0 or answered < 0 or written < written_1h:
+        return None
+    rates = price.rates_at(at, usage.tokens_input)
+    lines = []
     with localcontext(prec=60):
-        total = (
-            plain * base
-            + cached * (base if price.cached_input_usd_per_mtok is None else price.cached_input_usd_per_mtok)
-            + written * (base if price.cache_write_usd_per_mtok is None else price.cache_write_usd_per_mtok)
-            + usage.tokens_output * price.output_usd_per_mtok
-        )
-        return (total / MILLION).quantize(QUANTUM, ROUND_HALF_EVEN)
+        for kind, quantity, rate in _quantities(
+            rates, plain, cached, written, written_1h, answered, reasoning
+        ):
+            if quantity == 0:
+                continue
+            if rate is None:
+                return None
+            amount = (quantity * rate / MILLION).quantize(QUANTUM, ROUND_HALF_EVEN)
+            lines.append(Line(kind=kind, quantity=quantity, rate_usd=rate, cost_usd=amount))
+        if rates.request_usd:
+            amount = rates.request_usd.quantize(QUANTUM, ROUND_HALF_EVEN)
+            lines.append(Line(kind="request", quantity=1, rate_usd=rates.request_usd, cost_usd=amount))
+    return tuple(lines)
+
+
+def worst_case_usd(
+    priced: Priced | None, input_tokens: int, max_output_tokens: int, at: datetime
+) -> Decimal | None:
+    """The most that a request of this size can cost, to 12 decimals; None when no price is known.
+
+    Holds whatever is cached, written to a cache or reasoned. What exceeds `input_tokens` or
+    `max_output_tokens` is not covered: both are bounds that the caller vouches for.
+    """
+    price = None if priced is None else priced.price_at(at)
+    worst = None if price is None else price.worst_case_picousd(input_tokens, max_output_tokens)
+    return None if worst is None else Decimal(worst).scaleb(-MONEY_SCALE)
 
 
 def money(value: object) -> Decimal | None:
@@ -87,3 +258,52 @@ def money(value: object) -> Decimal | None:
             return amount.quantize(QUANTUM, ROUND_HALF_EVEN)
     except ArithmeticError:
         return None
+
+
+def _quantities(
+    rates: Rates, plain: int, cached: int, written: int, written_1h: int, answered: int, reasoning: int
+) -> tuple[tuple[LineKind, int, Decimal | None], ...]:
+    """(kind, tokens, rate) of each line; what has no rate of its own is counted with its whole."""
+    written -= written_1h
+    if rates.cache_write_1h_usd_per_mtok is None:
+        written, written_1h = written + written_1h, 0
+    if rates.cache_write_usd_per_mtok is None:
+        plain, written = plain + written, 0
+    if rates.cached_input_usd_per_mtok is None:
+        plain, cached = plain + cached, 0
+    if rates.reasoning_usd_per_mtok is None:
+        answered, reasoning = answered + reasoning, 0
+    return (
+        ("input", plain, rates.input_usd_per_mtok),
+        ("cached_input", cached, rates.cached_input_usd_per_mtok),
+        ("cache_write", written, rates.cache_write_usd_per_mtok),
+        ("cache_write_1h", written_1h, rates.cache_write_1h_usd_per_mtok),
+        ("output", answered, rates.output_usd_per_mtok),
+        ("reasoning", reasoning, rates.reasoning_usd_per_mtok),
+    )
+
+
+def _first(stated: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if stated is None else stated
+
+
+def _bound(above_input_tokens: int, rates: Rates) -> _Bound:
+    dearest_input = max(rates.input_usd_per_mtok, rates.cached_input, rates.cache_write, rates.cache_write_1h)
+    outputs = [rate for rate in (rates.output_usd_per_mtok, rates.reasoning) if rate is not None]
+    per_input = _scaled(dearest_input / MILLION)
+    per_output = None if rates.output_usd_per_mtok is None else _scaled(max(outputs) / MILLION)
+    # A bill rounds each of its lines, at most half a unit up: four of input, two of output, one for
+    # the request. Rates on the grid of a stored amount round nowhere.
+    per_request = _scaled(rates.request_usd or Decimal(0))
+    lines = ((per_input, 4), (per_output or 0, 2), (per_request, 1))
+    return (
+        above_input_tokens,
+        per_input,
+        per_output,
+        per_request + sum(count * (_UNIT // 2) for rate, count in lines if rate % _UNIT),
+    )
+
+
+def _scaled(amount: Decimal) -> int:
+    with localcontext(prec=60):
+        return int(amount.scaleb(_PER_TOKEN_DIGITS).to_integral_value(ROUND_CEILING))

@@ -30,7 +30,7 @@ SCHEMA_VERSION = 1
 ALL_TASKS = "*"
 """The task_type of a model's row over all tasks, to which sparse cells shrink."""
 PRIOR_QUALITY = 0.5
-"""Expected quality where nothing at all is known: no feedback and no `quality_prior`."""
+"""Expected quality where nothing at all is known: no feedback and no `quality_scores`."""
 PRIOR_WEIGHT = 2.0
 """Outcomes a quality prior counts for: small, so that the first real ones overrule it."""
 CELL_WEIGHT = 10.0
@@ -194,7 +194,7 @@ class ScoreBoard:
         self._tables: dict[tuple[str, int, str], RankedTable] = {}
         now = datetime.now(UTC)
         self._priced = {
-            model.id: _as_float(cost(TYPICAL_USAGE, model.price_at(now))) for model in catalog.models.values()
+            model.id: _as_float(cost(TYPICAL_USAGE, model, now)) for model in catalog.models.values()
         }
 
     def warm(self, policies: Mapping[str, Policy]) -> None:
@@ -225,7 +225,8 @@ class ScoreBoard:
         if overall is not None and overall.quality_mean is not None:
             # Nothing seen on this task: the model's overall mean, as sure as CELL_WEIGHT outcomes.
             return overall.quality_mean, _variance(overall.quality_mean, CELL_WEIGHT)
-        prior = PRIOR_QUALITY if model.quality_prior is None else model.quality_prior
+        stated = model.quality_score(task_type)
+        prior = PRIOR_QUALITY if stated is None else stated
         return prior, _variance(prior, PRIOR_WEIGHT)
 
     def cost_usd(self, task_type: str, model: Model) -> float | None:

@@ -162,7 +162,9 @@ def test_a_failing_model_is_replaced_by_the_next_candidate(
     open_router: Any, broken: str, error_type: str
 ) -> None:
     """One request, one record, one entry per attempt; the answering model is the selected one."""
-    router, records = open_router({"id": broken, "quality_prior": 1.0}, {"id": "small", "quality_prior": 0.0})
+    router, records = open_router(
+        {"id": broken, "quality_scores": {"*": 1.0}}, {"id": "small", "quality_scores": {"*": 0.0}}
+    )
     responses = [router.complete_sync(Request(messages=MESSAGES)) for _ in range(5)]
     assert {response.text for response in responses} == {"from small"}
     fallen_back = [
@@ -180,7 +182,7 @@ def test_a_failing_model_is_replaced_by_the_next_candidate(
 
 def test_a_bad_request_is_not_tried_elsewhere(open_router: Any) -> None:
     """What a provider calls the caller's fault goes back to the caller at once."""
-    router, records = open_router({"id": "picky", "quality_prior": 1.0})
+    router, records = open_router({"id": "picky", "quality_scores": {"*": 1.0}})
     with pytest.raises(ProviderError) as caught:
         router.complete_sync(Request(messages=MESSAGES))
     record = only_request(records)

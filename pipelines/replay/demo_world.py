@@ -108,6 +108,7 @@ def _outcomes(figure: Figure, items: int) -> list[Outcome]:
     ]
     right = _easiest(ease, figure.accuracy)
     usages = [_usage(figure, own) for _ in range(items)]
+    price = _price(figure)
     return [
         Outcome(
             item_id=f"{figure.dataset}/{number:04d}",
@@ -116,7 +117,7 @@ def _outcomes(figure: Figure, items: int) -> list[Outcome]:
             quality=None if right is None else float(number in right),
             tokens_input=None if usage is None else usage.tokens_input,
             tokens_output=None if usage is None else usage.tokens_output,
-            cost_usd=None if usage is None else cost(usage, _price(figure)),
+            cost_usd=None if usage is None else cost(usage, price, price.start),
             latency_ms=None
             if usage is None or usage.tokens_output is None
             else LATENCY_MS_PER_OUTPUT_TOKEN * usage.tokens_output,

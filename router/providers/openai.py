@@ -12,12 +12,11 @@ import httpx
 import orjson
 
 from router.errors import ProviderError
-from router.prices import Usage, money
 from router.providers.base import Answer, failure_of_status
+from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
     from router.catalog import Model
 
@@ -27,8 +26,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 MAX_DETAIL_LENGTH = 300
 _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza|AKIA)[-_]?[\w-]{12,}")
 """What providers' keys look like: they quote them in their errors."""
-MAX_TOKENS = 10**12
-"""A count above this is a provider's mistake, and counts as not known."""
 
 
 class OpenAIProvider:
@@ -112,15 +109,14 @@ class OpenAIProvider:
             raise self._broken("bad_response", "sent a body that is not JSON", model) from error
         if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
             raise self._broken("bad_response", "sent a body without `choices`", model)
-        usage, reported_cost = parse_usage(body.get("usage"))
         first = body["choices"][0] if body["choices"] else None
         finish = first.get("finish_reason") if isinstance(first, dict) else None
         return Answer(
             body=body,
             raw=raw,
             status_code=200,
-            usage=usage,
-            provider_cost_usd=reported_cost,
+            usage=usage_from_openai(body),
+            provider_cost_usd=reported_cost_usd(body),
             finish_reason=finish if isinstance(finish, str) else None,
         )
 
@@ -138,31 +134,6 @@ class OpenAIProvider:
             error_type=error_type,
             is_retryable=True,
         )
-
-
-def parse_usage(raw: object) -> tuple[Usage, Decimal | None]:
-    """OpenAI's `usage` member, and the cost some providers put beside it.
-
-    A figure that is absent or no whole number stays None: it is never guessed from the text.
-    """
-    if not isinstance(raw, dict):
-        return Usage(), None
-    input_details = raw.get("prompt_tokens_details")
-    output_details = raw.get("completion_tokens_details")
-    usage = Usage(
-        tokens_input=_count(raw, "prompt_tokens"),
-        tokens_output=_count(raw, "completion_tokens"),
-        tokens_cached_input=_count(input_details, "cached_tokens"),
-        tokens_cache_write=_count(input_details, "cache_write_tokens"),
-        tokens_reasoning=_count(output_details, "reasoning_tokens"),
-    )
-    return usage, money(raw.get("cost"))
-
-
-def _count(raw: object, name: str) -> int | None:
-    value = raw.get(name) if isinstance(raw, dict) else None
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
-    return value if is_count else None
 
 
 def _error_message(raw: bytes) -> str:

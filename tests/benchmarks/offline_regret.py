@@ -153,12 +153,7 @@ def _catalog(world: World) -> Catalog:
             id=name,
             provider="fake",
             provider_model=name,
-            context_window=None,
-            capabilities=None,
-            availability_status="available",
-            quality_prior=None,
             cost_source="provider",
-            prices=(),
         )
         for name in world.models
     }

@@ -1,0 +1,139 @@
+"""What makes a price implausible: then it waits for a person.
+
+The limits are from ten versions of a public price registry, with its real faults: dollars per
+million taken for dollars per token, zeros, columns swapped, a decimal point moved.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.prices.source import FREE_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from router.prices import Price, Rates
+
+MAX_USD_PER_MTOK = Decimal(1000)
+"""The dearest model ever listed costs 600 $ a million output tokens."""
+MIN_USD_PER_MTOK = Decimal("0.0001")
+"""Below this a price per token was taken for one per million: the cheapest model costs 0.005 $."""
+MAX_USD_PER_REQUEST = Decimal(10)
+_VARIANT = re.compile(
+    r"(?:[-@](?:preview|latest|exp|experimental|beta|\d{3}|\d{4}|\d{6}|\d{8}|\d{2}-\d{4}|\d{2}-\d{2}"
+    r"|\d{4}-\d{2}-\d{2}))+$"
+)
+"""What tells a dated or preview variant from its model."""
+
+FindingKind = Literal["moved", "zero", "swapped", "absurd", "unlike_its_model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One reason to ask a person."""
+
+    kind: FindingKind
+    detail: str
+    """With the figures, in dollars per million tokens."""
+
+
+def findings(
+    ref: str,
+    price: Price,
+    *,
+    standing: Price | None,
+    listed: Mapping[str, Price],
+    max_factor: float,
+) -> tuple[Finding, ...]:
+    """Why `price` of `ref` should not come into force by itself; empty when nothing is strange.
+
+    `standing` is the price it would replace, `listed` every model's price at the same moment.
+    """
+    found: dict[FindingKind, Finding] = {}
+    named = [*_own(ref, price), *_moves(price, standing, max_factor)]
+    if standing is None and listed.get(ref) is price:
+        named += _unlike(ref, price, listed, max_factor)
+    for finding in named:
+        found.setdefault(finding.kind, finding)
+    return tuple(found.values())
+
+
+def base_of(ref: str) -> str:
+    """The model of which `ref` is a dated or preview variant; `ref` itself where it is none."""
+    return _VARIANT.sub("", ref)
+
+
+def _own(ref: str, price: Price) -> Iterator[Finding]:
+    """What is strange without any comparison."""
+    for where, rates in _parts(price):
+        given, written = rates.input_usd_per_mtok, rates.output_usd_per_mtok
+        if not ref.endswith(FREE_SUFFIX) and (given == 0 or written == 0):
+            yield Finding(kind="zero", detail=f"{where}input {given:f}, output {_text(written)}")
+        if written is not None and 0 < written < given:
+            yield Finding(kind="swapped", detail=f"{where}output {written:f} is cheaper than input {given:f}")
+        for name, rate in _rates(rates):
+            if rate > MAX_USD_PER_MTOK or 0 < rate < MIN_USD_PER_MTOK:
+                yield Finding(kind="absurd", detail=f"{where}{name} {rate:f} a million tokens")
+        if rates.request_usd is not None and rates.request_usd > MAX_USD_PER_REQUEST:
+            yield Finding(kind="absurd", detail=f"{where}{rates.request_usd:f} a request")
+
+
+def _moves(price: Price, standing: Price | None, max_factor: float) -> Iterator[Finding]:
+    if standing is None:
+        return
+    before = {(where, name): rate for where, rates in _parts(standing) for name, rate in _rates(rates)}
+    for where, rates in _parts(price):
+        for name, rate in _rates(rates):
+            old = before.get((where, name))
+            if old is not None and _is_apart(old, rate, max_factor):
+                yield Finding(kind="moved", detail=f"{where}{name} from {old:f} to {rate:f}")
+
+
+def _unlike(ref: str, price: Price, listed: Mapping[str, Price], max_factor: float) -> Iterator[Finding]:
+    """A new variant is compared with its model: nothing else tells that its first price is wrong."""
+    base = base_of(ref)
+    model = listed.get(base) if base != ref else None
+    if model is None:
+        return
+    before = dict(_rates(model))
+    for name, rate in _rates(price):
+        if name in before and _is_apart(before[name], rate, max_factor):
+            yield Finding(
+                kind="unlike_its_model", detail=f"{name} {rate:f}, and {before[name]:f} for `{base}`"
+            )
+
+
+def _is_apart(one: Decimal, other: Decimal, max_factor: float) -> bool:
+    if one == other:
+        return False
+    low, high = sorted((one, other))
+    return high > low * Decimal(str(max_factor))
+
+
+def _parts(price: Price) -> Iterator[tuple[str, Rates]]:
+    """The rates of a row, each with where it holds."""
+    yield "", price
+    for tier in price.tiers:
+        yield f"above {tier.above_input_tokens}: ", tier
+    for window in price.windows:
+        where = f"from {window.start_time_utc:%H:%M} UTC: "
+        yield where, window
+        for tier in window.tiers:
+            yield f"{where}above {tier.above_input_tokens}: ", tier
+
+
+def _rates(rates: Rates) -> Iterator[tuple[str, Decimal]]:
+    """What each kind of token pays in effect, where it is known."""
+    for name in ("input", "output", "cached_input", "cache_write", "cache_write_1h", "reasoning"):
+        attribute = f"{name}_usd_per_mtok" if name in ("input", "output") else name
+        rate = getattr(rates, attribute)
+        if rate is not None:
+            yield name, rate
+
+
+def _text(rate: Decimal | None) -> str:
+    return "not known" if rate is None else f"{rate:f}"

@@ -1,0 +1,165 @@
+"""genai-prices as dated rows: the data of the installed package, or of its project's site."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import PriceSourceError
+from router.pricebook import ALWAYS
+from router.prices import Price, Tier, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider
+
+PER_K_REQUESTS = Decimal(1000)
+FREE_SUFFIX = ":free"
+"""How the source names a model that costs nothing; it gives such a model no prices at all."""
+_RATES = {
+    "input_usd_per_mtok": "input_mtok",
+    "output_usd_per_mtok": "output_mtok",
+    "cached_input_usd_per_mtok": "cache_read_mtok",
+    "cache_write_usd_per_mtok": "cache_write_mtok",
+    "cache_write_1h_usd_per_mtok": "cache_write_1h_mtok",
+    "reasoning_usd_per_mtok": "output_reasoning_mtok",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a source says at one moment."""
+
+    name: str
+    is_online: bool
+    rows: Mapping[str, tuple[Price, ...]]
+    """`provider/model` to its dated rows, in order of start."""
+    unpriced: tuple[str, ...] = ()
+    """Models the source names without a price per input token."""
+
+
+def bundled() -> Listing:
+    """The data of the installed genai-prices."""
+    import genai_prices
+    from genai_prices.data_snapshot import get_snapshot
+
+    return listing_of(
+        get_snapshot().providers, name=f"genai-prices {genai_prices.__version__}", is_online=False
+    )
+
+
+def online(url: str) -> Listing:
+    """The data at `url`; PriceSourceError when it cannot be had or read."""
+    from genai_prices import UpdatePrices
+
+    try:
+        snapshot = UpdatePrices(url=url).fetch()
+        providers = [] if snapshot is None else snapshot.providers
+        listing = listing_of(providers, name=url, is_online=True)
+    except Exception as error:  # whatever a fetch and a foreign file can raise: the bundled data serves
+        raise PriceSourceError(
+            f"no prices from `{url}` ({type(error).__name__}: {error}); set PRICES_URL to a mirror, or to"
+            " nothing for the prices of the installed genai-prices"
+        ) from error
+    if not listing.rows:
+        raise PriceSourceError(f"`{url}` holds no prices; check PRICES_URL")
+    return listing
+
+
+def listing_of(providers: Iterable[Provider], *, name: str, is_online: bool) -> Listing:
+    """The rows of all models of `providers`."""
+    rows: dict[str, tuple[Price, ...]] = {}
+    unpriced = []
+    for provider in providers:
+        for model in provider.models:
+            ref = f"{provider.id}/{model.id}"
+            converted = _dated_rows(ref, model)
+            if converted:
+                rows[ref] = converted
+            else:
+                unpriced.append(ref)
+    return Listing(name=name, is_online=is_online, rows=rows, unpriced=tuple(unpriced))
+
+
+def row_id(ref: str, start: datetime, revision: int = 0) -> str:
+    """The `price_id` of a row of the book."""
+    moment = "always" if start == ALWAYS else f"{start:%Y-%m-%dT%H:%M:%SZ}"
+    return f"book/{ref}@{moment}" + (f"#{revision + 1}" if revision else "")
+
+
+def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
+    """The source's conditions, of which the last that holds applies, as rows with a start each."""
+    from genai_prices.types import ConditionalPrice, StartDateConstraint, TimeOfDateConstraint
+
+    conditions: Sequence[ConditionalPrice] = (
+        model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
+    )
+    dated: dict[datetime, Price] = {}
+    for position, condition in enumerate(conditions):
+        constraint = condition.constraint
+        if position and isinstance(constraint, TimeOfDateConstraint):
+            continue
+        start = ALWAYS  # the first holds where no other does, whatever its own condition
+        if position and isinstance(constraint, StartDateConstraint):
+            day = constraint.start_date
+            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        rates = _rates(ref, condition.prices)
+        if rates is None:
+            continue
+        windows = []
+        for later in reversed(conditions[position + 1 :]):
+            window_rates = _rates(ref, later.prices)
+            if isinstance(later.constraint, TimeOfDateConstraint) and window_rates is not None:
+                windows.append(
+                    Window(
+                        start_time_utc=_utc(later.constraint.start_time),
+                        end_time_utc=_utc(later.constraint.end_time),
+                        tiers=_tiers(later.prices),
+                        **window_rates,
+                    )
+                )
+        dated[start] = Price(
+            price_id=row_id(ref, start),
+            start=start,
+            tiers=_tiers(condition.prices),
+            windows=tuple(windows),
+            **rates,
+        )
+    return tuple(dated[start] for start in sorted(dated))
+
+
+def _rates(ref: str, prices: ModelPrice, above: int | None = None) -> dict[str, Any] | None:
+    """The rates of a request of more than `above` input tokens; None without one for input."""
+    if ref.endswith(FREE_SUFFIX) and not any(value is not None for value in vars(prices).values()):
+        return {"input_usd_per_mtok": Decimal(0), "output_usd_per_mtok": Decimal(0)}
+    rates = {ours: _amount(getattr(prices, theirs), above) for ours, theirs in _RATES.items()}
+    if rates["input_usd_per_mtok"] is None:
+        return None
+    per_k = _amount(prices.requests_kcount, above)
+    return rates | {"request_usd": None if per_k is None else per_k / PER_K_REQUESTS}
+
+
+def _tiers(prices: ModelPrice) -> tuple[Tier, ...]:
+    starts = {tier.start for value in vars(prices).values() for tier in getattr(value, "tiers", ())}
+    return tuple(
+        Tier(above_input_tokens=start, **rates)
+        for start in sorted(starts)
+        if (rates := _rates("", prices, start)) is not None
+    )
+
+
+def _amount(value: Any, above: int | None) -> Decimal | None:
+    """A plain amount, or the one of the highest tier that begins at `above` or below."""
+    if value is None or isinstance(value, Decimal):
+        return value
+    reached = [tier.price for tier in value.tiers if above is not None and tier.start <= above]
+    amount: Decimal = reached[-1] if reached else value.base
+    return amount
+
+
+def _utc(moment: time) -> time:
+    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return datetime.combine(ALWAYS.date(), zoned).astimezone(UTC).time()
