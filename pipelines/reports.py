@@ -83,7 +83,7 @@ def record(settings: Settings, request_id: str) -> dict[str, Any]:
             f"`{request_id:.80}` is no request id: pass the `x-request-id` of the response"
             " (`Response.request_id` in Python)"
         ) from error
-    with _open(settings, {"id": request_id.lower()}) as connection:
+    with opened(settings, {"id": request_id.lower()}) as connection:
         answer = _execute(
             connection, "select * from request_analytics where id = getvariable('id')", QUERY_TIMEOUT_S
         )

@@ -12,7 +12,7 @@ from router.errors import ProviderError
 from router.records import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from router.catalog import Model
     from router.providers.base import Answer, Provider
@@ -27,19 +27,20 @@ async def call(
     *,
     timeout_s: float,
     attempts: list[Attempt],
-    may_call: Callable[[Model], Awaitable[bool]] | None = None,
-    on_attempt: Callable[[Attempt, ProviderError | None], None] | None = None,
+    may_call: Callable[[Model], bool],
+    on_attempt: Callable[[Attempt, ProviderError | None], None],
 ) -> Answer:
     """The first usable answer down `models`; each try is put on `attempts`.
 
-    A model for which `may_call` says no is passed over; the first was asked already. `on_attempt`
-    hears how each try ended. ProviderError when no model is left, or when trying another would not
+    A model for which `may_call` says no is passed over, unless no other is left. `on_attempt` hears
+    how each try ended. ProviderError when no model is left, or when trying another would not
     help; `timeout` when `timeout_s` is over.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     failure: ProviderError | None = None
     for position, model in enumerate(models):
-        if position and may_call is not None and not await may_call(model):
+        is_last_hope = failure is None and position == len(models) - 1
+        if not may_call(model) and not is_last_hope:
             continue
         if failure is not None:
             logger.warning("falling back to `%s`: %s", model.id, failure)
@@ -63,6 +64,7 @@ async def call(
             failure = error
         except asyncio.CancelledError:
             attempts.append(replace(attempt, error_type="cancelled", latency_ms=since_ms(started)))
+            on_attempt(attempts[-1], None)
             raise
         attempt = replace(
             attempt,
@@ -71,14 +73,13 @@ async def call(
             latency_ms=since_ms(started),
         )
         attempts.append(attempt)
-        if on_attempt is not None:
-            on_attempt(attempt, failure)
+        on_attempt(attempt, failure)
         if answer is not None:
             return answer
         assert failure is not None  # noqa: S101 - no answer means a failure
         if not failure.is_retryable or asyncio.get_running_loop().time() >= deadline:
             raise failure
-    assert failure is not None  # noqa: S101 - the first model is always tried
+    assert failure is not None  # noqa: S101 - one model is always tried
     raise failure
 
 

@@ -112,7 +112,7 @@ def _price_reasons(model: Model, wishes: Preferences, at: datetime) -> Iterator[
         ("prompt", wishes.max_prompt_usd_per_mtok, price.input_usd_per_mtok),
         ("completion", wishes.max_completion_usd_per_mtok, price.output_usd_per_mtok),
     ):
-        if limit is not None and value > limit:
+        if limit is not None and value is not None and value > limit:
             yield f"its {name} price of ${value:f} per million tokens exceeds the request's `max_price`"
 
 

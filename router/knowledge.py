@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from router.breaker import Ejections
 from router.decide import make_plan
 from router.eligibility import Needs, exclusions_of
 from router.errors import NoEligibleModelError, UnknownModelError, UnknownPolicyError
+from router.experiments import assign
 from router.preferences import check_names
 from router.request import AUTO, Decision
 from router.sessions import Session
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from router.decide import Choice, Plan
+    from router.experiments import Assignment
     from router.policy import Policy
     from router.preferences import Preferences
     from router.request import Request
@@ -40,35 +42,36 @@ class Moment(NamedTuple):
     """A random number in [0, 1)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ejected:
-    """Models that failed of late: model to reason."""
-
-    models: Mapping[str, str] = field(default_factory=dict)
-    epoch: int = 0
-    """Changes with `models`."""
-
-
-NONE_EJECTED = Ejected()
+NO_EJECTIONS = Ejections(epoch=0, models={})
 
 
 class Knowledge:
     """State and scores, and the plans made from them."""
 
     def __init__(
-        self, state: State, board: ScoreBoard, *, standing: Mapping[str, str], note: str | None = None
+        self,
+        state: State,
+        board: ScoreBoard,
+        *,
+        standing: Mapping[str, str],
+        environment: str,
+        note: str | None = None,
     ) -> None:
-        """`standing` are models that no request can have; `note` is added to each record's reason."""
+        """`standing` are models that no request can have; `environment` is that of a request without one.
+
+        `note` is added to each record's reason.
+        """
         self.state = state
         self.board = board
         self.standing = standing
+        self.environment = environment
         self.note = note
         self._windows = sorted(
             {model.context_window for model in state.catalog.models.values() if model.context_window}
         )
         self._plans: dict[tuple[str, str, Needs, Preferences | None, int], Plan] = {}
 
-    def policy_of(self, request: Request, session: Session, environment: str, default: str) -> Policy:
+    def policy_of(self, request: Request, session: Session, default: str) -> Policy:
         """The first policy there is of: the request's, session's, user's, organisation's, environment's."""
         policies = self.state.policies
         name = (
@@ -76,7 +79,7 @@ class Knowledge:
             or session.policy
             or policies.users.get(request.user_id or "")
             or policies.organizations.get(request.organization_id or "")
-            or policies.environments.get(request.environment or environment)
+            or policies.environments.get(request.environment or self.environment)
             or default
         )
         try:
@@ -91,7 +94,7 @@ class Knowledge:
         moment: Moment,
         *,
         session: Session = NEW_SESSION,
-        ejected: Ejected = NONE_EJECTED,
+        ejections: Ejections = NO_EJECTIONS,
     ) -> Decision:
         """Choose a model; RequestError for an unknown model or task, NoEligibleModelError."""
         catalog = self.state.catalog
@@ -104,18 +107,23 @@ class Knowledge:
             or session.preferences
             or self.state.policies.preferences_of(request.user_id, request.organization_id)
         )
-        plan = self._plan(
-            policy, task_type, self._needs(request, session), preferences, ejected, moment.timestamp
-        )
+        treatment = self._treatment(request, task_type, moment)
+        if treatment is not None and not treatment.is_shadow and treatment.policy_id is not None:
+            policy = self.state.policies.by_id[treatment.policy_id]
+        needs = self._needs(request, session)
+        plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
         draw: float | None = None
-        choice: Choice | None
+        choice: Choice | None = None
         if pinned is not None:
             choice = plan.fixed("pinned", pinned)
-        elif session.model is not None and plan.strategy != "preferred" and session.model in plan.ranking:
-            choice = plan.fixed("sticky", session.model)
         else:
-            draw = moment.draw
-            choice = plan.draw(draw)
+            if treatment is not None and not treatment.is_shadow and treatment.model is not None:
+                choice = plan.fixed("experiment", treatment.model)
+            if choice is None and session.model is not None and plan.strategy != "preferred":
+                choice = plan.fixed("sticky", session.model)
+            if choice is None:
+                draw = moment.draw
+                choice = plan.draw(draw)
         if choice is None:
             excluded = plan.exclusions if pinned is None else {pinned: plan.exclusions[pinned]}
             raise NoEligibleModelError(task_type, excluded, request_id=moment.request_id)
@@ -139,7 +147,45 @@ class Knowledge:
             snapshot_id=snapshot.snapshot_id if snapshot else None,
             snapshot_age_s=(moment.timestamp - snapshot.published_at).total_seconds() if snapshot else None,
             draw=draw,
+            experiment_id=treatment.experiment_id if treatment else None,
+            variant=treatment.variant if treatment else None,
+            shadow_policy_id=treatment.policy_id if treatment and treatment.is_shadow else None,
+            shadow_model=self._shadow_of(treatment, task_type, needs, preferences, ejections, moment)
+            if treatment and treatment.is_shadow
+            else None,
         )
+
+    def _treatment(self, request: Request, task_type: str, moment: Moment) -> Assignment | None:
+        """The experiment the request is in; one that names its model or its policy is in none."""
+        if not self.state.experiments or request.model != AUTO or request.policy is not None:
+            return None
+        return assign(
+            self.state.experiments,
+            request_id=moment.request_id,
+            session_id=request.session_id,
+            user_id=request.user_id,
+            organization_id=request.organization_id,
+            environment=request.environment or self.environment,
+            task_type=task_type,
+            at=moment.timestamp,
+        )
+
+    def _shadow_of(
+        self,
+        treatment: Assignment,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+        ejections: Ejections,
+        moment: Moment,
+    ) -> str | None:
+        """What a shadow variant would serve: its model, or its policy's choice for the same chance."""
+        if treatment.policy_id is None:
+            return treatment.model
+        policy = self.state.policies.by_id[treatment.policy_id]
+        plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
+        choice = plan.draw(moment.draw)
+        return choice.model if choice else None
 
     def _needs(self, request: Request, session: Session) -> Needs:
         tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
@@ -157,13 +203,13 @@ class Knowledge:
         task_type: str,
         needs: Needs,
         preferences: Preferences | None,
-        ejected: Ejected,
+        ejections: Ejections,
         at: datetime,
     ) -> Plan:
-        key = (policy.id, task_type, needs, preferences, ejected.epoch)
+        key = (policy.id, task_type, needs, preferences, ejections.epoch)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._make_plan(policy, task_type, needs, preferences, ejected, at)
+            plan = self._make_plan(policy, task_type, needs, preferences, ejections, at)
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
@@ -175,7 +221,7 @@ class Knowledge:
         task_type: str,
         needs: Needs,
         preferences: Preferences | None,
-        ejected: Ejected,
+        ejections: Ejections,
         at: datetime,
     ) -> Plan:
         catalog = self.state.catalog
@@ -191,7 +237,7 @@ class Knowledge:
             standing=self.standing,
             at=at,
         )
-        failing = {model: reason for model, reason in ejected.models.items() if model not in excluded}
+        failing = {model: reason for model, reason in ejections.models.items() if model not in excluded}
         if len(excluded) + len(failing) == len(catalog.models):
             failing = {}  # a model that failed of late is better than none
         return make_plan(

@@ -13,7 +13,7 @@ from router.knowledge import Knowledge
 from router.scores import ScoreBoard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from router.scores import ScoreSnapshot, ScoreSource
     from router.state import State, StateSource
@@ -31,12 +31,26 @@ class Refresher:
     """Owns the router's knowledge, and a thread that renews it."""
 
     def __init__(
-        self, state: StateSource, scores: ScoreSource, *, environment: Mapping[str, str], interval_s: float
+        self,
+        state: StateSource,
+        scores: ScoreSource,
+        *,
+        variables: Mapping[str, str],
+        environment: str,
+        interval_s: float,
+        on_state: Callable[[State], None],
     ) -> None:
-        """ConfigError when the configuration is not usable at all; scores that are not are reported."""
+        """ConfigError when the configuration is not usable at all; scores that are not are reported.
+
+        `variables` hold the providers' keys, `environment` is the requests'. `on_state` hears of
+        each new state, the first too.
+        """
         self._state_source = state
         self._score_source = scores
+        self._variables = variables
         self._environment = environment
+        self._on_state = on_state
+        self._known_state: State | None = None
         self._interval_s = interval_s
         self._state_version = state.version()
         self._score_version: object = None
@@ -91,13 +105,17 @@ class Refresher:
         self._thread.join()
 
     def _know(self, state: State, snapshot: ScoreSnapshot | None) -> Knowledge:
+        if state is not self._known_state:
+            self._on_state(state)
+            self._known_state = state
         board = ScoreBoard(snapshot, state.catalog)
         board.warm(state.policies.by_id)
         self._made_at = datetime.now(UTC)
         return Knowledge(
             state,
             board,
-            standing=standing_exclusions(state.catalog, self._environment),
+            standing=standing_exclusions(state.catalog, self._variables),
+            environment=self._environment,
             note="; ".join(f"the {name} in use are old: the newer are unusable" for name in self.errors)
             or None,
         )

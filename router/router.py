@@ -16,6 +16,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from router.breaker import Breaker
 from router.calls import call, since_ms
 from router.errors import JournalError, NoEligibleModelError, ProviderError, UnknownPolicyError
 from router.feedback import FeedbackSource, check_feedback
@@ -63,20 +64,25 @@ class Router:
         state: StateSource,
         scores: ScoreSource,
         sink: RecordSink,
-        environment: Mapping[str, str],
+        variables: Mapping[str, str],
     ) -> None:
         """Use `Router.open`; this is for tests and for embedding with seams of your own."""
         self.settings = settings
         self.sink = sink
         self.unrecorded = 0
         """Requests served without a record (JOURNAL_ON_ERROR=serve); a report lacks them."""
-        self._environment = environment
         self._sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
         self._random = random.Random(settings.seed)  # noqa: S311 - sampling, not secrecy
+        self._providers = Providers(settings, variables)
+        self._breaker = Breaker(())
         self._refresher = Refresher(
-            state, scores, environment=environment, interval_s=settings.scores_refresh_interval_s
+            state,
+            scores,
+            variables=variables,
+            environment=settings.environment,
+            interval_s=settings.scores_refresh_interval_s,
+            on_state=lambda state: self._breaker.watch(state.catalog.models.values()),
         )
-        self._providers = Providers(settings, environment)
         self.opened_at = datetime.now(UTC)
         self._private_loop: LoopThread | None = None
         self._private_loop_lock = threading.Lock()  # guards the creation of _private_loop
@@ -92,8 +98,8 @@ class Router:
         from router.scores import ScoreFile
         from router.state import StateFiles
 
-        environment = read_environment()
-        settings = settings or Settings.load(environment, **overrides)
+        variables = read_environment()
+        settings = settings or Settings.load(variables, **overrides)
         journal = Journal(
             settings.home,
             seal_interval_s=settings.journal_seal_interval_s,
@@ -106,7 +112,7 @@ class Router:
                 state=StateFiles(settings),
                 scores=ScoreFile(settings.scores_file),
                 sink=journal,
-                environment=environment,
+                variables=variables,
             )
         except BaseException:
             journal.close()
@@ -135,6 +141,7 @@ class Router:
             self._policy(knowledge, request, session),
             Moment(request_id, timestamp, self._random.random()),
             session=session,
+            ejections=self._breaker.view(),
         )
 
     async def complete(self, request: Request) -> Response:
@@ -152,7 +159,9 @@ class Router:
         policy = self._policy(knowledge, request, session)
         moment = Moment(request_id, timestamp, self._random.random())
         try:
-            decision = knowledge.decide(request, policy, moment, session=session)
+            decision = knowledge.decide(
+                request, policy, moment, session=session, ejections=self._breaker.view()
+            )
         except NoEligibleModelError as error:
             unrouted = unrouted_record(
                 request,
@@ -281,6 +290,7 @@ class Router:
                 "eligible": len(self.catalog.models) - len(excluded),
                 "excluded": dict(excluded),
             },
+            "breakers": self._breaker.snapshot(),
         }
 
     def close(self) -> None:
@@ -327,7 +337,7 @@ class Router:
         return (self._sessions.get(request.session_id) if request.session_id else None) or NEW_SESSION
 
     def _policy(self, knowledge: Knowledge, request: Request, session: Session) -> Policy:
-        return knowledge.policy_of(request, session, self.settings.environment, self.settings.default_policy)
+        return knowledge.policy_of(request, session, self.settings.default_policy)
 
     async def _call(
         self, knowledge: Knowledge, request: Request, decision: Decision, attempts: list[Attempt]
@@ -341,6 +351,17 @@ class Router:
             self._providers.of(catalog),
             timeout_s=self.settings.request_timeout_s,
             attempts=attempts,
+            may_call=lambda model: self._breaker.begin(model.id),
+            on_attempt=self._judge,
+        )
+
+    def _judge(self, attempt: Attempt, failure: ProviderError | None) -> None:
+        self._breaker.record(
+            attempt.model,
+            success=attempt.error_type is None,
+            error_type=attempt.error_type,
+            latency_ms=attempt.latency_ms,
+            retry_after_s=failure.retry_after_s if failure else None,
         )
 
     def _remember(self, request: Request, model: str, answer: Answer) -> None:

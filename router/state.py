@@ -1,4 +1,4 @@
-"""What people decide about the router: the catalog and the policies.
+"""What people decide about the router: the catalog with its prices, the policies, the experiments.
 
 Today it comes from the YAML files of the data folder; whoever reads it asks a StateSource.
 """
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from router.catalog import Catalog
 from router.errors import UnknownModelError, UnknownPolicyError
+from router.experiments import load_experiments
 from router.policy import Policies
 
 if TYPE_CHECKING:
     from router.config import Settings
+    from router.experiments import Experiment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class State:
 
     catalog: Catalog
     policies: Policies
+    experiments: tuple[Experiment, ...]
     config_hash: str
     """Names the configuration a decision was made under."""
 
@@ -42,7 +45,12 @@ class StateFiles:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._files = (settings.catalog_file, settings.policies_file)
+        self._files = (
+            settings.catalog_file,
+            settings.price_book_file,
+            settings.policies_file,
+            settings.experiments_file,
+        )
 
     def load(self) -> State:
         """See StateSource."""
@@ -54,7 +62,14 @@ class StateFiles:
             raise UnknownPolicyError(settings.default_policy, policies.by_id)
         if settings.baseline_model is not None and settings.baseline_model not in catalog.models:
             raise UnknownModelError(settings.baseline_model, catalog.models)
-        return State(catalog=catalog, policies=policies, config_hash=_config_hash(catalog, policies))
+        return State(
+            catalog=catalog,
+            policies=policies,
+            experiments=load_experiments(
+                settings.experiments_file, policies=policies.by_id, models=catalog.models
+            ),
+            config_hash=_config_hash(catalog, policies),
+        )
 
     def version(self) -> object:
         """See StateSource."""

@@ -39,7 +39,6 @@ def model(name: str, provider: str | None = None, status: str = "available") -> 
         context_window=None,
         capabilities=None,
         availability_status=status,
-        quality_prior=None,
         cost_source="prices",
         prices=(),
     )

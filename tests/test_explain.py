@@ -19,7 +19,7 @@ from router.records import RequestRecord
 from tests.factories import request_record, write_catalog
 
 MODELS = [
-    {"id": f"m{index}", "quality_prior": 0.3 + index / 20, "context_window": 1000 << index % 3}
+    {"id": f"m{index}", "quality_scores": {"*": 0.3 + index / 20}, "context_window": 1000 << index % 3}
     for index in range(8)
 ]
 
@@ -75,7 +75,7 @@ def test_a_changed_record_is_not_reproduced() -> None:
 def test_each_exclusion_is_named(tmp_path: Path) -> None:
     """What could not be chosen stands with its reason."""
     write_catalog(
-        tmp_path, [*MODELS, {"id": "off", "availability_status": "unavailable", "quality_prior": 1}]
+        tmp_path, [*MODELS, {"id": "off", "availability_status": "unavailable", "quality_scores": {"*": 1}}]
     )
     with Router.open(home=tmp_path, seed=1) as router:
         explanation = explain(router.route(Request(messages=[{"role": "user", "content": "hi"}])))

@@ -71,7 +71,9 @@ def test_a_policys_constraint_excludes_and_names_the_policy(
     tmp_path: Path, policy: dict[str, Any], reason: str
 ) -> None:
     """The record of the decision says which policy forbade which model and why."""
-    write_catalog(tmp_path, [{"id": "small", "capabilities": ["tools"], "quality_prior": 0.5}, "large"])
+    write_catalog(
+        tmp_path, [{"id": "small", "capabilities": ["tools"], "quality_scores": {"*": 0.5}}, "large"]
+    )
     write_policies(tmp_path, {"id": "p", **policy})
     request = Request(messages=MESSAGES, policy="p")
     with Router.open(home=tmp_path) as router:

@@ -83,14 +83,14 @@ ENTRIES: list[dict[str, Any]] = [
         "regions": ["eu", "us"],
         "data_policy": ["no_training"],
         "prices": [{"start": "2026-01-01", "input_usd_per_mtok": 1, "output_usd_per_mtok": 4}],
-        "quality_prior": 0.6,
+        "quality_scores": {"*": 0.6},
     },
     {
         "id": "us",
         "regions": ["us"],
         "data_policy": [],
         "prices": [{"start": "2026-01-01", "input_usd_per_mtok": 5, "output_usd_per_mtok": 20}],
-        "quality_prior": 0.9,
+        "quality_scores": {"*": 0.9},
     },
     {"id": "unstated"},
 ]

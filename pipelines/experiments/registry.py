@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from router.catalog import Catalog
 from router.errors import ConfigError
 from router.experiments import load_experiments
-from router.policy import load_policies
+from router.policy import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def load_registry(warehouse: Warehouse) -> RegistryResult:
     settings = warehouse.settings
     try:
         models = Catalog.load(settings.catalog_file).models if settings.catalog_file.exists() else None
-        policies = load_policies(settings.policies_file)
+        policies = Policies.load(settings.policies_file).by_id
         loaded = load_experiments(settings.experiments_file, policies=policies, models=models)
     except ConfigError as error:
         return RegistryResult(problem=f"{error}; the table was left as it is")

@@ -59,7 +59,6 @@ def models() -> list[Model]:
             context_window=None,
             capabilities=None,
             availability_status="available",
-            quality_prior=None,
             cost_source="prices",
             prices=(),
         )
