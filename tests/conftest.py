@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from router import Router
 from router.providers.fake import FakeProvider
+from tests.factories import write_catalog
+from tests.recording import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from router.records import Record
 
 SCRIPT: dict[str, Any] = {
     "models": {
@@ -39,3 +45,21 @@ def fake_url() -> Iterator[str]:
     """Base URL of a fake provider with the models of SCRIPT."""
     with FakeProvider(SCRIPT) as base_url:
         yield base_url
+
+
+@pytest.fixture
+def open_router(tmp_path: Path, fake_url: str) -> Iterator[Callable[..., tuple[Router, list[Record]]]]:
+    """Opens routers over the fake provider; each comes with the list of its records."""
+    opened: list[Router] = []
+
+    def open_one(*models: str | dict[str, Any], **settings: Any) -> tuple[Router, list[Record]]:
+        write_catalog(tmp_path, models or ("small", "large"), base_url=fake_url)
+        router = Router.open(home=tmp_path, seed=1, **settings)
+        recorder = Recorder(router.sink)
+        router.sink = recorder
+        opened.append(router)
+        return router, recorder.records
+
+    yield open_one
+    for router in opened:
+        router.close()

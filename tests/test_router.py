@@ -26,8 +26,9 @@ from router import (
     UnknownPolicyError,
     UnknownTaskError,
 )
-from router.records import FeedbackRecord, Record, RequestLog, RequestRecord, new_id
+from router.records import FeedbackRecord, RequestRecord, new_id
 from tests.factories import write_catalog
+from tests.recording import Recorder, only_request
 from tests.test_scores import row, snapshot
 
 if TYPE_CHECKING:
@@ -38,58 +39,6 @@ PRICED = {
     "prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "10"}],
 }
 MESSAGES = [{"role": "user", "content": "2 + 2?"}]
-
-
-class Recorder:
-    """A RecordSink that keeps what it is given, in front of the real one."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.records: list[Record] = []
-        self.logs: list[RequestLog] = []
-
-    def append(self, *records: Record) -> None:
-        self.inner.append(*records)
-        self._keep(records)
-
-    async def append_async(self, *records: Record) -> None:
-        await self.inner.append_async(*records)
-        self._keep(records)
-
-    def _keep(self, records: tuple[Record, ...]) -> None:
-        for record in records:
-            if isinstance(record, RequestLog):
-                self.logs.append(record)
-            else:
-                self.records.append(record)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-
-@pytest.fixture
-def open_router(tmp_path: Path, fake_url: str) -> Iterator[Callable[..., tuple[Router, list[Record]]]]:
-    """Opens routers over the fake provider; each comes with the list of its records."""
-    opened: list[Router] = []
-
-    def open_one(*models: str | dict[str, Any], **settings: Any) -> tuple[Router, list[Record]]:
-        write_catalog(tmp_path, models or ("small", "large"), base_url=fake_url)
-        router = Router.open(home=tmp_path, seed=1, **settings)
-        recorder = Recorder(router.sink)
-        router.sink = recorder
-        opened.append(router)
-        return router, recorder.records
-
-    yield open_one
-    for router in opened:
-        router.close()
-
-
-def only_request(records: list[Record]) -> RequestRecord:
-    """The one request record among `records`."""
-    (record,) = records
-    assert isinstance(record, RequestRecord)
-    return record
 
 
 def test_an_answer_comes_with_its_record(open_router: Any) -> None:
