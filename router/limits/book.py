@@ -54,7 +54,7 @@ class LimitEntry(_Entry):
     scope: Literal["key", "user", "organization"]
     subject: Subject
     requests: Annotated[int, Field(ge=0, le=10**12)] | None = None
-    tokens: Annotated[int, Field(ge=0, le=10**15)] | None = None
+    tokens: Annotated[int, Field(ge=0, le=10**12)] | None = None
     per: Literal["minute", "hour", "day"]
 
     @model_validator(mode="after")

@@ -122,7 +122,7 @@ class LimitStore(Protocol):
         """
 
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
-        """What is charged to each account, as far as this process knows without asking; None if it does not."""
+        """What is charged to each account, by what this process knows; None if it does not."""
 
     async def aclose(self) -> None:
         """Release the running event loop's connections."""

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from router.errors import BudgetExceededError, LimitsUnavailableError, RateLimitedError
-from router.limits.book import LimitBook, Rules, Subjects
+from router.limits.book import LimitBook, Subjects
 from router.limits.memory import MemoryStore
 from router.limits.opening import Opening
 from router.limits.periods import DAY_S, dollars
@@ -276,7 +276,7 @@ class Limits:
         if tokens is not None and tokens != admission.tokens:
             more = tokens - admission.tokens
             corrections = [(rate, more) for rate in admission.rates if rate.unit == "tokens"]
-        if (held is None or charge == held) and not corrections:
+        if (held is None or charge is None or charge == held) and not corrections:
             self._close(admission, cost, unrecorded)
             return
         try:
@@ -310,7 +310,7 @@ class Limits:
         return admission
 
     def reload(self) -> bool:
-        """Read `limits.yaml` if it changed; whether it did. ConfigError, and the old book stays, if unusable."""
+        """Read `limits.yaml` if it changed; whether it did. ConfigError, and the book stays, if unusable."""
         if self._file is None:
             return False
         version = _version(self._file)

@@ -107,7 +107,13 @@ class MemoryStore:
             charged = [self._balance(account, now).charged for account in accounts]
         return Taken(None, None, tuple(left), tuple(charged), now)
 
-    async def reserve(self, request_id: str, accounts: Sequence[Account], amount: int, held: int) -> Reserved:
+    async def reserve(
+        self,
+        request_id: str,  # noqa: ARG002 - the caller knows what is held
+        accounts: Sequence[Account],
+        amount: int,
+        held: int,
+    ) -> Reserved:
         """See LimitStore."""
         more = amount - held
         now = self._clock()
@@ -128,7 +134,7 @@ class MemoryStore:
 
     async def settle(
         self,
-        request_id: str,
+        request_id: str,  # noqa: ARG002
         accounts: Sequence[Account],
         cost: int | None,
         held: int,

@@ -47,12 +47,12 @@ class RedisStore:
         clock: Callable[[], float] | None = None,
         prefix: str = PREFIX,
     ) -> None:
-        """`opening` reads what the accounts' periods were charged; `clock` replaces Redis's own, for tests."""
+        """`opening` reads what was charged in the accounts' periods; `clock` replaces Redis's, for tests."""
         try:
             import redis.asyncio
         except ImportError as error:
             raise ConfigError(
-                "REDIS_URL is set and the `redis` package is missing: run `pip install 'intellirouter[redis]'`"
+                "REDIS_URL is set and the package `redis` is missing: `pip install 'intellirouter[redis]'`"
             ) from error
         self._redis = redis
         self._url = url
@@ -88,7 +88,13 @@ class RedisStore:
         _, now, left, charged = answer
         return Taken(None, None, tuple(left), self._see(accounts, charged), float(now))
 
-    async def reserve(self, request_id: str, accounts: Sequence[Account], amount: int, held: int) -> Reserved:
+    async def reserve(
+        self,
+        request_id: str,
+        accounts: Sequence[Account],
+        amount: int,
+        held: int,  # noqa: ARG002 - Redis knows it
+    ) -> Reserved:
         """See LimitStore; what is held is known to Redis, so that asking twice reserves once."""
         arguments: list[str | int] = [amount, len(accounts)]
         for account in accounts:
@@ -102,7 +108,7 @@ class RedisStore:
         request_id: str,
         accounts: Sequence[Account],
         cost: int | None,
-        held: int,
+        held: int,  # noqa: ARG002
         corrections: Sequence[tuple[Rate, int]],
         at: float,
     ) -> None:
@@ -216,7 +222,7 @@ class RedisStore:
                 # Once: a pooled connection that Redis closed meanwhile is replaced.
                 retry=Retry(NoBackoff(), 1),
             )
-            client = self._clients[loop] = self._redis.asyncio.Redis(connection_pool=pool)
+            client = self._clients[loop] = self._redis.asyncio.Redis.from_pool(pool)
         return client
 
     def _client_of_thread(self) -> Any:

@@ -39,7 +39,8 @@ local now, rates, accounts = now_us(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3
 if lacks_opening(rates + accounts + 1) then return {'open'} end
 local found, left, refused, wait = {}, {}, -1, -1
 for index = 1, rates do
-    local limit, window, amount = tonumber(ARGV[3 * index + 1]), tonumber(ARGV[3 * index + 2]), tonumber(ARGV[3 * index + 3])
+    local limit, window = tonumber(ARGV[3 * index + 1]), tonumber(ARGV[3 * index + 2])
+    local amount = tonumber(ARGV[3 * index + 3])
     local width = window / SLOTS
     local slot = math.floor(now / width)
     local used, total, moved, stale = {}, 0, 0, {}
@@ -60,7 +61,7 @@ for index = 1, rates do
     end
     if #stale > 0 then redis.call('HDEL', KEYS[index], unpack(stale)) end
     if moved > 0 then
-        redis.call('HINCRBY', KEYS[index], slot, moved)
+        redis.call('HINCRBY', KEYS[index], slot, string.format('%.0f', moved))
         used[#used + 1] = {slot, moved}
         total = total + moved
     end
@@ -82,7 +83,7 @@ end
 if refused >= 0 then return {'refused', refused, wait, left} end
 for index = 1, rates do
     local slot, amount, kept_ms = unpack(found[index])
-    redis.call('HINCRBY', KEYS[index], slot, amount)
+    redis.call('HINCRBY', KEYS[index], slot, string.format('%.0f', amount))
     redis.call('PEXPIRE', KEYS[index], kept_ms)
     left[index] = left[index] - amount
 end
@@ -101,6 +102,7 @@ RESERVE = (
 local amount, accounts = ARGV[1], tonumber(ARGV[2])
 if lacks_opening(accounts + 2) then return {'open'} end
 local held = redis.call('GET', KEYS[1]) or '0'
+if held == 'settled' then held = '0' end
 local is_more, refused, charged, passed = exceeds(amount, held), -1, {}, 0
 for index = 1, accounts do
     local key, limit = KEYS[index + 1], ARGV[2 * index + 1]
@@ -154,7 +156,8 @@ for index = 1, #KEYS - 2 * accounts - 1 do
     local slot = math.floor(at / (tonumber(ARGV[2 * index + 2]) / SLOTS))
     local count = redis.call('HGET', key, slot)
     if count then
-        redis.call('HINCRBY', key, slot, math.max(tonumber(ARGV[2 * index + 3]), -tonumber(count)))
+        local correction = math.max(tonumber(ARGV[2 * index + 3]), -tonumber(count))
+        redis.call('HINCRBY', key, slot, string.format('%.0f', correction))
     end
 end
 return {'settled'}

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ import orjson
 from router.errors import SegmentError
 from router.limits.periods import DAY_S, first_day, period_of, to_pico
 from router.manifests import Manifest
-from router.records import RequestRecord, moment_of
+from router.records import MONEY_SCALE, RequestRecord, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from router.limits.counters import Scope
     from router.limits.periods import Period
 
+    Place = tuple[Scope, Period, int]
     SpendKey = tuple[Scope, Period, int, str]
 
 logger = logging.getLogger("router.limits")
@@ -66,30 +67,35 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
     columns = sorted({COLUMNS[scope] for scope, _ in wanted})
     journals = _read_journals(home)
 
-    def add(day: int, column: str, subject: str | None, pico: int) -> None:
-        for (scope, period), first in first_days.items():
-            if COLUMNS[scope] == column and subject is not None and day >= first:
-                spend.amounts[scope, period, period_of(period, day)[0], subject] += pico
+    def places(day: int, column: str) -> list[Place]:
+        return [
+            (scope, period, period_of(period, day)[0])
+            for (scope, period), first in first_days.items()
+            if COLUMNS[scope] == column and day >= first
+        ]
 
     for record in journals.values():
-        if record.pico is not None:
-            for column in columns:
-                add(record.day, column, record.subjects[column], record.pico)
+        for column in columns if record.pico is not None else ():
+            subject = record.subjects[column]
+            for place in places(record.day, column) if subject is not None else ():
+                spend.amounts[(*place, subject)] += record.pico
+    # Days that count in the same periods are added up before Python sees a row.
+    sums: dict[tuple[str, tuple[Place, ...]], list[Any]] = defaultdict(list)
     for day, folder in _days(home, since):
         table = _read_day(folder, columns, journals, spend.unreadable)
         for column in columns:
-            grouped = table.group_by(column).aggregate([("cost_usd", "sum")])
-            for subject, total in zip(
-                grouped.column(column).to_pylist(), grouped.column("cost_usd_sum").to_pylist(), strict=True
-            ):
-                add(day, column, subject, to_pico(total))
+            sums[column, tuple(places(day, column))].append(_sum_by(column, table))
+    for (column, targets), parts in sums.items():
+        for subject, pico in _amounts(column, parts):
+            for place in targets:
+                spend.amounts[(*place, subject)] += pico
     if spend.unreadable:
         logger.error("budgets do not count damaged segments: %s", ", ".join(spend.unreadable))
     return spend
 
 
 def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
-    """The recorded cost in pico-dollars, None where it is not known, of those of the ids that have a record."""
+    """Recorded cost in pico-dollars (None: not known) of those of the ids that have a record."""
     if not ids:
         return {}
     import pyarrow as pa
@@ -105,6 +111,23 @@ def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
         ):
             found[name] = None if cost is None else to_pico(cost)
     return found
+
+
+def _sum_by(column: str, table: Any) -> Any:
+    """The cost of each subject in a column; rows without one count for nobody."""
+    import pyarrow.compute as pc
+
+    rows = table.filter(pc.is_valid(table.column(column)))
+    return rows.group_by(column).aggregate([("cost_usd", "sum")]).rename_columns([column, "cost_usd"])
+
+
+def _amounts(column: str, parts: list[Any]) -> Iterator[tuple[str, int]]:
+    import pyarrow as pa
+
+    total = _sum_by(column, pa.concat_tables(parts))
+    with localcontext(prec=60):
+        picos = [int(cost.scaleb(MONEY_SCALE)) for cost in total.column("cost_usd").to_pylist()]
+    yield from zip(total.column(column).to_pylist(), picos, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
