@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from router.errors import ConfigError
 from router.records import BodyMode
@@ -150,6 +150,20 @@ class Settings(BaseModel):
         int,
         Field(alias="JOURNAL_MAX_BYTES", description="A journal this large is sealed at once.", ge=4096),
     ] = 64 << 20
+    redis_url: Annotated[
+        SecretStr | None,
+        Field(
+            alias="REDIS_URL",
+            description="Redis that counts limits and budgets for several routers; unset: each its own.",
+        ),
+    ] = None
+    limits_on_error: Annotated[
+        Literal["refuse", "serve"],
+        Field(
+            alias="LIMITS_ON_ERROR",
+            description="While limits cannot be checked: `refuse` requests, or `serve` and count them.",
+        ),
+    ] = "refuse"
     request_logging: Annotated[
         bool, Field(alias="REQUEST_LOGGING", description="Whether an audit trail is kept of each request.")
     ] = True
@@ -303,6 +317,11 @@ class Settings(BaseModel):
     def experiments_file(self) -> Path:
         """Running and finished experiments; optional."""
         return self.home / "experiments.yaml"
+
+    @property
+    def limits_file(self) -> Path:
+        """Rate limits and budgets; optional."""
+        return self.home / "limits.yaml"
 
     @property
     def retention_file(self) -> Path:

@@ -8,6 +8,9 @@
     │   ├── UnknownPolicyError
     │   └── NoEligibleModelError
     ├── ProviderError               a provider did not give a usable answer
+    ├── RateLimitedError            a limit of limits.yaml is used up
+    ├── BudgetExceededError         the request may cost more than a budget has left
+    ├── LimitsUnavailableError      limits and budgets cannot be checked
     ├── JournalError                a record could not be put on disk
     ├── SegmentError                a journal or segment file is not what it should be
     └── ScoresError                 a published score file cannot be used
@@ -23,6 +26,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from router.records import Attempt
 
@@ -144,6 +148,62 @@ class ProviderError(IntelliRouterError):
         self.is_retryable = is_retryable
         self.request_id: str | None = None
         self.attempts: tuple[Attempt, ...] = ()
+
+
+class RateLimitedError(IntelliRouterError):
+    """A limit of limits.yaml is used up; `headers` are what OpenAI's clients look at."""
+
+    code = "rate_limit_exceeded"
+    http_status = 429
+    openai_type = "requests"
+
+    def __init__(
+        self, label: str, *, unit: str, limit: int, remaining: int, retry_after_s: float | None
+    ) -> None:
+        """`label` says the limit and whose it is; `retry_after_s` None: it never admits as much."""
+        advice = (
+            "ask for fewer tokens" if retry_after_s is None else f"try again in {max(retry_after_s, 1):.0f} s"
+        )
+        super().__init__(f"rate limit reached: {label}; {advice}, or raise the limit in limits.yaml")
+        self.openai_type = unit
+        self.label = label
+        self.unit = unit
+        self.limit = limit
+        self.remaining = remaining
+        self.retry_after_s = retry_after_s
+        self.reset_s = retry_after_s
+        self.is_retryable = retry_after_s is not None
+        self.headers: Mapping[str, str] = {}
+
+
+class BudgetExceededError(IntelliRouterError):
+    """What the request may cost does not fit a hard budget; nothing was called."""
+
+    code = "budget_exceeded"
+    http_status = 429
+    openai_type = "insufficient_quota"
+
+    def __init__(
+        self, message: str, *, budget_id: str, period_end: datetime | None, retry_after_s: float | None
+    ) -> None:
+        """`period_end` None: the budget is for good."""
+        super().__init__(message)
+        self.budget_id = budget_id
+        self.period_end = period_end
+        self.retry_after_s = retry_after_s
+        self.is_retryable = retry_after_s is not None
+
+
+class LimitsUnavailableError(IntelliRouterError):
+    """Limits and budgets cannot be checked, and LIMITS_ON_ERROR says to refuse."""
+
+    code = "limits_unavailable"
+    http_status = 503
+    is_retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class JournalError(IntelliRouterError):

@@ -1,0 +1,240 @@
+"""`limits.yaml`: who may use and spend how much.
+
+    limits:
+      - {scope: key, subject: "*", requests: 60, tokens: 100000, per: minute}
+    budgets:
+      - {id: each-user, scope: user, subject: "*", usd: 5, period: day, mode: hard}
+      - {id: acme, scope: organization, subject: acme, usd: 900, period: month, mode: soft, alert_at: 0.8}
+
+`*` is each subject of the scope on its own. An entry that names a subject replaces `*` for it, for
+that scope and that length of time. A request that names no user is held by no user's entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from router.catalog import Name, parse_yaml
+from router.limits.counters import Account, Rate, Scope, Unit
+from router.limits.periods import Period, period_of, to_pico
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+ANY = "*"
+MAX_CACHED = 65_536
+"""Combinations of subjects whose rules are kept compiled; all are forgotten when it is passed."""
+_WINDOW_S = {"minute": 60, "hour": 3600, "day": 86_400}
+
+Subject = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Subjects(NamedTuple):
+    """Who a request is from; None where it does not say."""
+
+    key: str | None = None
+    user: str | None = None
+    organization: str | None = None
+    session: str | None = None
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LimitEntry(_Entry):
+    """How much a subject may use in any minute, hour or day."""
+
+    scope: Literal["key", "user", "organization"]
+    subject: Subject
+    requests: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    tokens: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    per: Literal["minute", "hour", "day"]
+
+    @model_validator(mode="after")
+    def _says_something(self) -> LimitEntry:
+        if self.requests is None and self.tokens is None:
+            raise ValueError(f"the limit of {self.scope} `{self.subject}` names neither requests nor tokens")
+        return self
+
+
+class BudgetEntry(_Entry):
+    """How much a subject may spend in a period of the UTC calendar."""
+
+    id: Name
+    scope: Scope
+    subject: Subject
+    usd: Annotated[Decimal, Field(ge=0, le=9_000_000, decimal_places=12)]
+    """0 admits nothing that costs. The upper bound is what Redis counts in pico-dollars."""
+    period: Period
+    mode: Literal["hard", "soft"]
+    """`hard` refuses what does not fit; `soft` says so in the record and goes on."""
+    alert_at: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the budget from which records carry a notice."""
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> BudgetEntry:
+        if self.period == "total" and self.scope != "session":
+            raise ValueError(f"budget `{self.id}`: `total` is for sessions; a {self.scope} never ends")
+        return self
+
+
+class LimitsFile(_Entry):
+    """The whole of `limits.yaml`."""
+
+    limits: tuple[LimitEntry, ...] = ()
+    budgets: tuple[BudgetEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_two_alike(self) -> LimitsFile:
+        _unique("budgets share the id `{}`", (entry.id for entry in self.budgets))
+        _unique(
+            "budgets hold {}; keep one of them",
+            (f"{entry.scope} `{entry.subject}` for a {entry.period}" for entry in self.budgets),
+        )
+        _unique(
+            "limits count {}; keep one of them",
+            (
+                f"{unit} of {entry.scope} `{entry.subject}` per {entry.per}"
+                for entry in self.limits
+                for unit in get_args(Unit)
+                if getattr(entry, unit) is not None
+            ),
+        )
+        return self
+
+
+class Rules:
+    """Everything that binds one combination of subjects."""
+
+    __slots__ = ("_accounts", "_budgets", "has_hard", "has_tokens", "rates")
+
+    def __init__(self, rates: tuple[Rate, ...], budgets: tuple[tuple[BudgetEntry, str], ...]) -> None:
+        self.rates = rates
+        self.has_tokens = any(rate.unit == "tokens" for rate in rates)
+        self.has_hard = any(entry.mode == "hard" for entry, _ in budgets)
+        self._budgets = budgets
+        self._accounts: tuple[int, tuple[Account, ...]] = (-1, ())
+
+    def accounts(self, day: int) -> tuple[Account, ...]:
+        """The budgets' accounts on a day (since 1970, UTC)."""
+        known_day, accounts = self._accounts
+        if known_day != day:
+            accounts = tuple(account_of(entry, subject, day) for entry, subject in self._budgets)
+            self._accounts = (day, accounts)
+        return accounts
+
+
+class LimitBook:
+    """An immutable view of `limits.yaml`; a look-up costs one dictionary access."""
+
+    def __init__(self, file: LimitsFile | None = None) -> None:
+        file = file or LimitsFile()
+        self.budgets = file.budgets
+        self.limits = file.limits
+        self.is_empty = not (file.limits or file.budgets)
+        self._has_sessions = any(entry.scope == "session" for entry in file.budgets)
+        self._cache: dict[tuple[str | None, ...], Rules | None] = {}
+
+    @classmethod
+    def load(cls, path: Path) -> LimitBook:
+        """Read and check `limits.yaml`, which may be missing; ConfigError says what is wrong where."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return cls()
+        return cls(parse_yaml(content, LimitsFile, path))
+
+    def rules(self, subjects: Subjects) -> Rules | None:
+        """What binds these subjects; None when nothing does."""
+        # Sessions are many: without a budget of theirs they must not fill the cache.
+        key = subjects if self._has_sessions else (*subjects[:3], None)
+        try:
+            return self._cache[key]
+        except KeyError:
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            rules = self._cache[key] = self._compile(Subjects(*key))
+            return rules
+
+    def _compile(self, subjects: Subjects) -> Rules | None:
+        rates: list[Rate] = []
+        budgets: list[tuple[BudgetEntry, str]] = []
+        for scope, subject in zip(get_args(Scope), subjects, strict=True):
+            if subject is None:
+                continue
+            digest = digest_of(scope, subject)
+            rates += [
+                _rate(unit, entry, limit, subject, digest)
+                for (unit, _), (entry, limit) in self._limits_of(scope, subject).items()
+            ]
+            budgets += [(entry, subject) for entry in self.budgets_of(scope, subject)]
+        return Rules(tuple(rates), tuple(budgets)) if rates or budgets else None
+
+    def _limits_of(self, scope: Scope, subject: str) -> dict[tuple[Unit, str], tuple[LimitEntry, int]]:
+        found: dict[tuple[Unit, str], tuple[LimitEntry, int]] = {}
+        for wanted in (ANY, subject):  # the subject's own entry is found last, and stays
+            for entry in self.limits:
+                if (entry.scope, entry.subject) != (scope, wanted):
+                    continue
+                if entry.requests is not None:
+                    found["requests", entry.per] = entry, entry.requests
+                if entry.tokens is not None:
+                    found["tokens", entry.per] = entry, entry.tokens
+        return found
+
+    def budgets_of(self, scope: Scope, subject: str) -> list[BudgetEntry]:
+        """The budgets that hold a subject."""
+        found: dict[Period, BudgetEntry] = {}
+        for wanted in (ANY, subject):
+            found |= {
+                entry.period: entry
+                for entry in self.budgets
+                if (entry.scope, entry.subject) == (scope, wanted)
+            }
+        return list(found.values())
+
+
+def account_of(entry: BudgetEntry, subject: str, day: int) -> Account:
+    """A budget's account of a subject on a day (since 1970, UTC)."""
+    starts_s, ends_s = period_of(entry.period, day)
+    limit = to_pico(entry.usd)
+    return Account(
+        key=f"{entry.id}:{starts_s}:{digest_of(entry.scope, subject)}",
+        budget_id=entry.id,
+        scope=entry.scope,
+        subject=subject,
+        period=entry.period,
+        starts_s=starts_s,
+        ends_s=ends_s,
+        limit=limit,
+        is_hard=entry.mode == "hard",
+        alert=None if entry.alert_at is None else int(limit * Decimal(str(entry.alert_at))),
+    )
+
+
+def digest_of(scope: str, subject: str) -> str:
+    """Stands for a subject wherever counters are kept, so that no file but the records holds its id."""
+    return hashlib.sha256(f"{scope}:{subject}".encode()).hexdigest()[:32]
+
+
+def _rate(unit: Unit, entry: LimitEntry, limit: int, subject: str, digest: str) -> Rate:
+    return Rate(
+        key=f"{unit}:{entry.per}:{digest}",
+        unit=unit,
+        limit=limit,
+        window_s=_WINDOW_S[entry.per],
+        label=f"{limit} {unit} per {entry.per} of {entry.scope} `{subject}`",
+    )
+
+
+def _unique(message: str, values: Iterable[str]) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise ValueError(f"two {message.format(twice[0])}")

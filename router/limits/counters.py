@@ -1,0 +1,128 @@
+"""What a store counts, and the seam behind which it does.
+
+Two stores implement `LimitStore`: `memory` for one process, `remote` for many. One suite runs both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from router.limits.periods import Period
+
+Scope = Literal["key", "user", "organization", "session"]
+Unit = Literal["requests", "tokens"]
+
+SLOTS = 60
+"""Parts of a window that are counted and forgotten together."""
+GRACE_S = 2 * 86_400
+"""How long after its period a counter is kept: a clock set back finds it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A rate limit as it binds one subject.
+
+    A window is counted in `SLOTS` slots and the running slot: whatever is admitted in any window's
+    length of time lies in those `SLOTS + 1` slots, so that no window ever holds more than the limit.
+    The price is that a slot is forgotten up to 1/60 of the window later than it could be.
+    """
+
+    key: str
+    """Names the counter; holds a digest of the subject and not its id."""
+    unit: Unit
+    limit: int
+    window_s: int
+    label: str
+    """For messages: `60 requests per minute of key 'k1'`."""
+
+    @property
+    def slot_s(self) -> float:
+        """Length of a slot."""
+        return self.window_s / SLOTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A budget as it binds one subject in one period."""
+
+    key: str
+    """Names the counter; holds a digest of the subject and not its id."""
+    budget_id: str
+    scope: Scope
+    subject: str
+    period: Period
+    starts_s: int
+    ends_s: int
+    """When the period ends; a `total` is kept until then."""
+    limit: int
+    """Pico-dollars."""
+    is_hard: bool
+    alert: int | None
+    """Pico-dollars from which a notice is given; None for none."""
+
+
+class Taken(NamedTuple):
+    """The answer to `take`."""
+
+    refused_by: int | None
+    """Index of the rate that refused; None when every one admitted."""
+    wait_s: float | None
+    """Until the refusing rate would admit the same amount; None when it never will."""
+    remaining: tuple[int, ...]
+    """What each rate has left, after this request where it was admitted."""
+    charged: tuple[int, ...]
+    """What is charged to each account, reservations included; empty after a refusal."""
+    at: float
+    """The store's clock: names the slot when the tokens are corrected."""
+
+
+class Reserved(NamedTuple):
+    """The answer to `reserve`."""
+
+    refused_by: int | None
+    """Index of the account that refused; None when the amount is reserved in every one."""
+    charged: tuple[int, ...]
+    """What is charged to each account now."""
+
+
+class LimitStore(Protocol):
+    """Counts what was used and charged. Every operation is all or nothing.
+
+    The methods are coroutines so that one path serves both stores; the one in memory never waits.
+    LimitsUnavailableError when the counters cannot be reached.
+    """
+
+    is_remote: bool
+
+    async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
+        """Count one request of `tokens` in every rate, or in none; say what is charged."""
+
+    async def reserve(self, request_id: str, accounts: Sequence[Account], amount: int, held: int) -> Reserved:
+        """Hold `amount` for the request instead of `held`, in every account or, as it was, in none.
+
+        A hard account refuses more than its limit; holding less, or as much, is always granted.
+        """
+
+    async def settle(
+        self,
+        request_id: str,
+        accounts: Sequence[Account],
+        cost: int | None,
+        held: int,
+        corrections: Sequence[tuple[Rate, int]],
+        at: float,
+    ) -> None:
+        """Charge `cost` in place of what is held (None: leave it charged), and correct token counts.
+
+        `corrections` are added to what the slot of `at` holds; a slot that has passed is left alone.
+        """
+
+    def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
+        """What is charged to each account, by what this process knows; None if it does not."""
+
+    async def aclose(self) -> None:
+        """Release the running event loop's connections."""

@@ -1,0 +1,411 @@
+"""`Limits`: what the router asks before a call and tells after it.
+
+    admission = await limits.admit(subjects, tokens=…)        RateLimitedError
+    admission.exclusion_of(worst_case)                        per model, before one is chosen
+    await limits.reserve(admission, request_id, worst_case)   again before a fallback
+    await limits.settle(admission, cost, …)                   once the record is written
+
+The worst case is reserved before the call and settled after it, so that what is admitted never adds
+up to more than a hard budget, however many requests come at once. A cost that is not known after
+the call (no price, a cut stream, a timeout) is not 0: what was reserved stays charged.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from router.errors import BudgetExceededError, LimitsUnavailableError, RateLimitedError
+from router.limits.book import LimitBook, Subjects
+from router.limits.memory import MemoryStore
+from router.limits.opening import Opening
+from router.limits.periods import DAY_S, dollars
+from router.limits.reservations import ReservationLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Literal
+
+    from router.config import Settings
+    from router.limits.counters import Account, LimitStore, Rate, Taken
+
+logger = logging.getLogger("router.limits")
+
+_SECONDS = "{:.3f}s"
+
+
+class Admission:
+    """One request's way through the limits; belongs to that request alone."""
+
+    __slots__ = (
+        "accounts",
+        "amount",
+        "charged",
+        "headroom",
+        "notices",
+        "rates",
+        "refused_by",
+        "request_id",
+        "taken",
+        "tightest",
+        "tokens",
+    )
+
+    def __init__(
+        self, rates: tuple[Rate, ...] = (), accounts: tuple[Account, ...] = (), tokens: int = 0
+    ) -> None:
+        self.rates = rates
+        self.accounts = accounts
+        self.tokens = tokens
+        self.taken: Taken | None = None
+        self.charged: tuple[int, ...] = ()
+        self.headroom: int | None = None
+        """Pico-dollars that the tightest hard budget has left; None without a hard budget."""
+        self.tightest: Account | None = None
+        self.request_id: str | None = None
+        self.amount: int | None = None
+        """Pico-dollars reserved; None before `reserve`."""
+        self.refused_by: Account | None = None
+        self.notices: tuple[str, ...] = ()
+        """For the record's `reason`: soft budgets passed, limits that could not be checked."""
+
+    def see(self, charged: tuple[int, ...]) -> None:
+        """Note what is charged to the accounts now."""
+        self.charged = charged
+        self.headroom = self.tightest = None
+        for account, amount in zip(self.accounts, charged, strict=True):
+            if account.is_hard and (self.headroom is None or account.limit - amount < self.headroom):
+                self.headroom, self.tightest = account.limit - amount, account
+
+    def exclusion_of(self, worst_case: int | None) -> str | None:
+        """Why a model of this worst case (pico-dollars, None: no price) cannot be had; None when it can."""
+        if self.headroom is None or self.tightest is None or worst_case == 0:
+            return None
+        if worst_case is None:
+            return f"its price is not known, and budget `{self.tightest.budget_id}` is hard"
+        if worst_case <= self.headroom:
+            return None
+        left = dollars(max(self.headroom, 0))
+        return f"it may cost {dollars(worst_case)}, and budget `{self.tightest.budget_id}` has {left} left"
+
+    def refusal(self, worst_case: int | None, *, now: datetime | None = None) -> BudgetExceededError:
+        """The error of a request that no hard budget has room for."""
+        account = self.refused_by or self.tightest
+        assert account is not None  # noqa: S101 - only hard budgets refuse
+        now = now or datetime.now(UTC)
+        left = max(account.limit - self.charged[self.accounts.index(account)], 0)
+        asked = "a model without a known price" if worst_case is None else f"up to {dollars(worst_case)}"
+        is_total = account.period == "total"
+        end = None if is_total else datetime.fromtimestamp(account.ends_s, UTC)
+        span = "in total" if is_total else f"per {account.period}"
+        advice = "" if end is None else f"wait until {end:%Y-%m-%d %H:%M} UTC, "
+        return BudgetExceededError(
+            f"budget `{account.budget_id}` of {account.scope} `{account.subject}` has {dollars(left)} left of"
+            f" {dollars(account.limit)} {span}, the request needs {asked}; {advice}allow a cheaper model"
+            " or fewer output tokens, or raise the budget in limits.yaml",
+            budget_id=account.budget_id,
+            period_end=end,
+            retry_after_s=None if end is None else max((end - now).total_seconds(), 0.0),
+        )
+
+    def headers(self) -> dict[str, str]:
+        """`x-ratelimit-*` of the tightest limit on requests and on tokens, as OpenAI's servers send them.
+
+        `reset` is when the limit is whole again if nothing more comes.
+        """
+        if self.taken is None:
+            return {}
+        headers = {}
+        for unit in ("requests", "tokens"):
+            found = [
+                item for item in zip(self.taken.remaining, self.rates, strict=True) if item[1].unit == unit
+            ]
+            if found:
+                remaining, rate = min(found, key=lambda item: (item[0], -item[1].window_s))
+                headers[f"x-ratelimit-limit-{unit}"] = str(rate.limit)
+                headers[f"x-ratelimit-remaining-{unit}"] = str(remaining)
+                headers[f"x-ratelimit-reset-{unit}"] = _SECONDS.format(rate.window_s + rate.slot_s)
+        return headers
+
+
+UNLIMITED = Admission()
+"""The admission of every request that no limit and no budget binds."""
+
+
+class Limits:
+    """Holds a router to `limits.yaml`; one instance serves many threads and event loops."""
+
+    def __init__(
+        self,
+        *,
+        book: LimitBook,
+        store: LimitStore,
+        log: ReservationLog | None = None,
+        opening: Opening | None = None,
+        file: Path | None = None,
+        on_error: Literal["refuse", "serve"] = "refuse",
+    ) -> None:
+        """Use `Limits.open`; this is for tests and for stores of your own."""
+        self.book = book
+        self.store = store
+        self.unchecked = 0
+        """Requests served although limits could not be checked (LIMITS_ON_ERROR=serve)."""
+        self.unsettled = 0
+        """Requests whose worst case stays charged since the store could not be told their cost."""
+        self.error: Exception | None = None
+        """Why limits could not be checked last; None when they could."""
+        self._log = log
+        self._opening = opening
+        self._file = file
+        self._file_version = _version(file)
+        self._on_error = on_error
+
+    @classmethod
+    def open(cls, settings: Settings) -> Limits:
+        """Read `limits.yaml`, and what its budgets were charged before; ConfigError when unusable.
+
+        Without budgets neither lake nor journal is read.
+        """
+        book = LimitBook.load(settings.limits_file)
+        opening = Opening(settings.home, book)
+        store: LimitStore
+        if settings.redis_url is not None:
+            from router.limits.remote import RedisStore
+
+            store, log = RedisStore(settings.redis_url.get_secret_value(), opening.charges), None
+        else:
+            opening.read()
+            log = ReservationLog(settings.home / "budgets") if _has_hard(book) else None
+            if log is not None:
+                opening.adopt(log)
+            store = MemoryStore(opening)
+        return cls(
+            book=book,
+            store=store,
+            log=log,
+            opening=opening,
+            file=settings.limits_file,
+            on_error=settings.limits_on_error,
+        )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is limited at all."""
+        return not self.book.is_empty
+
+    async def admit(self, subjects: Subjects, *, tokens: int = 0, at: datetime | None = None) -> Admission:
+        """Count the request in every rate limit, or raise RateLimitedError.
+
+        `tokens` is an estimate, input and the most output; `settle` corrects it. `at` is when the
+        request arrived (its record's `timestamp`): the budgets' periods are those of that moment.
+        LimitsUnavailableError when nothing can be checked and LIMITS_ON_ERROR is `refuse`.
+        """
+        rules = self.book.rules(subjects)
+        if rules is None:
+            return UNLIMITED
+        seconds = time.time() if at is None else at.timestamp()
+        admission = Admission(rules.rates, rules.accounts(int(seconds // DAY_S)), tokens)
+        try:
+            taken = await self.store.take(admission.rates, admission.accounts, tokens)
+        except LimitsUnavailableError as error:
+            return self._unchecked(error)
+        admission.taken = taken
+        if taken.refused_by is not None:
+            raise _rate_limited(admission, taken)
+        if admission.accounts:
+            admission.see(taken.charged)
+        return admission
+
+    async def reserve(self, admission: Admission, request_id: str, amount: int | None) -> bool:
+        """Hold a worst case, in pico-dollars, in place of what is held; False when a hard budget refuses.
+
+        For a fallback reserve again: what earlier attempts may have been billed, and the worst case
+        of the next. A refusal leaves what was held. None, a price that is not known, is refused
+        under a hard budget and counts as nothing under soft ones. LimitsUnavailableError as `admit`.
+        """
+        accounts = admission.accounts
+        if not accounts:
+            return True
+        if amount is None and any(account.is_hard for account in accounts):
+            admission.refused_by = admission.tightest
+            return False
+        wanted = amount or 0
+        try:
+            reserved = await self.store.reserve(request_id, accounts, wanted, admission.amount or 0)
+            admission.see(reserved.charged)
+            if reserved.refused_by is not None:
+                admission.refused_by = accounts[reserved.refused_by]
+                return False
+            if self._log is not None and wanted and admission.headroom is not None:
+                try:
+                    self._log.reserve(request_id, wanted, accounts)
+                except OSError as error:
+                    await self.store.settle(request_id, accounts, admission.amount or 0, wanted, (), 0.0)
+                    raise LimitsUnavailableError(
+                        f"the reservation cannot be written under budgets/: {error.strerror or error};"
+                        " free space or check the data folder"
+                    ) from error
+        except LimitsUnavailableError as error:
+            admission.notices = self._unchecked(error).notices
+            return True
+        admission.request_id, admission.amount = request_id, wanted
+        admission.notices = _notices(accounts, reserved.charged, is_price_known=amount is not None)
+        return True
+
+    async def settle(
+        self,
+        admission: Admission,
+        cost: int | None,
+        *,
+        unrecorded: int = 0,
+        tokens: int | None = None,
+    ) -> None:
+        """Charge what the request cost instead of what is held; never raises for the store.
+
+        `cost` is the record's `cost_usd` in pico-dollars; None, not known, leaves the worst case
+        charged. `unrecorded` is charged beside it: earlier attempts that may have been billed, or
+        all of it when no record could be written. `tokens` are the real ones, None if not known.
+        """
+        taken, held = admission.taken, admission.amount
+        if taken is None:
+            return
+        charge = None if cost is None else cost + unrecorded
+        corrections: list[tuple[Rate, int]] = []
+        if tokens is not None and tokens != admission.tokens:
+            more = tokens - admission.tokens
+            corrections = [(rate, more) for rate in admission.rates if rate.unit == "tokens"]
+        if (held is None or charge is None or charge == held) and not corrections:
+            self._close(admission, cost, unrecorded)
+            return
+        try:
+            await self.store.settle(
+                admission.request_id or "",
+                admission.accounts if held is not None else (),
+                charge,
+                held or 0,
+                corrections,
+                taken.at,
+            )
+        except LimitsUnavailableError as error:
+            self.unsettled += 1
+            self._report(error)
+        self._close(admission, cost, unrecorded)
+
+    async def release(self, admission: Admission, *, unrecorded: int = 0) -> None:
+        """Settle a request that no provider was paid for: it was refused outright, or never sent."""
+        await self.settle(admission, 0, unrecorded=unrecorded, tokens=0)
+
+    def peek(self, subjects: Subjects, *, at: datetime | None = None) -> Admission:
+        """An admission that counts nothing, by what this process knows: for a decision without a call."""
+        rules = self.book.rules(subjects)
+        if rules is None:
+            return UNLIMITED
+        seconds = time.time() if at is None else at.timestamp()
+        admission = Admission((), rules.accounts(int(seconds // DAY_S)))
+        charged = self.store.peek(admission.accounts) if admission.accounts else ()
+        if charged:
+            admission.see(charged)
+        return admission
+
+    def reload(self) -> bool:
+        """Read `limits.yaml` if it changed; whether it did. ConfigError, and the book stays, if unusable."""
+        if self._file is None:
+            return False
+        version = _version(self._file)
+        if version == self._file_version:
+            return False
+        book = LimitBook.load(self._file)
+        if self._opening is not None:
+            self._opening.use(book)
+            if not self.store.is_remote:
+                self._opening.read()
+        if self._log is None and not self.store.is_remote and _has_hard(book):
+            self._log = ReservationLog(self._file.parent / "budgets")
+        self.book, self._file_version = book, version
+        return True
+
+    def health(self) -> dict[str, Any]:
+        """For the router's health report."""
+        return {
+            "limits": len(self.book.limits),
+            "budgets": len(self.book.budgets),
+            "store": "redis" if self.store.is_remote else "memory",
+            "unchecked": self.unchecked,
+            "unsettled": self.unsettled,
+            "unreadable_segments": [] if self._opening is None else self._opening.unreadable,
+            "error": None if self.error is None else str(self.error),
+        }
+
+    async def aclose_connections(self) -> None:
+        """Close the store's connections of the running event loop."""
+        await self.store.aclose()
+
+    def close(self) -> None:
+        """Let go of the reservation log."""
+        if self._log is not None:
+            self._log.close()
+
+    def _close(self, admission: Admission, cost: int | None, unrecorded: int) -> None:
+        if self._log is not None and admission.amount and admission.request_id is not None:
+            self._log.settle(admission.request_id, cost, unrecorded)
+        admission.amount = None
+        self.error = None
+
+    def _unchecked(self, error: LimitsUnavailableError) -> Admission:
+        self._report(error)
+        if self._on_error == "refuse":
+            raise error
+        self.unchecked += 1
+        admission = Admission()
+        admission.notices = ("limits were not checked",)
+        return admission
+
+    def _report(self, error: LimitsUnavailableError) -> None:
+        if str(error) != str(self.error):
+            logger.error("limits: %s", error)
+        self.error = error
+
+
+def _rate_limited(admission: Admission, taken: Taken) -> RateLimitedError:
+    assert taken.refused_by is not None  # noqa: S101 - the caller looked
+    rate = admission.rates[taken.refused_by]
+    error = RateLimitedError(
+        rate.label,
+        unit=rate.unit,
+        limit=rate.limit,
+        remaining=taken.remaining[taken.refused_by],
+        retry_after_s=taken.wait_s,
+    )
+    error.headers = admission.headers()
+    return error
+
+
+def _notices(
+    accounts: tuple[Account, ...], charged: tuple[int, ...], *, is_price_known: bool
+) -> tuple[str, ...]:
+    notices = []
+    for account, amount in zip(accounts, charged, strict=True):
+        if not account.is_hard and amount > account.limit:
+            notices.append(
+                f"soft budget `{account.budget_id}` is passed: {dollars(amount)} of {dollars(account.limit)}"
+            )
+        elif account.alert is not None and amount >= account.alert:
+            share = 100 * amount // account.limit if account.limit else 100
+            notices.append(f"budget `{account.budget_id}` is {share}% used")
+    if not is_price_known:
+        notices.append("the price is not known, so budgets do not count it")
+    return tuple(notices)
+
+
+def _has_hard(book: LimitBook) -> bool:
+    return any(entry.mode == "hard" for entry in book.budgets)
+
+
+def _version(file: Path | None) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat() if file is not None else None
+    except FileNotFoundError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -1,0 +1,207 @@
+"""A LimitStore in this process's memory: for one router, at a few microseconds a request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from router.errors import LimitsUnavailableError
+from router.limits.counters import GRACE_S, SLOTS, Account, Rate, Reserved, Taken
+from router.limits.periods import DAY_S, TOTAL_DAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MAX_COUNTERS = 1_000_000
+"""Windows, and accounts, that are kept at once: about 300 MB. A subject beyond them is refused."""
+_FIRST_SWEEP = 10_000
+
+
+class _Window:
+    """What one rate admitted, by slot."""
+
+    __slots__ = ("newest", "slots", "total", "window_s")
+
+    def __init__(self, window_s: int) -> None:
+        self.slots: dict[int, int] = {}  # in order of time
+        self.total = 0
+        self.newest = 0
+        self.window_s = window_s
+
+    def advance(self, slot: int) -> None:
+        """Make `slot` the running one, and forget those that no window reaches any more."""
+        slots = self.slots
+        if slot < self.newest:
+            # The clock was set back. What is counted is dated now: nothing more is admitted for it,
+            # and it is forgotten one window from now at the latest.
+            slots.clear()
+            slots[slot] = self.total
+        self.newest = slot
+        oldest = slot - SLOTS
+        while slots:
+            first = next(iter(slots))
+            if first >= oldest:
+                return
+            self.total -= slots.pop(first)
+
+    def wait_s(self, amount: int, limit: int, now: float) -> float | None:
+        """Until `amount` fits; None when it is more than the limit itself."""
+        free = limit - self.total
+        for slot, used in self.slots.items():
+            free += used
+            if free >= amount:
+                return max((slot + SLOTS + 1) * self.window_s / SLOTS - now, 0.0)
+        return None
+
+
+class _Balance:
+    """What is charged to one account."""
+
+    __slots__ = ("charged", "kept_until")
+
+    def __init__(self, charged: int, kept_until: float) -> None:
+        self.charged = charged
+        self.kept_until = kept_until
+
+
+class MemoryStore:
+    """A LimitStore for the threads and event loops of one process."""
+
+    is_remote = False
+
+    def __init__(
+        self,
+        opening: Callable[[Account], int] = lambda _: 0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_counters: int = MAX_COUNTERS,
+    ) -> None:
+        """`opening` says what an account had been charged before this process."""
+        self.opening = opening
+        self._clock = clock
+        self._max_counters = max_counters
+        self._lock = threading.Lock()  # guards everything below
+        self._windows: dict[str, _Window] = {}
+        self._balances: dict[str, _Balance] = {}
+        self._sweep_at = _FIRST_SWEEP
+
+    async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
+        """See LimitStore."""
+        now = self._clock()
+        with self._lock:
+            windows = []
+            for index, rate in enumerate(rates):
+                window = self._windows.get(rate.key) or self._new_window(rate)
+                window.advance(int(now * SLOTS / rate.window_s))
+                amount = 1 if rate.unit == "requests" else tokens
+                if window.total + amount > rate.limit:
+                    remaining = tuple(max(item.limit - self._total(item), 0) for item in rates)
+                    return Taken(index, window.wait_s(amount, rate.limit, now), remaining, (), now)
+                windows.append((window, amount, rate.limit))
+            left = []
+            for window, amount, limit in windows:
+                window.slots[window.newest] = window.slots.get(window.newest, 0) + amount
+                window.total += amount
+                left.append(limit - window.total)
+            charged = [self._balance(account, now).charged for account in accounts]
+        return Taken(None, None, tuple(left), tuple(charged), now)
+
+    async def reserve(
+        self,
+        request_id: str,  # noqa: ARG002 - the caller knows what is held
+        accounts: Sequence[Account],
+        amount: int,
+        held: int,
+    ) -> Reserved:
+        """See LimitStore."""
+        more = amount - held
+        now = self._clock()
+        with self._lock:
+            balances = [self._balance(account, now) for account in accounts]
+            refused_by = None
+            if more > 0:
+                for index, account in enumerate(accounts):
+                    if account.is_hard and balances[index].charged + more > account.limit:
+                        refused_by = index
+                        break
+            if refused_by is None:
+                for account, balance in zip(accounts, balances, strict=True):
+                    balance.charged += more
+                    if not account.starts_s:  # a session's total lasts as long as the session
+                        balance.kept_until = now + TOTAL_DAYS * DAY_S + GRACE_S
+            return Reserved(refused_by, tuple([balance.charged for balance in balances]))
+
+    async def settle(
+        self,
+        request_id: str,  # noqa: ARG002
+        accounts: Sequence[Account],
+        cost: int | None,
+        held: int,
+        corrections: Sequence[tuple[Rate, int]],
+        at: float,
+    ) -> None:
+        """See LimitStore."""
+        with self._lock:
+            if cost is not None and cost != held:
+                for account in accounts:
+                    balance = self._balances.get(account.key)
+                    if balance is not None:
+                        balance.charged += cost - held
+            for rate, correction in corrections:
+                self._correct(rate, correction, at)
+
+    def peek(self, accounts: Sequence[Account]) -> tuple[int, ...]:
+        """See LimitStore."""
+        with self._lock:
+            now = self._clock()
+            return tuple(self._balance(account, now).charged for account in accounts)
+
+    async def aclose(self) -> None:
+        """See LimitStore."""
+
+    def _correct(self, rate: Rate, correction: int, at: float) -> None:
+        window = self._windows.get(rate.key)
+        slot = int(at * SLOTS / rate.window_s)
+        if window is not None and slot in window.slots:
+            correction = max(correction, -window.slots[slot])
+            window.slots[slot] += correction
+            window.total += correction
+
+    def _total(self, rate: Rate) -> int:
+        window = self._windows.get(rate.key)
+        return 0 if window is None else window.total
+
+    def _new_window(self, rate: Rate) -> _Window:
+        self._make_room()
+        window = self._windows[rate.key] = _Window(rate.window_s)
+        return window
+
+    def _balance(self, account: Account, now: float) -> _Balance:
+        balance = self._balances.get(account.key)
+        if balance is None:
+            self._make_room()
+            length_s = account.ends_s - account.starts_s if account.starts_s else TOTAL_DAYS * DAY_S
+            balance = _Balance(self.opening(account), now + length_s + GRACE_S)
+            self._balances[account.key] = balance
+        return balance
+
+    def _make_room(self) -> None:
+        if len(self._windows) + len(self._balances) < self._sweep_at:
+            return
+        now = self._clock()
+        self._windows = {
+            key: window
+            for key, window in self._windows.items()
+            if now < (window.newest + SLOTS + 1) * window.window_s / SLOTS
+        }
+        # By a clock that nobody sets: an account outlives its period however often the calendar jumps.
+        self._balances = {key: item for key, item in self._balances.items() if now < item.kept_until}
+        kept = len(self._windows) + len(self._balances)
+        if kept >= self._max_counters:
+            raise LimitsUnavailableError(
+                f"limits are kept for no more than {self._max_counters} subjects at once;"
+                " name fewer subjects, or set REDIS_URL",
+                retry_after_s=60.0,
+            )
+        self._sweep_at = min(max(_FIRST_SWEEP, 2 * kept), self._max_counters)

@@ -1,0 +1,246 @@
+"""A LimitStore on Redis: limits and budgets that many routers share.
+
+Charges live in Redis alone: what a killed process had reserved stays charged there. A budget's
+period is opened from the records once, by whoever finds it without its marker: at its first use, or
+after Redis lost its data. Redis must not evict keys (`maxmemory-policy noeviction`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from router.errors import ConfigError, LimitsUnavailableError
+from router.limits import scripts
+from router.limits.counters import GRACE_S, Account, Rate, Reserved, Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import redis.asyncio
+
+PREFIX = "{intellirouter}:"
+TIMEOUT_S = 1.0
+"""For connecting and for one operation."""
+PROBE_INTERVAL_S = 0.5
+"""While Redis does not answer, it is asked once in so long; requests between fail at once."""
+OPEN_AT_ONCE = 1000
+"""Accounts opened by one script: it bounds how long Redis is kept from others."""
+MAX_CONNECTIONS = 64
+"""To Redis, from one event loop; a request beyond them waits for one."""
+
+
+class RedisStore:
+    """A LimitStore for the processes of many machines."""
+
+    is_remote = True
+
+    def __init__(
+        self,
+        url: str,
+        opening: Callable[[Sequence[Account]], dict[str, int]] = lambda _: {},
+        *,
+        clock: Callable[[], float] | None = None,
+        prefix: str = PREFIX,
+    ) -> None:
+        """`opening` reads what was charged in the accounts' periods; `clock` replaces Redis's, for tests."""
+        try:
+            import redis.asyncio
+        except ImportError as error:
+            raise ConfigError(
+                "REDIS_URL is set and the package `redis` is missing: `pip install 'intellirouter[redis]'`"
+            ) from error
+        self._redis = redis
+        self._url = url
+        self.opening = opening
+        self._clock = clock
+        self._prefix = prefix
+        # A connection belongs to the event loop that opened it.
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = WeakKeyDictionary()
+        self._digests = {
+            script: hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 - EVALSHA's, not ours
+            for script in (scripts.TAKE, scripts.RESERVE, scripts.SETTLE, scripts.OPEN)
+        }
+        self._down: LimitsUnavailableError | None = None
+        self._probed_at = 0.0
+        self._open_lock = threading.Lock()  # one opening at a time in this process
+        self._last_seen: dict[str, int] = {}
+        try:
+            self._client_of_thread().close()
+        except ValueError:
+            # Neither the URL nor its parts: it may hold a password.
+            raise ConfigError("REDIS_URL is no `redis://`, `rediss://` or `unix://` URL") from None
+
+    async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
+        """See LimitStore."""
+        arguments: list[str | int] = [self._now(), len(rates), len(accounts)]
+        for rate in rates:
+            arguments += [rate.limit, rate.window_s * 1_000_000, 1 if rate.unit == "requests" else tokens]
+        keys = [*self._rates(rates), *self._accounts(accounts), *self._markers(accounts)]
+        answer = await self._run_opened(scripts.TAKE, keys, arguments, accounts)
+        if answer[0] == b"refused":
+            _, index, wait_us, left = answer
+            return Taken(index, None if wait_us < 0 else wait_us / 1e6, tuple(left), (), 0.0)
+        _, now, left, charged = answer
+        return Taken(None, None, tuple(left), self._see(accounts, charged), float(now))
+
+    async def reserve(
+        self,
+        request_id: str,
+        accounts: Sequence[Account],
+        amount: int,
+        held: int,  # noqa: ARG002 - Redis knows it
+    ) -> Reserved:
+        """See LimitStore; what is held is known to Redis, so that asking twice reserves once."""
+        arguments: list[str | int] = [amount, len(accounts)]
+        for account in accounts:
+            arguments += [account.limit if account.is_hard else "", account.ends_s + GRACE_S]
+        keys = [self._reservation(request_id), *self._accounts(accounts), *self._markers(accounts)]
+        _, refused_by, charged = await self._run_opened(scripts.RESERVE, keys, arguments, accounts)
+        return Reserved(None if refused_by < 0 else refused_by, self._see(accounts, charged))
+
+    async def settle(
+        self,
+        request_id: str,
+        accounts: Sequence[Account],
+        cost: int | None,
+        held: int,  # noqa: ARG002
+        corrections: Sequence[tuple[Rate, int]],
+        at: float,
+    ) -> None:
+        """See LimitStore; asking twice charges once."""
+        arguments: list[str | int] = ["" if cost is None else cost, f"{at:.0f}", len(accounts)]
+        for rate, correction in corrections:
+            arguments += [rate.window_s * 1_000_000, correction]
+        keys = [
+            self._reservation(request_id),
+            *self._accounts(accounts),
+            *self._markers(accounts),
+            *self._rates([rate for rate, _ in corrections]),
+        ]
+        await self._run(scripts.SETTLE, keys, arguments)
+
+    def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
+        """See LimitStore: what Redis last said, None where it said nothing about one of the accounts."""
+        seen = [self._last_seen.get(account.key) for account in accounts]
+        known = tuple(charged for charged in seen if charged is not None)
+        return known if len(known) == len(seen) else None
+
+    async def aclose(self) -> None:
+        """See LimitStore."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def _see(self, accounts: Sequence[Account], charged: Sequence[bytes]) -> tuple[int, ...]:
+        amounts = tuple(map(int, charged))
+        if len(self._last_seen) > 100_000:
+            self._last_seen.clear()
+        self._last_seen.update(zip((account.key for account in accounts), amounts, strict=True))
+        return amounts
+
+    async def _run_opened(
+        self, script: str, keys: list[str], arguments: list[str | int], accounts: Sequence[Account]
+    ) -> Any:
+        answer = await self._run(script, keys, arguments)
+        if answer[0] != b"open":
+            return answer
+        try:
+            await asyncio.to_thread(self._open, accounts)
+        except (self._redis.RedisError, OSError) as error:
+            raise self._fail(error) from error
+        answer = await self._run(script, keys, arguments)
+        if answer[0] == b"open":
+            raise LimitsUnavailableError("Redis forgets budgets as soon as they are opened; see its log")
+        return answer
+
+    def _open(self, accounts: Sequence[Account]) -> None:
+        """Charge accounts with what the records say, each once and only where nothing is charged yet."""
+        with self._open_lock, self._client_of_thread() as client:
+            markers = dict(zip(self._markers(accounts), accounts, strict=True))
+            missing = {key: account for key, account in markers.items() if not client.exists(key)}
+            if not missing:
+                return
+            charges = sorted(self.opening(list(missing.values())).items())
+            for marker, account in missing.items():
+                mine = [
+                    item for item in charges if item[0].startswith(f"{account.budget_id}:{account.starts_s}:")
+                ]
+                for first in range(0, len(mine) or 1, OPEN_AT_ONCE):
+                    part = mine[first : first + OPEN_AT_ONCE]
+                    # The marker comes with the last part: before it, nobody counts.
+                    is_last = first + OPEN_AT_ONCE >= len(mine)
+                    client.eval(
+                        scripts.OPEN,
+                        len(part) + 1,
+                        marker if is_last else f"{marker}:opening",
+                        *(self._prefix + "b:" + key for key, _ in part),
+                        account.ends_s + GRACE_S,
+                        *(pico for _, pico in part),
+                    )
+
+    async def _run(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
+        if self._down is not None and time.monotonic() - self._probed_at < PROBE_INTERVAL_S:
+            raise self._down
+        client = self._client()
+        try:
+            try:
+                answer = await client.evalsha(self._digests[script], len(keys), *keys, *arguments)
+            except self._redis.exceptions.NoScriptError:
+                answer = await client.eval(script, len(keys), *keys, *arguments)
+        except (self._redis.RedisError, OSError) as error:
+            raise self._fail(error) from error
+        self._down = None
+        return answer
+
+    def _fail(self, error: Exception) -> LimitsUnavailableError:
+        # The kind of error and not its text, which may quote the URL.
+        self._probed_at = time.monotonic()
+        self._down = LimitsUnavailableError(
+            f"Redis does not count limits and budgets ({type(error).__name__}): check that REDIS_URL's server"
+            " runs; serving resumes by itself"
+        )
+        return self._down
+
+    def _client(self) -> redis.asyncio.Redis:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+
+            pool = self._redis.asyncio.BlockingConnectionPool.from_url(
+                self._url,
+                max_connections=MAX_CONNECTIONS,
+                timeout=TIMEOUT_S,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                # Once: a pooled connection that Redis closed meanwhile is replaced.
+                retry=Retry(NoBackoff(), 1),
+            )
+            client = self._clients[loop] = self._redis.asyncio.Redis.from_pool(pool)
+        return client
+
+    def _client_of_thread(self) -> Any:
+        return self._redis.Redis.from_url(
+            self._url, socket_timeout=10 * TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        )
+
+    def _now(self) -> str:
+        return "" if self._clock is None else f"{self._clock() * 1e6:.0f}"
+
+    def _rates(self, rates: Sequence[Rate]) -> list[str]:
+        return [f"{self._prefix}l:{rate.key}" for rate in rates]
+
+    def _accounts(self, accounts: Sequence[Account]) -> list[str]:
+        return [f"{self._prefix}b:{account.key}" for account in accounts]
+
+    def _markers(self, accounts: Sequence[Account]) -> list[str]:
+        return [f"{self._prefix}o:{account.budget_id}:{account.starts_s}" for account in accounts]
+
+    def _reservation(self, request_id: str) -> str:
+        return f"{self._prefix}r:{request_id}"

@@ -1,0 +1,239 @@
+"""What was in flight when a process died: an append-only log of each process, under budgets/.
+
+    A <file>                            the log of that name is taken into this one
+    C <amount> <ends_s> <account>       charged beyond what the records say
+    R <request> <amount> (<ends_s> <account>)…      reserved; a later one of the request replaces it
+    F <request> <amount>                finished: charged so much beyond what its record says
+
+A line is one `write(2)` before the call: it survives the process, which is all that it has to (a
+power cut ends the providers' calls too, or nearly so; nothing is synced). A request that is settled
+at its record's cost needs no line of its own: the record says it. What holds no record at the next
+start was in flight, and counts as spent at its worst case; so does one whose recorded cost is not
+known.
+
+Accounts are named by a SHA-256 of their subject: no id of a person stands here. The log is written
+anew when it has grown: then it holds what is in flight and one line for each account.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from router.files import TEMPORARY_PREFIX, make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from router.limits.counters import Account
+
+logger = logging.getLogger("router.limits")
+
+MAX_BYTES = 1 << 20
+"""A log this large is written anew; it may grow further only by what is in flight."""
+
+
+@dataclass(slots=True)
+class _Charge:
+    """Charged to an account beyond what records say."""
+
+    amount: int
+    ends_s: int
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What a log says."""
+
+    absorbed: set[str] = field(default_factory=set)
+    charges: dict[str, _Charge] = field(default_factory=dict)
+    reserved: dict[str, tuple[int, tuple[tuple[int, str], ...]]] = field(default_factory=dict)
+    finished: dict[str, int] = field(default_factory=dict)
+
+
+class ReservationLog:
+    """This process's log; safe to use from several threads."""
+
+    def __init__(self, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
+        make_folder(folder)
+        self.folder = folder
+        self.path = folder / f"{secrets.token_hex(6)}.log"
+        self._max_bytes = max_bytes
+        self._rewrite_at = max_bytes
+        self._lock = threading.Lock()  # guards everything below
+        self._in_flight: dict[str, tuple[int, tuple[Account, ...]]] = {}
+        self._charges: dict[str, _Charge] = {}
+        self._absorbed: set[str] = set()
+        self._descriptor, self._size = self._create(b"")
+
+    def reserve(self, request_id: str, amount: int, accounts: tuple[Account, ...]) -> None:
+        """Note a reservation before its call; OSError, and nothing noted, when that fails."""
+        line = _reserved(request_id, amount, accounts)
+        with self._lock:
+            if self._size > self._rewrite_at:
+                self._rewrite()
+            self._append(line)
+            self._in_flight[request_id] = amount, accounts
+
+    def settle(self, request_id: str, cost: int | None, unrecorded: int) -> None:
+        """Note what a request is charged beyond its record's cost; see `Limits.settle`."""
+        with self._lock:
+            amount, accounts = self._in_flight.pop(request_id, (0, ()))
+            kept = amount if cost is None else unrecorded
+            if kept:
+                for account in accounts:
+                    if account.is_hard:
+                        _add(self._charges, account.key, kept, account.ends_s)
+            if accounts and cost is not None and (unrecorded or not cost):
+                try:
+                    self._append(f"F {request_id} {unrecorded}\n".encode())
+                except OSError as error:  # the next start counts the worst case instead
+                    logger.error("a settled reservation cannot be noted: %s", error)
+
+    def adopt(self, find_costs: Callable[[Collection[str]], Mapping[str, int | None]]) -> dict[str, int]:
+        """Take over the logs of processes that are gone; what is charged by them, by account.
+
+        `find_costs` says which requests have a record, and its cost.
+        """
+        held = dict(self._leftovers())
+        try:
+            contents = {path: _parse(_read(descriptor)) for path, descriptor in held.items()}
+            absorbed = set().union(*(item.absorbed for item in contents.values()))
+            fresh = [item for path, item in contents.items() if path.name not in absorbed]
+            costs = find_costs(
+                {name for item in fresh for name in item.reserved if name not in item.finished}
+            )
+            with self._lock:
+                for item in fresh:
+                    _count(item, costs, self._charges)
+                self._absorbed |= {path.name for path in held}
+                self._rewrite()  # from here on the others' charges are ours
+                for path in held:
+                    path.unlink(missing_ok=True)
+                self._absorbed.clear()
+                return {key: charge.amount for key, charge in self._charges.items()}
+        finally:
+            for descriptor in held.values():
+                os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of the log; it stays where it holds anything that the records do not say."""
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            self._rewrite()
+            if self._size == 0:
+                self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _append(self, line: bytes) -> None:
+        written = os.write(self._descriptor, line)
+        if written != len(line):  # the disk is full: half a line must not precede the next
+            os.ftruncate(self._descriptor, self._size)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._size += written
+
+    def _rewrite(self) -> None:
+        now = time.time()
+        self._charges = {key: item for key, item in self._charges.items() if item.ends_s > now}
+        lines = [f"A {name}\n".encode() for name in sorted(self._absorbed)]
+        lines += [f"C {item.amount} {item.ends_s} {key}\n".encode() for key, item in self._charges.items()]
+        lines += [_reserved(name, *item) for name, item in self._in_flight.items()]
+        old = self._descriptor
+        self._descriptor, self._size = self._create(b"".join(lines))
+        self._rewrite_at = max(self._max_bytes, 2 * self._size)
+        os.close(old)
+
+    def _create(self, content: bytes) -> tuple[int, int]:
+        """Put a new file in the place of the log, locked before anybody can see it."""
+        temporary = self.path.with_name(f"{TEMPORARY_PREFIX}{self.path.name}-{os.getpid()}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.write(descriptor, content) != len(content):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            temporary.replace(self.path)
+        except BaseException:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+            raise
+        return descriptor, len(content)
+
+    def _leftovers(self) -> Iterator[tuple[Path, int]]:
+        for path in sorted(self.folder.glob("[!.]*.log")):
+            if path == self.path:
+                continue
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_ours = path.stat().st_ino == os.fstat(descriptor).st_ino
+            except (BlockingIOError, FileNotFoundError):
+                is_ours = False
+            if is_ours:
+                yield path, descriptor
+                continue
+            os.close(descriptor)
+            logger.warning(
+                "another router counts budgets in `%s`: each of them admits the whole budget; set REDIS_URL"
+                " to share it",
+                self.folder,
+            )
+
+
+def _reserved(request_id: str, amount: int, accounts: tuple[Account, ...]) -> bytes:
+    listed = "".join([f" {account.ends_s} {account.key}" for account in accounts if account.is_hard])
+    return f"R {request_id} {amount}{listed}\n".encode()
+
+
+def _add(charges: dict[str, _Charge], key: str, amount: int, ends_s: int) -> None:
+    charge = charges.setdefault(key, _Charge(0, ends_s))
+    charge.amount += amount
+    charge.ends_s = max(charge.ends_s, ends_s)
+
+
+def _count(contents: _Contents, costs: Mapping[str, int | None], charges: dict[str, _Charge]) -> None:
+    for key, charge in contents.charges.items():
+        _add(charges, key, charge.amount, charge.ends_s)
+    for name, (reserved, accounts) in contents.reserved.items():
+        amount = contents.finished.get(name, reserved if costs.get(name) is None else 0)
+        for ends_s, key in accounts if amount else ():
+            _add(charges, key, amount, ends_s)
+
+
+def _read(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _parse(content: bytes) -> _Contents:
+    found = _Contents()
+    for line in content[: content.rfind(b"\n") + 1].decode(errors="replace").splitlines():
+        kind, *words = line.split(" ")
+        try:
+            if kind == "A":
+                found.absorbed.add(words[0])
+            elif kind == "C":
+                _add(found.charges, words[2], int(words[0]), int(words[1]))
+            elif kind == "R":
+                ends = map(int, words[2::2])
+                found.reserved[words[0]] = int(words[1]), tuple(zip(ends, words[3::2], strict=True))
+            elif kind == "F":
+                found.finished[words[0]] = int(words[1])
+        except (ValueError, IndexError):
+            logger.error("a line of a reservation log cannot be read: `%s`", line[:200])
+    return found

@@ -1,0 +1,255 @@
+"""What was spent, by the records: sealed segments of the lake and journals that are not sealed yet.
+
+Journals are read before the lake: a record that is sealed meanwhile is then seen twice, and counted
+once by its id, and never missed. Of the lake only the days that count are read, and of their files
+only the columns that are needed; ids only in hours that the journals reach into. A record whose
+cost is not known adds nothing here (see `reservations`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import SegmentError
+from router.limits.periods import DAY_S, first_day, period_of, to_pico
+from router.manifests import Manifest
+from router.records import MONEY_SCALE, RequestRecord, moment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from router.limits.counters import Scope
+    from router.limits.periods import Period
+
+    Place = tuple[Scope, Period, int]
+    SpendKey = tuple[Scope, Period, int, str]
+
+logger = logging.getLogger("router.limits")
+
+COLUMNS: Mapping[Scope, str] = {
+    "key": "api_key_id",
+    "user": "user_id",
+    "organization": "organization_id",
+    "session": "session_id",
+}
+LISTINGS = 5
+"""How often a day is listed again whose files were replaced while they were read."""
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+@dataclass(slots=True, kw_only=True)
+class Spend:
+    """Pico-dollars by scope, period, the period's start (seconds since 1970) and subject."""
+
+    amounts: dict[SpendKey, int] = field(default_factory=lambda: defaultdict(int))
+    unreadable: list[str] = field(default_factory=list)
+    """Damaged segments: what they hold is not counted."""
+
+
+def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: float | None = None) -> Spend:
+    """What each subject of the wanted scopes spent in the wanted periods, the current ones and later."""
+    spend = Spend()
+    if not wanted:
+        return spend
+    today = int((time.time() if now_s is None else now_s) // DAY_S)
+    first_days = {(scope, period): first_day(period, today) for scope, period in wanted}
+    since = min(first_days.values())
+    columns = sorted({COLUMNS[scope] for scope, _ in wanted})
+    journals = _read_journals(home)
+
+    def places(day: int, column: str) -> list[Place]:
+        return [
+            (scope, period, period_of(period, day)[0])
+            for (scope, period), first in first_days.items()
+            if COLUMNS[scope] == column and day >= first
+        ]
+
+    for record in journals.values():
+        for column in columns if record.pico is not None else ():
+            subject = record.subjects[column]
+            for place in places(record.day, column) if subject is not None else ():
+                spend.amounts[(*place, subject)] += record.pico
+    # Days that count in the same periods are added up before Python sees a row.
+    sums: dict[tuple[str, tuple[Place, ...]], list[Any]] = defaultdict(list)
+    for day, folder in _days(home, since):
+        table = _read_day(folder, columns, journals, spend.unreadable)
+        for column in columns:
+            sums[column, tuple(places(day, column))].append(_sum_by(column, table))
+    for (column, targets), parts in sums.items():
+        for subject, pico in _amounts(column, parts):
+            for place in targets:
+                spend.amounts[(*place, subject)] += pico
+    if spend.unreadable:
+        logger.error("budgets do not count damaged segments: %s", ", ".join(spend.unreadable))
+    return spend
+
+
+def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
+    """Recorded cost in pico-dollars (None: not known) of those of the ids that have a record."""
+    if not ids:
+        return {}
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = {name: record.pico for name, record in _read_journals(home).items() if name in ids}
+    value_set = pa.array(sorted(ids), pa.string())
+    for folder in sorted({_hour_folder(home, moment_of(name)) for name in ids}):
+        table = _read_folders([folder], ["id", "cost_usd"], [])
+        table = table.filter(pc.is_in(table.column("id"), value_set=value_set))
+        for name, cost in zip(
+            table.column("id").to_pylist(), table.column("cost_usd").to_pylist(), strict=True
+        ):
+            found[name] = None if cost is None else to_pico(cost)
+    return found
+
+
+def _sum_by(column: str, table: Any) -> Any:
+    """The cost of each subject in a column; rows without one count for nobody."""
+    import pyarrow.compute as pc
+
+    rows = table.filter(pc.is_valid(table.column(column)))
+    return rows.group_by(column).aggregate([("cost_usd", "sum")]).rename_columns([column, "cost_usd"])
+
+
+def _amounts(column: str, parts: list[Any]) -> Iterator[tuple[str, int]]:
+    import pyarrow as pa
+
+    total = _sum_by(column, pa.concat_tables(parts))
+    with localcontext(prec=60):
+        picos = [int(cost.scaleb(MONEY_SCALE)) for cost in total.column("cost_usd").to_pylist()]
+    yield from zip(total.column(column).to_pylist(), picos, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsealed:
+    """A record that lies in a journal."""
+
+    moment: datetime
+    day: int
+    subjects: Mapping[str, str | None]
+    pico: int | None
+
+
+def _read_journals(home: Path) -> dict[str, _Unsealed]:
+    folder = home / "journal" / RequestRecord.DATASET
+    records = {}
+    # A `.bad` journal waits for a person; all but one of its lines are records all the same.
+    for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # sealed meanwhile: the lake has it
+        for line in content.splitlines():
+            try:
+                raw = orjson.loads(line)
+                cost, moment = raw["cost_usd"], moment_of(raw["id"])
+                records[raw["id"]] = _Unsealed(
+                    moment,
+                    int(moment.timestamp()) // DAY_S,
+                    {column: raw[column] for column in COLUMNS.values()},
+                    None if cost is None else to_pico(Decimal(cost)),
+                )
+            except (ValueError, KeyError, TypeError, ArithmeticError):
+                continue  # torn: it was never acknowledged
+    return records
+
+
+def _days(home: Path, since: int) -> Iterator[tuple[int, Path]]:
+    for folder in sorted((home / "lake" / RequestRecord.DATASET).glob("date=*")):
+        try:
+            day = date.fromisoformat(folder.name.removeprefix("date=")).toordinal() - _EPOCH
+        except ValueError:
+            continue
+        if day >= since:
+            yield day, folder
+
+
+def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed], bad: list[str]) -> Any:
+    """A day's records with a known cost, without those that a journal still holds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    hours = sorted(folder.glob("hour=*"))
+    twofold = {f"date={item.moment:%Y-%m-%d}/hour={item.moment:%H}" for item in journals.values()}
+    checked = [hour for hour in hours if f"{folder.name}/{hour.name}" in twofold]
+    table = _read_folders([hour for hour in hours if hour not in checked], [*columns, "cost_usd"], bad)
+    if checked:
+        late = _read_folders(checked, [*columns, "cost_usd", "id"], bad)
+        is_unsealed = pc.is_in(late.column("id"), value_set=pa.array(sorted(journals), pa.string()))
+        table = pa.concat_tables([table, late.filter(pc.invert(is_unsealed)).drop_columns("id")])
+    return table.filter(pc.is_valid(table.column("cost_usd")))
+
+
+def _read_folders(folders: Iterable[Path], columns: list[str], bad: list[str]) -> Any:
+    """The columns of every segment in hour folders, as one pyarrow Table."""
+    import pyarrow as pa
+    import pyarrow.dataset as pads
+
+    from router.segments import arrow_schema
+
+    schema = arrow_schema(RequestRecord)
+    folders = list(folders)
+    for attempt in range(LISTINGS):
+        paths, damaged = _segments(folders)
+        try:
+            try:
+                table = pads.dataset(paths, schema=schema, format="parquet").to_table(columns=columns)
+            except (pa.ArrowException, OSError):
+                if not all(Path(path).exists() for path in paths):
+                    raise FileNotFoundError from None
+                table, unreadable = _one_by_one(paths, schema, columns)
+                damaged += unreadable
+        except FileNotFoundError:  # compacted meanwhile: what replaces it is listed next
+            if attempt == LISTINGS - 1:
+                raise
+            continue
+        bad += damaged
+        return table
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _segments(folders: list[Path]) -> tuple[list[str], list[str]]:
+    """Paths of the segments that stand, and names of manifests that cannot be read."""
+    found: dict[str, str] = {}
+    replaced: set[str] = set()
+    damaged = []
+    for folder in folders:
+        for path in sorted(folder.glob("[!.]*.json")):
+            try:
+                manifest = Manifest.read(path)
+                replaced |= {source.name for source, _ in manifest.replaced()}
+            except SegmentError:
+                if path.exists():
+                    damaged.append(path.name)
+                continue
+            found[manifest.name] = str(path.with_suffix(".parquet"))
+    return [path for name, path in found.items() if name not in replaced], damaged
+
+
+def _one_by_one(paths: list[str], schema: Any, columns: list[str]) -> tuple[Any, list[str]]:
+    """What can be read, and the names of the files that cannot."""
+    import pyarrow as pa
+    import pyarrow.dataset as pads
+
+    tables = [pads.dataset([], schema=schema, format="parquet").to_table(columns=columns)]
+    damaged = []
+    for path in paths:
+        try:
+            tables.append(pads.dataset([path], schema=schema, format="parquet").to_table(columns=columns))
+        except (pa.ArrowException, OSError):
+            damaged.append(Path(path).name)
+    return pa.concat_tables(tables), damaged
+
+
+def _hour_folder(home: Path, moment: datetime) -> Path:
+    return home / "lake" / RequestRecord.DATASET / f"date={moment:%Y-%m-%d}" / f"hour={moment:%H}"
