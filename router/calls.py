@@ -12,7 +12,7 @@ from router.errors import ProviderError
 from router.records import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from router.catalog import Model
     from router.providers.base import Answer, Provider
@@ -27,20 +27,19 @@ async def call(
     *,
     timeout_s: float,
     attempts: list[Attempt],
-    may_call: Callable[[Model], bool],
+    may_fall_back_to: Callable[[Model], Awaitable[bool]],
     on_attempt: Callable[[Attempt, ProviderError | None], None],
 ) -> Answer:
     """The first usable answer down `models`; each try is put on `attempts`.
 
-    A model for which `may_call` says no is passed over, unless no other is left. `on_attempt` hears
-    how each try ended. ProviderError when no model is left, or when trying another would not
-    help; `timeout` when `timeout_s` is over.
+    `may_fall_back_to` is asked before each model but the first; `on_attempt` hears how each try
+    ended. ProviderError when no model is left, or when trying another would not help;
+    its type is `timeout` when `timeout_s` is over.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     failure: ProviderError | None = None
     for position, model in enumerate(models):
-        is_last_hope = failure is None and position == len(models) - 1
-        if not may_call(model) and not is_last_hope:
+        if position and not await may_fall_back_to(model):
             continue
         if failure is not None:
             logger.warning("falling back to `%s`: %s", model.id, failure)

@@ -51,6 +51,8 @@ class Plan:
     exclusions: Mapping[str, str]
     strategy: Strategy
     allow_fallbacks: bool
+    ceilings: dict[tuple[int, int], int | None] = field(default_factory=dict, repr=False)
+    """Worst cases of the dearest eligible model, see `router.funds`; a cache."""
     _choices: dict[tuple[Strategy, str], Choice] = field(default_factory=dict, repr=False)
 
     def draw(self, random: float) -> Choice | None:

@@ -39,6 +39,8 @@ class IntelliRouterError(Exception):
     http_status = 500
     is_retryable = False
     """Whether the same call may succeed later without a change."""
+    request_id: str | None = None
+    """Of the record that tells of the failure, where one was written."""
 
 
 class ConfigError(IntelliRouterError):
@@ -118,6 +120,10 @@ class NoEligibleModelError(RequestError):
         self.request_id = request_id
 
 
+MAYBE_BILLED = frozenset({"timeout", "connection", "bad_response"})
+"""Failures after which the provider may have answered, and charge for it."""
+
+
 class ProviderError(IntelliRouterError):
     """A provider failed; after retries and fallback this is what the caller sees.
 
@@ -138,15 +144,17 @@ class ProviderError(IntelliRouterError):
         status_code: int | None = None,
         retry_after_s: float | None = None,
         is_retryable: bool = False,
+        may_be_billed: bool | None = None,
     ) -> None:
+        """`may_be_billed`: whether the provider may have done the work; None: as the type suggests."""
         super().__init__(message)
+        self.may_be_billed = error_type in MAYBE_BILLED if may_be_billed is None else may_be_billed
         self.provider = provider
         self.model = model
         self.error_type = error_type
         self.status_code = status_code
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
-        self.request_id: str | None = None
         self.attempts: tuple[Attempt, ...] = ()
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from router.decide import Choice, Plan
     from router.experiments import Assignment
+    from router.funds import Funds
     from router.policy import Policy
     from router.preferences import Preferences
     from router.request import Request
@@ -95,8 +96,13 @@ class Knowledge:
         *,
         session: Session = NEW_SESSION,
         ejections: Ejections = NO_EJECTIONS,
+        funds: Funds | None = None,
     ) -> Decision:
-        """Choose a model; RequestError for an unknown model or task, NoEligibleModelError."""
+        """Choose a model.
+
+        RequestError for an unknown model or task, NoEligibleModelError when every candidate is
+        excluded, BudgetExceededError when all that could serve cost more than `funds` allow.
+        """
         catalog = self.state.catalog
         task_type, task_type_source = classify(request, catalog.tasks)
         pinned = None if request.model == AUTO else request.model
@@ -112,6 +118,8 @@ class Knowledge:
             policy = self.state.policies.by_id[treatment.policy_id]
         needs = self._needs(request, session)
         plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
+        if funds is not None:
+            plan = self._affordable(plan, funds, pinned, policy, task_type, needs, preferences)
         draw: float | None = None
         choice: Choice | None = None
         if pinned is not None:
@@ -186,6 +194,31 @@ class Knowledge:
         plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
         choice = plan.draw(moment.draw)
         return choice.model if choice else None
+
+    def _affordable(
+        self,
+        plan: Plan,
+        funds: Funds,
+        pinned: str | None,
+        policy: Policy,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+    ) -> Plan:
+        """The plan without the models whose worst case a hard budget has no room for."""
+        models = self.state.catalog.models
+        excluded = funds.exclusions(plan, models)
+        if not excluded:
+            return plan
+        if len(excluded) == len(plan.ranking) or pinned in excluded:
+            raise funds.refusal(plan, models)
+        return make_plan(
+            self.board.table(policy, task_type, needs.input_tokens_bucket),
+            {**plan.exclusions, **excluded},
+            policy=policy,
+            preferences=preferences,
+            providers={model.id: model.provider for model in models.values()},
+        )
 
     def _needs(self, request: Request, session: Session) -> Needs:
         tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)

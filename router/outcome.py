@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.bodies import kept
-from router.errors import ProviderError
+from router.errors import NoEligibleModelError, ProviderError
+from router.limits.periods import to_usd
 from router.prices import cost
 from router.records import Attempt, BodyMode, Candidate, RequestLog, RequestRecord, Tag
+from router.request import AUTO
+from router.tasks import classify
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,10 +22,12 @@ if TYPE_CHECKING:
 
     from router.catalog import Catalog
     from router.config import Settings
-    from router.errors import NoEligibleModelError
+    from router.errors import BudgetExceededError, LimitsUnavailableError, RateLimitedError
+    from router.limits import Admission
     from router.policy import Policy
     from router.providers.base import Answer
     from router.request import Decision, Request
+    from router.state import State
 
 MAX_DETAILS_LENGTH = 500
 DECISION_FIELDS = (
@@ -49,6 +54,8 @@ class Outcome:
     failure: BaseException | None
     attempts: tuple[Attempt, ...]
     latency_ms: float
+    admission: Admission | None = None
+    """What limits and budgets said; None when none is set."""
 
 
 def build_record(
@@ -83,7 +90,7 @@ def build_record(
         strategy=decision.strategy,
         propensity=decision.propensity,
         is_exploration=decision.is_exploration,
-        reason=decision.reason,
+        reason=_with_notices(decision.reason, outcome.admission),
         candidates=list(decision.candidates),
         tokens_input=usage.tokens_input if usage else None,
         tokens_output=usage.tokens_output if usage else None,
@@ -108,43 +115,55 @@ def build_record(
         variant=decision.variant,
         task_type_confidence=decision.task_type_confidence,
         draw=decision.draw,
+        budget_reserved_usd=_reserved_usd(outcome.admission),
         shadow_policy_id=decision.shadow_policy_id,
         shadow_model=decision.shadow_model,
     )
 
 
-def unrouted_record(
+def refused_record(
     request: Request,
-    error: NoEligibleModelError,
+    error: NoEligibleModelError | RateLimitedError | BudgetExceededError | LimitsUnavailableError,
     *,
+    request_id: str,
     timestamp: datetime,
     settings: Settings,
     policy: Policy,
-    config_hash: str,
+    state: State,
     latency_ms: float,
 ) -> RequestRecord:
-    """The record of a request that no model could have."""
+    """The record of a request that was understood and not served."""
+    exclusions = error.exclusions if isinstance(error, NoEligibleModelError) else {}
+    task_type, task_type_source = classify(request, state.catalog.tasks)
     return RequestRecord(
         **_identity(request, settings),
-        id=error.request_id,
+        id=request_id,
         timestamp=timestamp,
-        task_type=error.task_type,
-        task_type_source="default" if request.task_type is None else "caller",
+        task_type=task_type,
+        task_type_source=task_type_source,
         model_requested=request.model,
         policy_id=policy.id,
         policy_version=policy.version,
-        config_hash=config_hash,
-        strategy="pinned" if request.model in error.exclusions else policy.strategy,
-        reason="every candidate is excluded",
+        config_hash=state.config_hash,
+        strategy=policy.strategy if request.model == AUTO else "pinned",
+        reason="every candidate is excluded" if exclusions else "refused before a model was chosen",
         candidates=[
             Candidate(model=model, is_eligible=False, exclusion=reason)
-            for model, reason in error.exclusions.items()
+            for model, reason in exclusions.items()
         ],
         success=False,
         error_type=error.code,
         error_details=str(error)[:MAX_DETAILS_LENGTH],
         latency_ms=latency_ms,
     )
+
+
+def _with_notices(reason: str, admission: Admission | None) -> str:
+    return "; ".join((reason, *admission.notices)) if admission else reason
+
+
+def _reserved_usd(admission: Admission | None) -> Decimal | None:
+    return None if admission is None or admission.amount is None else to_usd(admission.amount)
 
 
 def build_log(
@@ -173,6 +192,7 @@ def _identity(request: Request, settings: Settings) -> dict[str, Any]:
         "environment": request.environment or settings.environment,
         "organization_id": request.organization_id,
         "user_id": request.user_id,
+        "api_key_id": request.api_key_id,
         "session_id": request.session_id,
         "tags": [Tag(key=key, value=value) for key, value in request.tags.items()],
     }

@@ -38,18 +38,20 @@ class Refresher:
         variables: Mapping[str, str],
         environment: str,
         interval_s: float,
+        reload_limits: Callable[[], bool],
         on_state: Callable[[State], None],
     ) -> None:
         """ConfigError when the configuration is not usable at all; scores that are not are reported.
 
-        `variables` hold the providers' keys, `environment` is the requests'. `on_state` hears of
-        each new state, the first too.
+        `variables` hold the providers' keys, `environment` is the requests'. `reload_limits` reads
+        limits.yaml if it changed. `on_state` hears of each new state, the first too.
         """
         self._state_source = state
         self._score_source = scores
         self._variables = variables
         self._environment = environment
         self._on_state = on_state
+        self._reload_limits = reload_limits
         self._known_state: State | None = None
         self._interval_s = interval_s
         self._state_version = state.version()
@@ -67,13 +69,17 @@ class Refresher:
     def refresh(self) -> bool:
         """Take what changed; whether anything did. What is unusable raises, and the old one is kept."""
         with self._lock:
+            errors: Errors = {}
+            try:
+                are_limits_new = self._reload_limits()
+            except (IntelliRouterError, OSError) as error:
+                are_limits_new, errors["limits"] = True, error
             versions = self._state_source.version(), self._score_source.version()
-            is_changed = versions != (self._state_version, self._score_version)
+            is_changed = are_limits_new or versions != (self._state_version, self._score_version)
             is_old = datetime.now(UTC) - self._made_at > MAX_AGE
             if not is_changed and not is_old:
                 return False
             state, snapshot = self.knowledge.state, self.knowledge.board.snapshot
-            errors: Errors = {}
             if versions[0] != self._state_version:
                 try:
                     state = self._state_source.load()

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 AUTO = "auto"
 CHARACTERS_PER_TOKEN = 4
 """For the context-window check only; billing uses the provider's count."""
+MESSAGE_TOKENS = 16
+"""More than any provider adds for a message's role and its separators."""
+MAX_IMAGE_TOKENS = 40_000
+"""More than any provider counts for one image, sound or file at its finest."""
+INPUT_PARAMETERS = ("tools", "functions", "response_format")
+"""Parameters that a model reads, and a provider counts, as input."""
 NO_CAPABILITIES: frozenset[str] = frozenset()
 MAX_LABEL_LENGTH = 255
 MAX_TAGS = 32
@@ -43,6 +49,8 @@ class Request:
     environment: str | None = None
     organization_id: str | None = None
     user_id: str | None = None
+    api_key_id: str | None = None
+    """Which of your own keys asks, never the key itself."""
     session_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     ip_address: str | None = None
@@ -61,7 +69,15 @@ class Request:
                     f"`messages[{position}]` must be an object with a `role`, got `{_kind(message)}`",
                     param=f"messages.{position}",
                 )
-        for name in ("model", "task_type", "policy", "organization_id", "user_id", "session_id"):
+        for name in (
+            "model",
+            "task_type",
+            "policy",
+            "organization_id",
+            "user_id",
+            "api_key_id",
+            "session_id",
+        ):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH):
                 raise RequestError(
@@ -87,6 +103,28 @@ class Request:
             if isinstance(value, int):
                 return value
         return 0
+
+    def choices(self) -> int:
+        """How many answers the caller asks for (`n`)."""
+        value = self.parameters.get("n")
+        return value if isinstance(value, int) and value > 0 else 1
+
+    def max_input_tokens(self) -> int:
+        """The most tokens the input can be: a token is at least a byte, an image no more than it can be."""
+        images = 0
+        size = MESSAGE_TOKENS * len(self.messages)
+        for message in self.messages:
+            content = message.get("content")
+            size += sum(len(text.encode()) for text in _texts(content))
+            if isinstance(content, list):
+                images += sum(
+                    isinstance(part, dict) and part.get("type") not in (None, "text") for part in content
+                )
+            size += sum(
+                len(repr(value)) for name, value in message.items() if name not in ("content", "role")
+            )
+        size += sum(len(repr(self.parameters[name])) for name in INPUT_PARAMETERS if name in self.parameters)
+        return size + images * MAX_IMAGE_TOKENS
 
     def needed_capabilities(self) -> frozenset[str]:
         """What a model must be able to do to serve the request."""

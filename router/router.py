@@ -18,12 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 from router.breaker import Breaker
 from router.calls import call, since_ms
-from router.errors import JournalError, NoEligibleModelError, ProviderError, UnknownPolicyError
+from router.errors import (
+    BudgetExceededError,
+    JournalError,
+    LimitsUnavailableError,
+    NoEligibleModelError,
+    ProviderError,
+    RateLimitedError,
+    UnknownPolicyError,
+)
 from router.feedback import FeedbackSource, check_feedback
+from router.funds import Funds
 from router.journal import Journal
 from router.knowledge import NEW_SESSION, Moment
+from router.limits import Limits, Subjects
 from router.loop import LoopThread
-from router.outcome import Outcome, build_log, build_record, unrouted_record
+from router.outcome import Outcome, build_log, build_record, refused_record
 from router.providers.base import Providers
 from router.records import FeedbackRecord, new_id
 from router.refresh import Refresher
@@ -35,7 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from router.catalog import Catalog
+    from router.catalog import Catalog, Model
     from router.config import Settings
     from router.journal import RecordSink
     from router.knowledge import Knowledge
@@ -50,6 +60,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("router")
 
+REFUSALS = (NoEligibleModelError, RateLimitedError, BudgetExceededError, LimitsUnavailableError)
+"""Errors of a request that was understood and not served: they are recorded."""
+MAX_RESERVATIONS = 10
+"""Decisions made for one request while others take what is left of its budget."""
 MIN_ESTIMATE = 50
 """Tokens a request is estimated at, from which on the estimate is compared with the provider's count."""
 
@@ -64,11 +78,13 @@ class Router:
         state: StateSource,
         scores: ScoreSource,
         sink: RecordSink,
+        limits: Limits,
         variables: Mapping[str, str],
     ) -> None:
         """Use `Router.open`; this is for tests and for embedding with seams of your own."""
         self.settings = settings
         self.sink = sink
+        self._limits = limits
         self.unrecorded = 0
         """Requests served without a record (JOURNAL_ON_ERROR=serve); a report lacks them."""
         self._sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
@@ -81,6 +97,7 @@ class Router:
             variables=variables,
             environment=settings.environment,
             interval_s=settings.scores_refresh_interval_s,
+            reload_limits=limits.reload,
             on_state=lambda state: self._breaker.watch(state.catalog.models.values()),
         )
         self.opened_at = datetime.now(UTC)
@@ -112,6 +129,7 @@ class Router:
                 state=StateFiles(settings),
                 scores=ScoreFile(settings.scores_file),
                 sink=journal,
+                limits=Limits.open(settings),
                 variables=variables,
             )
         except BaseException:
@@ -135,13 +153,18 @@ class Router:
         candidate is excluded.
         """
         request_id, timestamp = new_id()
-        knowledge, session = self._knowledge, self._session(request)
+        knowledge, session, limits = self._knowledge, self._session(request), self._limits
+        funds = None
+        if limits.is_active:
+            admission = limits.peek(_subjects(request), at=timestamp)
+            funds = Funds(limits, admission, request, timestamp)
         return knowledge.decide(
             request,
             self._policy(knowledge, request, session),
             Moment(request_id, timestamp, self._random.random()),
             session=session,
             ejections=self._breaker.view(),
+            funds=funds,
         )
 
     async def complete(self, request: Request) -> Response:
@@ -154,40 +177,53 @@ class Router:
         request_id, timestamp = new_id()
         if self.settings.journal_on_error == "refuse":
             self.sink.check_writable()
-        knowledge = self._knowledge
-        session = self._session(request)
+        knowledge, session = self._knowledge, self._session(request)
         policy = self._policy(knowledge, request, session)
         moment = Moment(request_id, timestamp, self._random.random())
+        funds: Funds | None = None
         try:
-            decision = knowledge.decide(
-                request, policy, moment, session=session, ejections=self._breaker.view()
-            )
-        except NoEligibleModelError as error:
-            unrouted = unrouted_record(
+            if self._limits.is_active:
+                funds = await self._admit(request, timestamp)
+            decision = await self._decide(knowledge, request, policy, moment, session, funds)
+        except REFUSALS as error:
+            error.request_id = request_id
+            if funds is not None:
+                await funds.give_back()
+            refused = refused_record(
                 request,
                 error,
+                request_id=request_id,
                 timestamp=timestamp,
                 settings=self.settings,
                 policy=policy,
-                config_hash=knowledge.state.config_hash,
+                state=knowledge.state,
                 latency_ms=since_ms(started),
             )
-            await self._record(request, unrouted, None)
+            await self._record(request, refused, None)
             raise
         attempts: list[Attempt] = []
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await self._call(knowledge, request, decision, attempts)
+            answer = await self._call(knowledge, request, decision, attempts, funds)
         except BaseException as error:  # a cancelled request is recorded like any other
             failure = error
         outcome = Outcome(
-            answer=answer, failure=failure, attempts=tuple(attempts), latency_ms=since_ms(started)
+            answer=answer,
+            failure=failure,
+            attempts=tuple(attempts),
+            latency_ms=since_ms(started),
+            admission=funds.admission if funds else None,
         )
         record = build_record(
             request, decision, outcome, settings=self.settings, catalog=knowledge.state.catalog
         )
-        await self._record(request, record, answer)
+        is_recorded = False
+        try:
+            is_recorded = await self._record(request, record, answer)
+        finally:
+            if funds is not None:
+                await funds.settle(record, failure=failure, is_recorded=is_recorded)
         if failure is not None:
             if isinstance(failure, ProviderError):
                 failure.request_id = request_id
@@ -291,6 +327,7 @@ class Router:
                 "excluded": dict(excluded),
             },
             "breakers": self._breaker.snapshot(),
+            "limits": self._limits.health(),
         }
 
     def close(self) -> None:
@@ -300,11 +337,13 @@ class Router:
             self._private_loop.run(self.aclose_connections())
             self._private_loop.stop()
             self._private_loop = None
+        self._limits.close()
         self.sink.close()
 
     async def aclose_connections(self) -> None:
         """Close the provider connections of the running event loop."""
         await self._providers.aclose()
+        await self._limits.aclose_connections()
 
     def __enter__(self) -> Self:
         return self
@@ -339,11 +378,62 @@ class Router:
     def _policy(self, knowledge: Knowledge, request: Request, session: Session) -> Policy:
         return knowledge.policy_of(request, session, self.settings.default_policy)
 
+    async def _admit(self, request: Request, timestamp: datetime) -> Funds:
+        tokens = request.estimated_input_tokens() + request.max_output_tokens() * request.choices()
+        admission = await self._limits.admit(_subjects(request), tokens=tokens, at=timestamp)
+        return Funds(self._limits, admission, request, timestamp)
+
+    async def _decide(
+        self,
+        knowledge: Knowledge,
+        request: Request,
+        policy: Policy,
+        moment: Moment,
+        session: Session,
+        funds: Funds | None,
+    ) -> Decision:
+        """The decision, with its model's worst case reserved."""
+        for attempt in range(MAX_RESERVATIONS):
+            decision = knowledge.decide(
+                request, policy, moment, session=session, ejections=self._breaker.view(), funds=funds
+            )
+            model = knowledge.state.catalog.models[decision.model]
+            if funds is None or await funds.reserve(decision.request_id, model):
+                self._breaker.begin(model.id)
+                return decision
+            # Others were quicker. The admission knows now what is left, and the next round excludes
+            # what does not fit.
+            if attempt == MAX_RESERVATIONS - 1:
+                raise funds.admission.refusal(funds.worst_case(model))
+        raise AssertionError("unreachable: the last round returns or raises")
+
     async def _call(
-        self, knowledge: Knowledge, request: Request, decision: Decision, attempts: list[Attempt]
+        self,
+        knowledge: Knowledge,
+        request: Request,
+        decision: Decision,
+        attempts: list[Attempt],
+        funds: Funds | None,
     ) -> Answer:
         """The first usable answer down the candidates; each try is put on `attempts`."""
         catalog = knowledge.state.catalog
+
+        async def may_fall_back_to(model: Model) -> bool:
+            if funds is not None and not await funds.reserve(decision.request_id, model):
+                return False
+            return self._breaker.begin(model.id)
+
+        def on_attempt(attempt: Attempt, failure: ProviderError | None) -> None:
+            self._breaker.record(
+                attempt.model,
+                success=attempt.error_type is None,
+                error_type=attempt.error_type,
+                latency_ms=attempt.latency_ms,
+                retry_after_s=failure.retry_after_s if failure else None,
+            )
+            if funds is not None:
+                funds.note(catalog.models[attempt.model], failure)
+
         names = (decision.model, *decision.fallbacks)[: self.settings.max_attempts]
         return await call(
             [catalog.models[name] for name in names],
@@ -351,17 +441,8 @@ class Router:
             self._providers.of(catalog),
             timeout_s=self.settings.request_timeout_s,
             attempts=attempts,
-            may_call=lambda model: self._breaker.begin(model.id),
-            on_attempt=self._judge,
-        )
-
-    def _judge(self, attempt: Attempt, failure: ProviderError | None) -> None:
-        self._breaker.record(
-            attempt.model,
-            success=attempt.error_type is None,
-            error_type=attempt.error_type,
-            latency_ms=attempt.latency_ms,
-            retry_after_s=failure.retry_after_s if failure else None,
+            may_fall_back_to=may_fall_back_to,
+            on_attempt=on_attempt,
         )
 
     def _remember(self, request: Request, model: str, answer: Answer) -> None:
@@ -377,8 +458,8 @@ class Router:
             changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
         self._sessions.update(request.session_id, **changes)
 
-    async def _record(self, request: Request, record: RequestRecord, answer: Answer | None) -> None:
-        """Put the request on disk; where that fails, do what JOURNAL_ON_ERROR says."""
+    async def _record(self, request: Request, record: RequestRecord, answer: Answer | None) -> bool:
+        """Put the request on disk; where that fails, do what JOURNAL_ON_ERROR says. Whether it is there."""
         entries: list[Record] = [record]
         if self.settings.request_logging:
             entries.append(build_log(request, record, answer, body_mode=self.settings.request_log_body_mode))
@@ -389,9 +470,15 @@ class Router:
                 raise
             self.unrecorded += 1
             logger.error("request `%s` is served without a record: %s", record.id, error)
+            return False
+        return True
 
     def _own_loop(self) -> LoopThread:
         with self._private_loop_lock:
             if self._private_loop is None:
                 self._private_loop = LoopThread()
             return self._private_loop
+
+
+def _subjects(request: Request) -> Subjects:
+    return Subjects(request.api_key_id, request.user_id, request.organization_id, request.session_id)

@@ -61,6 +61,15 @@ class OpenAIProvider:
                 "POST", self._url, content=content, headers=self._headers
             ) as response:
                 raw = await self._read(response, model)
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.UnsupportedProtocol,
+        ) as error:
+            raise self._broken(
+                "connection", f"cannot be reached ({type(error).__name__})", model, may_be_billed=False
+            ) from error
         except httpx.TimeoutException as error:
             raise self._broken("timeout", "did not answer in time", model) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -126,13 +135,16 @@ class OpenAIProvider:
             message = message.replace(self._api_key, "[key]")
         return _KEY.sub("[key]", message)
 
-    def _broken(self, error_type: str, what: str, model: Model) -> ProviderError:
+    def _broken(
+        self, error_type: str, what: str, model: Model, *, may_be_billed: bool | None = None
+    ) -> ProviderError:
         return ProviderError(
             f"provider `{self.name}` {what} for model `{model.id}`",
             provider=self.name,
             model=model.id,
             error_type=error_type,
             is_retryable=True,
+            may_be_billed=may_be_billed,
         )
 
 
