@@ -24,11 +24,14 @@ Importing this package loads neither dagster, duckdb, polars nor pyarrow.
 """
 
 from router.errors import (
+    BudgetExceededError,
     ConfigError,
     IntelliRouterError,
     JournalError,
+    LimitsUnavailableError,
     NoEligibleModelError,
     ProviderError,
+    RateLimitedError,
     RequestError,
     ScoresError,
     SegmentError,
@@ -42,14 +45,17 @@ from router.request import Decision, Request, Response
 from router.router import Router
 
 __all__ = [
+    "BudgetExceededError",
     "ConfigError",
     "Decision",
     "Explanation",
     "IntelliRouterError",
     "JournalError",
+    "LimitsUnavailableError",
     "NoEligibleModelError",
     "Preferences",
     "ProviderError",
+    "RateLimitedError",
     "Request",
     "RequestError",
     "Response",

@@ -235,7 +235,8 @@ def new_id() -> tuple[str, datetime]:
     value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
     seconds, rest = divmod(millis, 1000)
     moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
-    return str(UUID(int=value)), moment
+    digits = f"{value:032x}"  # by hand: `str(UUID(int=value))` takes three times as long
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}", moment
 
 
 def moment_of(record_id: str) -> datetime:

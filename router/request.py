@@ -21,7 +21,7 @@ CHARACTERS_PER_TOKEN = 4
 """For the context-window check only; billing uses the provider's count."""
 MESSAGE_TOKENS = 16
 """More than any provider adds for a message's role and its separators."""
-MAX_IMAGE_TOKENS = 40_000
+MAX_ATTACHMENT_TOKENS = 40_000
 """More than any provider counts for one image, sound or file at its finest."""
 INPUT_PARAMETERS = ("tools", "functions", "response_format")
 """Parameters that a model reads, and a provider counts, as input."""
@@ -93,16 +93,22 @@ class Request:
 
     def estimated_input_tokens(self) -> int:
         """A rough count, for the context-window check."""
-        length = sum(len(text) for message in self.messages for text in _texts(message.get("content")))
+        length = 0
+        for message in self.messages:
+            content = message.get("content")
+            if isinstance(content, str):
+                length += len(content)
+            else:
+                length += sum(map(len, _texts(content)))
         return length // CHARACTERS_PER_TOKEN
 
     def max_output_tokens(self) -> int:
         """What the caller allows, 0 when they do not say."""
-        for name in ("max_completion_tokens", "max_tokens"):
-            value = self.parameters.get(name)
-            if isinstance(value, int):
-                return value
-        return 0
+        parameters = self.parameters
+        value = parameters.get("max_completion_tokens")
+        if value is None:
+            value = parameters.get("max_tokens")
+        return value if isinstance(value, int) and value > 0 else 0
 
     def choices(self) -> int:
         """How many answers the caller asks for (`n`)."""
@@ -110,21 +116,23 @@ class Request:
         return value if isinstance(value, int) and value > 0 else 1
 
     def max_input_tokens(self) -> int:
-        """The most tokens the input can be: a token is at least a byte, an image no more than it can be."""
-        images = 0
+        """The most tokens the input can be: a token is at least a byte of text."""
         size = MESSAGE_TOKENS * len(self.messages)
         for message in self.messages:
             content = message.get("content")
-            size += sum(len(text.encode()) for text in _texts(content))
-            if isinstance(content, list):
-                images += sum(
-                    isinstance(part, dict) and part.get("type") not in (None, "text") for part in content
-                )
-            size += sum(
-                len(repr(value)) for name, value in message.items() if name not in ("content", "role")
-            )
-        size += sum(len(repr(self.parameters[name])) for name in INPUT_PARAMETERS if name in self.parameters)
-        return size + images * MAX_IMAGE_TOKENS
+            if isinstance(content, str):
+                size += _bytes(content)
+            elif isinstance(content, list):
+                size += sum(_bytes(text) for text in _texts(content))
+                attached = [part for part in content if isinstance(part, dict) and "text" not in part]
+                size += MAX_ATTACHMENT_TOKENS * len(attached)
+            if len(message) > 2:
+                rest = [value for name, value in message.items() if name not in ("role", "content")]
+                size += _bytes(repr(rest))
+        for name in INPUT_PARAMETERS:
+            if name in self.parameters:
+                size += _bytes(repr(self.parameters[name]))
+        return size
 
     def needed_capabilities(self) -> frozenset[str]:
         """What a model must be able to do to serve the request."""
@@ -146,6 +154,10 @@ class Request:
             ):
                 needs.add("vision")
         return frozenset(needs) if needs else NO_CAPABILITIES
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _texts(content: object) -> list[str]:
@@ -207,6 +219,8 @@ class Response:
     latency_ms: float
     overhead_ms: float
     attempts: int
+    limit_headers: Mapping[str, str] = field(default_factory=dict)
+    """`x-ratelimit-*`: what the tightest rate limits leave; empty when none is set."""
 
     @property
     def text(self) -> str:

@@ -243,6 +243,7 @@ class Router:
             latency_ms=record.latency_ms,
             overhead_ms=record.overhead_ms or 0.0,
             attempts=len(attempts),
+            limit_headers=funds.admission.headers() if funds else {},
         )
 
     def complete_sync(self, request: Request) -> Response:

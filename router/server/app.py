@@ -116,8 +116,16 @@ async def _on_error(_: HttpRequest, error: Exception) -> HttpResponse:
     if error.is_retryable:
         seconds = getattr(error, "retry_after_s", None)
         headers["retry-after"] = str(RETRY_AFTER_S if seconds is None else max(1, round(seconds)))
+    headers.update(getattr(error, "headers", {}))
     code = error.error_type if isinstance(error, ProviderError) else error.code
-    return _error(status, str(error), code=code, param=getattr(error, "param", None), headers=headers)
+    return _error(
+        status,
+        str(error),
+        code=code,
+        kind=getattr(error, "openai_type", None),
+        param=getattr(error, "param", None),
+        headers=headers,
+    )
 
 
 async def _on_http_exception(http: HttpRequest, error: Exception) -> HttpResponse:
@@ -132,11 +140,17 @@ async def _on_crash(_: HttpRequest, __: Exception) -> HttpResponse:
 
 
 def _error(
-    status: int, message: str, *, code: str, param: str | None = None, headers: dict[str, str] | None = None
+    status: int,
+    message: str,
+    *,
+    code: str,
+    kind: str | None = None,
+    param: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> HttpResponse:
     """An error in the shape of OpenAI's API."""
-    kind = "invalid_request_error" if 400 <= status < 500 and status != 429 else "api_error"
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    default = "invalid_request_error" if 400 <= status < 500 and status != 429 else "api_error"
+    body = {"error": {"message": message, "type": kind or default, "param": param, "code": code}}
     return _json(body, status=status, headers=headers)
 
 

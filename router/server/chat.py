@@ -84,7 +84,7 @@ def response_headers(response: Response) -> dict[str, str]:
     }
     if response.cost_usd is not None:
         headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
-    return headers
+    return {**headers, **response.limit_headers}
 
 
 def _tags(header: str | None) -> Mapping[str, str]:

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/decision_latency.py [--smoke] [--peer PYTHON]
 
-Sessions, tasks, users and prompts of several sizes take turns. Prints p50 and p99 in microseconds
+Sessions, tasks, users and prompts of several sizes take turns; every user has a hard budget and
+every model is checked against it. Prints p50 and p99 in microseconds
 and decisions a second on one core. `--peer` names the interpreter of an environment that holds
 LiteLLM: its `Router.async_get_available_deployment` is measured beside, in the same run.
 """
@@ -106,6 +107,12 @@ def measure(count: int, rounds: int) -> list[int]:
         (home / "policies.yaml").write_text(
             "policies: [{id: bot, cost_weight: 0.3, min_quality: 0.55, denied_models: [m1]}]\n"
             "assignments: {organizations: {acme: bot}}\n"
+        )
+        (home / "limits.yaml").write_text(
+            "limits: [{scope: user, subject: '*', requests: 1000000, tokens: 1000000000, per: minute}]\n"
+            "budgets:\n"
+            "  - {id: user, scope: user, subject: '*', usd: 1000, period: day, mode: hard}\n"
+            "  - {id: acme, scope: organization, subject: acme, usd: 9000, period: month, mode: soft}\n"
         )
         (home / "scores").mkdir()
         (home / "scores" / "current.json").write_bytes(snapshot(names, source).to_json())
