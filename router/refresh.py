@@ -122,8 +122,7 @@ class Refresher:
             board,
             standing=standing_exclusions(state.catalog, self._variables),
             environment=self._environment,
-            note="; ".join(f"the {name} in use are old: the newer are unusable" for name in self.errors)
-            or None,
+            note="; ".join(f"the newest {name} cannot be used" for name in self.errors) or None,
         )
 
     def _refresh_forever(self) -> None:

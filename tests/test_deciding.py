@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 
 from router import Preferences, ProviderError, Request
 from tests.recording import only_request
+from tests.test_scores import row, snapshot
 
 MESSAGES = [{"role": "user", "content": "2 + 2?"}]
 
@@ -127,3 +130,27 @@ def test_the_preferences_of_a_session_hold_for_its_next_requests(open_router: An
     router.open_session("s", preferences=Preferences(ignore=frozenset({"small"})))
     chosen = {router.route(Request(messages=MESSAGES, session_id="s")).model for _ in range(30)}
     assert chosen == {"large"}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            {"published_at": datetime.now(UTC) + timedelta(days=1)},
+            "which is to come: set this machine's clock",
+        ),
+        ({"schema_version": 0}, "schema version `0`, this router reads"),
+    ],
+)
+def test_a_snapshot_that_cannot_be_is_left_aside_and_told(
+    open_router: Any, tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    """A snapshot from the future or of another schema decides nothing; health and each record say so."""
+    path = tmp_path / "scores" / "current.json"
+    path.parent.mkdir()
+    path.write_bytes(replace(snapshot(row("math", "small", 0.9)), **change).to_json())
+    router, _ = open_router()
+    decision = router.route(Request(messages=MESSAGES))
+    assert decision.snapshot_id is None
+    assert "the newest scores cannot be used" in decision.reason
+    assert complaint in router.health()["scores"]["error"]

@@ -147,7 +147,10 @@ def test_an_unusable_change_keeps_what_is_in_use_and_says_so(tmp_path: Path) -> 
             time.sleep(0.01)
         decision = router.route(Request(messages=MESSAGES, policy="p"))
         assert "cost_weight" in router.health()["configuration"]["error"]
-        assert (decision.policy_version, "configuration in use" in decision.reason) == (3, True)
+        assert (decision.policy_version, "newest configuration cannot be used" in decision.reason) == (
+            3,
+            True,
+        )
         write_policies(tmp_path, {"id": "p", "version": 4})
         while router.health()["status"] != "ok" and time.monotonic() < deadline:
             time.sleep(0.01)

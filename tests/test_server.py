@@ -39,6 +39,10 @@ def url(tmp_path: Path, fake_url: str) -> Iterator[str]:
     write_catalog(tmp_path, MODELS, base_url=fake_url)
     write = "policies: [{id: balanced, version: 2, allowed_models: [small]}, {id: any}]"
     (tmp_path / "policies.yaml").write_text(write)
+    (tmp_path / "limits.yaml").write_text(
+        "limits: [{scope: user, subject: hurried, requests: 1, per: hour}]\n"
+        "budgets: [{id: none, scope: user, subject: poor, usd: 0, period: month, mode: hard}]"
+    )
     router = Router.open(
         home=tmp_path, max_body_bytes=100_000, request_timeout_s=2, journal_seal_interval_s=0.2
     )
@@ -166,6 +170,35 @@ def test_an_unknown_path_lists_the_known(url: str, method: str, path: str, statu
     response = httpx.request(method, url + path)
     assert response.status_code == status
     assert "POST /v1/chat/completions" in response.json()["error"]["message"]
+
+
+def test_a_used_up_limit_is_openais_rate_limit_error(client: openai.OpenAI) -> None:
+    """429 with Retry-After and the x-ratelimit headers; the answer before it carried them too."""
+    first = client.chat.completions.with_raw_response.create(model="auto", messages=MESSAGES, user="hurried")
+    with pytest.raises(openai.RateLimitError, match="user `hurried`") as caught:
+        client.chat.completions.create(model="auto", messages=MESSAGES, user="hurried")
+    headers = caught.value.response.headers
+    assert first.headers["x-ratelimit-remaining-requests"] == "0"
+    assert (headers["x-ratelimit-limit-requests"], caught.value.code) == ("1", "rate_limit_exceeded")
+    assert int(headers["retry-after"]) > 3000
+
+
+def test_a_spent_budget_is_openais_insufficient_quota(client: openai.OpenAI) -> None:
+    """The class, type and code that clients know; the message names the budget."""
+    with pytest.raises(openai.RateLimitError, match="budget `none` of user `poor`") as caught:
+        client.chat.completions.create(model="auto", messages=MESSAGES, user="poor", max_tokens=5)
+    assert (caught.value.type, caught.value.code) == ("insufficient_quota", "budget_exceeded")
+
+
+def test_preferences_come_in_the_provider_member(client: openai.OpenAI) -> None:
+    """OpenRouter's `provider` object is followed and does not reach the provider; a wrong one is named."""
+    body = {"provider": {"only": ["small"], "allow_fallbacks": False}}
+    assert client.chat.completions.create(model="auto", messages=MESSAGES, extra_body=body).id
+    with pytest.raises(openai.BadRequestError, match="unknown member `onyl`") as caught:
+        client.chat.completions.create(
+            model="auto", messages=MESSAGES, extra_body={"provider": {"onyl": ["small"]}}
+        )
+    assert caught.value.param == "provider.onyl"
 
 
 def test_feedback_is_taken_for_the_request_of_the_header(url: str) -> None:
