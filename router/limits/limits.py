@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("router.limits")
 
+MAX_AMOUNT = 10**18
+"""A million dollars: a worst case above it fits no hard budget, and counts as so much in soft ones."""
 _SECONDS = "{:.3f}s"
 
 
@@ -206,16 +208,19 @@ class Limits:
         if rules is None:
             return UNLIMITED
         seconds = time.time() if at is None else at.timestamp()
+        tokens = max(tokens, 0)  # a caller's figure: a negative one would give room back
         admission = Admission(rules.rates, rules.accounts(int(seconds // DAY_S)), tokens)
         try:
             taken = await self.store.take(admission.rates, admission.accounts, tokens)
         except LimitsUnavailableError as error:
-            return self._unchecked(error)
+            self._tolerate(error, admission)
+            return admission
         admission.taken = taken
         if taken.refused_by is not None:
             raise _rate_limited(admission, taken)
         if admission.accounts:
             admission.see(taken.charged)
+        self.error = None
         return admission
 
     async def reserve(self, admission: Admission, request_id: str, amount: int | None) -> bool:
@@ -228,10 +233,13 @@ class Limits:
         accounts = admission.accounts
         if not accounts:
             return True
-        if amount is None and any(account.is_hard for account in accounts):
+        if admission.taken is None:  # limits could not be checked: what it costs is charged, if it can be
+            admission.request_id = request_id
+            return True
+        if admission.tightest is not None and (amount is None or amount > MAX_AMOUNT):
             admission.refused_by = admission.tightest
             return False
-        wanted = amount or 0
+        wanted = min(max(amount or 0, 0), MAX_AMOUNT)
         try:
             reserved = await self.store.reserve(request_id, accounts, wanted, admission.amount or 0)
             admission.see(reserved.charged)
@@ -248,7 +256,8 @@ class Limits:
                         " free space or check the data folder"
                     ) from error
         except LimitsUnavailableError as error:
-            admission.notices = self._unchecked(error).notices
+            self._tolerate(error, admission)
+            admission.request_id = request_id
             return True
         admission.request_id, admission.amount = request_id, wanted
         admission.notices = _notices(accounts, reserved.charged, is_price_known=amount is not None)
@@ -268,29 +277,25 @@ class Limits:
         charged. `unrecorded` is charged beside it: earlier attempts that may have been billed, or
         all of it when no record could be written. `tokens` are the real ones, None if not known.
         """
-        taken, held = admission.taken, admission.amount
-        if taken is None:
-            return
-        charge = None if cost is None else cost + unrecorded
+        taken, held = admission.taken, admission.amount or 0
+        charge = None if cost is None or admission.request_id is None else cost + unrecorded
         corrections: list[tuple[Rate, int]] = []
-        if tokens is not None and tokens != admission.tokens:
+        if taken is not None and tokens is not None and tokens != admission.tokens:
             more = tokens - admission.tokens
             corrections = [(rate, more) for rate in admission.rates if rate.unit == "tokens"]
-        if (held is None or charge is None or charge == held) and not corrections:
-            self._close(admission, cost, unrecorded)
-            return
-        try:
-            await self.store.settle(
-                admission.request_id or "",
-                admission.accounts if held is not None else (),
-                charge,
-                held or 0,
-                corrections,
-                taken.at,
-            )
-        except LimitsUnavailableError as error:
-            self.unsettled += 1
-            self._report(error)
+        if (charge is not None and charge != held) or corrections:
+            try:
+                await self.store.settle(
+                    admission.request_id or "",
+                    admission.accounts if admission.request_id is not None else (),
+                    charge,
+                    held,
+                    corrections,
+                    0.0 if taken is None else taken.at,
+                )
+            except LimitsUnavailableError as error:
+                self.unsettled += 1
+                self._report(error)
         self._close(admission, cost, unrecorded)
 
     async def release(self, admission: Admission, *, unrecorded: int = 0) -> None:
@@ -350,17 +355,15 @@ class Limits:
     def _close(self, admission: Admission, cost: int | None, unrecorded: int) -> None:
         if self._log is not None and admission.amount and admission.request_id is not None:
             self._log.settle(admission.request_id, cost, unrecorded)
-        admission.amount = None
-        self.error = None
+        admission.request_id = admission.amount = None
 
-    def _unchecked(self, error: LimitsUnavailableError) -> Admission:
+    def _tolerate(self, error: LimitsUnavailableError, admission: Admission) -> None:
+        """Do what LIMITS_ON_ERROR says: raise, or let the request pass, counted and noted."""
         self._report(error)
         if self._on_error == "refuse":
             raise error
         self.unchecked += 1
-        admission = Admission()
         admission.notices = ("limits were not checked",)
-        return admission
 
     def _report(self, error: LimitsUnavailableError) -> None:
         if str(error) != str(self.error):
