@@ -5,13 +5,15 @@
 Where to read on:
 
     limits      `Limits`: the steps above         memory      counters of one process
-    book        limits.yaml, compiled             remote      counters of many processes, on Redis
-    counters    what a store counts, the seam     spend       what lake and journals say was spent
-    periods     calendar and amounts              reservations  what was in flight when a process died
+    admission   one request's way through them    remote      counters of many processes, on Redis
+    book        limits.yaml, compiled             opening     what was charged before this process:
+    counters    what a store counts, the seam     spend       … by the records of lake and journals
+    periods     calendar and amounts              reservations  … by processes that were killed
 """
 
+from router.limits.admission import UNLIMITED, Admission
 from router.limits.book import LimitBook, Subjects
-from router.limits.limits import UNLIMITED, Admission, Limits
+from router.limits.limits import Limits
 from router.limits.periods import to_pico, to_usd
 
 __all__ = ["UNLIMITED", "Admission", "LimitBook", "Limits", "Subjects", "to_pico", "to_usd"]

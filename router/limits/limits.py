@@ -14,124 +14,28 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from router.errors import BudgetExceededError, LimitsUnavailableError, RateLimitedError
+from router.errors import LimitsUnavailableError
+from router.limits.admission import UNLIMITED, Admission, notices_of, rate_limited
 from router.limits.book import LimitBook, Subjects
 from router.limits.memory import MemoryStore
 from router.limits.opening import Opening
-from router.limits.periods import DAY_S, dollars
+from router.limits.periods import DAY_S
 from router.limits.reservations import ReservationLog
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
     from typing import Literal
 
     from router.config import Settings
-    from router.limits.counters import Account, LimitStore, Rate, Taken
+    from router.limits.counters import LimitStore, Rate
 
 logger = logging.getLogger("router.limits")
 
-_SECONDS = "{:.3f}s"
-
-
-class Admission:
-    """One request's way through the limits; belongs to that request alone."""
-
-    __slots__ = (
-        "accounts",
-        "amount",
-        "charged",
-        "headroom",
-        "notices",
-        "rates",
-        "refused_by",
-        "request_id",
-        "taken",
-        "tightest",
-        "tokens",
-    )
-
-    def __init__(
-        self, rates: tuple[Rate, ...] = (), accounts: tuple[Account, ...] = (), tokens: int = 0
-    ) -> None:
-        self.rates = rates
-        self.accounts = accounts
-        self.tokens = tokens
-        self.taken: Taken | None = None
-        self.charged: tuple[int, ...] = ()
-        self.headroom: int | None = None
-        """Pico-dollars that the tightest hard budget has left; None without a hard budget."""
-        self.tightest: Account | None = None
-        self.request_id: str | None = None
-        self.amount: int | None = None
-        """Pico-dollars reserved; None before `reserve`."""
-        self.refused_by: Account | None = None
-        self.notices: tuple[str, ...] = ()
-        """For the record's `reason`: soft budgets passed, limits that could not be checked."""
-
-    def see(self, charged: tuple[int, ...]) -> None:
-        """Note what is charged to the accounts now."""
-        self.charged = charged
-        self.headroom = self.tightest = None
-        for account, amount in zip(self.accounts, charged, strict=True):
-            if account.is_hard and (self.headroom is None or account.limit - amount < self.headroom):
-                self.headroom, self.tightest = account.limit - amount, account
-
-    def exclusion_of(self, worst_case: int | None) -> str | None:
-        """Why a model of this worst case (pico-dollars, None: no price) cannot be had; None when it can."""
-        if self.headroom is None or self.tightest is None or worst_case == 0:
-            return None
-        if worst_case is None:
-            return f"its price is not known, and budget `{self.tightest.budget_id}` is hard"
-        if worst_case <= self.headroom:
-            return None
-        left = dollars(max(self.headroom, 0))
-        return f"it may cost {dollars(worst_case)}, and budget `{self.tightest.budget_id}` has {left} left"
-
-    def refusal(self, worst_case: int | None, *, now: datetime | None = None) -> BudgetExceededError:
-        """The error of a request that no hard budget has room for."""
-        account = self.refused_by or self.tightest
-        assert account is not None  # noqa: S101 - only hard budgets refuse
-        now = now or datetime.now(UTC)
-        left = max(account.limit - self.charged[self.accounts.index(account)], 0)
-        asked = "a model without a known price" if worst_case is None else f"up to {dollars(worst_case)}"
-        is_total = account.period == "total"
-        end = None if is_total else datetime.fromtimestamp(account.ends_s, UTC)
-        span = "in total" if is_total else f"per {account.period}"
-        advice = "" if end is None else f"wait until {end:%Y-%m-%d %H:%M} UTC, "
-        return BudgetExceededError(
-            f"budget `{account.budget_id}` of {account.scope} `{account.subject}` has {dollars(left)} left of"
-            f" {dollars(account.limit)} {span}, the request needs {asked}; {advice}allow a cheaper model"
-            " or fewer output tokens, or raise the budget in limits.yaml",
-            budget_id=account.budget_id,
-            period_end=end,
-            retry_after_s=None if end is None else max((end - now).total_seconds(), 0.0),
-        )
-
-    def headers(self) -> dict[str, str]:
-        """`x-ratelimit-*` of the tightest limit on requests and on tokens, as OpenAI's servers send them.
-
-        `reset` is when the limit is whole again if nothing more comes.
-        """
-        if self.taken is None:
-            return {}
-        headers = {}
-        for unit in ("requests", "tokens"):
-            found = [
-                item for item in zip(self.taken.remaining, self.rates, strict=True) if item[1].unit == unit
-            ]
-            if found:
-                remaining, rate = min(found, key=lambda item: (item[0], -item[1].window_s))
-                headers[f"x-ratelimit-limit-{unit}"] = str(rate.limit)
-                headers[f"x-ratelimit-remaining-{unit}"] = str(remaining)
-                headers[f"x-ratelimit-reset-{unit}"] = _SECONDS.format(rate.window_s + rate.slot_s)
-        return headers
-
-
-UNLIMITED = Admission()
-"""The admission of every request that no limit and no budget binds."""
+MAX_AMOUNT = 10**18
+"""A million dollars: a worst case above it fits no hard budget, and counts as so much in soft ones."""
 
 
 class Limits:
@@ -206,16 +110,19 @@ class Limits:
         if rules is None:
             return UNLIMITED
         seconds = time.time() if at is None else at.timestamp()
+        tokens = max(tokens, 0)  # a caller's figure: a negative one would give room back
         admission = Admission(rules.rates, rules.accounts(int(seconds // DAY_S)), tokens)
         try:
             taken = await self.store.take(admission.rates, admission.accounts, tokens)
         except LimitsUnavailableError as error:
-            return self._unchecked(error)
+            self._tolerate(error, admission)
+            return admission
         admission.taken = taken
         if taken.refused_by is not None:
-            raise _rate_limited(admission, taken)
+            raise rate_limited(admission, taken)
         if admission.accounts:
             admission.see(taken.charged)
+        self.error = None
         return admission
 
     async def reserve(self, admission: Admission, request_id: str, amount: int | None) -> bool:
@@ -228,10 +135,13 @@ class Limits:
         accounts = admission.accounts
         if not accounts:
             return True
-        if amount is None and any(account.is_hard for account in accounts):
+        if admission.taken is None:  # limits could not be checked: what it costs is charged, if it can be
+            admission.request_id = request_id
+            return True
+        if admission.tightest is not None and (amount is None or amount > MAX_AMOUNT):
             admission.refused_by = admission.tightest
             return False
-        wanted = amount or 0
+        wanted = min(max(amount or 0, 0), MAX_AMOUNT)
         try:
             reserved = await self.store.reserve(request_id, accounts, wanted, admission.amount or 0)
             admission.see(reserved.charged)
@@ -248,10 +158,11 @@ class Limits:
                         " free space or check the data folder"
                     ) from error
         except LimitsUnavailableError as error:
-            admission.notices = self._unchecked(error).notices
+            self._tolerate(error, admission)
+            admission.request_id = request_id
             return True
         admission.request_id, admission.amount = request_id, wanted
-        admission.notices = _notices(accounts, reserved.charged, is_price_known=amount is not None)
+        admission.notices = notices_of(accounts, reserved.charged, is_price_known=amount is not None)
         return True
 
     async def settle(
@@ -268,29 +179,25 @@ class Limits:
         charged. `unrecorded` is charged beside it: earlier attempts that may have been billed, or
         all of it when no record could be written. `tokens` are the real ones, None if not known.
         """
-        taken, held = admission.taken, admission.amount
-        if taken is None:
-            return
-        charge = None if cost is None else cost + unrecorded
+        taken, held = admission.taken, admission.amount or 0
+        charge = None if cost is None or admission.request_id is None else cost + unrecorded
         corrections: list[tuple[Rate, int]] = []
-        if tokens is not None and tokens != admission.tokens:
+        if taken is not None and tokens is not None and tokens != admission.tokens:
             more = tokens - admission.tokens
             corrections = [(rate, more) for rate in admission.rates if rate.unit == "tokens"]
-        if (held is None or charge is None or charge == held) and not corrections:
-            self._close(admission, cost, unrecorded)
-            return
-        try:
-            await self.store.settle(
-                admission.request_id or "",
-                admission.accounts if held is not None else (),
-                charge,
-                held or 0,
-                corrections,
-                taken.at,
-            )
-        except LimitsUnavailableError as error:
-            self.unsettled += 1
-            self._report(error)
+        if (charge is not None and charge != held) or corrections:
+            try:
+                await self.store.settle(
+                    admission.request_id or "",
+                    admission.accounts if admission.request_id is not None else (),
+                    charge,
+                    held,
+                    corrections,
+                    0.0 if taken is None else taken.at,
+                )
+            except LimitsUnavailableError as error:
+                self.unsettled += 1
+                self._report(error)
         self._close(admission, cost, unrecorded)
 
     async def release(self, admission: Admission, *, unrecorded: int = 0) -> None:
@@ -323,6 +230,8 @@ class Limits:
                 self._opening.read()
         if self._log is None and not self.store.is_remote and _has_hard(book):
             self._log = ReservationLog(self._file.parent / "budgets")
+            if self._opening is not None:
+                self._opening.adopt(self._log)
         self.book, self._file_version = book, version
         return True
 
@@ -350,53 +259,20 @@ class Limits:
     def _close(self, admission: Admission, cost: int | None, unrecorded: int) -> None:
         if self._log is not None and admission.amount and admission.request_id is not None:
             self._log.settle(admission.request_id, cost, unrecorded)
-        admission.amount = None
-        self.error = None
+        admission.request_id = admission.amount = None
 
-    def _unchecked(self, error: LimitsUnavailableError) -> Admission:
+    def _tolerate(self, error: LimitsUnavailableError, admission: Admission) -> None:
+        """Do what LIMITS_ON_ERROR says: raise, or let the request pass, counted and noted."""
         self._report(error)
         if self._on_error == "refuse":
             raise error
         self.unchecked += 1
-        admission = Admission()
         admission.notices = ("limits were not checked",)
-        return admission
 
     def _report(self, error: LimitsUnavailableError) -> None:
         if str(error) != str(self.error):
             logger.error("limits: %s", error)
         self.error = error
-
-
-def _rate_limited(admission: Admission, taken: Taken) -> RateLimitedError:
-    assert taken.refused_by is not None  # noqa: S101 - the caller looked
-    rate = admission.rates[taken.refused_by]
-    error = RateLimitedError(
-        rate.label,
-        unit=rate.unit,
-        limit=rate.limit,
-        remaining=taken.remaining[taken.refused_by],
-        retry_after_s=taken.wait_s,
-    )
-    error.headers = admission.headers()
-    return error
-
-
-def _notices(
-    accounts: tuple[Account, ...], charged: tuple[int, ...], *, is_price_known: bool
-) -> tuple[str, ...]:
-    notices = []
-    for account, amount in zip(accounts, charged, strict=True):
-        if not account.is_hard and amount > account.limit:
-            notices.append(
-                f"soft budget `{account.budget_id}` is passed: {dollars(amount)} of {dollars(account.limit)}"
-            )
-        elif account.alert is not None and amount >= account.alert:
-            share = 100 * amount // account.limit if account.limit else 100
-            notices.append(f"budget `{account.budget_id}` is {share}% used")
-    if not is_price_known:
-        notices.append("the price is not known, so budgets do not count it")
-    return tuple(notices)
 
 
 def _has_hard(book: LimitBook) -> bool:

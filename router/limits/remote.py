@@ -32,6 +32,8 @@ OPEN_AT_ONCE = 1000
 """Accounts opened by one script: it bounds how long Redis is kept from others."""
 MAX_CONNECTIONS = 64
 """To Redis, from one event loop; a request beyond them waits for one."""
+POOL_TIMEOUT_S = 5.0
+"""How long it waits."""
 
 
 class RedisStore:
@@ -199,12 +201,13 @@ class RedisStore:
 
     def _fail(self, error: Exception) -> LimitsUnavailableError:
         # The kind of error and not its text, which may quote the URL.
-        self._probed_at = time.monotonic()
-        self._down = LimitsUnavailableError(
+        failure = LimitsUnavailableError(
             f"Redis does not count limits and budgets ({type(error).__name__}): check that REDIS_URL's server"
             " runs; serving resumes by itself"
         )
-        return self._down
+        if not isinstance(error, self._redis.exceptions.ResponseError):  # else it answers, to others too
+            self._down, self._probed_at = failure, time.monotonic()
+        return failure
 
     def _client(self) -> redis.asyncio.Redis:
         loop = asyncio.get_running_loop()
@@ -216,7 +219,7 @@ class RedisStore:
             pool = self._redis.asyncio.BlockingConnectionPool.from_url(
                 self._url,
                 max_connections=MAX_CONNECTIONS,
-                timeout=TIMEOUT_S,
+                timeout=POOL_TIMEOUT_S,
                 socket_timeout=TIMEOUT_S,
                 socket_connect_timeout=TIMEOUT_S,
                 # Once: a pooled connection that Redis closed meanwhile is replaced.

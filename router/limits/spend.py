@@ -75,10 +75,11 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
         ]
 
     for record in journals.values():
-        for column in columns if record.pico is not None else ():
+        for column in columns:
             subject = record.subjects[column]
-            for place in places(record.day, column) if subject is not None else ():
-                spend.amounts[(*place, subject)] += record.pico
+            if record.pico is not None and subject is not None:
+                for place in places(record.day, column):
+                    spend.amounts[(*place, subject)] += record.pico
     # Days that count in the same periods are added up before Python sees a row.
     sums: dict[tuple[str, tuple[Place, ...]], list[Any]] = defaultdict(list)
     for day, folder in _days(home, since):

@@ -41,8 +41,7 @@ def test_no_file_is_no_limit(home: Path) -> None:
         ("limits: [{scope: key, subject: k, requests: 1, per: week}]", "got `week`"),
         ("limits: [{scope: key, subject: '', requests: 1, per: day}]", "limits.0.subject"),
         (
-            "limits:\n- {scope: key, subject: k, requests: 1, per: day}\n"
-            "- {scope: key, subject: k, requests: 2, tokens: 3, per: day}",
+            "limits: [&one {scope: key, subject: k, requests: 1, per: day}, *one]",
             "two limits count requests of key `k` per day",
         ),
         ("budgets: [{id: b, scope: user, subject: u, usd: -0.01, period: day, mode: hard}]", "got `-0.01`"),

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from router.config import Settings
-from router.errors import BudgetExceededError, ConfigError, LimitsUnavailableError, RateLimitedError
+from router.errors import BudgetExceededError, ConfigError, RateLimitedError
 from router.limits import UNLIMITED, LimitBook, Limits, Subjects
 from router.limits.book import LimitsFile
-from tests.limits.servers import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -297,69 +296,25 @@ def test_a_changed_file_binds_at_once_and_a_broken_one_changes_nothing(home: Pat
     limits.close()
 
 
-@pytest.fixture
-def mortal_server(tmp_path: Path) -> Any:
-    """A redis-server that the test may stop."""
-    reason = RedisServer.missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with RedisServer(tmp_path) as server:
-        yield server
-
-
-def test_without_redis_requests_are_refused_and_recovery_is_by_itself(
-    home: Path, mortal_server: RedisServer
-) -> None:
-    """`refuse`: 503 with a time to come again; settling never fails the caller's answer."""
-    (home / "limits.yaml").write_text(
-        "budgets: [{id: b, scope: user, subject: '*', usd: 1, period: day, mode: hard}]"
+def test_absurd_amounts_are_refused_and_break_nothing(make_store: MakeStore) -> None:
+    """A caller's `max_tokens` of -10^9 gives nothing back, one of 10^30 does not reach the counters."""
+    limits = Limits(
+        book=book(
+            [{"scope": "key", "subject": "*", "tokens": 10, "per": "hour"}],
+            [{"usd": 1}, {"usd": 1, "scope": "key", "mode": "soft"}],
+        ),
+        store=make_store(),
     )
-    limits = Limits.open(Settings.load({}, home=home, redis_url=mortal_server.url))
 
     async def work() -> None:
-        admission = await limits.admit(ADA)
-        assert await limits.reserve(admission, "one", USD // 2)
-        mortal_server.stop()
-        await limits.settle(admission, USD // 4)
-        assert limits.unsettled == 1
-        for _ in range(2):
-            with pytest.raises(LimitsUnavailableError, match="Redis does not count") as caught:
-                await limits.admit(ADA)
-            assert (caught.value.http_status, caught.value.retry_after_s) == (503, 1.0)
-        assert limits.health()["error"] is not None
-        mortal_server.start()
-        await asyncio.sleep(0.6)
-        assert (await limits.admit(ADA)).headroom == USD
+        await limits.admit(ADA, tokens=-(10**9))
+        with pytest.raises(RateLimitedError):
+            await limits.admit(ADA, tokens=10**30)
+        admission = await limits.admit(ADA, at=AT)
+        assert not await limits.reserve(admission, "huge", 10**30)
+        assert await limits.reserve(admission, "negative", -(10**30))
+        soft = await limits.admit(Subjects("k1"), at=AT)
+        assert await limits.reserve(soft, "soft", 10**30)
+        assert (await limits.admit(ADA, at=AT, tokens=10)).headroom == USD
 
     run(limits, work)
-
-
-def test_without_redis_requests_may_be_served_unchecked(home: Path, mortal_server: RedisServer) -> None:
-    """`serve`: every step says yes, it is counted, and the record's reason says so."""
-    (home / "limits.yaml").write_text(
-        "limits: [{scope: user, subject: '*', requests: 1, per: day}]\n"
-        "budgets: [{id: b, scope: user, subject: '*', usd: 1, period: day, mode: hard}]"
-    )
-    limits = Limits.open(Settings.load({}, home=home, redis_url=mortal_server.url, limits_on_error="serve"))
-
-    async def work() -> None:
-        before = await limits.admit(ADA)
-        mortal_server.stop()
-        assert await limits.reserve(before, "one", 5 * USD)
-        assert before.notices == ("limits were not checked",)
-        admission = await limits.admit(ADA)
-        assert admission.notices == ("limits were not checked",)
-        assert await limits.reserve(admission, "two", 5 * USD)
-        await limits.settle(admission, USD)
-        assert limits.unchecked == 2
-
-    run(limits, work)
-
-
-def test_a_redis_url_is_checked_and_not_shown(home: Path) -> None:
-    """A password in the URL reaches no message."""
-    pytest.importorskip("redis", reason="the package `redis` is not installed")
-    with pytest.raises(ConfigError) as caught:
-        Limits.open(Settings.load({}, home=home, redis_url="http://:hunter2@localhost"))
-    assert "hunter2" not in str(caught.value)
-    assert "hunter2" not in repr(Settings.load({}, redis_url="redis://:hunter2@localhost"))
