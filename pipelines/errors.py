@@ -36,3 +36,9 @@ class QueryError(IntelliRouterError):
 
     code = "bad_query"
     http_status = 400
+
+
+class EvaluationError(IntelliRouterError):
+    """The recorded traffic cannot answer what another policy would have done."""
+
+    code = "not_evaluable"
