@@ -25,11 +25,10 @@ def answer(evaluations: Sequence[Evaluation]) -> Answer:
 
 def notes(evaluation: Evaluation) -> list[str]:
     """What to know before the figures are believed."""
-    lines = [
-        f"{evaluation.policy_id}: {evaluation.requests} requests in {evaluation.sessions} sessions,"
-        f" {evaluation.supported:.1%} of its decisions supported,"
-        f" effective sample size {evaluation.effective:.0f}, mean weight {evaluation.mean_weight:.3f}"
-    ]
+    support = f"{evaluation.supported:.1%} of its decisions supported"
+    size = f"effective sample size {evaluation.effective:.0f}, mean weight {evaluation.mean_weight:.3f}"
+    requests = f"{evaluation.requests} requests in {evaluation.sessions} sessions"
+    lines = [f"{evaluation.policy_id}: {requests}, {support}, {size}"]
     if evaluation.quality is None:
         lines.append("  quality: too few of these requests were judged")
     else:
@@ -37,7 +36,7 @@ def notes(evaluation: Evaluation) -> list[str]:
         lines.append(f"  quality: estimated on {known} judged requests ({known / evaluation.requests:.1%})")
     if evaluation.fallbacks:
         lines.append(
-            f"  {evaluation.fallbacks} requests fell back: they count for the model decided on, as they came out"
+            f"  {evaluation.fallbacks} requests fell back: they count for the model that was decided on"
         )
     if evaluation.unchanged:
         lines.append(
