@@ -97,10 +97,9 @@ COLUMNS = (
 def read_log(settings: Settings, *, since: datetime, task: str | None = None) -> Log:
     """Read the published warehouse."""
     with opened(settings) as connection:
-        counted = connection.execute(
+        ((total,),) = connection.execute(
             "select count(*) from request_analytics where timestamp >= $since", {"since": since}
-        ).fetchone()
-        total = counted[0] if counted else 0
+        ).fetchall()
         kept = 1000 if total <= MAX_REQUESTS else max(1, 1000 * MAX_REQUESTS // total)
         table = connection.sql(
             sqlfiles.load("evaluation/logged_requests").text,
