@@ -62,3 +62,9 @@ class UnknownPriceChangeError(IntelliRouterError):
             f"no price `{change_id}` is waiting: waiting are {listed}; see `intellirouter prices pending`"
         )
         self.change_id = change_id
+
+
+class EvaluationError(IntelliRouterError):
+    """The recorded traffic cannot answer what another policy would have done."""
+
+    code = "not_evaluable"

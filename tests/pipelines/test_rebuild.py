@@ -45,7 +45,12 @@ def test_a_rebuild_equals_what_grew_step_by_step(
     early = []
     for day in (0, 1, 30, 31, 32):
         records = [
-            make_record(NOW + timedelta(days=day, minutes=7 * index), latency_ms=100.0 + index * index)
+            make_record(
+                NOW + timedelta(days=day, minutes=7 * index),
+                latency_ms=100.0 + index * index,
+                experiment_id="e1",
+                variant=("control", "treated")[index % 2],
+            )
             for index in range(12)
         ]
         early += records
@@ -66,6 +71,7 @@ def test_a_rebuild_equals_what_grew_step_by_step(
     grown = _tables(settings)
     assert rebuild(settings, instance=instance).success
     assert grown.keys() >= {"request_analytics", "feedback", "usage_hourly", "model_performance_history"}
+    assert len(grown["experiment_results"]) == 8
     for table, rows in _tables(settings).items():
         assert rows == grown[table], table
     assert len({row[0] for row in grown["model_performance_history"]}) == (1 if is_thinned else 17)

@@ -11,7 +11,7 @@ from pipelines import sqlfiles
 from pipelines.archive import TABLES
 from pipelines.warehouse import Warehouse
 
-ROOMS = ("migrations", "load", "rollups", "marts", "checks", "retention", "reports")
+ROOMS = ("migrations", "load", "rollups", "marts", "checks", "retention", "reports", "evaluation")
 KEYS = [key for room in ROOMS for key in sqlfiles.names(room)]
 STATEMENTS = [key for key in KEYS if not key.startswith("migrations/")]
 KEYWORDS = re.compile(

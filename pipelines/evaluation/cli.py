@@ -1,0 +1,65 @@
+"""`intellirouter evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from router.config import Settings
+    from router.policy import Policy
+
+
+@click.command("evaluate")
+@click.option("--policy", "named", required=True, help="A policy's id, or a file like policies.yaml.")
+@click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
+@click.option("--task", help="This task only.")
+@click.option("--json", "as_json", is_flag=True, help="Every figure, for programs.")
+@click.option("--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME.")
+def evaluate_command(named: str, since: str, task: str | None, home: Path | None, *, as_json: bool) -> None:
+    """What another policy would have cost and scored on the recorded traffic.
+
+    Estimated by SNIPS and doubly robust from the recorded probabilities, with 95% intervals; refused
+    where the traffic cannot tell.
+    """
+    from pipelines.evaluation import display
+    from pipelines.evaluation.evaluate import evaluate
+    from pipelines.output import write
+    from pipelines.reports import parse_moment
+    from router.config import Settings
+
+    settings = Settings.load(home=home)
+    moment = parse_moment(since)
+    done = [evaluate(settings, policy, since=moment, task=task) for policy in policies(settings, named)]
+    if as_json:
+        click.echo(json.dumps([display.to_json(item) for item in done], indent=1))
+        return
+    for item in done:
+        for line in display.notes(item):
+            click.echo(line)
+    write(display.answer(done), output_format="table", output=None)
+
+
+def policies(settings: Settings, named: str) -> list[Policy]:
+    """The policies of a file, or the one in force with this id."""
+    from router.errors import ConfigError, UnknownPolicyError
+    from router.policy import BUILT_IN, load_policies
+
+    path = Path(named)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.exists():
+            raise ConfigError(f"no policies at `{path}`: name a file like policies.yaml, or a policy's id")
+        own = [policy for policy in load_policies(path).values() if policy not in BUILT_IN]
+        if not own:
+            raise ConfigError(f"`{path}` defines no policy: list one under `policies`")
+        return own
+    known = load_policies(settings.policies_file)
+    if named not in known:
+        raise UnknownPolicyError(named, known)
+    return [known[named]]
+
+
+COMMANDS: list[click.Command] = [evaluate_command]

@@ -1,0 +1,153 @@
+"""`evaluate`: another policy on the recorded traffic, or a refusal that says what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.errors import EvaluationError
+from pipelines.evaluation.estimators import Sample, effective_size, estimate
+from pipelines.evaluation.log import read_log
+from pipelines.evaluation.target import target_odds
+from router.catalog import Catalog
+from router.errors import UnknownTaskError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import numpy.typing as npt
+
+    from pipelines.evaluation.estimators import Estimates
+    from pipelines.evaluation.log import Floats, Log
+    from router.config import Settings
+    from router.policy import Policy
+
+ODDS_FLOOR = 0.001
+"""A model drawn less often than this is no support: its few outcomes would count a thousandfold."""
+MIN_SUPPORTED = 0.95
+"""Share of the target's decisions that the log must be able to speak for."""
+MIN_EFFECTIVE = 100.0
+"""Effective sample size below which there is no estimate."""
+MIN_DRAWN = 100
+"""Requests with a draw below which there is no estimate."""
+_EXPLORE = (
+    "let the recorded policies explore (`strategy: thompson`, or more minimum exploration), and evaluate"
+    " again when they have for a while"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a policy would have cost and scored."""
+
+    policy_id: str
+    requests: int
+    """That a draw decided and that the policy could be asked about."""
+    sessions: int
+    """Independent among them: sessions, and requests without one."""
+    supported: float
+    """Share of the policy's decisions whose model was drawn in such requests."""
+    effective: float
+    """Effective sample size, in sessions."""
+    mean_weight: float
+    """Close to 1 when the recorded propensities are what they say."""
+    fallbacks: int
+    unchanged: int
+    """Requests whose model was named, the same under any policy; not among `requests`."""
+    unchanged_cost_usd: float
+    left_out: int
+    """Requests whose draw, or the scores it read, are no longer there."""
+    sampled: float
+    """Share of the sessions in the window that were read."""
+    cost_usd: Estimates | None
+    """Per request; None when no cost is known."""
+    quality: Estimates | None
+    """Per request; None when too few requests were judged."""
+
+
+def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str | None = None) -> Evaluation:
+    """Evaluate `policy` on the requests since `since`, of one task or of all.
+
+    EvaluationError when there is no traffic, no chance in it, or no overlap with what the policy does.
+    """
+    catalog = Catalog.load(settings.catalog_file)
+    if task is not None and task not in catalog.tasks:
+        raise UnknownTaskError(task, catalog.tasks)
+    log = read_log(settings, since=since, task=task)
+    _refuse_without_chance(log, since, task)
+    odds, is_known = target_odds(log, policy, catalog=catalog, settings=settings)
+    usable = is_known & (log.action >= 0) & (log.propensity > 0)
+    left_out = log.left_out + int((~usable).sum())
+    if not usable.any():
+        raise EvaluationError(
+            f"none of the {len(usable)} requests can be evaluated: the scores they were decided by are gone,"
+            f" or `{policy.id}` has no eligible model; evaluate a shorter window, or check its constraints"
+        )
+    log, odds = log.select(usable), odds[usable]
+    is_supported = log.odds >= ODDS_FLOOR
+    supported = float((odds * is_supported).sum(axis=1).mean())
+    if supported < MIN_SUPPORTED:
+        raise EvaluationError(_unsupported(log, odds, is_supported, policy, supported))
+    rows = np.arange(len(log.action))
+    trusted = is_supported[rows, log.action]
+    sample = Sample(
+        task=log.task,
+        action=log.action,
+        cluster=np.unique(log.cluster, return_inverse=True)[1].reshape(-1),
+        weights=np.where(trusted, odds[rows, log.action] / log.propensity, 0.0),
+        target=odds,
+    )
+    effective = effective_size(sample.weights, sample.cluster)
+    if effective < MIN_EFFECTIVE:
+        raise EvaluationError(
+            f"`{policy.id}` decides so unlike the recorded policies that {len(rows)} requests tell as much as"
+            f" {effective:.0f} would; at least {MIN_EFFECTIVE:.0f} are needed: evaluate a longer window"
+            f" (--since), or {_EXPLORE}"
+        )
+    quality = estimate(sample, log.quality)
+    return Evaluation(
+        policy_id=policy.id,
+        requests=len(rows),
+        sessions=int(sample.cluster.max()) + 1,
+        supported=supported,
+        effective=effective,
+        mean_weight=float(sample.weights.mean()),
+        fallbacks=log.fallbacks,
+        unchanged=log.unchanged,
+        unchanged_cost_usd=log.unchanged_cost_usd,
+        left_out=left_out,
+        sampled=log.kept_share,
+        cost_usd=estimate(sample, log.cost_usd),
+        quality=quality if quality is not None and quality.effective >= MIN_EFFECTIVE else None,
+    )
+
+
+def _refuse_without_chance(log: Log, since: datetime, task: str | None) -> None:
+    of_task = "" if task is None else f" of task `{task}`"
+    if len(log.action) < MIN_DRAWN:
+        raise EvaluationError(
+            f"{len(log.action)} requests{of_task} since `{since:%Y-%m-%d %H:%M}Z` were decided by the router,"
+            f" {log.unchanged} named their model; at least {MIN_DRAWN} are needed: evaluate a longer window"
+            " (--since), send requests with `auto`, or run `intellirouter refresh` if they are new"
+        )
+    if np.all(log.propensity >= 1 - 1e-9):
+        raise EvaluationError(
+            f"all {len(log.action)} requests{of_task} were decided without chance: they say nothing of other"
+            f" choices; {_EXPLORE}"
+        )
+
+
+def _unsupported(
+    log: Log, odds: Floats, is_supported: npt.NDArray[np.bool_], policy: Policy, supported: float
+) -> str:
+    missing = (odds * ~is_supported).mean(axis=0)
+    worst = [index for index in np.argsort(-missing)[:3] if missing[index] > 0]
+    named = ", ".join(f"`{log.models[index]}` ({missing[index]:.0%} of its decisions)" for index in worst)
+    return (
+        f"the recorded traffic supports {supported:.0%} of what `{policy.id}` would decide, at least"
+        f" {MIN_SUPPORTED:.0%} is needed: it sends requests to {named} where the recorded policies did so"
+        f" less than once in {1 / ODDS_FLOOR:.0f}; {_EXPLORE}, or serve `{policy.id}` to a share of the"
+        " traffic as an experiment"
+    )

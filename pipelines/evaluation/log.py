@@ -1,0 +1,180 @@
+"""Recorded requests as arrays.
+
+A request is a draw (its model was chosen with a known probability), stays with the draw of its
+session (sticky), or had its model named (pinned, preferred, by an experiment): the last ones would
+be the same under any policy, and are counted and left out. A sticky request shares the weight of the
+draw that decided for it: another draw would have taken its whole session elsewhere.
+
+The action is the model decided on. What came of it includes the fallback when that model failed, its
+cost over all attempts too: another policy that decides on a failing model gets the same. Leaving
+such requests out would keep the model's good days alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines import sqlfiles
+from pipelines.reports import opened
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import numpy.typing as npt
+
+    from router.config import Settings
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+MAX_REQUESTS = 200_000
+"""More requests are sampled by session: intervals are narrow long before."""
+ABSENT, ELIGIBLE, EXCLUDED, EXCLUDED_BY_POLICY = range(4)
+"""What a record says of a model: another policy lifts only the last one."""
+POLICY_MARK = "policy `"
+"""Stands in the reason of every exclusion that the policy asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """Requests that a draw decided, as columns, with what was left out."""
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    snapshots: tuple[str | None, ...]
+    task: Ints
+    """Of each request, into `tasks`."""
+    draw_task: Ints
+    """Of the request that was drawn, into `tasks`."""
+    snapshot: Ints
+    """The scores that the draw read, into `snapshots`."""
+    action: Ints
+    """The model that was decided on, into `models`; -1 when it was no candidate."""
+    propensity: Floats
+    """With which the draw decided so."""
+    odds: Floats
+    """Request by model: the probabilities of the draw."""
+    state: npt.NDArray[np.int8]
+    """Request by model: one of ABSENT, ELIGIBLE, EXCLUDED, EXCLUDED_BY_POLICY at the draw."""
+    cluster: Ints
+    """Requests of one session depend on each other; a request without one stands alone."""
+    cost_usd: Floats
+    """NaN: not known."""
+    quality: Floats
+    """NaN: not judged."""
+    fallbacks: int
+    """Requests that another model answered than the one decided on."""
+    unchanged: int
+    """Requests whose model was named: the same under any policy."""
+    unchanged_cost_usd: float
+    left_out: int
+    """Requests of sessions whose draw is older than the window."""
+    kept_share: float
+    """Share of the sessions that were read."""
+
+    def select(self, kept: npt.NDArray[np.bool_]) -> Log:
+        """The same with some of the requests."""
+        return replace(self, **{name: getattr(self, name)[kept] for name in COLUMNS})
+
+
+COLUMNS = (
+    "task",
+    "draw_task",
+    "snapshot",
+    "action",
+    "propensity",
+    "odds",
+    "state",
+    "cluster",
+    "cost_usd",
+    "quality",
+)
+
+
+def read_log(settings: Settings, *, since: datetime, task: str | None = None) -> Log:
+    """Read the published warehouse."""
+    with opened(settings) as connection:
+        ((total,),) = connection.execute(
+            "select count(*) from request_analytics where timestamp >= $since", {"since": since}
+        ).fetchall()
+        kept = 1000 if total <= MAX_REQUESTS else max(1, 1000 * MAX_REQUESTS // total)
+        table = connection.sql(
+            sqlfiles.load("evaluation/logged_requests").text,
+            params={"since": since, "kept": kept},
+        ).to_arrow_table()
+    return log_of(table, task=task, kept_share=kept / 1000)
+
+
+def log_of(table: Any, *, task: str | None = None, kept_share: float = 1.0) -> Log:
+    """Arrays of the rows of `sql/evaluation/logged_requests.sql`, a pyarrow Table, of one task or all."""
+    ids = table.column("id").to_pylist()
+    drawn_ids = table.column("drawn_id").to_pylist()
+    strategies = table.column("strategy").to_pylist()
+    place = {name: row for row, name in enumerate(ids)}
+    draws_of_all = np.array([place.get(name, -1) if name else -1 for name in drawn_ids], dtype=np.int64)
+    is_named = np.array([name not in ("thompson", "greedy", "sticky") for name in strategies], dtype=bool)
+    cost = _floats(table, "cost_usd")
+    tasks, task_of = _codes(table.column("task_type").to_pylist())
+    is_meant = np.array([task is None or tasks[code] == task for code in task_of], dtype=bool)
+    kept = (draws_of_all >= 0) & is_meant
+    models, odds, state = _candidates(table)
+    draws = draws_of_all[kept]
+    snapshots, snapshot = _codes(table.column("snapshot_id").to_pylist())
+    _, cluster = _codes(
+        [session or name for session, name in zip(table.column("session_id").to_pylist(), ids, strict=True)]
+    )
+    column = {model: index for index, model in enumerate(models)}
+    decided = np.array([column.get(name, -1) for name in table.column("model_decided").to_pylist()], np.int64)
+    return Log(
+        models=models,
+        tasks=tasks,
+        snapshots=snapshots,
+        task=task_of[kept],
+        draw_task=task_of[draws],
+        snapshot=snapshot[draws],
+        action=decided[draws],
+        propensity=_floats(table, "propensity")[draws],
+        odds=odds[draws],
+        state=state[draws],
+        cluster=cluster[kept],
+        cost_usd=cost[kept],
+        quality=_floats(table, "quality")[kept],
+        fallbacks=int(np.sum(np.array(table.column("is_fallback").to_pylist(), dtype=bool)[kept])),
+        unchanged=int(np.sum(is_named & is_meant)),
+        unchanged_cost_usd=float(np.nansum(cost[is_named & is_meant])),
+        left_out=int(np.sum((draws_of_all < 0) & ~is_named & is_meant)),
+        kept_share=kept_share,
+    )
+
+
+def _candidates(table: Any) -> tuple[tuple[str, ...], Floats, npt.NDArray[np.int8]]:
+    """Every model named by a record, and the matrices of probabilities and states."""
+    import pyarrow.compute as pc
+
+    lists = table.column("candidates").combine_chunks()
+    entries = lists.flatten()
+    rows = np.asarray(pc.list_parent_indices(lists), dtype=np.int64)
+    named = entries.field("model").dictionary_encode()
+    models = tuple(named.dictionary.to_pylist())
+    columns = np.asarray(named.indices, dtype=np.int64)
+    odds = np.zeros((table.num_rows, len(models)))
+    odds[rows, columns] = np.asarray(pc.fill_null(entries.field("probability"), 0.0))
+    asked = np.asarray(pc.fill_null(pc.match_substring(entries.field("exclusion"), POLICY_MARK), False))
+    excluded = np.where(asked, EXCLUDED_BY_POLICY, EXCLUDED)
+    state = np.full((table.num_rows, len(models)), ABSENT, dtype=np.int8)
+    state[rows, columns] = np.where(np.asarray(entries.field("is_eligible")), ELIGIBLE, excluded)
+    return models, odds, state
+
+
+def _floats(table: Any, name: str) -> Floats:
+    values = [np.nan if value is None else value for value in table.column(name).to_pylist()]
+    return np.array(values, dtype=np.float64)
+
+
+def _codes(values: list[Any]) -> tuple[tuple[Any, ...], Ints]:
+    known: dict[Any, int] = {}
+    codes = np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int64)
+    return tuple(known), codes

@@ -1,0 +1,178 @@
+"""How far offline estimates are from the truth.
+
+    python tests/benchmarks/offline_evaluation_bias.py [--outcomes OUTCOMES.parquet] [--smoke]
+
+1. A confounded log: hard prompts go to the strong model, so the naive means rank the weak one first.
+2. Real outcomes, every model on every item known: 18,000 requests are logged under Thompson sampling
+   with some minimum exploration, three other policies are evaluated and compared with the truth.
+   Skipped where the outcomes are not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.evaluation.estimators import Sample, effective_size, estimate
+from pipelines.replay.outcomes import load_world
+from router.scores import probabilities_of_best
+from tests.simulations import STRONG, TRUTH, WEAK, confounded
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.log import Floats, Ints
+    from pipelines.replay.outcomes import World
+
+OUTCOMES = Path(__file__).resolve().parents[3] / "shared" / "data" / "outcomes_mix.parquet"
+NAMES = ("snips", "doubly_robust")
+REFRESH_EVERY = 1000
+MIN_EXPLORATION = 0.05
+COST_WEIGHT = 0.1
+
+
+def confounded_log(simulations: int, requests: int) -> None:
+    """Bias of each estimator of each model's quality, and how often it picks the wrong model."""
+    rng = np.random.default_rng(1)
+    found: dict[str, list[list[float]]] = {name: [] for name in ("naive mean", *NAMES)}
+    inside = dict.fromkeys(NAMES, 0)
+    for _ in range(simulations):
+        targets, quality = confounded(rng, requests)
+        done = {model: estimate(sample, quality) for model, sample in targets.items()}
+        action = targets[STRONG].action
+        found["naive mean"].append([float(quality[action == model].mean()) for model in (STRONG, WEAK)])
+        for name in NAMES:
+            items = [getattr(done[model], name) for model in (STRONG, WEAK)]
+            found[name].append([item.value for item in items])
+            inside[name] += sum(item.low <= TRUTH[model] <= item.high for model, item in enumerate(items))
+    print(f"confounded log: {simulations} simulations of {requests} requests")
+    for name, values in found.items():
+        table = np.array(values)
+        bias = (table.mean(axis=0) - TRUTH) * 100
+        wrong = (table[:, STRONG] < table[:, WEAK]).mean()
+        covered = f", intervals hold {inside[name] / simulations / 2:.1%}" if name in inside else ""
+        print(
+            f"  {name:14} bias {bias[STRONG]:+6.2f} and {bias[WEAK]:+6.2f} points, wrong model first in"
+            f" {wrong:.1%}{covered}"
+        )
+
+
+def real_outcomes(path: Path, repeats: int, requests: int) -> None:
+    """Errors and interval coverage of three policies on a real world."""
+    world = load_world(path)
+    quality, cost = np.array(world.quality), np.array(world.cost)
+    task_of = np.array(world.task_of)
+    targets = policies(world, quality, cost, task_of)
+    print(f"{path.name}: {repeats} logs of {requests} requests, {len(world.models)} models")
+    errors: dict[tuple[str, str, str], list[float]] = {}
+    inside: dict[tuple[str, str, str], list[bool]] = {}
+    sizes: dict[str, list[float]] = {}
+    for repeat in range(repeats):
+        rng = np.random.default_rng(repeat)
+        items = rng.integers(0, len(quality), requests)
+        action, odds = logged(quality, cost, task_of, items, rng)
+        rows = np.arange(requests)
+        for name, target in targets.items():
+            wanted = target[task_of[items]]
+            sample = Sample(
+                task=task_of[items],
+                action=action,
+                cluster=rows,
+                weights=wanted[rows, action] / odds[rows, action],
+                target=wanted,
+            )
+            sizes.setdefault(name, []).append(effective_size(sample.weights, sample.cluster))
+            for metric, table in (("quality", quality), ("cost_usd", cost)):
+                truth = float((target[task_of] * table).sum(axis=1).mean())
+                done = estimate(sample, table[items, action])
+                for estimator in NAMES:
+                    item = getattr(done, estimator)
+                    key = (name, metric, estimator)
+                    errors.setdefault(key, []).append(
+                        (item.value - truth) / (1 if metric == "quality" else truth)
+                    )
+                    inside.setdefault(key, []).append(item.low <= truth <= item.high)
+    for key, values in errors.items():
+        name, metric, estimator = key
+        unit = "points" if metric == "quality" else "% of the cost"
+        print(
+            f"  {name:22} {metric:8} {estimator:14} bias {np.mean(values) * 100:+6.2f} {unit},"
+            f" RMSE {np.sqrt(np.mean(np.square(values))) * 100:5.2f}, intervals hold"
+            f" {np.mean(inside[key]):.0%}, effective {np.mean(sizes[name]):.0f}"
+        )
+
+
+def policies(world: World, quality: Floats, cost: Floats, task_of: Ints) -> dict[str, Floats]:
+    """Three policies as task by model odds; none follows the log."""
+    tasks, models = len(world.tasks), len(world.models)
+    means = np.array([quality[task_of == task].mean(axis=0) for task in range(tasks)])
+    costs = np.array([cost[task_of == task].mean(axis=0) for task in range(tasks)])
+    single = np.zeros((tasks, models))
+    single[:, quality.mean(axis=0).argmax()] = 1.0
+    frugal = np.zeros((tasks, models))
+    for task in range(tasks):
+        good = means[task] >= means[task].max() - 0.05
+        frugal[task, np.where(good, costs[task], np.inf).argmin()] = 1.0
+    utility = means - 0.3 * costs / costs.mean(axis=0)[quality.mean(axis=0).argmax()]
+    soft = np.exp((utility - utility.max(axis=1, keepdims=True)) / 0.05)
+    return {
+        "best single model": single,
+        "cheapest within 5 points": frugal,
+        "softmax, cost matters": soft / soft.sum(axis=1, keepdims=True),
+    }
+
+
+def logged(
+    quality: Floats, cost: Floats, task_of: Ints, items: Ints, rng: np.random.Generator
+) -> tuple[Ints, Floats]:
+    """A learning router's choices for `items` in order, and the odds it drew them with.
+
+    Thompson sampling on task by model means that are taken anew every `REFRESH_EVERY` requests.
+    """
+    tasks, models = int(task_of.max()) + 1, quality.shape[1]
+    counts, good = np.full((tasks, models), 2.0), np.full((tasks, models), 1.0)
+    relative = cost.mean(axis=0) / cost.mean(axis=0)[quality.mean(axis=0).argmax()]
+    action = np.zeros(len(items), dtype=np.int64)
+    odds = np.zeros((len(items), models))
+    for start in range(0, len(items), REFRESH_EVERY):
+        means = good / counts
+        table = np.array(
+            [
+                probabilities_of_best(
+                    list(means[task] - COST_WEIGHT * relative),
+                    list(0.5 * np.maximum(means[task] * (1 - means[task]), 0.01) / (counts[task] + 1)),
+                )
+                for task in range(tasks)
+            ]
+        )
+        table = (1 - MIN_EXPLORATION) * table + MIN_EXPLORATION / models
+        part = slice(start, min(start + REFRESH_EVERY, len(items)))
+        task = task_of[items[part]]
+        odds[part] = table[task]
+        passed = odds[part].cumsum(axis=1) < rng.random((len(task), 1))
+        action[part] = np.minimum(passed.sum(axis=1), models - 1)
+        np.add.at(counts, (task, action[part]), 1.0)
+        np.add.at(good, (task, action[part]), quality[items[part], action[part]])
+    return action, odds
+
+
+def main() -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--outcomes", type=Path, default=OUTCOMES)
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--requests", type=int, default=18_000)
+    parser.add_argument("--smoke", action="store_true", help="20 simulations and 1 log")
+    options = parser.parse_args()
+    confounded_log(20 if options.smoke else 400, 2000)
+    if options.outcomes.exists():
+        real_outcomes(options.outcomes, 1 if options.smoke else options.repeats, options.requests)
+    else:
+        print(f"skipped: no outcomes at {options.outcomes}")
+
+
+if __name__ == "__main__":
+    main()
