@@ -15,6 +15,7 @@ defs = dg.Definitions(
         rollups.task_model_scores,
         publish.published_scores,
         publish.model_registry,
+        publish.task_classifier,
         publish.published_warehouse,
         retention.retained_records,
     ],

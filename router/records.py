@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 UsageSource = Literal["provider", "unknown"]
-TaskTypeSource = Literal["caller", "rule", "default"]
+TaskTypeSource = Literal["caller", "rule", "classifier", "default"]
 BodyMode = Literal["none", "hash", "redacted", "full"]
 Strategy = Literal["thompson", "greedy", "sticky", "pinned"]
 
@@ -72,14 +72,14 @@ class RequestRecord:
     """One client request: what was asked, decided, used, paid and answered."""
 
     DATASET: ClassVar[str] = "request_analytics"
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
     MOMENT: ClassVar[str] = "timestamp"
     """The column that places a row in its hour."""
 
     # identity
     id: str
     """UUIDv7; its embedded milliseconds equal `timestamp`'s."""
-    schema_version: int = 1
+    schema_version: int = 2
     timestamp: datetime
     """When the request arrived."""
     environment: str
@@ -147,6 +147,8 @@ class RequestRecord:
     attempts: list[Attempt] = field(default_factory=list)
     model_decided: str | None = None
     """The decision's own choice; differs from `model_selected` after a fallback."""
+    prompt_features: str | None = field(default=None, metadata={"since": 2})
+    """What the task classifier learns from (`router.features`), of a sample of labelled requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

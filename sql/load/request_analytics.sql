@@ -2,7 +2,7 @@
 -- grain: id
 -- unique: id
 -- reads: incoming
--- Copy the rows listed in `incoming` from the files of schema version 1.
+-- Copy the rows listed in `incoming` from the files of schema version 2.
 insert into request_analytics (
     id,
     schema_version,
@@ -53,6 +53,7 @@ insert into request_analytics (
     overhead_ms,
     attempts,
     model_decided,
+    prompt_features,
     segment
 )
 select
@@ -105,6 +106,7 @@ select
     cast(source.overhead_ms as double) as overhead_ms,
     cast(source.attempts as struct(model varchar, provider varchar, status_code bigint, error_type varchar, latency_ms double, cost_usd decimal(38,12))[]) as attempts,
     cast(source.model_decided as varchar) as model_decided,
+    cast(source.prompt_features as varchar) as prompt_features,
     incoming.segment
 from read_parquet(
     $files, filename = true, file_row_number = true, hive_partitioning = false
