@@ -2,6 +2,7 @@
 
     lake (sealed segments)
       └─ request_analytics, feedback            defs/load      one ledger row per segment, exactly once
+           ├─ task_classifier                         defs/publish  scores/classifier.bin
            └─ usage_hourly, latency_buckets_hourly,    defs/rollups   only the hours the load touched
               experiment_hourly
                 ├─ experiment_results                       defs/experiments  which variant is better

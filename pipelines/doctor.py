@@ -18,6 +18,7 @@ import duckdb
 
 from pipelines import audit, checks, lake, sqlfiles
 from pipelines.warehouse import configuration
+from router.classifier import ClassifierFile
 from router.errors import ScoresError, SegmentError
 from router.records import DATASETS
 from router.scores import ScoreSnapshot
@@ -73,7 +74,7 @@ def examine(settings: Settings, *, with_audit: bool = False) -> list[Finding]:
             findings.append(
                 _error("the published warehouse cannot be read", error, "run `intellirouter rebuild`")
             )
-    findings += [*_build(settings), *_journals(settings), *_scores(settings)]
+    findings += [*_build(settings), *_journals(settings), *_scores(settings), *_classifier(settings)]
     if with_audit:
         breaks, chains = audit.audit(settings.home, expired_before=expired_before)
         findings += [
@@ -263,6 +264,15 @@ def _scores(settings: Settings) -> Iterator[Finding]:
                     error,
                     "a rebuild leaves it out of model_performance_history; restore it from a backup",
                 )
+
+
+def _classifier(settings: Settings) -> Iterator[Finding]:
+    try:
+        ClassifierFile.read(settings.classifier_file)
+    except FileNotFoundError:
+        pass  # until enough requests are labelled there is none
+    except (ScoresError, OSError) as error:
+        yield _error("the task classifier cannot be used", error, "run `intellirouter refresh`")
 
 
 def _bounded(findings: Iterable[Finding]) -> Iterator[Finding]:

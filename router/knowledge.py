@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from router.classifier import TaskClassifier
     from router.decide import Choice, Plan
     from router.experiments import Assignment
     from router.funds import Funds
@@ -56,6 +57,7 @@ class Knowledge:
         *,
         standing: Mapping[str, str],
         environment: str,
+        classifier: TaskClassifier | None = None,
         note: str | None = None,
     ) -> None:
         """`standing` are models that no request can have; `environment` is that of a request without one.
@@ -66,6 +68,7 @@ class Knowledge:
         self.board = board
         self.standing = standing
         self.environment = environment
+        self.classifier = classifier
         self.note = note
         self._windows = sorted(
             {model.context_window for model in state.catalog.models.values() if model.context_window}
@@ -104,7 +107,7 @@ class Knowledge:
         excluded, BudgetExceededError when all that could serve cost more than `funds` allow.
         """
         catalog = self.state.catalog
-        task_type, task_type_source = classify(request, catalog.tasks)
+        task_type, task_type_source, confidence = classify(request, catalog.tasks, self.classifier)
         pinned = None if request.model == AUTO else request.model
         if pinned is not None and pinned not in catalog.models:
             raise UnknownModelError(pinned, catalog.models)
@@ -116,7 +119,8 @@ class Knowledge:
         treatment = self._treatment(request, task_type, moment)
         if treatment is not None and not treatment.is_shadow and treatment.policy_id is not None:
             policy = self.state.policies.by_id[treatment.policy_id]
-        needs = self._needs(request, session)
+        tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
+        needs = self._needs(request, tokens)
         plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
         if funds is not None:
             plan = self._affordable(plan, funds, pinned, policy, task_type, needs, preferences)
@@ -149,12 +153,14 @@ class Knowledge:
             candidates=choice.candidates,
             task_type=task_type,
             task_type_source=task_type_source,
+            task_type_confidence=confidence,
             policy_id=policy.id,
             policy_version=policy.version,
             config_hash=self.state.config_hash,
             snapshot_id=snapshot.snapshot_id if snapshot else None,
             snapshot_age_s=(moment.timestamp - snapshot.published_at).total_seconds() if snapshot else None,
             draw=draw,
+            tokens_input_estimated=tokens,
             experiment_id=treatment.experiment_id if treatment else None,
             variant=treatment.variant if treatment else None,
             shadow_policy_id=treatment.policy_id if treatment and treatment.is_shadow else None,
@@ -220,8 +226,7 @@ class Knowledge:
             providers={model.id: model.provider for model in models.values()},
         )
 
-    def _needs(self, request: Request, session: Session) -> Needs:
-        tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
+    def _needs(self, request: Request, tokens: int) -> Needs:
         context_tokens = tokens + request.max_output_tokens()
         place = bisect_left(self._windows, context_tokens)
         return Needs(

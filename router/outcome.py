@@ -59,7 +59,13 @@ class Outcome:
 
 
 def build_record(
-    request: Request, decision: Decision, outcome: Outcome, *, settings: Settings, catalog: Catalog
+    request: Request,
+    decision: Decision,
+    outcome: Outcome,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    prompt_features: str | None = None,
 ) -> RequestRecord:
     """The record of a request that was routed."""
     answer, failure = outcome.answer, outcome.failure
@@ -115,9 +121,11 @@ def build_record(
         variant=decision.variant,
         task_type_confidence=decision.task_type_confidence,
         draw=decision.draw,
+        tokens_input_estimated=decision.tokens_input_estimated,
         budget_reserved_usd=_reserved_usd(outcome.admission),
         shadow_policy_id=decision.shadow_policy_id,
         shadow_model=decision.shadow_model,
+        prompt_features=prompt_features,
     )
 
 
@@ -134,7 +142,7 @@ def refused_record(
 ) -> RequestRecord:
     """The record of a request that was understood and not served."""
     exclusions = error.exclusions if isinstance(error, NoEligibleModelError) else {}
-    task_type, task_type_source = classify(request, state.catalog.tasks)
+    task_type, task_type_source, _ = classify(request, state.catalog.tasks)
     return RequestRecord(
         **_identity(request, settings),
         id=request_id,

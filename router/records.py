@@ -155,12 +155,16 @@ class RequestRecord:
     """The classifier's, 0..1; None when it was not asked."""
     draw: float | None = field(default=None, metadata=SINCE_2)
     """The random number in [0, 1) that picked among the candidates; None where chance had no say."""
+    tokens_input_estimated: int | None = field(default=None, metadata=SINCE_2)
+    """What the decision took the input for; the provider's own count is `tokens_input`."""
     budget_reserved_usd: Decimal | None = field(default=None, metadata=SINCE_2)
     """Worst case that was reserved on the budgets that apply; None when none does."""
     shadow_policy_id: str | None = field(default=None, metadata=SINCE_2)
     """The policy that a shadow experiment decided by, without serving it."""
     shadow_model: str | None = field(default=None, metadata=SINCE_2)
     """What it decided."""
+    prompt_features: str | None = field(default=None, metadata=SINCE_2)
+    """What the task classifier learns from (`router.features`), of a sample of labelled requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""Keeping knowledge fresh: the configuration and the published scores, reread when they change."""
+"""Keeping knowledge fresh: configuration, scores and classifier, reread when they change."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from router.eligibility import standing_exclusions
 from router.errors import IntelliRouterError, ScoresError
@@ -15,8 +15,9 @@ from router.scores import ScoreBoard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from router.scores import ScoreSnapshot, ScoreSource
-    from router.state import State, StateSource
+    from router.classifier import TaskClassifier
+    from router.scores import ScoreSnapshot
+    from router.state import State
 
 logger = logging.getLogger("router")
 
@@ -25,6 +26,36 @@ MAX_CLOCK_SKEW = timedelta(minutes=5)
 MAX_AGE = timedelta(minutes=5)
 """Plans hold the prices of the moment they were made; after this long they are made anew."""
 Errors = dict[str, IntelliRouterError | OSError]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[T_co]):
+    """Where something comes from that others change: StateSource, ScoreSource, ClassifierSource."""
+
+    def load(self) -> T_co:
+        """The current one; IntelliRouterError when it is unusable."""
+
+    def version(self) -> object:
+        """Changes when `load` would return something else; cheap enough to ask every second."""
+
+
+class _Watched(Generic[T]):
+    """The last usable value of a source."""
+
+    def __init__(self, source: Source[T], value: T, version: object = None) -> None:
+        self.value = value
+        self._source = source
+        self._version = version
+
+    def poll(self) -> bool:
+        """Load what changed; whether anything did. An error leaves the value as it was."""
+        version = self._source.version()
+        if version == self._version:
+            return False
+        self.value = self._source.load()
+        self._version = version
+        return True
 
 
 class Refresher:
@@ -32,8 +63,9 @@ class Refresher:
 
     def __init__(
         self,
-        state: StateSource,
-        scores: ScoreSource,
+        state: Source[State],
+        scores: Source[ScoreSnapshot | None],
+        classifier: Source[TaskClassifier | None] | None,
         *,
         variables: Mapping[str, str],
         environment: str,
@@ -46,20 +78,26 @@ class Refresher:
         `variables` hold the providers' keys, `environment` is the requests'. `reload_limits` reads
         limits.yaml if it changed. `on_state` hears of each new state, the first too.
         """
-        self._state_source = state
-        self._score_source = scores
         self._variables = variables
         self._environment = environment
         self._on_state = on_state
-        self._reload_limits = reload_limits
-        self._known_state: State | None = None
         self._interval_s = interval_s
-        self._state_version = state.version()
-        self._score_version: object = None
-        self._made_at = datetime.now(UTC)
+        version = state.version()  # before the load: a change in between is seen at the next poll
+        self._state = _Watched(state, state.load(), version)
+        self._scores: _Watched[ScoreSnapshot | None] = _Watched(_Checked(scores), None)
+        self._classifier = None if classifier is None else _Watched(classifier, None)
+        self._polls = {
+            "limits": reload_limits,
+            "configuration": self._state.poll,
+            "scores": self._scores.poll,
+        }
+        if self._classifier is not None:
+            self._polls["task classifier"] = self._classifier.poll
         self.errors: Errors = {}
-        """Why the old `configuration` or the old `scores` were kept; empty when they were not."""
-        self.knowledge = self._know(state.load(), None)
+        """Why older `limits`, `configuration`, `scores` or `task classifier` are in use; else empty."""
+        on_state(self._state.value)
+        self._made_at = datetime.now(UTC)
+        self.knowledge = self._know()
         self._lock = threading.Lock()  # one refresh at a time: the thread's, or a caller's
         self._closing = threading.Event()
         self._refresh_quietly()
@@ -70,58 +108,40 @@ class Refresher:
         """Take what changed; whether anything did. What is unusable raises, and the old one is kept."""
         with self._lock:
             errors: Errors = {}
-            try:
-                are_limits_new = self._reload_limits()
-            except (IntelliRouterError, OSError) as error:
-                are_limits_new, errors["limits"] = True, error
-            versions = self._state_source.version(), self._score_source.version()
-            is_changed = are_limits_new or versions != (self._state_version, self._score_version)
-            is_old = datetime.now(UTC) - self._made_at > MAX_AGE
-            if not is_changed and not is_old:
-                return False
-            state, snapshot = self.knowledge.state, self.knowledge.board.snapshot
-            if versions[0] != self._state_version:
+            changed = set()
+            for name, poll in self._polls.items():
                 try:
-                    state = self._state_source.load()
-                    self._state_version = versions[0]
+                    if poll():
+                        changed.add(name)
                 except (IntelliRouterError, OSError) as error:
-                    errors["configuration"] = error
-            if versions[1] != self._score_version:
-                try:
-                    snapshot = _checked(self._score_source.load())
-                    self._score_version = versions[1]
-                except (IntelliRouterError, OSError) as error:
-                    errors["scores"] = error
+                    errors[name] = error
             is_news = errors.keys() != self.errors.keys()
+            is_old = datetime.now(UTC) - self._made_at > MAX_AGE
             self.errors = errors
-            if (
-                is_news
-                or is_old
-                or state is not self.knowledge.state
-                or snapshot is not self.knowledge.board.snapshot
-            ):
-                self.knowledge = self._know(state, snapshot)
+            if "configuration" in changed:
+                self._on_state(self._state.value)
+            if changed or is_news or is_old:
+                self._made_at = datetime.now(UTC)
+                self.knowledge = self._know()
             if errors:
                 raise next(iter(errors.values()))
-            return is_changed
+            return bool(changed)
 
     def close(self) -> None:
         """Stop the thread; the knowledge stays."""
         self._closing.set()
         self._thread.join()
 
-    def _know(self, state: State, snapshot: ScoreSnapshot | None) -> Knowledge:
-        if state is not self._known_state:
-            self._on_state(state)
-            self._known_state = state
-        board = ScoreBoard(snapshot, state.catalog)
+    def _know(self) -> Knowledge:
+        state = self._state.value
+        board = ScoreBoard(self._scores.value, state.catalog)
         board.warm(state.policies.by_id)
-        self._made_at = datetime.now(UTC)
         return Knowledge(
             state,
             board,
             standing=standing_exclusions(state.catalog, self._variables),
             environment=self._environment,
+            classifier=self._classifier.value if self._classifier else None,
             note="; ".join(f"the newest {name} cannot be used" for name in self.errors) or None,
         )
 
@@ -141,11 +161,19 @@ class Refresher:
                     logger.error("%s not refreshed: %s", name, problem)
 
 
-def _checked(snapshot: ScoreSnapshot | None) -> ScoreSnapshot | None:
-    if snapshot is not None and snapshot.published_at > datetime.now(UTC) + MAX_CLOCK_SKEW:
-        raise ScoresError(
-            f"score snapshot `{snapshot.snapshot_id}` says it was published at"
-            f" `{snapshot.published_at.isoformat()}`, which is to come: set this machine's clock, or the one"
-            " of the machine that runs the pipelines, and run `intellirouter refresh`"
-        )
-    return snapshot
+class _Checked:
+    """A source of snapshots without those of the future."""
+
+    def __init__(self, source: Source[ScoreSnapshot | None]) -> None:
+        self._source = source
+        self.version = source.version
+
+    def load(self) -> ScoreSnapshot | None:
+        snapshot = self._source.load()
+        if snapshot is not None and snapshot.published_at > datetime.now(UTC) + MAX_CLOCK_SKEW:
+            raise ScoresError(
+                f"score snapshot `{snapshot.snapshot_id}` says it was published at"
+                f" `{snapshot.published_at.isoformat()}`, which is to come: set this machine's clock, or the"
+                " one of the machine that runs the pipelines, and run `intellirouter refresh`"
+            )
+        return snapshot

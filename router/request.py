@@ -195,6 +195,7 @@ class Decision:
     task_type_confidence: float | None = None
     draw: float | None = None
     """The random number that picked among the candidates; None where chance had no say."""
+    tokens_input_estimated: int | None = None
     experiment_id: str | None = None
     variant: str | None = None
     shadow_policy_id: str | None = None

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from router.breaker import Breaker
 from router.calls import call, since_ms
+from router.classifier import ClassifierSource
+from router.ejection import BreakerRules
 from router.errors import (
     BudgetExceededError,
     JournalError,
@@ -27,6 +29,7 @@ from router.errors import (
     RateLimitedError,
     UnknownPolicyError,
 )
+from router.features import FeatureSpace, is_sampled, load_key
 from router.feedback import FeedbackSource, check_feedback
 from router.funds import Funds
 from router.journal import Journal
@@ -80,20 +83,23 @@ class Router:
         sink: RecordSink,
         limits: Limits,
         variables: Mapping[str, str],
+        features: FeatureSpace | None = None,
     ) -> None:
         """Use `Router.open`; this is for tests and for embedding with seams of your own."""
         self.settings = settings
         self.sink = sink
         self._limits = limits
+        self._features = features
         self.unrecorded = 0
         """Requests served without a record (JOURNAL_ON_ERROR=serve); a report lacks them."""
         self._sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
         self._random = random.Random(settings.seed)  # noqa: S311 - sampling, not secrecy
         self._providers = Providers(settings, variables)
-        self._breaker = Breaker(())
+        self._breaker = Breaker((), BreakerRules.of(settings))
         self._refresher = Refresher(
             state,
             scores,
+            None if features is None else ClassifierSource(settings.classifier_file, features),
             variables=variables,
             environment=settings.environment,
             interval_s=settings.scores_refresh_interval_s,
@@ -131,6 +137,7 @@ class Router:
                 sink=journal,
                 limits=Limits.open(settings),
                 variables=variables,
+                features=_feature_space(settings),
             )
         except BaseException:
             journal.close()
@@ -216,7 +223,12 @@ class Router:
             admission=funds.admission if funds else None,
         )
         record = build_record(
-            request, decision, outcome, settings=self.settings, catalog=knowledge.state.catalog
+            request,
+            decision,
+            outcome,
+            settings=self.settings,
+            catalog=knowledge.state.catalog,
+            prompt_features=self._prompt_features(request, request_id),
         )
         is_recorded = False
         try:
@@ -446,6 +458,15 @@ class Router:
             on_attempt=on_attempt,
         )
 
+    def _prompt_features(self, request: Request, request_id: str) -> str | None:
+        """What the task classifier learns from, of a sample of the requests that come labelled."""
+        if self._features is None or request.task_type is None:
+            return None
+        if not is_sampled(request_id, self.settings.task_sample_share):
+            return None
+        features = self._features.features(request.last_text(), request.parameters)
+        return self._features.pack(features) if features else None
+
     def _remember(self, request: Request, model: str, answer: Answer) -> None:
         if request.session_id is None:
             return
@@ -483,3 +504,10 @@ class Router:
 
 def _subjects(request: Request) -> Subjects:
     return Subjects(request.api_key_id, request.user_id, request.organization_id, request.session_id)
+
+
+def _feature_space(settings: Settings) -> FeatureSpace | None:
+    """Prompt features, where they are sampled or a classifier reads them."""
+    if settings.task_sample_share == 0 and not settings.classifier_file.exists():
+        return None
+    return FeatureSpace(load_key(settings.features_key_file))

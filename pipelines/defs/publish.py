@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import publishing, registry
+from pipelines import classifier, publishing, registry
 from pipelines.defs.common import KINDS, POOL, Workspace
 from pipelines.defs.rollups import task_model_scores
 
@@ -77,6 +77,26 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
     yield dg.MaterializeResult(asset_key="model_prices", metadata=facts)
 
 
+@dg.asset(deps=["request_analytics"], group_name="publish", kinds={"numpy"}, pool=POOL)
+def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
+    """Learns tasks from labelled prompts: `scores/classifier.bin`, while it beats rules and default."""
+    result = classifier.refresh_classifier(workspace)
+    facts: dict[str, str | bool | int | float] = {
+        "samples_available": result.samples_available,
+        "is_trained": result.is_trained,
+        "note": result.note,
+    }
+    if result.published is not None:
+        facts |= {
+            "classifier_id": result.published.classifier_id,
+            "tasks": len(result.published.tasks),
+            "accuracy": result.published.accuracy,
+            "accuracy_baseline": result.published.accuracy_baseline,
+            "calibration_error": result.published.calibration_error,
+        }
+    return dg.MaterializeResult(metadata=facts)
+
+
 @dg.asset(
     deps=[
         "request_analytics",
@@ -88,6 +108,7 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
         "usage_by_org_daily",
         "model_performance_history",
         "experiment_results",
+        "task_classifier",
     ],
     group_name="publish",
     kinds=KINDS,

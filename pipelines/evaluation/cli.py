@@ -46,17 +46,17 @@ def evaluate_command(named: str, since: str, task: str | None, home: Path | None
 def policies(settings: Settings, named: str) -> list[Policy]:
     """The policies of a file, or the one in force with this id."""
     from router.errors import ConfigError, UnknownPolicyError
-    from router.policy import BUILT_IN, load_policies
+    from router.policy import BUILT_IN, Policies
 
     path = Path(named)
     if path.suffix in (".yaml", ".yml"):
         if not path.exists():
             raise ConfigError(f"no policies at `{path}`: name a file like policies.yaml, or a policy's id")
-        own = [policy for policy in load_policies(path).values() if policy not in BUILT_IN]
+        own = [policy for policy in Policies.load(path).by_id.values() if policy not in BUILT_IN]
         if not own:
             raise ConfigError(f"`{path}` defines no policy: list one under `policies`")
         return own
-    known = load_policies(settings.policies_file)
+    known = Policies.load(settings.policies_file).by_id
     if named not in known:
         raise UnknownPolicyError(named, known)
     return [known[named]]

@@ -49,6 +49,8 @@ class Log:
     """Of each request, into `tasks`."""
     draw_task: Ints
     """Of the request that was drawn, into `tasks`."""
+    draw_bucket: Ints
+    """Size of the input when it was drawn: the number of bits of its estimated tokens."""
     snapshot: Ints
     """The scores that the draw read, into `snapshots`."""
     action: Ints
@@ -83,6 +85,7 @@ class Log:
 COLUMNS = (
     "task",
     "draw_task",
+    "draw_bucket",
     "snapshot",
     "action",
     "propensity",
@@ -118,6 +121,8 @@ def log_of(table: Any, *, task: str | None = None, kept_share: float = 1.0) -> L
     is_named = np.array([name not in ("thompson", "greedy", "sticky") for name in strategies], dtype=bool)
     cost = _floats(table, "cost_usd")
     tasks, task_of = _codes(table.column("task_type").to_pylist())
+    sizes = table.column("tokens_input_estimated").to_pylist()
+    buckets = np.array([0 if size is None else int(size).bit_length() for size in sizes], dtype=np.int64)
     is_meant = np.array([task is None or tasks[code] == task for code in task_of], dtype=bool)
     kept = (draws_of_all >= 0) & is_meant
     models, odds, state = _candidates(table)
@@ -134,6 +139,7 @@ def log_of(table: Any, *, task: str | None = None, kept_share: float = 1.0) -> L
         snapshots=snapshots,
         task=task_of[kept],
         draw_task=task_of[draws],
+        draw_bucket=buckets[draws],
         snapshot=snapshot[draws],
         action=decided[draws],
         propensity=_floats(table, "propensity")[draws],

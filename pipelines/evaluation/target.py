@@ -7,12 +7,14 @@ other policy's own are made.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.evaluation.log import ABSENT, EXCLUDED
-from router.decide import choose
+from router.decide import make_plan
+from router.eligibility import Needs, exclusions_of
 from router.errors import ScoresError
 from router.scores import ScoreBoard, ScoreSnapshot
 
@@ -32,41 +34,44 @@ def target_odds(
 
     They cannot where the snapshot is no longer there or nothing was eligible.
     """
-    context = np.column_stack([log.snapshot, log.draw_task, log.state])
+    context = np.column_stack([log.snapshot, log.draw_task, log.draw_bucket, log.state])
     kinds, kind_of = np.unique(context, axis=0, return_inverse=True)
     kind_of = kind_of.reshape(-1)
     odds = np.zeros((len(kinds), len(log.models)))
     boards: dict[int, ScoreBoard | None] = {}
-    for row, (snapshot, task, *states) in enumerate(kinds.tolist()):
+    for row, (snapshot, task, bucket, *states) in enumerate(kinds.tolist()):
         if snapshot not in boards:
             boards[snapshot] = _board(log.snapshots[snapshot], catalog, settings)
         board = boards[snapshot]
         if board is not None:
             states_of = dict(zip(log.models, states, strict=True))
-            found = _probabilities(board, policy, log.tasks[task], states_of)
+            found = _probabilities(board, policy, log.tasks[task], bucket, states_of, catalog)
             odds[row] = [found.get(model, 0.0) for model in log.models]
     is_known = odds.sum(axis=1) > 0.5
     return odds[kind_of], is_known[kind_of]
 
 
 def _probabilities(
-    board: ScoreBoard, policy: Policy, task_type: str, states: dict[str, int]
+    board: ScoreBoard, policy: Policy, task_type: str, bucket: int, states: dict[str, int], catalog: Catalog
 ) -> dict[str, float]:
     """Model to probability; empty when no model is eligible."""
-    table = board.table(policy, task_type)
-    exclusions = {}
-    for candidate in table.candidates:
-        model = candidate.model
+    table = board.table(policy, task_type, bucket)
+    exclusions = exclusions_of(
+        {candidate.model: candidate for candidate in table.candidates},
+        catalog=catalog,
+        policy=policy,
+        preferences=None,
+        needs=Needs(input_tokens_bucket=bucket, context_window=0, capabilities=frozenset()),
+        standing={},
+        at=datetime.now(UTC),
+    )
+    for model in catalog.models:
         if states.get(model, ABSENT) == ABSENT:
             exclusions[model] = "it was not a candidate then"
         elif states[model] == EXCLUDED:
             exclusions[model] = "it was excluded then"
-        elif model in policy.denied_models or (
-            policy.allowed_models is not None and model not in policy.allowed_models
-        ):
-            exclusions[model] = f"policy `{policy.id}` denies it"
-    choice = choose(table, exclusions, policy=policy, random=0.0)
-    return {} if choice is None else {item.model: item.probability or 0.0 for item in choice.candidates}
+    plan = make_plan(table, exclusions, policy=policy)
+    return {item.model: item.probability or 0.0 for item in plan.candidates} if plan.drawn else {}
 
 
 def _board(snapshot_id: str | None, catalog: Catalog, settings: Settings) -> ScoreBoard | None:

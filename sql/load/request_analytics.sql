@@ -55,9 +55,11 @@ insert into request_analytics (
     model_decided,
     task_type_confidence,
     draw,
+    tokens_input_estimated,
     budget_reserved_usd,
     shadow_policy_id,
     shadow_model,
+    prompt_features,
     segment
 )
 select
@@ -112,9 +114,11 @@ select
     cast(source.model_decided as varchar) as model_decided,
     cast(source.task_type_confidence as double) as task_type_confidence,
     cast(source.draw as double) as draw,
+    cast(source.tokens_input_estimated as bigint) as tokens_input_estimated,
     cast(source.budget_reserved_usd as decimal(38,12)) as budget_reserved_usd,
     cast(source.shadow_policy_id as varchar) as shadow_policy_id,
     cast(source.shadow_model as varchar) as shadow_model,
+    cast(source.prompt_features as varchar) as prompt_features,
     incoming.segment
 from read_parquet(
     $files, filename = true, file_row_number = true, hive_partitioning = false

@@ -80,6 +80,10 @@ def _spoil_the_published_file(settings: Settings) -> None:
     settings.warehouse_file.write_bytes(b"no database")
 
 
+def _spoil_the_classifier(settings: Settings) -> None:
+    settings.classifier_file.write_bytes(b"{}\n")
+
+
 def _spoil_the_scores(settings: Settings) -> None:
     settings.scores_file.write_text("{}")
 
@@ -99,6 +103,7 @@ def _bad_journal(settings: Settings) -> None:
         (_spoil_a_rollup, "check `rollup_counts_match` fails"),
         (_spoil_the_published_file, "the published warehouse cannot be read"),
         (_spoil_the_scores, "the score file cannot be used"),
+        (_spoil_the_classifier, "the task classifier cannot be used"),
         (_bad_journal, "a journal cannot be sealed"),
     ],
 )

@@ -29,7 +29,7 @@ from pipelines.evaluation.target import target_odds
 from pipelines.warehouse import Warehouse
 from router.catalog import Catalog
 from router.config import Settings
-from router.decide import choose
+from router.decide import make_plan
 from router.errors import ConfigError, UnknownPolicyError, UnknownTaskError
 from router.policy import Policy
 from router.records import Record, RequestRecord
@@ -152,9 +152,12 @@ class Traffic:
         """One request; `pinned` and `sticky` name a model, other `changes` go to the record."""
         fixed = {name: changes.pop(name, None) for name in ("pinned", "sticky")}
         denied = dict.fromkeys(policy.denied_models, f"policy `{policy.id}` denies it")
-        choice = choose(
-            self.board.table(policy, "math"), denied, policy=policy, random=self.random.random(), **fixed
-        )
+        plan = make_plan(self.board.table(policy, "math", 0), denied, policy=policy)
+        choice = plan.draw(self.random.random())
+        if fixed["pinned"] is not None:
+            choice = plan.fixed("pinned", fixed["pinned"])
+        elif fixed["sticky"] is not None:
+            choice = plan.fixed("sticky", fixed["sticky"]) or choice
         assert choice is not None
         record = make_record(
             NOW + timedelta(seconds=len(self.records)),
