@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.defs import automation, load, publish, retention, rollups
+from pipelines.defs import automation, load, prices, publish, retention, rollups
 from pipelines.defs.common import workspace_of
 
 defs = dg.Definitions(
@@ -17,11 +17,18 @@ defs = dg.Definitions(
         publish.model_registry,
         publish.published_warehouse,
         retention.retained_records,
+        prices.price_book,
     ],
-    jobs=[automation.refresh_job, automation.retention_job, automation.housekeeping],
+    jobs=[
+        automation.refresh_job,
+        automation.retention_job,
+        automation.prices_job,
+        automation.housekeeping,
+    ],
     schedules=[
         automation.refresh_schedule,
         automation.retention_schedule,
+        automation.prices_schedule,
         automation.housekeeping_schedule,
     ],
     sensors=[automation.new_segments],

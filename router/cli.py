@@ -1,7 +1,7 @@
 """`intellirouter`: the command line.
 
-Commands of the serving half stand here; those of the analytics half are in `pipelines.cli` and
-`pipelines.replay.cli`, and appear when the `pipelines` extra is installed.
+Commands of the serving half stand here; those of the analytics half are in `pipelines.cli`,
+`pipelines.prices.cli` and `pipelines.replay.cli`, and appear when the `pipelines` extra is installed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ except ImportError:  # the base install is the callable alone
 
 COMMAND_MODULES = {
     "pipelines.cli": ("refresh", "rebuild", "compact", "retention", "erase", "doctor", "sql", "report"),
+    "pipelines.prices.cli": ("prices",),
     "pipelines.replay.cli": ("demo", "replay"),
 }
 
