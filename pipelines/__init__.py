@@ -12,6 +12,8 @@
                      └─ models                                        defs/models   the catalog, with prices
                           └─ published_warehouse                      defs/publish  a copy nobody locks
 
+    price_book (prices/)                              defs/prices    public list prices, once a day
+
 The lake is the record, the warehouse a cache of it: `derived` replaces segments by rewritten ones,
 `compaction` merges the small ones of finished hours, `doctor` says whether lake, ledger and
 warehouse agree, `audit` walks the hash chains. `retention` (by `holds` and `expiry`) and `erasure`

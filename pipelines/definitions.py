@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.defs import automation, experiments, load, publish, retention, rollups
+from pipelines.defs import automation, experiments, load, prices, publish, retention, rollups
 from pipelines.defs.common import workspace_of
 
 defs = dg.Definitions(
@@ -19,11 +19,18 @@ defs = dg.Definitions(
         publish.task_classifier,
         publish.published_warehouse,
         retention.retained_records,
+        prices.price_book,
     ],
-    jobs=[automation.refresh_job, automation.retention_job, automation.housekeeping],
+    jobs=[
+        automation.refresh_job,
+        automation.retention_job,
+        automation.prices_job,
+        automation.housekeeping,
+    ],
     schedules=[
         automation.refresh_schedule,
         automation.retention_schedule,
+        automation.prices_schedule,
         automation.housekeeping_schedule,
     ],
     sensors=[automation.new_segments],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.catalog import Catalog
 from router.errors import ConfigError
+from router.pricebook import row_to_json
 from router.scores import ALL_TASKS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from router.catalog import Model
 
 PER_1K = Decimal(1000)
-_TABLES = {"models": 10, "model_prices": 8}
+_TABLES = {"models": 10, "model_prices": 13}
 """Each table and the number of its columns."""
 
 
@@ -54,7 +55,10 @@ def load_registry(warehouse: Warehouse) -> RegistryResult:
     ]
     prices = [row for model in catalog.models.values() for row in _price_rows(model)]
     _replace(warehouse, "models", models)
-    _replace(warehouse, "model_prices", sorted(prices))
+    # A row that left the catalog is kept: an old record names it.
+    named = {row[0] for row in prices}
+    prices += [row for row in warehouse.rows("select * from model_prices") if row[0] not in named]
+    _replace(warehouse, "model_prices", sorted(prices, key=lambda row: row[0]))
     return RegistryResult(models=len(models))
 
 
@@ -93,6 +97,7 @@ def _per_1k(per_mtok: Decimal | None) -> Decimal | None:
 def _price_rows(model: Model) -> Iterator[tuple[Any, ...]]:
     for price, following in pairwise([*model.prices, None]):
         if price is not None:
+            row = row_to_json(price)
             yield (
                 price.price_id,
                 model.id,
@@ -102,7 +107,16 @@ def _price_rows(model: Model) -> Iterator[tuple[Any, ...]]:
                 price.output_usd_per_mtok,
                 price.cached_input_usd_per_mtok,
                 price.cache_write_usd_per_mtok,
+                price.cache_write_1h_usd_per_mtok,
+                price.reasoning_usd_per_mtok,
+                price.request_usd,
+                _json(row.get("tiers")),
+                _json(row.get("windows")),
             )
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
 def _replace(warehouse: Warehouse, table: str, rows: list[tuple[Any, ...]]) -> None:

@@ -1,7 +1,7 @@
 """`intellirouter`: the command line.
 
-Commands of the serving half stand here; those of the analytics half are in `pipelines.cli` and
-`pipelines.replay.cli`, and appear when the `pipelines` extra is installed.
+Commands of the serving half stand here; those of the analytics half are in `pipelines.cli`,
+`pipelines.prices.cli` and `pipelines.replay.cli`, and appear when the `pipelines` extra is installed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ COMMAND_MODULES = {
     ),
     "pipelines.experiments.cli": ("experiments",),
     "pipelines.evaluation.cli": ("evaluate",),
+    "pipelines.prices.cli": ("prices",),
     "pipelines.replay.cli": ("demo", "replay"),
 }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from router.catalog import EXAMPLE, Catalog
+from router.catalog import EXAMPLE, Catalog, Model
 from router.errors import ConfigError
 from router.policy import Policies
+from router.pricebook import ALWAYS, PriceBook
+from router.prices import Price, Usage, cost
 from tests.factories import write_catalog
 
 
@@ -21,6 +24,44 @@ def load(tmp_path: Path, text: str) -> Catalog:
 
 
 PROVIDERS = "providers: {p: {kind: openai, base_url: 'http://h/v1'}}\n"
+
+
+def priced(*changes: str) -> str:
+    """A catalog of one model with one price row, of which some fields are replaced or added."""
+    row = {"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "2"}
+    row |= dict(change.split(": ", 1) for change in changes)
+    text = ", ".join(f"{name}: {value}" for name, value in row.items())
+    return PROVIDERS + f"models: [{{id: m, provider: p, prices: [{{{text}}}]}}]"
+
+
+def tier(above: int) -> str:
+    """A tier."""
+    return f"{{above_input_tokens: {above}, input_usd_per_mtok: 1, output_usd_per_mtok: 2}}"
+
+
+def window(start: str, end: str, quote: str = "'") -> str:
+    """A window."""
+    times = f"start_time_utc: {quote}{start}{quote}, end_time_utc: {quote}{end}{quote}"
+    return f"{{{times}, input_usd_per_mtok: 3, output_usd_per_mtok: 4}}"
+
+
+def write_book(tmp_path: Path, **rows: Price) -> None:
+    """A price book of `p/<name>` beside the catalog."""
+    book = PriceBook.of(
+        {f"p/{name}": (row,) for name, row in rows.items()},
+        unlisted=frozenset(),
+        source="test",
+        updated_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "prices" / "book.json").write_bytes(book.to_json())
+
+
+def listed(price_id: str = "book/p/m@always", start: datetime = ALWAYS) -> Price:
+    """A row of the book."""
+    return Price(
+        price_id=price_id, start=start, input_usd_per_mtok=Decimal(7), output_usd_per_mtok=Decimal(8)
+    )
 
 
 def test_the_example_is_usable(tmp_path: Path) -> None:
@@ -58,6 +99,22 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
             " {start: 2026-01-01, input_usd_per_mtok: 2, output_usd_per_mtok: 1}]}]",
             "start at the same moment",
         ),
+        (priced("start: 2026-01-01 00:00:00"), "no time zone.*or a date alone"),
+        (priced("input_usd_per_mtok: 0"), "price of 0 would bill nothing.*is_free: true"),
+        (priced("is_free: true"), "beside prices that are not 0"),
+        (priced("cached_input_usd_per_mtok: -0.1"), "cached_input_usd_per_mtok.*got `-0.1`"),
+        (
+            priced("tiers: [{above_input_tokens: 5, input_usd_per_mtok: 1, output_usd_per_mtok: -2}]"),
+            "tiers.0.output_usd_per_mtok.*got `-2`",
+        ),
+        (priced(f"tiers: [{tier(5)}, {tier(5)}]"), "same number of input tokens"),
+        (priced(f"windows: [{window('16:30', '00:30')}, {window('00:00', '02:00')}]"), "overlap"),
+        (priced(f"windows: [{window('16:30', '16:30')}]"), "ends when it starts"),
+        (priced(f"windows: [{window('16:30+01:00', '17:30')}]"), "UTC already"),
+        (PROVIDERS + "models: [{id: m, provider: p, capabilities: [flying]}]", "capabilities.0.*`flying`"),
+        (PROVIDERS + "models: [{id: m, provider: p, quality_scores: {math: 1.5}}]", "math.*got `1.5`"),
+        (PROVIDERS + "models: [{id: m, provider: p, quality_scores: {maths: 1}}]", "task `maths`"),
+        (PROVIDERS + "models: [{id: m, provider: p, max_output_tokens: 0}]", "max_output_tokens.*got `0`"),
         ("providers: {p: {kind: openai, base_url: 'http://u@h/v1'}}\nmodels: []", "base_url"),
         ("providers: {p: {kind: openai, base_url: 'file:///etc/passwd'}}\nmodels: []", "base_url"),
     ],
@@ -65,6 +122,88 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
 def test_a_bad_catalog_is_refused_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
     """The error names the file, the place within it and the value."""
     with pytest.raises(ConfigError, match=f"catalog.yaml(?s:.*){complaint}"):
+        load(tmp_path, text)
+
+
+def test_what_is_not_stated_is_not_known(tmp_path: Path) -> None:
+    """A bare model has no limits, labels, scores or prices; nothing is assumed."""
+    model = load(tmp_path, PROVIDERS + "models: [{id: m, provider: p}]").models["m"]
+    assert model == Model(id="m", provider="p", provider_model="m")
+    assert model.quality_score("math") is None
+
+
+def test_what_is_stated_reaches_the_request_path(tmp_path: Path) -> None:
+    """Labels become sets, scores answer by task and by `*`."""
+    text = PROVIDERS + (
+        "models: [{id: m, provider: p, name: M, max_output_tokens: 5, capabilities: [tools, streaming],"
+        " regions: [eu], data_policy: [no_training], quality_scores: {'*': 0.5, math: 0}}]"
+    )
+    model = load(tmp_path, text).models["m"]
+    assert (model.name, model.max_output_tokens) == ("M", 5)
+    assert model.capabilities == frozenset({"tools", "streaming"})
+    assert model.regions == frozenset({"eu"})
+    assert model.data_policy == frozenset({"no_training"})
+    assert [model.quality_score(task) for task in ("math", "code")] == [0.0, 0.5]
+
+
+def test_tiers_and_windows_are_read_in_order(tmp_path: Path) -> None:
+    """Tiers are sorted; a time of day is the same with quotes and without (YAML reads 16:30 as 990)."""
+    quoted = priced(f"windows: [{window('16:30', '23:59:30')}]", f"tiers: [{tier(9)}, {tier(5)}]")
+    bare = priced(f"windows: [{window('16:30', '23:59:30', quote='')}]", f"tiers: [{tier(5)}, {tier(9)}]")
+    first, second = (load(tmp_path, text).models["m"].prices for text in (quoted, bare))
+    assert first == second
+    assert [item.above_input_tokens for item in first[0].tiers] == [5, 9]
+    assert first[0].windows[0].start_time_utc == time(16, 30)
+    assert first[0].windows[0].end_time_utc == time(23, 59, 30)
+
+
+@pytest.mark.parametrize("start", ["2026-01-01", "'2026-01-01'", "2026-01-01T01:00:00+01:00"])
+def test_a_date_is_midnight_utc(tmp_path: Path, start: str) -> None:
+    """A start is a date, or a moment that says its offset."""
+    (price,) = load(tmp_path, priced(f"start: {start}")).models["m"].prices
+    assert price.price_id == "m@2026-01-01T00:00:00Z"
+    assert price.start == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_free_is_free_when_it_is_said(tmp_path: Path) -> None:
+    """A stated zero costs zero; it is not unknown."""
+    text = priced("input_usd_per_mtok: 0", "output_usd_per_mtok: 0", "is_free: true")
+    model = load(tmp_path, text).models["m"]
+    usage = Usage(tokens_input=5, tokens_output=5)
+    assert cost(usage, model, datetime(2026, 2, 1, tzinfo=UTC)) == Decimal(0)
+
+
+def test_the_book_prices_a_model_by_its_name_or_its_ref(tmp_path: Path) -> None:
+    """`provider/provider_model` is looked up by itself; another name is what `price_ref` is for."""
+    write_book(tmp_path, m=listed())
+    models = load(
+        tmp_path,
+        PROVIDERS + "models: [{id: m, provider: p}, {id: a, provider: p, provider_model: m},"
+        " {id: b, provider: p, price_ref: p/m}, {id: c, provider: p}]",
+    ).models
+    assert [models[name].prices for name in "mabc"] == [(listed(),)] * 3 + [()]
+
+
+def test_the_user_s_prices_stand_above_the_book(tmp_path: Path) -> None:
+    """From its first own row on a model has no other; before it the book's hold."""
+    write_book(tmp_path, m=listed())
+    before = load(tmp_path, PROVIDERS + "models: [{id: m, provider: p}]")
+    catalog = load(tmp_path, priced())
+    model = catalog.models["m"]
+    assert [price.price_id for price in model.prices] == ["book/p/m@always", "m@2026-01-01T00:00:00Z"]
+    assert before.digest != catalog.digest
+    (tmp_path / "prices" / "book.json").unlink()
+    write_again = load(tmp_path, priced())
+    assert [price.price_id for price in write_again.models["m"].prices] == ["m@2026-01-01T00:00:00Z"]
+    assert write_again.digest != catalog.digest
+
+
+def test_a_price_ref_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    """The error names the model and what is near; without a book the price is not known yet."""
+    text = PROVIDERS + "models: [{id: a, provider: p, price_ref: q/m}]"
+    assert load(tmp_path, text).models["a"].prices == ()
+    write_book(tmp_path, m=listed())
+    with pytest.raises(ConfigError, match=r"price_ref `q/m` of model `a` names nothing.*nearest: `p/m`"):
         load(tmp_path, text)
 
 

@@ -7,6 +7,7 @@ import time
 
 import dagster as dg
 
+from pipelines.defs.prices import price_book
 from pipelines.defs.retention import compact_lake, purge_old_runs, retained_records
 from pipelines.pending import pending_segments
 from router.config import Settings
@@ -26,13 +27,19 @@ _UNFINISHED = [
 
 refresh_job = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(retained_records),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(retained_records, price_book),
     description="Load what is new, fold it into rollups and scores, publish both.",
 )
 retention_job = dg.define_asset_job(
     "retention",
     selection=dg.AssetSelection.assets(retained_records),
     description="Drop records older than the retention period, check everything, publish.",
+)
+
+prices_job = dg.define_asset_job(
+    "prices_refresh",
+    selection=dg.AssetSelection.assets(price_book),
+    description="Compare the price book with public list prices; what looks wrong waits for a person.",
 )
 
 
@@ -75,6 +82,12 @@ retention_schedule = dg.ScheduleDefinition(
     name="retention_daily",
     job=retention_job,
     cron_schedule="17 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+prices_schedule = dg.ScheduleDefinition(
+    name="prices_daily",
+    job=prices_job,
+    cron_schedule="7 4 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 housekeeping_schedule = dg.ScheduleDefinition(

@@ -85,7 +85,8 @@ def _own(ref: str, price: Price) -> Iterator[Finding]:
 def _moves(price: Price, standing: Price | None, max_factor: float) -> Iterator[Finding]:
     if standing is None:
         return
-    before = {(where, name): rate for where, rates in _parts(standing) for name, rate in _rates(rates)}
+    # A rate that is stated for the first time is no move, one that is no longer stated is.
+    before = {(where, name): rate for where, rates in _parts(standing) for name, rate in _stated(rates)}
     for where, rates in _parts(price):
         for name, rate in _rates(rates):
             old = before.get((where, name))
@@ -99,12 +100,10 @@ def _unlike(ref: str, price: Price, listed: Mapping[str, Price], max_factor: flo
     model = listed.get(base) if base != ref else None
     if model is None:
         return
-    before = dict(_rates(model))
-    for name, rate in _rates(price):
-        if name in before and _is_apart(before[name], rate, max_factor):
-            yield Finding(
-                kind="unlike_its_model", detail=f"{name} {rate:f}, and {before[name]:f} for `{base}`"
-            )
+    for name in ("input", "output"):
+        rate, its = (getattr(item, f"{name}_usd_per_mtok") for item in (price, model))
+        if rate is not None and its is not None and _is_apart(its, rate, max_factor):
+            yield Finding(kind="unlike_its_model", detail=f"{name} {rate:f}, and {its:f} for `{base}`")
 
 
 def _is_apart(one: Decimal, other: Decimal, max_factor: float) -> bool:
@@ -132,6 +131,13 @@ def _rates(rates: Rates) -> Iterator[tuple[str, Decimal]]:
         attribute = f"{name}_usd_per_mtok" if name in ("input", "output") else name
         rate = getattr(rates, attribute)
         if rate is not None:
+            yield name, rate
+
+
+def _stated(rates: Rates) -> Iterator[tuple[str, Decimal]]:
+    """What is said of each kind of token, and not what follows for it."""
+    for name, rate in _rates(rates):
+        if getattr(rates, f"{name}_usd_per_mtok") is not None:
             yield name, rate
 
 

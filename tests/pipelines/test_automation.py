@@ -104,6 +104,7 @@ def test_schedules_and_the_sensor_run_by_default() -> None:
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "refresh_every_5_minutes",
         "retention_daily",
+        "prices_daily",
         "housekeeping_hourly",
     }
     assert all(item.default_status.value == "RUNNING" for item in repository.schedule_defs)

@@ -1,0 +1,105 @@
+"""`intellirouter prices`: what is charged, what waits for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipelines.output import Format
+    from pipelines.prices.refresh import PricesResult
+    from pipelines.reports import Answer
+    from router.config import Settings
+
+_home = click.option(
+    "--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME."
+)
+_format = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+)
+
+
+@click.group("prices")
+def prices_command() -> None:
+    """List prices: what the catalog's models cost, and prices that wait for a person."""
+
+
+@prices_command.command("list")
+@click.argument("model", required=False)
+@_home
+@_format
+def list_command(model: str | None, home: Path | None, output_format: Format) -> None:
+    """The dated prices of the catalog's models, or of MODEL: a model's id or a part of a book's name."""
+    from pipelines.output import write
+    from pipelines.prices.listing import price_table
+
+    write(_answer(price_table(_settings(home), model)), output_format=output_format, output=None)
+
+
+@prices_command.command("pending")
+@_home
+@_format
+def pending_command(home: Path | None, output_format: Format) -> None:
+    """Prices that are not in force until a person accepts them, with the reason."""
+    from pipelines.output import write
+    from pipelines.prices.listing import pending_table
+
+    write(_answer(pending_table(_settings(home))), output_format=output_format, output=None)
+
+
+@prices_command.command("accept")
+@click.argument("ids", nargs=-1)
+@click.option("--all", "accept_all", is_flag=True, help="Accept whatever is pending.")
+@_home
+def accept_command(ids: tuple[str, ...], home: Path | None, *, accept_all: bool) -> None:
+    """Put pending prices into force, from now on."""
+    from pipelines.prices.refresh import accept
+
+    if bool(ids) == accept_all:
+        raise click.UsageError("name the pending prices to accept, or --all")
+    taken = accept(_settings(home), None if accept_all else ids)
+    for item in taken:
+        click.echo(f"{item.ref}: in force ({item.reason})")
+    click.echo(f"accepted {len(taken)}; running routers read them when they start or reload")
+
+
+@prices_command.command("refresh")
+@_home
+def refresh_command(home: Path | None) -> None:
+    """Compare the price book with its source; the daily Dagster job does it too."""
+    from pipelines.prices.refresh import refresh_prices
+
+    click.echo(summary(refresh_prices(_settings(home))))
+
+
+def summary(result: PricesResult) -> str:
+    """What a refresh did, in a line or two."""
+    line = (
+        f"{result.models} models from {result.source}: {result.applied} new prices in force,"
+        f" {len(result.pending)} wait for `intellirouter prices accept`,"
+        f" {result.unlisted} kept although no longer listed"
+    )
+    return line if result.problem is None else f"{line}\n{result.problem}"
+
+
+def _answer(columns: dict[str, Any]) -> Answer:
+    import pyarrow as pa
+
+    from pipelines.reports import Answer
+
+    return Answer(table=pa.table(columns))
+
+
+def _settings(home: Path | None) -> Settings:
+    from router.config import Settings
+
+    return Settings.load(home=home)
+
+
+COMMANDS: list[click.Command] = [prices_command]
