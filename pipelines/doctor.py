@@ -20,7 +20,7 @@ from pipelines import audit, checks, lake, sqlfiles
 from pipelines.warehouse import configuration
 from router.errors import ScoresError, SegmentError
 from router.records import DATASETS
-from router.scores import ScoreSnapshot
+from router.snapshot import ScoreSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

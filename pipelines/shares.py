@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from router.manifests import Operation
 
 FORMAT = "intellirouter.removal/1"
-TABLES = ("usage_hourly", "latency_buckets_hourly")
+TABLES = ("usage_hourly", "latency_buckets_hourly", "quality_blocks_hourly")
 """The rollups that raw rows add to."""
 
 
@@ -54,7 +54,7 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
             if not _has_happened(warehouse, hour, record["sources"]):
                 continue
             with warehouse.transaction() as connection:
-                for table in TABLES:
+                for table in record["sha256"]:  # a record of an older release knows fewer tables
                     warehouse.run(f"rollups/removed_{table}", path=str(_part(path, table)))
                 connection.execute(
                     "insert into pipeline.removals values ($name, $hour, $operation, $rows, $removed_at)",
@@ -117,7 +117,7 @@ def write(
 
 def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
     """The rollups of some rows alone, by the statements that fold an hour."""
-    from pipelines.rollups import GAMMA
+    from pipelines.rollups import HOURLY
 
     end = hour + timedelta(hours=1)
     wanted = {"start": hour, "end": end, "ids": ids.to_pylist()}
@@ -139,8 +139,8 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
             scratch.execute(f"insert into {table} select * from found")  # noqa: S608
             scratch.unregister("found")
         bounds = {"start": hour, "end": end}
-        scratch.execute(sqlfiles.load("rollups/usage_hourly").text, bounds)
-        scratch.execute(sqlfiles.load("rollups/latency_buckets_hourly").text, {**bounds, "gamma": GAMMA})
+        for table, parameters in HOURLY.items():
+            scratch.execute(sqlfiles.load(f"rollups/{table}").text, {**bounds, **parameters})
         return {table: scratch.sql(f"from {table} order by all").to_arrow_table() for table in TABLES}
 
 

@@ -11,6 +11,7 @@ Four are built in; `policies.yaml` in the data folder adds to them or replaces o
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -33,7 +34,17 @@ class Policy(BaseModel):
     strategy: Literal["thompson", "greedy"] = "thompson"
     """`thompson` explores in proportion to the chance of being best; `greedy` never explores."""
     cost_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
-    """Quality points given up to save the mean cost of a request on the best single model."""
+    """Quality (0..1) given up to save the mean cost of a request on the best single model."""
+    usd_per_quality_point: Annotated[Decimal, Field(gt=0, max_digits=24, decimal_places=12)] | None = None
+    """Dollars a request may cost more for one percentage point of quality, in place of `cost_weight`."""
+    latency_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Quality (0..1) given up to save the median latency of the best single model."""
+    near_tie: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Utility (on the scale of quality, 0..1) within which the cheaper model wins."""
+    min_exploration: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of requests spread evenly over the models that are not ruled out; `thompson` only."""
+    cold_start_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of a task's requests that new models get at most, all together; `thompson` only."""
     allowed_models: frozenset[str] | None = None
     """None: every model of the catalog."""
     denied_models: frozenset[str] = frozenset()

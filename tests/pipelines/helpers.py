@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from pipelines import loading, publishing, registry, rollups
+from pipelines import loading, publishing, registry, rollups, scoring
 from pipelines.warehouse import Warehouse
 from router.config import Settings
 from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord
@@ -117,6 +117,6 @@ def run_steps(warehouse: Warehouse) -> None:
         loading.load(warehouse, dataset)
     rollups.fold_stale_hours(warehouse)
     rollups.build_daily_marts(warehouse)
-    rollups.score(warehouse)
+    scoring.score(warehouse)
     publishing.publish_scores(warehouse)
     registry.load_registry(warehouse)
