@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 DAILY_MARTS = ("task_cost_daily", "usage_by_org_daily")
 """Marts that are summed from the restored rollups."""
-TABLES = ("usage_hourly", "latency_buckets_hourly", "experiment_hourly", "model_performance_history")
+TABLES = (
+    "usage_hourly",
+    "latency_buckets_hourly",
+    "quality_blocks_hourly",
+    "experiment_hourly",
+    "model_performance_history",
+)
 
 
 def write(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
@@ -59,6 +65,7 @@ def restore(connection: duckdb.DuckDBPyConnection, lake: Path) -> date | None:
             connection.execute(sqlfiles.load(f"retention/restore_{table}").text, {"path": str(path)})
             if table != "model_performance_history":
                 last = day if last is None else max(last, day)
+    connection.execute(sqlfiles.load("retention/restore_missing_blocks").text)
     if last is not None:
         for mart in DAILY_MARTS:
             connection.execute(

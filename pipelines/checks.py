@@ -6,7 +6,7 @@ run checks everything that is kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 RECORD_CHECKS = ("ids_are_unique", "ledger_matches_table", "amounts_are_not_negative")
 ROLLUP_CHECKS = ("rollup_counts_match", "rollup_cost_matches")
 DAILY_CHECKS = ("daily_matches_hourly",)
+SCORE_CHECKS = ("quality_has_not_dropped",)
+RECENT = timedelta(days=1)
+"""How long before the latest traffic a drop in quality is shown."""
 SHOWN = 10
 """Failing rows named in a check's description."""
 
@@ -72,6 +75,15 @@ def check_everything(warehouse: Warehouse) -> list[CheckResult]:
     return [
         _check(warehouse, name, [(start, end)]) for name in (*RECORD_CHECKS, *ROLLUP_CHECKS, *DAILY_CHECKS)
     ]
+
+
+def check_scores(warehouse: Warehouse) -> list[CheckResult]:
+    """Whether a model's quality dropped lately; a warning, since the scores have taken note of it."""
+    last_hour = warehouse.value("select max(hour) from usage_hourly")
+    if last_hour is None:
+        return [CheckResult(name=name, failures=[]) for name in SCORE_CHECKS]
+    ranges = [(last_hour - RECENT, last_hour + timedelta(hours=1))]
+    return [replace(_check(warehouse, name, ranges), is_warning=True) for name in SCORE_CHECKS]
 
 
 def check_lake(warehouse: Warehouse) -> CheckResult:

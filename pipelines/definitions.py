@@ -12,7 +12,7 @@ defs = dg.Definitions(
         load.records,
         rollups.hourly_rollups,
         rollups.daily_marts,
-        rollups.task_model_scores,
+        rollups.scores,
         experiments.experiment_results,
         publish.published_scores,
         publish.model_registry,

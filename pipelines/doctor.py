@@ -21,7 +21,7 @@ from pipelines.warehouse import configuration
 from router.classifier import ClassifierFile
 from router.errors import ScoresError, SegmentError
 from router.records import DATASETS
-from router.scores import ScoreSnapshot
+from router.snapshot import ScoreSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

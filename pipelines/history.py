@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from router.errors import ScoresError
-from router.scores import ScoreSnapshot
+from router.snapshot import ScoreSnapshot
 
 if TYPE_CHECKING:
     import duckdb

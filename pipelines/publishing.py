@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipelines import rollups
+from pipelines import scoring
 from pipelines.errors import WarehouseError
 from pipelines.warehouse import configuration
 from router.errors import ScoresError
 from router.files import TEMPORARY_PREFIX, make_folder, sync_folder, write_atomically
-from router.scores import ScoreSnapshot
+from router.snapshot import ScoreSnapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ class PublishedScores:
 
 def publish_scores(warehouse: Warehouse) -> PublishedScores:
     """Write the current scores for the router, unless the standing file already says the same."""
-    rows = rollups.score_rows(warehouse)
+    rows = scoring.score_rows(warehouse)
     if not rows:
         return PublishedScores(snapshot=None, is_new=False)
     current_file = warehouse.settings.scores_file

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from router.catalog import Catalog
 from router.errors import ConfigError
 from router.pricebook import row_to_json
-from router.scores import ALL_TASKS
+from router.snapshot import ALL_TASKS, ANY_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +67,10 @@ def _qualities(warehouse: Warehouse) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for model, task_type, mean in warehouse.rows(
         "select model, task_type, quality_mean from task_model_scores"
-        " where quality_mean is not null and task_type <> $all_tasks order by model, task_type",
+        " where quality_mean is not null and task_type <> $all_tasks and model <> $any_model"
+        " order by model, task_type",
         all_tasks=ALL_TASKS,
+        any_model=ANY_MODEL,
     ):
         found.setdefault(model, {})[task_type] = mean
     return found

@@ -21,7 +21,19 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import archive, audit, derived, expiry, lake, loading, publishing, removals, rollups, shares
+from pipelines import (
+    archive,
+    audit,
+    derived,
+    expiry,
+    lake,
+    loading,
+    publishing,
+    removals,
+    rollups,
+    scoring,
+    shares,
+)
 from pipelines.experiments.results import compute_results
 from pipelines.holds import RetentionFile
 from router.records import DATASETS, RequestRecord
@@ -39,6 +51,7 @@ ROLLUP_MOMENTS = {
     "usage_hourly": "hour",
     "latency_buckets_hourly": "hour",
     "experiment_hourly": "hour",
+    "quality_blocks_hourly": "hour",
     "task_cost_daily": "day",
     "usage_by_org_daily": "day",
     "model_performance_history": "as_of",
@@ -163,7 +176,7 @@ def catch_up(warehouse: Warehouse) -> None:
         loading.load(warehouse, dataset)
     rollups.fold_stale_hours(warehouse)
     rollups.build_daily_marts(warehouse)
-    rollups.score(warehouse)
+    scoring.score(warehouse)
     compute_results(warehouse)
     publishing.publish_scores(warehouse)
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines import shares
 from pipelines.archive import DAILY_MARTS, midnight
+from pipelines.changes import BLOCK
 from pipelines.ranges import runs
-from router.scores import ALL_TASKS, CELL_WEIGHT, PRIOR_WEIGHT, ScoreRow
+from pipelines.scoring import GAMMA
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipelines.warehouse import Warehouse
 
-ALPHA = 0.01
-"""Relative error of a percentile read from the buckets."""
-GAMMA = (1 + ALPHA) / (1 - ALPHA)
-Z_95 = 1.959964
 EXPERIMENT_BUCKETS = 64
 """Groups of users and of sessions that an experiment's spread is taken over."""
+HOURLY: Mapping[str, Mapping[str, Any]] = {
+    "usage_hourly": {},
+    "latency_buckets_hourly": {"gamma": GAMMA},
+    "quality_blocks_hourly": {"block_size": BLOCK},
+    "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
+}
+"""The rollups that raw rows add to, and what their statements are given beside the hours."""
 RUN_OF_DAYS = 7
 RUN_OF_HOURS = 24 * RUN_OF_DAYS
 """Hours folded in one statement at most: it bounds the memory of a rebuild."""
@@ -43,9 +48,9 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
     hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
     for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
         with warehouse.transaction() as connection:
-            for table, constants in CONSTANTS.items():
+            for table, parameters in HOURLY.items():
                 warehouse.run(f"rollups/{table}_clear", start=start, end=end)
-                warehouse.run(f"rollups/{table}", start=start, end=end, **constants)
+                warehouse.run(f"rollups/{table}", start=start, end=end, **parameters)
             warehouse.run("rollups/stale_days", start=start, end=end, marts=list(DAILY_MARTS))
             connection.execute(
                 "delete from pipeline.stale_hours where hour >= $start and hour < $end",
@@ -73,35 +78,3 @@ def build_daily_marts(warehouse: Warehouse) -> dict[str, list[datetime]]:
                 )
         done[mart] = days
     return done
-
-
-def score(warehouse: Warehouse) -> bool:
-    """Bring `task_model_scores` up to date; whether anything changed."""
-    last_hour = warehouse.value("select max(hour) from usage_hourly")
-    if last_hour is None:
-        return False
-    fresh = warehouse.run(
-        "marts/task_model_scores",
-        start=last_hour - timedelta(days=warehouse.settings.scores_lookback_days),
-        prior_weight=PRIOR_WEIGHT,
-        cell_weight=CELL_WEIGHT,
-        all_tasks=ALL_TASKS,
-        gamma=GAMMA,
-        z=Z_95,
-    ).fetchall()
-    if fresh == warehouse.rows("select * from task_model_scores order by task_type, model"):
-        return False  # writing the same rows again would only grow the file
-    with warehouse.transaction() as connection:
-        connection.execute("delete from task_model_scores")
-        connection.executemany(f"insert into task_model_scores values ({_MARKS})", fresh)  # noqa: S608
-    return True
-
-
-def score_rows(warehouse: Warehouse) -> list[ScoreRow]:
-    """The scores as the router's rows."""
-    found = warehouse.rows("select * from task_model_scores order by task_type, model")
-    return [ScoreRow(**dict(zip(_COLUMNS, row, strict=True))) for row in found]
-
-
-_COLUMNS = [item.name for item in fields(ScoreRow)]
-_MARKS = ", ".join("?" * len(_COLUMNS))

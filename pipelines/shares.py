@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from router.manifests import Operation
 
 FORMAT = "intellirouter.removal/1"
-TABLES = ("usage_hourly", "latency_buckets_hourly", "experiment_hourly")
+TABLES = ("usage_hourly", "latency_buckets_hourly", "quality_blocks_hourly", "experiment_hourly")
 """The rollups that raw rows add to."""
 
 
@@ -117,7 +117,7 @@ def write(
 
 def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
     """The rollups of some rows alone, by the statements that fold an hour."""
-    from pipelines.rollups import CONSTANTS
+    from pipelines.rollups import HOURLY
 
     end = hour + timedelta(hours=1)
     wanted = {"start": hour, "end": end, "ids": ids.to_pylist()}
@@ -139,8 +139,8 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
             scratch.execute(f"insert into {table} select * from found")  # noqa: S608
             scratch.unregister("found")
         bounds = {"start": hour, "end": end}
-        for table, constants in CONSTANTS.items():
-            scratch.execute(sqlfiles.load(f"rollups/{table}").text, {**bounds, **constants})
+        for table, parameters in HOURLY.items():
+            scratch.execute(sqlfiles.load(f"rollups/{table}").text, {**bounds, **parameters})
         return {table: scratch.sql(f"from {table} order by all").to_arrow_table() for table in TABLES}
 
 

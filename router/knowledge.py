@@ -12,6 +12,7 @@ from router.errors import NoEligibleModelError, UnknownModelError, UnknownPolicy
 from router.experiments import assign
 from router.preferences import check_names
 from router.request import AUTO, Decision
+from router.scores import tokens_bucket
 from router.sessions import Session
 from router.tasks import classify
 
@@ -121,6 +122,8 @@ class Knowledge:
             policy = self.state.policies.by_id[treatment.policy_id]
         tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
         needs = self._needs(request, tokens)
+        if pinned is not None:
+            ejections = NO_EJECTIONS  # what a request asks for by name it gets
         plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
         if funds is not None:
             plan = self._affordable(plan, funds, pinned, policy, task_type, needs, preferences)
@@ -230,7 +233,7 @@ class Knowledge:
         context_tokens = tokens + request.max_output_tokens()
         place = bisect_left(self._windows, context_tokens)
         return Needs(
-            input_tokens_bucket=tokens.bit_length(),
+            input_tokens_bucket=tokens_bucket(tokens),
             context_window=self._windows[place] if place < len(self._windows) else BEYOND_EVERY_WINDOW,
             capabilities=request.needed_capabilities(),
         )

@@ -54,17 +54,17 @@ class Policy(BaseModel):
 
     # what is weighed
     cost_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
-    """Quality points given up to save the mean cost of a request on the best single model."""
-    usd_per_quality_point: Annotated[Decimal, Field(gt=0)] | None = None
-    """Instead of `cost_weight`: dollars a request may cost more for one hundredth of quality more."""
+    """Quality (0..1) given up to save the mean cost of a request on the best single model."""
+    usd_per_quality_point: Annotated[Decimal, Field(gt=0, max_digits=24, decimal_places=12)] | None = None
+    """Dollars a request may cost more for one percentage point of quality, in place of `cost_weight`."""
     latency_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """Quality points given up to save the median latency of the best single model."""
+    """Quality (0..1) given up to save the median latency of the best single model."""
     near_tie: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Models within this much of the best utility count as equal, and the cheapest of them is best."""
-    min_exploration: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Share of the requests spread evenly over the models that are not ruled out."""
-    cold_start_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Largest share of a task's requests that models with few outcomes get together."""
+    """Utility (on the scale of quality, 0..1) within which the cheaper model wins."""
+    min_exploration: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of requests spread evenly over the models that are not ruled out; `thompson` only."""
+    cold_start_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of a task's requests that new models get at most, all together; `thompson` only."""
 
     # what must hold
     allowed_models: frozenset[str] | None = None

@@ -11,7 +11,8 @@ import pytest
 from router.catalog import Catalog
 from router.errors import ScoresError
 from router.policy import Policy
-from router.scores import ScoreBoard, ScoreFile, ScoreRow, ScoreSnapshot, probabilities_of_best
+from router.ranking import probabilities_of_best
+from router.scores import ScoreBoard, ScoreFile, ScoreRow, ScoreSnapshot
 from tests.factories import write_catalog
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)

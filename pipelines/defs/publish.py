@@ -8,21 +8,20 @@ import dagster as dg
 
 from pipelines import classifier, publishing, registry
 from pipelines.defs.common import KINDS, POOL, Workspace
-from pipelines.defs.rollups import task_model_scores
 
 
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
             "published_scores",
-            deps=[task_model_scores],
+            deps=["task_model_scores"],
             group_name="publish",
             kinds={"json"},
             description="`scores/current.json`, which the router swaps in whole.",
         ),
         dg.AssetSpec(
             "model_performance_history",
-            deps=[task_model_scores],
+            deps=["task_model_scores"],
             group_name="publish",
             kinds=KINDS,
             description="The key figures of every published snapshot.",
@@ -51,7 +50,7 @@ def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None
     specs=[
         dg.AssetSpec(
             "models",
-            deps=[task_model_scores],
+            deps=["task_model_scores"],
             group_name="registry",
             kinds=KINDS,
             description="The catalog with today's prices and the quality measured so far.",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import checks, rollups
+from pipelines import checks, rollups, scoring
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
 
 
@@ -33,6 +33,13 @@ from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_sp
             kinds=KINDS,
             description="Counts, sums and squares per hour, experiment, variant and group of units.",
         ),
+        dg.AssetSpec(
+            "quality_blocks_hourly",
+            deps=["request_analytics", "feedback"],
+            group_name="rollups",
+            kinds=KINDS,
+            description="Judged outcomes in blocks, in order: what the change detector reads.",
+        ),
     ],
     check_specs=check_specs("usage_hourly", *checks.ROLLUP_CHECKS),
     pool=POOL,
@@ -43,7 +50,7 @@ def hourly_rollups(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] 
     facts: dict[str, int | str] = {"hours": len(hours)}
     if hours:
         facts |= {"first_hour": hours[0].isoformat(), "last_hour": hours[-1].isoformat()}
-    for table in rollups.CONSTANTS:
+    for table in rollups.HOURLY:
         yield dg.MaterializeResult(asset_key=table, metadata=facts)
     for check in checks.check_hours(workspace, checks.ROLLUP_CHECKS, hours):
         yield check_result("usage_hourly", check)
@@ -75,9 +82,28 @@ def daily_marts(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | d
         yield check_result("task_cost_daily", check)
 
 
-@dg.asset(deps=["usage_hourly", "latency_buckets_hourly"], group_name="marts", kinds=KINDS, pool=POOL)
-def task_model_scores(workspace: Workspace) -> dg.MaterializeResult[None]:
-    """Quality, cost and latency of each model on each task: what the router chooses by."""
-    changed = rollups.score(workspace)
-    rows = workspace.value("select count(*) from task_model_scores")
-    return dg.MaterializeResult(metadata={"rows": rows, "changed": changed})
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            table,
+            deps=["usage_hourly", "latency_buckets_hourly", "quality_blocks_hourly"],
+            group_name="marts",
+            kinds=KINDS,
+            description=description,
+        )
+        for table, description in (
+            ("task_model_scores", "Quality, cost and latency of each model on each task."),
+            ("score_changes", "When a model's quality on a task moved."),
+        )
+    ],
+    check_specs=check_specs("score_changes", *checks.SCORE_CHECKS),
+    pool=POOL,
+)
+def scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """What the router chooses by."""
+    changed = scoring.score(workspace)
+    for table in ("task_model_scores", "score_changes"):
+        rows = workspace.value(f"select count(*) from {table}")  # noqa: S608
+        yield dg.MaterializeResult(asset_key=table, metadata={"rows": rows, "changed": changed})
+    for check in checks.check_scores(workspace):
+        yield check_result("score_changes", check)

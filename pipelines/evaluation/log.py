@@ -19,6 +19,7 @@ import numpy as np
 
 from pipelines import sqlfiles
 from pipelines.reports import opened
+from router.scores import tokens_bucket
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -122,7 +123,7 @@ def log_of(table: Any, *, task: str | None = None, kept_share: float = 1.0) -> L
     cost = _floats(table, "cost_usd")
     tasks, task_of = _codes(table.column("task_type").to_pylist())
     sizes = table.column("tokens_input_estimated").to_pylist()
-    buckets = np.array([0 if size is None else int(size).bit_length() for size in sizes], dtype=np.int64)
+    buckets = np.array([tokens_bucket(size or 0) for size in sizes], dtype=np.int64)
     is_meant = np.array([task is None or tasks[code] == task for code in task_of], dtype=bool)
     kept = (draws_of_all >= 0) & is_meant
     models, odds, state = _candidates(table)

@@ -27,7 +27,6 @@ from pipelines.classifier import _file
 from pipelines.training import Sample, train
 from router.classifier import TaskClassifier
 from router.features import FeatureSpace, unpack
-from router.scores import CELL_WEIGHT
 from router.tasks import CONFIDENCE_FLOOR, task_of
 
 if TYPE_CHECKING:
@@ -41,6 +40,10 @@ LATENCY_LENGTHS = (100, 400, 2_000, 100_000)
 
 Prompt = tuple[str, str]
 """(text, true task)"""
+
+
+CELL_WEIGHT = 10.0
+"""Outcomes a model's overall mean counts for in a task of its own."""
 
 
 def read_prompts(path: Path) -> list[tuple[str, Prompt]]:

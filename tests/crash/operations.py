@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
-from pipelines import compaction, erasure, loading, publishing, retention, rollups
+from pipelines import compaction, erasure, loading, publishing, retention, rollups, scoring
 from pipelines.warehouse import Warehouse, set_aside
 from router.config import Settings
 from router.journal import Journal
@@ -205,7 +205,7 @@ def _load(stage: Stage) -> None:
             loading.load(warehouse, dataset)
         rollups.fold_stale_hours(warehouse)
         rollups.build_daily_marts(warehouse)
-        rollups.score(warehouse)
+        scoring.score(warehouse)
 
 
 def _scored(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from pipelines import loading, publishing, registry, rollups
+from pipelines import loading, publishing, registry, rollups, scoring
 from pipelines.experiments import registry as registry_of_experiments
 from pipelines.experiments import results
 from pipelines.warehouse import Warehouse
@@ -119,7 +119,7 @@ def run_steps(warehouse: Warehouse) -> None:
         loading.load(warehouse, dataset)
     rollups.fold_stale_hours(warehouse)
     rollups.build_daily_marts(warehouse)
-    rollups.score(warehouse)
+    scoring.score(warehouse)
     registry_of_experiments.load_registry(warehouse)
     results.compute_results(warehouse)
     publishing.publish_scores(warehouse)

@@ -55,7 +55,7 @@ def test_scores_are_published_whole_and_only_when_new(settings: Settings, wareho
     assert ScoreSnapshot.read(settings.scores_file.with_name(f"{snapshot.snapshot_id}.json")) == snapshot
     assert warehouse.rows(
         "select snapshot_id, count(*) from model_performance_history group by snapshot_id order by min(as_of)"
-    ) == [(snapshot.snapshot_id, 2), (newer.snapshot_id, 2)]
+    ) == [(snapshot.snapshot_id, 4), (newer.snapshot_id, 4)]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00 not json", b'{"snapshot_id": "x"}'])

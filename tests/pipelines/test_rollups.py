@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
-from pipelines import loading, rollups
+from pipelines import beliefs, checks, loading, rollups, scoring
 from pipelines.warehouse import Warehouse
 from router.config import Settings
 from router.records import Record
-from router.scores import ALL_TASKS, CELL_WEIGHT, PRIOR_WEIGHT
+from router.snapshot import ALL_TASKS, ANY_MODEL
 from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
 
 TABLES = (
     "usage_hourly",
     "latency_buckets_hourly",
+    "quality_blocks_hourly",
+    "score_changes",
     "task_cost_daily",
     "usage_by_org_daily",
     "task_model_scores",
@@ -76,7 +78,7 @@ def test_unknown_is_null_and_counted(settings: Settings, warehouse: Warehouse) -
     ) == [("code", 2, 1, Decimal("0.0015"), 1, 100, None), ("math", 1, 0, None, 0, None, None)]
     assert warehouse.rows(
         "select cost_usd_mean, cost_usd_per_input_token, tokens_input_mean, quality_mean, ttft_ms_p50"
-        " from task_model_scores where task_type = 'math'"
+        " from task_model_scores where task_type = 'math' and model = 'large'"
     ) == [(None, None, None, None, None)]
 
 
@@ -144,11 +146,10 @@ def test_incremental_equals_from_scratch(tmp_path: Path) -> None:
     assert step_by_step.scores_file.exists()
 
 
-def test_scores_follow_the_documented_formulas(settings: Settings, warehouse: Warehouse) -> None:
-    """Standardised overall means and shrunk task means equal a plain Python computation."""
+def test_scores_are_the_estimates_of_the_outcomes(settings: Settings, warehouse: Warehouse) -> None:
+    """A row's quality is the hierarchical estimate from its judged requests, with its 95% interval."""
     rng = random.Random(11)
     cells: dict[tuple[str, str], list[float]] = {}
-    requests: dict[tuple[str, str], int] = {}
     records: list[Record] = []
     # `small` gets the easy task nearly always: a plain mean would flatter it.
     for task, model, count, judged, mean in (
@@ -159,7 +160,6 @@ def test_scores_follow_the_documented_formulas(settings: Settings, warehouse: Wa
         ("odd", "large", 5, 0, 0.0),
         ("odd", "silent", 7, 0, 0.0),
     ):
-        requests[task, model] = count
         for index in range(count):
             record = make_record(
                 NOW + timedelta(seconds=rng.randrange(3000)), task_type=task, model_selected=model
@@ -172,37 +172,49 @@ def test_scores_follow_the_documented_formulas(settings: Settings, warehouse: Wa
     seal_records(settings, records)
     run_steps(warehouse)
 
-    weight = {task: sum(n for (t, _), n in requests.items() if t == task) for task in ("easy", "hard", "odd")}
-    everyone = [value for values in cells.values() for value in values]
-    grand = sum(everyone) / len(everyone)
-    rows = {(row.task_type, row.model): row for row in rollups.score_rows(warehouse)}
-    for model in ("small", "large"):
-        known = {task: cells[task, model] for task in ("easy", "hard")}
-        count = sum(len(values) for values in known.values())
-        standard = sum(weight[t] * sum(v) / len(v) for t, v in known.items()) / sum(weight[t] for t in known)
-        overall = (count * standard + PRIOR_WEIGHT * grand) / (count + PRIOR_WEIGHT)
-        variance = max(overall * (1 - overall), 0.01) / (count + PRIOR_WEIGHT + 1)
-        row = rows[ALL_TASKS, model]
-        assert row.quality_mean == pytest.approx(overall, abs=1e-12)
-        assert row.quality_variance == pytest.approx(variance, abs=1e-12)
-        assert row.quality_low == pytest.approx(max(overall - 1.959964 * math.sqrt(variance), 0), abs=1e-9)
-        assert row.effective_sample_size == count
-        for task, values in known.items():
-            mean = (sum(values) + CELL_WEIGHT * overall) / (len(values) + CELL_WEIGHT)
-            assert rows[task, model].quality_mean == pytest.approx(mean, abs=1e-12)
-            assert rows[task, model].quality_variance == pytest.approx(
-                max(mean * (1 - mean), 0.01) / (len(values) + CELL_WEIGHT + 1), abs=1e-12
-            )
-    # A task without feedback stands at the overall mean; a model without any has no quality.
-    assert rows["odd", "large"].quality_mean == pytest.approx(
-        rows[ALL_TASKS, "large"].quality_mean, abs=1e-12
+    expected = beliefs.estimate(
+        {cell: beliefs.Outcomes(len(v), sum(v), sum(x * x for x in v)) for cell, v in cells.items()},
+        {"easy": 100, "hard": 100, "odd": 12},
+        {},
     )
-    assert rows["odd", "silent"].quality_mean is None
+    rows = {(row.task_type, row.model): row for row in scoring.score_rows(warehouse)}
+    for cell, belief in expected.items():
+        row, deviation = rows[cell], math.sqrt(belief.variance)
+        assert (row.quality_mean, row.quality_variance) == (belief.mean, belief.variance)
+        assert row.quality_low == pytest.approx(max(belief.mean - 1.959964 * deviation, 0), abs=1e-12)
+        assert row.quality_high == pytest.approx(min(belief.mean + 1.959964 * deviation, 1), abs=1e-12)
+    assert rows["easy", "small"].effective_sample_size == 60
+    assert rows[ALL_TASKS, "small"].effective_sample_size == 65
+    assert rows["hard", ANY_MODEL].requests == 100
+    # Without outcomes nothing is claimed.
+    assert rows["odd", "large"].quality_mean is None
     assert rows[ALL_TASKS, "silent"].quality_low is None
     small, large = rows[ALL_TASKS, "small"].quality_mean, rows[ALL_TASKS, "large"].quality_mean
     assert small is not None
     assert large is not None
     assert small < large
+
+
+def test_a_drop_is_noted_and_what_was_before_counts_little(settings: Settings, warehouse: Warehouse) -> None:
+    """After a drop the row follows the new outcomes, and the change is stored with its two means."""
+    records: list[Record] = []
+    for index in range(600):
+        record = make_record(NOW + timedelta(seconds=20 * index))
+        records += [record, make_feedback(record, float(index % 10 < (9 if index < 400 else 5)))]
+    seal_records(settings, records)
+    run_steps(warehouse)
+    ((task, model, at, before, after, z, *_),) = warehouse.rows("from score_changes")
+    assert (task, model) == ("math", "large")
+    assert abs((at - NOW).total_seconds() / 20 - 400) <= 20
+    assert before == pytest.approx(0.9, abs=0.02)
+    assert after == pytest.approx(0.5, abs=0.1)
+    assert z < -3.9
+    (row,) = (row for row in scoring.score_rows(warehouse) if (row.task_type, row.model) == ("math", "large"))
+    assert row.quality_mean == pytest.approx(0.5, abs=0.05)
+    assert 200 <= row.effective_sample_size < 240
+    (check,) = checks.check_scores(warehouse)
+    assert (check.passed, check.is_warning) == (False, True)
+    assert "`large`" in check.description
 
 
 def test_overall_cost_is_standardised(settings: Settings, warehouse: Warehouse) -> None:
@@ -218,7 +230,7 @@ def test_overall_cost_is_standardised(settings: Settings, warehouse: Warehouse) 
         records += [make_record(task_type=task, model_selected=model, cost_usd=amount) for _ in range(count)]
     seal_records(settings, records)
     run_steps(warehouse)
-    rows = {(row.task_type, row.model): row for row in rollups.score_rows(warehouse)}
+    rows = {(row.task_type, row.model): row for row in scoring.score_rows(warehouse)}
     assert rows["short", "a"].cost_usd_mean == pytest.approx(0.001)
     assert rows["free", "a"].cost_usd_mean is None
     assert rows[ALL_TASKS, "a"].cost_usd_mean == pytest.approx((30 * 0.001 + 70 * 0.01) / 100, rel=1e-12)
@@ -236,7 +248,7 @@ def test_percentiles_are_within_one_percent(settings: Settings, warehouse: Wareh
         [make_record(NOW + timedelta(seconds=i), latency_ms=v, ttft_ms=v / 3) for i, v in enumerate(values)],
     )
     run_steps(warehouse)
-    (row,) = (row for row in rollups.score_rows(warehouse) if row.task_type == "math")
+    (row,) = (row for row in scoring.score_rows(warehouse) if (row.task_type, row.model) == ("math", "large"))
     ordered = sorted(values)
     for share, latency, first in (
         (0.50, row.latency_ms_p50, row.ttft_ms_p50),
@@ -254,7 +266,7 @@ def test_scores_look_back_a_bounded_time(tmp_path: Path) -> None:
     seal_records(settings, [make_record(NOW - timedelta(days=8)), make_record(NOW)])
     with Warehouse(settings) as warehouse:
         run_steps(warehouse)
-        assert [row.requests for row in rollups.score_rows(warehouse)] == [1, 1]
+        assert {row.requests for row in scoring.score_rows(warehouse)} == {1}
         assert warehouse.value("select sum(requests) from usage_hourly") == 2
 
 

@@ -1,0 +1,155 @@
+"""Score snapshots: what the pipelines know, as the router reads it.
+
+`scores/current.json` holds one immutable ScoreSnapshot; it is replaced whole by rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from router.errors import ScoresError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+ALL_TASKS = "*"
+"""The task_type of a model's row over all tasks."""
+ANY_MODEL = "*"
+"""The model of a task's row over all models: what to expect of one that is not known there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """What is known of one model (or of `*`, any) on one task (or on `*`, all tasks)."""
+
+    task_type: str
+    model: str
+    requests: int
+    requests_with_quality: int
+    requests_with_cost: int
+    effective_sample_size: float
+    """Outcomes the quality estimate rests on: those from before a change count for little, and the
+    shrinkage's own weight is not counted."""
+    quality_mean: float | None
+    """Posterior mean, 0..1, shrunk to what the task and the model's other tasks suggest; None without
+    any feedback. Of `*`: the mean over models."""
+    quality_variance: float | None
+    """Variance of that mean. Of `*`: how much models differ."""
+    quality_low: float | None
+    quality_high: float | None
+    """95% interval of the mean."""
+    cost_usd_mean: float | None
+    """Per request, over the requests whose cost is known."""
+    cost_usd_per_input_token: float | None
+    cost_usd_per_output_token: float | None
+    tokens_input_mean: float | None
+    tokens_output_mean: float | None
+    success_rate: float | None
+    latency_ms_p50: float | None
+    latency_ms_p95: float | None
+    latency_ms_p99: float | None
+    ttft_ms_p50: float | None
+    ttft_ms_p95: float | None
+    ttft_ms_p99: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSnapshot:
+    """All score rows as of one moment."""
+
+    snapshot_id: str
+    """SHA-256 of the rows and `as_of`, so that equal knowledge has one name."""
+    schema_version: int
+    as_of: datetime
+    """The latest record the scores have seen."""
+    published_at: datetime
+    rows: tuple[ScoreRow, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[ScoreRow], *, as_of: datetime, published_at: datetime) -> ScoreSnapshot:
+        """A snapshot named by its content."""
+        ordered = tuple(sorted(rows, key=lambda row: (row.task_type, row.model)))
+        return cls(
+            snapshot_id=_content_id(ordered, as_of),
+            schema_version=SCHEMA_VERSION,
+            as_of=as_of,
+            published_at=published_at,
+            rows=ordered,
+        )
+
+    def to_json(self) -> bytes:
+        """The file's content."""
+        raw = asdict(self) | {
+            "as_of": self.as_of.isoformat(),
+            "published_at": self.published_at.isoformat(),
+        }
+        return json.dumps(raw, indent=1).encode()
+
+    @classmethod
+    def read(cls, path: Path) -> ScoreSnapshot:
+        """The snapshot at `path`; ScoresError when it is corrupt, FileNotFoundError when absent."""
+        from pydantic import TypeAdapter, ValidationError
+
+        content = path.read_bytes()
+        try:
+            snapshot: ScoreSnapshot = TypeAdapter(cls).validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ScoresError(
+                f"score file `{path}` is corrupt ({'.'.join(map(str, first['loc'])) or 'file'}:"
+                f" {first['msg']}); run `intellirouter refresh` to publish it again"
+            ) from error
+        if snapshot.schema_version != SCHEMA_VERSION:
+            raise ScoresError(
+                f"score file `{path}` has schema version `{snapshot.schema_version}`, this router reads"
+                f" `{SCHEMA_VERSION}`; run the same release of the router and the pipelines"
+            )
+        if snapshot.snapshot_id != _content_id(snapshot.rows, snapshot.as_of):
+            raise ScoresError(
+                f"score file `{path}` does not match its own id `{snapshot.snapshot_id}`: it was changed"
+                " after publication; run `intellirouter refresh` to publish it again"
+            )
+        return snapshot
+
+
+def _content_id(rows: Sequence[ScoreRow], as_of: datetime) -> str:
+    content = json.dumps([as_of.astimezone(UTC).isoformat(), [asdict(row) for row in rows]])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+class ScoreSource(Protocol):
+    """Where snapshots come from."""
+
+    def load(self) -> ScoreSnapshot | None:
+        """The current snapshot, None when there is none yet; ScoresError when it is unusable."""
+
+    def version(self) -> object:
+        """Changes when `load` would return something else; cheap enough to ask every second."""
+
+
+class ScoreFile:
+    """A ScoreSource on `scores/current.json`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> ScoreSnapshot | None:
+        """See ScoreSource."""
+        try:
+            return ScoreSnapshot.read(self._path)
+        except FileNotFoundError:
+            return None
+
+    def version(self) -> object:
+        """See ScoreSource."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
