@@ -92,7 +92,9 @@ class Router:
         self.refresh_error: IntelliRouterError | OSError | None = None
         """Why the last background refresh kept the old scores; None when it did not."""
         self.unrecorded = 0
-        """Requests served without a record (JOURNAL_ON_ERROR=serve); a report lacks them."""
+        """Requests served though their record is not safe (JOURNAL_ON_ERROR=serve); reports may lack them."""
+        self.unlogged = 0
+        """Requests served whose record is written and whose audit log is not."""
         self._providers = providers
         self._scores = scores
         self._seen_version: object = None
@@ -310,6 +312,7 @@ class Router:
             "journal": {
                 "backlog_bytes": self.sink.backlog_bytes(),
                 "unrecorded": self.unrecorded,
+                "unlogged": self.unlogged,
                 "error": None if journal_error is None else str(journal_error),
             },
             "models": {
@@ -438,7 +441,7 @@ class Router:
                 )
                 if not error.is_retryable or position == len(models) - 1:
                     raise
-                logger.warning("falling back from `%s`: %s", name, error)
+                logger.warning("falling back from `%s` at `%s`: %s", name, model.provider, error.facts)
             except asyncio.CancelledError:
                 attempts.append(replace(attempt, error_type="cancelled", latency_ms=_since_ms(started)))
                 raise
@@ -459,8 +462,12 @@ class Router:
         except JournalError as error:
             if self.settings.journal_on_error == "refuse":
                 raise
-            self.unrecorded += 1
-            logger.error("request `%s` is served without a record: %s", record.id, error)
+            if error.written:  # the record is the first of the entries
+                self.unlogged += 1
+            else:
+                self.unrecorded += 1
+            lost = "an audit log" if error.written else "a record"
+            logger.error("request `%s` is served without %s: %s", record.id, lost, error)
 
     def _refresh_forever(self) -> None:
         while not self._closing.wait(self.settings.scores_refresh_interval_s):

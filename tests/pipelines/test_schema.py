@@ -38,4 +38,4 @@ def test_migrations_run_once(warehouse: Warehouse) -> None:
     before = warehouse.rows("select * from pipeline.migrations")
     warehouse.close()
     assert warehouse.rows("select * from pipeline.migrations") == before
-    assert len(before) == 6
+    assert len(before) == 7
