@@ -3,14 +3,13 @@
 A chain is walked from its head backwards: the head vouches for the last manifest, each manifest for
 the one before it and for its own file. Manifests that a derived segment replaced are read from it.
 Whoever may write the whole lake can still forge a whole chain, or cut its end and set the head
-back; against that, keep `heads` of an earlier audit somewhere else.
+back; against that, keep the heads of an audit somewhere else, and hand them to the next one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -18,19 +17,19 @@ from typing import TYPE_CHECKING
 
 from pipelines import lake as lakes
 from router import chains
+from router.drops import EXPIRED, DropNote, note_path
 from router.errors import SegmentError
-from router.files import TEMPORARY_PREFIX, make_folder, write_atomically
+from router.files import TEMPORARY_PREFIX
 from router.manifests import Manifest
-from router.records import DATASETS, RequestLog
+from router.records import DATASETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import date
     from pathlib import Path
 
-EXPIRED = "expired"
-"""Folder beside the heads: which chain positions retention dropped, by day."""
 _NAME = re.compile(r"^\d{8}T\d{2}-(.+)-\d{8}\.json$")
+_KEPT_HEAD = re.compile(rf"\b({'|'.join(DATASETS)})/([\w.-]+)=(\d+):([0-9a-f]{{64}})\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +56,27 @@ class Break:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptHead:
+    """A chain's head as an audit prints it: whoever keeps it can tell later that the chain's end was cut."""
+
+    dataset: str
+    writer_id: str
+    position: int
+    manifest_sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.writer_id}={self.position}:{self.manifest_sha256}"
+
+    @classmethod
+    def find_all(cls, text: str) -> list[KeptHead]:
+        """Every head in a text: the output of an earlier audit, of any format."""
+        return [
+            cls(dataset=found[1], writer_id=found[2], position=int(found[3]), manifest_sha256=found[4])
+            for found in _KEPT_HEAD.finditer(text)
+        ]
+
+
 @dataclass(slots=True, kw_only=True)
 class Chains:
     """Every chain of a lake, read in one moment."""
@@ -69,18 +89,45 @@ class Chains:
     """Positions whose partition retention dropped."""
     too_young: list[str] = field(default_factory=list)
     """Drop notes of days that retention has not reached."""
+    damaged: list[str] = field(default_factory=list)
+    """Drop notes that cannot be read, and why."""
+
+    def kept_heads(self) -> list[KeptHead]:
+        """Every head that can be read, to be kept somewhere else."""
+        return [
+            KeptHead(
+                dataset=dataset,
+                writer_id=writer_id,
+                position=head.position,
+                manifest_sha256=head.manifest_sha256,
+            )
+            for (dataset, writer_id), head in sorted(self.heads.items())
+            if head is not None
+        ]
 
 
-def audit(home: Path, *, expired_before: date | None) -> tuple[list[Break], Chains]:
+def audit(
+    home: Path,
+    *,
+    expired_before: Mapping[str, date] | None = None,
+    expected: Iterable[KeptHead] = (),
+) -> tuple[list[Break], Chains]:
     """The first break of every chain that has one, and what was read.
 
-    `expired_before` is retention's cutoff; None when it is not known.
+    `expired_before` is retention's cutoff by dataset, where it is known; `expected` are heads of
+    earlier audits.
     """
     root = home / "lake"
     found = read_chains(root, expired_before=expired_before)
+    kept: dict[tuple[str, str], list[KeptHead]] = defaultdict(list)
+    for item in expected:
+        kept[item.dataset, item.writer_id].append(item)
     breaks = []
-    for dataset, writer_id in sorted({*found.entries, *found.heads}):
-        problems = list(_walk(home, found, dataset, writer_id))
+    for dataset, writer_id in sorted({*found.entries, *found.heads, *kept}):
+        problems = [
+            *_walk(home, found, dataset, writer_id),
+            *_cut(found, dataset, writer_id, kept[dataset, writer_id]),
+        ]
         if problems:
             position, path, reason = min(problems)
             breaks.append(
@@ -89,7 +136,7 @@ def audit(home: Path, *, expired_before: date | None) -> tuple[list[Break], Chai
     return breaks, found
 
 
-def read_chains(root: Path, *, expired_before: date | None) -> Chains:
+def read_chains(root: Path, *, expired_before: Mapping[str, date] | None = None) -> Chains:
     """Read every manifest and head while no writer can advance a chain."""
     found = Chains()
     if not root.exists():
@@ -105,48 +152,61 @@ def read_chains(root: Path, *, expired_before: date | None) -> Chains:
                 found.heads[dataset, path.stem] = None
                 with contextlib.suppress(SegmentError):
                     found.heads[dataset, path.stem] = chains.read_head(path)
-            for day, path in _drop_notes(root, dataset):
-                is_bounded = dataset != RequestLog.DATASET  # whose period is its own, and shorter
-                if is_bounded and expired_before is not None and day >= expired_before:
-                    found.too_young.append(str(path.relative_to(root)))
-                    continue
-                for writer_id, positions in json.loads(path.read_bytes()).items():
-                    found.dropped[dataset, writer_id].update(positions)
+            _read_drop_notes(root, dataset, (expired_before or {}).get(dataset), found)
     return found
 
 
 def note_drop(root: Path, folder: Path) -> None:
-    """Remember which chain positions a date folder holds, before retention drops it."""
+    """Remember which segments a date folder holds, before retention drops it."""
     dataset = folder.parent.name
+    path = note_path(root, dataset, folder.name.removeprefix("date="))
+    note = DropNote.read(path)  # a late segment's folder is dropped again
+    manifests = _manifests_in(root, folder)
+    for manifest in manifests:
+        note.add(
+            manifest.writer_id,
+            manifest.chain_position,
+            hour=manifest.name.partition("-")[0],
+            sequence=manifest.sequence if manifest.operation == "seal" else None,
+        )
+    if manifests:
+        note.write(path)
+
+
+def forget_heads(root: Path, folder: Path) -> None:
+    """Remove the heads of derived segments whose folder is dropped.
+
+    Each is a chain of its own: nothing is left that its head could vouch for.
+    """
+    for manifest in _manifests_in(root, folder):
+        if manifest.operation != "seal":
+            chains.head_path(root, manifest.dataset, manifest.writer_id).unlink(missing_ok=True)
+
+
+def _manifests_in(root: Path, folder: Path) -> list[Manifest]:
     found = Chains()
     for path in sorted(folder.glob("hour=*/*.json")):
-        _read_entry(root, dataset, path, found)
-    if not found.entries:
-        return
-    note = _note_folder(root, dataset) / f"{folder.name}.json"
-    positions: dict[str, set[int]] = defaultdict(set)
-    if note.exists():  # a late segment's folder is dropped again
-        positions |= {writer: set(known) for writer, known in json.loads(note.read_bytes()).items()}
-    for (_, writer_id), entries in found.entries.items():
-        if any(entry.manifest is not None and entry.manifest.operation != "seal" for entry in entries):
-            # A derived segment is a chain of its own: nothing is left that its head could vouch for.
-            chains.head_path(root, dataset, writer_id).unlink(missing_ok=True)
+        _read_entry(root, folder.parent.name, path, found)
+    entries = (entry for entries in found.entries.values() for entry in entries)
+    return [entry.manifest for entry in entries if entry.manifest is not None]
+
+
+def _read_drop_notes(root: Path, dataset: str, expired_before: date | None, found: Chains) -> None:
+    for path in sorted((root / chains.CHAINS / dataset / EXPIRED).glob("date=*.json")):
+        relative = str(path.relative_to(root))
+        day = lakes.day_of(path.stem)
+        if day is None:
             continue
-        known = {entry.manifest.chain_position for entry in entries if entry.manifest is not None}
-        positions[writer_id] = positions.get(writer_id, set()) | known
-    make_folder(note.parent)
-    content = {writer_id: sorted(known) for writer_id, known in sorted(positions.items())}
-    write_atomically(note, json.dumps(content).encode())
-
-
-def _note_folder(root: Path, dataset: str) -> Path:
-    return root / chains.CHAINS / dataset / EXPIRED
-
-
-def _drop_notes(root: Path, dataset: str) -> Iterator[tuple[date, Path]]:
-    for path in sorted(_note_folder(root, dataset).glob("date=*.json")):
-        if (day := lakes.day_of(path.stem)) is not None:
-            yield day, path
+        if expired_before is not None and day >= expired_before:
+            found.too_young.append(relative)
+            continue
+        try:
+            note = DropNote.read(path)
+        except SegmentError as error:
+            found.damaged.append(f"{relative} {error}")
+            continue
+        for writer_id, positions in note.positions.items():
+            found.dropped[dataset, writer_id].update(positions)
 
 
 def _read_entry(root: Path, dataset: str, path: Path, found: Chains) -> None:
@@ -178,10 +238,28 @@ def _read_entry(root: Path, dataset: str, path: Path, found: Chains) -> None:
             )
 
 
+def _cut(
+    found: Chains, dataset: str, writer_id: str, kept: Iterable[KeptHead]
+) -> Iterator[tuple[int, str, str]]:
+    """Every (position, path, reason) where the chain is not the one an earlier audit saw."""
+    there = {
+        (entry.manifest.chain_position, entry.digest): entry
+        for entry in found.entries.get((dataset, writer_id), ())
+        if entry.manifest is not None
+    }
+    for item in kept:
+        if item.position in found.dropped.get((dataset, writer_id), ()):
+            continue
+        if (item.position, item.manifest_sha256) not in there:
+            name = f"number {item.position} of writer {writer_id}"
+            yield item.position, name, "is not what an earlier audit saw: the chain's end was cut or replaced"
+
+
 def _walk(home: Path, found: Chains, dataset: str, writer_id: str) -> Iterator[tuple[int, str, str]]:
     """Every (position, path, reason) where the chain does not hold."""
     root, entries = home / "lake", found.entries.get((dataset, writer_id), [])
-    by_digest = {entry.digest: entry for entry in entries}
+    # A manifest that another one holds stands there; what is left of its own files is on its way out.
+    by_digest = {entry.digest: entry for entry in sorted(entries, key=lambda item: not item.is_standing)}
     in_place = {
         entry.manifest.chain_position: entry
         for entry in entries

@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipelines.audit import KeptHead
     from pipelines.output import Format
     from pipelines.refresh import RefreshResult
     from router.config import Settings
@@ -122,16 +123,51 @@ def compact_command(home: Path | None) -> None:
 @_home
 @click.option("--audit", is_flag=True, help="Also walk the hash chains for changed or removed files.")
 @click.option(
+    "--expect-head",
+    "heads",
+    metavar="DATASET/WRITER=POSITION:SHA256",
+    multiple=True,
+    help="A chain's head as an earlier audit printed it: its end must not have been cut since.",
+)
+@click.option(
+    "--expect-heads",
+    "heads_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The output of an earlier audit, whose heads are all expected.",
+)
+@click.option(
     "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
-def doctor_command(home: Path | None, output_format: str, *, audit: bool) -> None:
+def doctor_command(
+    home: Path | None, output_format: str, heads: tuple[str, ...], heads_file: Path | None, *, audit: bool
+) -> None:
     """Verify lake, ledger and warehouse; exit with 1 when something is wrong."""
     from pipelines import doctor
 
-    findings = doctor.examine(_settings(home), with_audit=audit)
-    click.echo(doctor.render(findings, as_json=output_format == "json"))
-    if any(finding.severity == "error" for finding in findings):
+    expected = _expected_heads(heads, heads_file)
+    report = doctor.inspect(_settings(home), with_audit=audit or bool(expected), expected=expected)
+    click.echo(doctor.render(report, as_json=output_format == "json"))
+    if any(finding.severity == "error" for finding in report.findings):
         sys.exit(1)
+
+
+def _expected_heads(heads: tuple[str, ...], file: Path | None) -> list[KeptHead]:
+    from pipelines.audit import KeptHead
+
+    expected = []
+    for text in heads:
+        found = KeptHead.find_all(text)
+        if [str(head) for head in found] != [text]:
+            raise click.BadParameter(
+                f"`{text}` is no head: copy it from an audit", param_hint="--expect-head"
+            )
+        expected += found
+    if file is not None:
+        found = KeptHead.find_all(file.read_text(encoding="utf-8"))
+        if not found:
+            raise click.BadParameter(f"`{file}` holds no head of an audit", param_hint="--expect-heads")
+        expected += found
+    return expected
 
 
 @click.command("erase")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from router.segments import arrow_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from router.records import Record
 
 MAPS = frozenset({"tags"})
@@ -18,6 +20,18 @@ JSON_TEXTS = frozenset({"request_data", "response_data", "routing_decision"})
 def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
     """(name, DuckDB type, may be NULL) of every field, in order."""
     return [(item.name, _warehouse_type(item), bool(item.nullable)) for item in arrow_schema(record)]
+
+
+def as_in_file(names: Iterable[str]) -> str:
+    """A select list that gives the warehouse's columns as a segment's file has them."""
+    return ", ".join(
+        f"map_entries({name}) as {name}"
+        if name in MAPS
+        else f"cast({name} as varchar) as {name}"
+        if name in JSON_TEXTS
+        else name
+        for name in names
+    )
 
 
 def _warehouse_type(item: Any) -> str:

@@ -12,11 +12,11 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from pipelines.lake import DERIVED_NAME, DERIVED_WRITERS, scan
+from pipelines.lake import scan
 from router import chains
 from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX, sync_folder
-from router.manifests import Manifest, commit
+from router.manifests import DERIVED_NAME, DERIVED_WRITERS, Manifest, commit
 from router.records import DATASETS
 from router.segments import arrow_schema, write_segment
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from router.chains import CHAINS
 from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX, sha256_of
-from router.manifests import Manifest
+from router.manifests import DERIVED_NAME, Manifest
 from router.records import DATASETS
 from router.segments import arrow_schema
 
@@ -36,9 +36,6 @@ SETTLE_S = 2.0
 """A folder changed more recently than this is listed again: file clocks are coarse."""
 LISTINGS = 3
 """How often a folder that changes while it is listed is listed again."""
-DERIVED_WRITERS = {"compaction": "compact", "erasure": "erase", "retention": "retain"}
-"""What the id of a derived segment's writer starts with."""
-DERIVED_NAME = re.compile(rf"^\d{{8}}T\d{{2}}-({'|'.join(DERIVED_WRITERS.values())})-[0-9a-f]+-\d{{8}}\.")
 
 _DATE = re.compile(r"^date=(\d{4}-\d{2}-\d{2})$")
 _HOUR = re.compile(r"^hour=(\d{2})$")

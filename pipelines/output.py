@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import QueryError
-from router.segments import write_atomically
+from router.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

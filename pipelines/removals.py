@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines import derived, lake, shares
-from pipelines.columns import JSON_TEXTS, MAPS
+from pipelines.columns import as_in_file
 from router.errors import SegmentError
 from router.records import DATASETS, RequestRecord
 from router.segments import arrow_schema
@@ -103,16 +103,8 @@ def _loaded_rows(warehouse: Warehouse, segment: Segment) -> Any:
     """A segment's rows as the table has them, in the columns of its file; none when it was not loaded."""
     manifest = segment.manifest
     schema = arrow_schema(DATASETS[manifest.dataset], manifest.schema_version)
-    columns = ", ".join(
-        f"map_entries({name}) as {name}"
-        if name in MAPS
-        else f"cast({name} as varchar) as {name}"
-        if name in JSON_TEXTS
-        else name
-        for name in schema.names
-    )
     found = warehouse.arrow(
-        f"select {columns} from {manifest.dataset} where segment = $name",  # noqa: S608
+        f"select {as_in_file(schema.names)} from {manifest.dataset} where segment = $name",  # noqa: S608
         name=manifest.name,
     )
     return found.cast(schema)

@@ -36,8 +36,9 @@ from pipelines import (
 )
 from pipelines.experiments.results import compute_results
 from pipelines.holds import RetentionFile
+from router import chains
+from router.files import TEMPORARY_PREFIX, sync_folder
 from router.records import DATASETS, RequestRecord
-from router.segments import TEMPORARY_PREFIX, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +115,7 @@ def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> Ret
         warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
         for day in days:
             archive.write(warehouse.connection, settings.lake, day)
-        _set_cutoff(warehouse, cutoff)
+        _set_cutoff(warehouse, plans)
         for plan in plans.values():
             _delete_rows(warehouse, plan)
             for segments in plan.trimmed:
@@ -186,8 +187,9 @@ def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:
     return [day for (day,) in found]
 
 
-def _set_cutoff(warehouse: Warehouse, cutoff: datetime) -> None:
+def _set_cutoff(warehouse: Warehouse, plans: dict[str, Expiry]) -> None:
     """From here on no hour before the cutoff is computed again, and no segment of it is loaded."""
+    cutoff = plans[RequestRecord.DATASET].cutoff
     with warehouse.transaction() as connection:
         connection.execute(
             "insert into pipeline.retention select $cutoff"
@@ -195,11 +197,19 @@ def _set_cutoff(warehouse: Warehouse, cutoff: datetime) -> None:
             {"cutoff": cutoff},
         )
         connection.execute("delete from pipeline.stale_hours where hour < $cutoff", {"cutoff": cutoff})
-        connection.execute(
-            "update pipeline.load_ledger set expired_at = now()"
-            " where last_at < $cutoff and expired_at is null",
-            {"cutoff": cutoff},
-        )
+        for dataset, plan in plans.items():
+            # Of a day that is trimmed, the rewritten segments take the others' rows over at the next load.
+            trimmed = [segment.manifest.name for group in plan.trimmed for segment in group]
+            connection.execute(
+                "insert into pipeline.retention_cutoffs select $dataset, $cutoff where $cutoff > all"
+                " (select expired_before from pipeline.retention_cutoffs where dataset = $dataset)",
+                {"dataset": dataset, "cutoff": plan.cutoff},
+            )
+            connection.execute(
+                "update pipeline.load_ledger set expired_at = now() where dataset = $dataset"
+                " and last_at < $cutoff and expired_at is null and name not in (select unnest($trimmed))",
+                {"dataset": dataset, "cutoff": plan.cutoff, "trimmed": trimmed},
+            )
 
 
 def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
@@ -219,10 +229,12 @@ def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
 
 
 def _forget_removals(warehouse: Warehouse, cutoff: datetime) -> None:
-    shares.forget(warehouse, cutoff)
-    for day, folder in lake.dated_folders(warehouse.settings.lake / lake.REMOVALS):
+    root = warehouse.settings.lake / lake.REMOVALS
+    for day, folder in lake.dated_folders(root):
         if archive.midnight(day) < cutoff:
-            shutil.rmtree(folder)
+            _remove_whole(folder)
+    _remove_hidden(root)
+    shares.forget(warehouse, cutoff)
 
 
 def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
@@ -237,29 +249,56 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
             {"cutoff": cutoff},
         )
     for table in archive.TABLES:
-        for day, folder in lake.dated_folders(warehouse.settings.lake / lake.ARCHIVE / table):
+        root = warehouse.settings.lake / lake.ARCHIVE / table
+        for day, folder in lake.dated_folders(root):
             if archive.midnight(day) < cutoff:
-                shutil.rmtree(folder)
+                _remove_whole(folder)
+        _remove_hidden(root)
 
 
 def _drop_partitions(warehouse: Warehouse, partitions: list[Path]) -> None:
     root = warehouse.settings.lake
+    for dataset in DATASETS:
+        _drop_hidden(root, root / dataset)
     for folder in partitions:
-        audit.note_drop(root, folder)
-        # Out of sight in one step: readers ignore temporary names, a stop leaves no half partition.
-        hidden = folder.with_name(f"{TEMPORARY_PREFIX}expired-{folder.name}")
-        folder.rename(hidden)
-        sync_folder(folder.parent)
-        shutil.rmtree(hidden)
+        # Locked, so that no segment comes into the folder between its note and its end.
+        with chains.locked(root, chains.REWRITING), chains.locked(root, chains.SEALING):
+            audit.note_drop(root, folder)
+            _hide(folder)
+        _drop_hidden(root, folder.parent)
         prefix = f"{folder.relative_to(root)}/"
         for table, column in (("quarantine", "path"), ("settled_folders", "folder")):
             warehouse.connection.execute(
                 f"delete from pipeline.{table} where starts_with({column}, $prefix)",  # noqa: S608
                 {"prefix": prefix},
             )
-    for dataset in DATASETS:  # what a stop between the rename and the removal left
-        for hidden in (root / dataset).glob(f"{TEMPORARY_PREFIX}expired-*"):
-            shutil.rmtree(hidden)
+
+
+def _drop_hidden(root: Path, parent: Path) -> None:
+    for hidden in _hidden(parent):
+        audit.forget_heads(root, hidden)
+    _remove_hidden(parent)
+
+
+def _hide(folder: Path) -> None:
+    """Put a folder out of sight in one step: readers ignore temporary names, a stop leaves no half of it."""
+    folder.rename(folder.with_name(f"{TEMPORARY_PREFIX}expired-{folder.name}"))
+    sync_folder(folder.parent)
+
+
+def _hidden(parent: Path) -> list[Path]:
+    return sorted(parent.glob(f"{TEMPORARY_PREFIX}expired-*"))
+
+
+def _remove_hidden(parent: Path) -> None:
+    for folder in _hidden(parent):  # also one that a stop between hiding and removing left
+        shutil.rmtree(folder)
+
+
+def _remove_whole(folder: Path) -> None:
+    _remove_hidden(folder.parent)
+    _hide(folder)
+    _remove_hidden(folder.parent)
 
 
 def _remove_empty_folders(root: Path) -> None:

@@ -49,13 +49,13 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
         for path in sorted(folder.glob("*.json")):
             if path.stem in known:
                 continue
-            record = _read(path)
+            record = read(path)
             hour = datetime.fromisoformat(record["hour"])
             if not _has_happened(warehouse, hour, record["sources"]):
                 continue
             with warehouse.transaction() as connection:
                 for table in record["sha256"]:  # a removal of an earlier release has fewer
-                    warehouse.run(f"rollups/removed_{table}", path=str(_part(path, table)))
+                    warehouse.run(f"rollups/removed_{table}", path=str(part(path, table)))
                 connection.execute(
                     "insert into pipeline.removals values ($name, $hour, $operation, $rows, $removed_at)",
                     {
@@ -97,11 +97,11 @@ def write(
     hour = sources[0].manifest.first_at.replace(minute=0, second=0, microsecond=0)
     names = sorted(segment.manifest.name for segment in sources)
     folder = warehouse.settings.lake / lake.REMOVALS / f"date={hour:%Y-%m-%d}"
-    path = folder / f"{hour:%Y%m%dT%H}-{_identity(names)}.json"
+    path = folder / f"{name_of(hour, names)}.json"
     make_folder(folder)
     parts = _fold(warehouse, hour, ids)
     for table, rows in parts.items():
-        write_atomically(_part(path, table), parquet_bytes(rows))
+        write_atomically(part(path, table), parquet_bytes(rows))
     record = {
         "format": FORMAT,
         "hour": hour.isoformat(),
@@ -109,7 +109,7 @@ def write(
         "sources": names,
         "rows": sum(parts["usage_hourly"].column("requests").to_pylist()),
         "removed_at": now.astimezone(UTC).isoformat(),
-        "sha256": {table: sha256_of(_part(path, table)) for table in parts},
+        "sha256": {table: sha256_of(part(path, table)) for table in parts},
     }
     write_atomically(path, json.dumps(record, indent=1).encode())
     return path
@@ -173,14 +173,15 @@ def source_manifests(manifest: Manifest) -> list[Manifest]:
     return [Manifest.parse(text.encode(), manifest.name) for text in manifest.sources]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A removal's record, its files' digests compared; WarehouseError when it is damaged."""
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
         if record["format"] != FORMAT:
             raise ValueError(f"format is `{record['format']}`")
         for table, digest in record["sha256"].items():
-            if sha256_of(_part(path, table)) != digest:
-                raise ValueError(f"`{_part(path, table).name}` does not match its SHA-256")
+            if sha256_of(part(path, table)) != digest:
+                raise ValueError(f"`{part(path, table).name}` does not match its SHA-256")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WarehouseError(
             f"removal `{path}` cannot be used: {error}; restore it from a backup,"
@@ -192,12 +193,15 @@ def _read(path: Path) -> dict[str, Any]:
 def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
     for table in TABLES:
-        _part(path, table).unlink(missing_ok=True)
+        part(path, table).unlink(missing_ok=True)
 
 
-def _part(path: Path, table: str) -> Path:
+def name_of(hour: datetime, sources: Sequence[str]) -> str:
+    """The stem of a removal's files."""
+    identity = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+    return f"{hour:%Y%m%dT%H}-{identity}"
+
+
+def part(path: Path, table: str) -> Path:
+    """The file beside a record that holds what its rows added to a table."""
     return path.with_name(f"{path.stem}.{table}.parquet")
-
-
-def _identity(names: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]

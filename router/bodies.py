@@ -1,9 +1,11 @@
-"""What the audit trail keeps of a request's and an answer's body.
+"""What is kept of a request's and an answer's body.
 
 none      nothing
 hash      the SHA-256 of the JSON: proves what was said without saying it
 redacted  the JSON with every text that a person or a model wrote replaced by its length
 full      the JSON as it is
+
+An error's message may quote a body, since providers quote prompts: it is kept under `full` alone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from router.errors import ProviderError
 
 if TYPE_CHECKING:
     from router.records import BodyMode
@@ -22,6 +26,7 @@ KEPT_TEXTS = frozenset(
 )  # fmt: skip
 """Members whose text is the protocol's, not a person's or a model's."""
 MAX_KEPT_LENGTH = 64
+MAX_DETAILS_LENGTH = 500
 
 
 def kept(body: Any, mode: BodyMode) -> str | None:
@@ -32,6 +37,13 @@ def kept(body: Any, mode: BodyMode) -> str | None:
         content = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
         return orjson.dumps({"sha256": hashlib.sha256(content).hexdigest()}).decode()
     return orjson.dumps(_redacted(body, "") if mode == "redacted" else body).decode()
+
+
+def kept_details(failure: BaseException | None, mode: BodyMode) -> str | None:
+    """The `error_details` stored of a failed call under `mode`."""
+    if failure is not None and mode == "full":
+        return str(failure)[:MAX_DETAILS_LENGTH] or None
+    return failure.facts if isinstance(failure, ProviderError) else None
 
 
 def _redacted(value: Any, member: str) -> Any:

@@ -42,7 +42,9 @@ async def call(
         if position and not await may_fall_back_to(model):
             continue
         if failure is not None:
-            logger.warning("falling back to `%s`: %s", model.id, failure)
+            logger.warning(
+                "falling back from `%s` at `%s`: %s", failure.model, failure.provider, failure.facts
+            )
         attempt = Attempt(model=model.id, provider=model.provider)
         started = time.perf_counter()
         answer: Answer | None = None

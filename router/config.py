@@ -171,7 +171,7 @@ class Settings(BaseModel):
         BodyMode,
         Field(
             alias="REQUEST_LOG_BODY_MODE",
-            description="What the audit trail keeps of bodies: `none`, `hash`, `redacted` or `full`.",
+            description="What is kept of bodies and errors' messages: `none`, `hash`, `redacted` or `full`.",
         ),
     ] = "redacted"
     task_sample_share: Annotated[

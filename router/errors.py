@@ -128,7 +128,8 @@ class ProviderError(IntelliRouterError):
     """A provider failed; after retries and fallback this is what the caller sees.
 
     `error_type` is one of `timeout`, `connection`, `rate_limited`, `overloaded`, `server_error`,
-    `authentication`, `bad_request`, `bad_response`.
+    `authentication`, `bad_request`, `bad_response`. The message may quote the request, since
+    providers do: it is the caller's, `facts` is what logs say of the failure.
     """
 
     code = "provider_error"
@@ -142,6 +143,7 @@ class ProviderError(IntelliRouterError):
         model: str,
         error_type: str,
         status_code: int | None = None,
+        provider_code: str | None = None,
         retry_after_s: float | None = None,
         is_retryable: bool = False,
         may_be_billed: bool | None = None,
@@ -153,9 +155,18 @@ class ProviderError(IntelliRouterError):
         self.model = model
         self.error_type = error_type
         self.status_code = status_code
+        self.provider_code = provider_code
+        """The provider's own name of the failure, where that is an identifier and no prose."""
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
         self.attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def facts(self) -> str:
+        """The failure without a word that could quote a request."""
+        status = None if self.status_code is None else f"status {self.status_code}"
+        code = None if self.provider_code is None else f"`{self.provider_code}`"
+        return ", ".join(part for part in (self.error_type, status, code) if part is not None)
 
 
 class RateLimitedError(IntelliRouterError):
@@ -215,11 +226,18 @@ class LimitsUnavailableError(IntelliRouterError):
 
 
 class JournalError(IntelliRouterError):
-    """A record could not be appended; the reply it belongs to is withheld."""
+    """Records could not be appended; the reply they belong to is withheld.
+
+    `written` says how many of them, from the first on, are in the journal all the same.
+    """
 
     code = "record_not_written"
     http_status = 503
     is_retryable = True
+
+    def __init__(self, message: str, *, written: int = 0) -> None:
+        super().__init__(message)
+        self.written = written
 
 
 class SegmentError(IntelliRouterError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from router.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Syncable(Protocol):
@@ -27,7 +27,9 @@ class Syncable(Protocol):
 class GroupSync:
     """A thread that syncs files for everybody who waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_failure: Callable[[JournalError], None]) -> None:
+        """`on_failure` is called, in the thread, before those who wait hear of a failed sync."""
+        self._on_failure = on_failure
         self._has_work = threading.Condition()  # guards _dirty, _waiting and _is_closing
         self._dirty: set[Syncable] = set()
         self._waiting: Future[None] = Future()
@@ -70,11 +72,11 @@ class GroupSync:
                 for file in dirty:
                     file.sync()
             except OSError as error:
-                waiting.set_exception(
-                    JournalError(
-                        f"the record is written but not synced to disk: {error.strerror or error};"
-                        " check the disk under the data folder"
-                    )
+                failure = JournalError(
+                    f"the record is written but not synced to disk: {error.strerror or error};"
+                    " check the disk under the data folder"
                 )
+                self._on_failure(failure)
+                waiting.set_exception(failure)
             else:
                 waiting.set_result(None)

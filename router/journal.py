@@ -81,7 +81,7 @@ class Journal:
         self._wake = threading.Event()
         self._is_closing = False
         self.writer_id = secrets.token_hex(6)
-        self._sync = GroupSync() if sync == "group" else None
+        self._sync = GroupSync(on_failure=self._distrust) if sync == "group" else None
         self._logs = {
             dataset: AppendLog(
                 home / "journal" / dataset,
@@ -103,21 +103,13 @@ class Journal:
         """See RecordSink."""
         written = self._write(records)
         if self._sync is not None:
-            try:
-                self._sync.wait(written)
-            except JournalError as error:
-                self._distrust(error)
-                raise
+            self._sync.wait(written)
 
     async def append_async(self, *records: Record) -> None:
         """See RecordSink."""
         written = self._write(records)
         if self._sync is not None:
-            try:
-                await self._sync.wait_async(written)
-            except JournalError as error:
-                self._distrust(error)
-                raise
+            await self._sync.wait_async(written)
 
     def check_writable(self) -> None:
         """See RecordSink.
@@ -151,21 +143,32 @@ class Journal:
     def seal_now(self) -> None:
         """Seal everything appended so far, and leftovers of dead processes.
 
-        A journal that cannot be sealed does not keep the others from it; its error is raised last.
+        A journal that cannot be sealed does not keep the others from it, but for its own writer's
+        later ones when the disk failed; its error is raised last.
         """
         failure: SegmentError | OSError | None = None
         with self._seal_lock:
             for dataset, log in self._logs.items():
                 try:
-                    finished = [*log.rotate(), *_adopt(log.folder)]
+                    rotated = log.rotate()
+                    finished = [*rotated, *_adopt(log.folder)]
                 except OSError as error:  # no room for a new journal: the open one goes on
                     failure = error
                     continue
-                for file in finished:
+                # In a writer's order, and none after one that may have its manifest and not yet its
+                # place at the chain's head: another manifest would take the same place.
+                stopped = set()
+                for file in sorted(finished, key=lambda item: item.path):
+                    if file.writer_id in stopped:
+                        file.close(is_sealed=False)
+                        continue
                     try:
-                        self._seal_one(dataset, file)
-                    except (SegmentError, OSError) as error:
+                        self._seal_one(dataset, file, is_new=file in rotated)
+                    except SegmentError as error:
                         failure = error
+                    except OSError as error:
+                        failure = error
+                        stopped.add(file.writer_id)
         self._seal_error = failure
         if failure is not None:
             raise failure
@@ -184,10 +187,12 @@ class Journal:
             self._sync.close()
 
     def _write(self, records: tuple[Record, ...]) -> list[JournalFile]:
+        written: list[JournalFile] = []
         try:
-            written = [self._logs[record.DATASET].append(encode(record)) for record in records]
+            for record in records:
+                written.append(self._logs[record.DATASET].append(encode(record)))  # noqa: PERF401 - counted when one fails
         except OSError as error:
-            self._append_error = _not_written(error)
+            self._append_error = _not_written(error, written=len(written))
             raise self._append_error from error
         self._append_error = None
         return written
@@ -212,15 +217,19 @@ class Journal:
         except (SegmentError, OSError) as error:
             logger.error("sealing failed, records stay in the journal: %s", error)
 
-    def _seal_one(self, dataset: str, file: JournalFile) -> None:
+    def _seal_one(self, dataset: str, file: JournalFile, *, is_new: bool) -> None:
         from router import segments
 
         # The descriptor holds the lock until the segment stands and the journal is gone.
         is_sealed = False
         try:
-            writer_id, sequence = file.path.stem.rsplit("-", 1)
             segments.seal(
-                file.path, dataset=dataset, writer_id=writer_id, sequence=int(sequence), lake=self._lake
+                file.path,
+                dataset=dataset,
+                writer_id=file.writer_id,
+                sequence=file.sequence,
+                lake=self._lake,
+                is_new=is_new,
             )
             is_sealed = True
             file.path.unlink()
@@ -241,6 +250,19 @@ class JournalFile:
         self._is_open = True
         self._error: OSError | None = None
         self._lock = threading.Lock()  # guards the descriptor's number against reuse while it syncs
+
+    @property
+    def writer_id(self) -> str:
+        """Whose journal it is."""
+        return self.path.stem.rpartition("-")[0]
+
+    @property
+    def sequence(self) -> int:
+        """Its number among its writer's; SegmentError when its name does not say."""
+        number = self.path.stem.rpartition("-")[2]
+        if not number.isdecimal():
+            raise SegmentError(f"journal `{self.path.name}` is not named for a writer and a number")
+        return int(number)
 
     def sync(self) -> None:
         """Make what was appended durable; nothing to do once the file is sealed and closed."""
@@ -378,10 +400,11 @@ def _lock(file: JournalFile) -> bool:
     return True
 
 
-def _not_written(error: OSError) -> JournalError:
+def _not_written(error: OSError, *, written: int = 0) -> JournalError:
     return JournalError(
         f"the record cannot be written to the journal: {error.strerror or error};"
-        " free space or check the data folder, serving resumes by itself"
+        " free space or check the data folder, serving resumes by itself",
+        written=written,
     )
 
 

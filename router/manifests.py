@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import zlib
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
 from router import chains
+from router.drops import DropNote, note_path
 from router.errors import SegmentError
 from router.files import write_atomically
 from router.records import DATASETS
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 FORMAT = "intellirouter.segment/1"
 Operation = Literal["seal", "compaction", "erasure", "retention"]
+DERIVED_WRITERS = {"compaction": "compact", "erasure": "erase", "retention": "retain"}
+"""What the id of a derived segment's writer starts with."""
+DERIVED_NAME = re.compile(rf"^\d{{8}}T\d{{2}}-({'|'.join(DERIVED_WRITERS.values())})-[0-9a-f]+-\d{{8}}\.")
 Content = bytes  # inside the class, `bytes` is the field
 _MOMENTS = ("first_at", "last_at", "sealed_at")
 _INTEGERS = ("schema_version", "sequence", "rows", "bytes", "chain_position")
@@ -131,16 +136,15 @@ def commit(lake: Path, manifest: Manifest) -> Manifest:
     it, is brought up to it.
     """
     path = (lake / manifest.path).with_suffix(".json")
-    head_path = chains.head_path(lake, manifest.dataset, manifest.writer_id)
     with chains.locked(lake, chains.SEALING):
         head = _head(lake, manifest)
-        position, digest = (0, None) if head is None else (head.position, head.manifest_sha256)
+        position, digest = _end(head)
         if path.exists():
             content = path.read_bytes()
             manifest = Manifest.parse(content, path.name)
             if manifest.chain_position <= position:
                 return manifest
-            if (manifest.chain_position, manifest.previous_sha256) != (position + 1, digest):
+            if not _follows(manifest, head):
                 raise SegmentError(
                     f"manifest `{path.name}` is number {manifest.chain_position} of its chain and does not"
                     f" follow number {position}, the head; run `intellirouter doctor --audit`"
@@ -154,15 +158,52 @@ def commit(lake: Path, manifest: Manifest) -> Manifest:
             )
             content = manifest.content()
             write_atomically(path, content)
-        chains.write_head(
-            head_path,
-            chains.Head(
-                position=manifest.chain_position,
-                manifest_sha256=hashlib.sha256(content).hexdigest(),
-                path=str(path.relative_to(lake)),
-            ),
-        )
+        _advance(lake, manifest, content)
     return manifest
+
+
+def was_sealed(lake: Path, *, dataset: str, writer_id: str, sequence: int, hour: datetime) -> bool:
+    """Whether a journal's segment of this hour stood and was replaced or dropped since.
+
+    Its caller holds the REWRITING lock. A head that a crash left behind the segment is brought up to
+    it. SegmentError when a derived manifest of the hour cannot be read, and so nobody can tell.
+    """
+    prefix = f"{hour:%Y%m%dT%H}"
+    folder = lake / dataset / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
+    path = folder / f"{prefix}-{writer_id}-{sequence:08d}.json"
+    if path.exists():
+        return False  # not replaced, or not removed yet: sealing again changes nothing
+    for beside in sorted(folder.glob(f"{prefix}-*.json")):
+        if not DERIVED_NAME.match(beside.name):
+            continue
+        for source, text in Manifest.read(beside).replaced():
+            if f"{source.name}.json" == path.name:
+                with chains.locked(lake, chains.SEALING):
+                    if _follows(source, _head(lake, source)):
+                        _advance(lake, source, text.encode())
+                return True
+    note = DropNote.read(note_path(lake, dataset, f"{hour:%Y-%m-%d}"))
+    return note.names(writer_id, hour=prefix, sequence=sequence)
+
+
+def _end(head: chains.Head | None) -> tuple[int, str | None]:
+    return (0, None) if head is None else (head.position, head.manifest_sha256)
+
+
+def _follows(manifest: Manifest, head: chains.Head | None) -> bool:
+    position, digest = _end(head)
+    return (manifest.chain_position, manifest.previous_sha256) == (position + 1, digest)
+
+
+def _advance(lake: Path, manifest: Manifest, content: Content) -> None:
+    chains.write_head(
+        chains.head_path(lake, manifest.dataset, manifest.writer_id),
+        chains.Head(
+            position=manifest.chain_position,
+            manifest_sha256=hashlib.sha256(content).hexdigest(),
+            path=manifest.path.removesuffix(".parquet") + ".json",
+        ),
+    )
 
 
 def _head(lake: Path, manifest: Manifest) -> chains.Head | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.bodies import kept
+from router.bodies import MAX_DETAILS_LENGTH, kept, kept_details
 from router.errors import NoEligibleModelError, ProviderError
 from router.limits.periods import to_usd
 from router.prices import cost
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from router.request import Decision, Request
     from router.state import State
 
-MAX_DETAILS_LENGTH = 500
 DECISION_FIELDS = (
     "model_selected",
     "model_decided",
@@ -112,7 +111,7 @@ def build_record(
         success=answer is not None,
         status_code=last.status_code if last else None,
         error_type=_error_type(failure),
-        error_details=None if failure is None else str(failure)[:MAX_DETAILS_LENGTH] or None,
+        error_details=kept_details(failure, settings.request_log_body_mode),
         finish_reason=answer.finish_reason if answer else None,
         latency_ms=outcome.latency_ms,
         overhead_ms=max(outcome.latency_ms - waited_ms, 0.0),

@@ -142,6 +142,7 @@ class RequestRecord:
     status_code: int | None = None
     error_type: str | None = None
     error_details: str | None = None
+    """What is known of the failure; a provider's message only where bodies are kept in full."""
     finish_reason: str | None = None
     latency_ms: float
     """From arrival to reply, retries and fallback included."""
@@ -215,6 +216,7 @@ class RequestLog:
     routing_decision: str | None = None
     """JSON: model, policy, reason, propensity and what else the decision says but its candidates."""
     error_details: str | None = None
+    """As in the RequestRecord."""
     ip_address: str | None = None
     user_agent: str | None = None
 

@@ -91,7 +91,9 @@ class Router:
         self._limits = limits
         self._features = features
         self.unrecorded = 0
-        """Requests served without a record (JOURNAL_ON_ERROR=serve); a report lacks them."""
+        """Requests served though their record is not safe (JOURNAL_ON_ERROR=serve); reports may lack them."""
+        self.unlogged = 0
+        """Requests served whose record is written and whose audit log is not."""
         self._sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
         self._random = random.Random(settings.seed)  # noqa: S311 - sampling, not secrecy
         self._providers = Providers(settings, variables)
@@ -333,6 +335,7 @@ class Router:
             "journal": {
                 "backlog_bytes": self.sink.backlog_bytes(),
                 "unrecorded": self.unrecorded,
+                "unlogged": self.unlogged,
                 "error": None if journal_error is None else str(journal_error),
             },
             "models": {
@@ -490,9 +493,13 @@ class Router:
         except JournalError as error:
             if self.settings.journal_on_error == "refuse":
                 raise
-            self.unrecorded += 1
-            logger.error("request `%s` is served without a record: %s", record.id, error)
-            return False
+            if error.written:  # the record is the first of the entries
+                self.unlogged += 1
+            else:
+                self.unrecorded += 1
+            lost = "an audit log" if error.written else "a record"
+            logger.error("request `%s` is served without %s: %s", record.id, lost, error)
+            return error.written > 0
         return True
 
     def _own_loop(self) -> LoopThread:

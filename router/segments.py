@@ -17,6 +17,7 @@ pyarrow is imported on first use: `import router` stays light.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import types
@@ -27,25 +28,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from router import chains
 from router.errors import SegmentError
-from router.files import TEMPORARY_PREFIX, make_folder, sha256_of, sync_folder, write_atomically
-from router.manifests import FORMAT, Manifest, Operation, commit
+from router.files import make_folder, write_atomically
+from router.manifests import FORMAT, Manifest, Operation, commit, was_sealed
 from router.records import DATASETS, MONEY_SCALE, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = [
-    "TEMPORARY_PREFIX",
-    "Manifest",
-    "arrow_schema",
-    "parquet_bytes",
-    "seal",
-    "sha256_of",
-    "sync_folder",
-    "write_atomically",
-    "write_segment",
-]
 
 READ_BLOCK_BYTES = 16 << 20
 """pyarrow's JSON reader cannot split a line over two blocks, so this bounds one record's size."""
@@ -96,18 +86,28 @@ def _arrow_type(hint: Any, version: int) -> Any:
     }[hint]
 
 
-def seal(journal: Path, *, dataset: str, writer_id: str, sequence: int, lake: Path) -> list[Manifest]:
+def seal(
+    journal: Path, *, dataset: str, writer_id: str, sequence: int, lake: Path, is_new: bool = False
+) -> list[Manifest]:
     """Write a finished journal's records as one segment per hour they fall in.
 
     The journal is left in place: its owner removes it once this returns. A torn last line (a write
     that a crash cut short) was never acknowledged and is left out. A line that is not a record of
     this dataset raises SegmentError and nothing is written.
+
+    `is_new` says that nobody has tried before. Otherwise an hour may have been sealed already, and
+    its segment compacted, erased from or dropped since: that hour is left as it is.
     """
     record = DATASETS[dataset]
-    return [
-        write_segment(rows, dataset=dataset, writer_id=writer_id, sequence=sequence, hour=hour, lake=lake)
-        for hour, rows in _by_hour(_read_journal(journal, record), record.MOMENT)
-    ]
+    hours = _by_hour(_read_journal(journal, record), record.MOMENT)
+    # Locked, so that a segment that is being replaced is seen either before or after.
+    with contextlib.nullcontext() if is_new else chains.locked(lake, chains.REWRITING):
+        return [
+            write_segment(rows, dataset=dataset, writer_id=writer_id, sequence=sequence, hour=hour, lake=lake)
+            for hour, rows in hours
+            if is_new
+            or not was_sealed(lake, dataset=dataset, writer_id=writer_id, sequence=sequence, hour=hour)
+        ]
 
 
 def write_segment(

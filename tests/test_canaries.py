@@ -12,16 +12,20 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from pipelines.refresh import open_instance, refresh
 from pipelines.search import search
+from router import ProviderError, Request, Router
 from router.config import Settings
 from router.providers.fake import FakeProvider
+from router.records import BodyMode
+from tests.factories import request_record, write_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +69,27 @@ class _Leaky(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Quoting(BaseHTTPRequestHandler):
+    """A provider that quotes the prompt in every part of its error."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        prompt = body["messages"][0]["content"]
+        error = {"message": f"refused: {prompt}", "type": "content_filter", "code": f"about {prompt}"}
+        content = json.dumps({"error": error}).encode()
+        self.send_response(503)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
 @contextmanager
-def leaky_provider() -> Iterator[str]:
+def leaky_provider(handler: type[BaseHTTPRequestHandler] = _Leaky) -> Iterator[str]:
     """Base URL of a provider whose every answer is an error full of secrets."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Leaky) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"
@@ -211,3 +232,33 @@ def test_a_key_in_a_base_url_is_refused_without_repeating_it(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "providers.leaky.base_url" in done.stderr
     assert CANARIES["base-url"] not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", get_args(BodyMode))
+def test_a_provider_error_that_quotes_the_prompt_is_kept_in_full_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: BodyMode
+) -> None:
+    """The caller reads the provider's message; records, audit trail and log hold what cannot quote."""
+    with leaky_provider(_Quoting) as url:
+        write_catalog(tmp_path, ["first", "second"], base_url=url)
+        with Router.open(home=tmp_path, request_log_body_mode=mode) as router:
+            request = Request(messages=[{"role": "user", "content": CANARIES["prompt"]}])
+            with pytest.raises(ProviderError, match=CANARIES["prompt"]):
+                router.complete_sync(request)
+            router.sink.append(request_record(reason="who-is-stored"))
+    found = search([tmp_path], [CANARIES["prompt"], "who-is-stored"]).hits
+    holding = {Path(path).parts[-4] for path, hits in found.items() if CANARIES["prompt"] in hits}
+    assert holding == ({"request_analytics", "request_logs"} if mode == "full" else set())
+    assert any("who-is-stored" in hits for hits in found.values())
+    assert "falling back" in caplog.text
+    assert CANARIES["prompt"] not in caplog.text
+    kept = {
+        row["error_details"]
+        for dataset in ("request_analytics", "request_logs")
+        for path in (tmp_path / "lake" / dataset).rglob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    }
+    message = f"refused: {CANARIES['prompt']}"
+    (details,) = kept - {None}
+    assert (message in details) == (mode == "full")
+    assert mode == "full" or details == "overloaded, status 503, `content_filter`"

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from router.segments import Manifest
+from router.manifests import Manifest
 from tests.factories import write_catalog
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parent.parent)}

@@ -17,7 +17,7 @@ import pytest
 
 from router.errors import JournalError
 from router.journal import Journal
-from router.segments import Manifest
+from router.manifests import Manifest
 from tests.factories import feedback_record, request_record
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from router import (
     UnknownPolicyError,
     UnknownTaskError,
 )
-from router.records import FeedbackRecord, RequestRecord, new_id
+from router.journal import AppendLog
+from router.records import FeedbackRecord, RequestLog, RequestRecord, new_id
 from tests.factories import write_catalog
 from tests.recording import Recorder, only_request
 from tests.test_scores import row, snapshot
@@ -324,7 +325,27 @@ def test_serving_without_a_record_is_counted(open_router: Any, full_disk: Any) -
     with full_disk():
         assert router.complete_sync(Request(messages=MESSAGES)).text == "from small"
     assert router.complete_sync(Request(messages=MESSAGES)).text == "from small"
-    assert (router.health()["journal"]["unrecorded"], len(records)) == (1, 1)
+    counted = router.health()["journal"]
+    assert (counted["unrecorded"], counted["unlogged"], len(records)) == (1, 0, 1)
+
+
+def test_a_lost_audit_log_is_no_lost_record(open_router: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request whose record fits and whose audit log does not is counted as that, by itself."""
+    router, _ = open_router("small", journal_on_error="serve")
+    append = AppendLog.append
+
+    def without_logs(log: AppendLog, line: bytes) -> Any:
+        if log.folder.name == RequestLog.DATASET:
+            raise OSError(28, "No space left on device")
+        return append(log, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AppendLog, "append", without_logs)
+        assert router.complete_sync(Request(messages=MESSAGES)).text == "from small"
+    counted = router.health()["journal"]
+    assert (counted["unrecorded"], counted["unlogged"]) == (0, 1)
+    router.sink.seal_now()
+    assert len(list((router.settings.home / "lake" / RequestRecord.DATASET).rglob("*.parquet"))) == 1
 
 
 def test_group_sync_records_like_os(open_router: Any) -> None:

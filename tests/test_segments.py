@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from router.errors import SegmentError
+from router.files import sha256_of
 from router.journal import encode
+from router.manifests import Manifest
 from router.records import Attempt, Record, Tag
-from router.segments import Manifest, arrow_schema, seal, sha256_of
+from router.segments import arrow_schema, seal
 from tests.factories import request_record
 
 

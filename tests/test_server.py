@@ -14,8 +14,8 @@ import uvicorn
 
 from router import Request, Router
 from router.config import Settings
+from router.manifests import Manifest
 from router.records import new_id
-from router.segments import Manifest
 from router.server.app import create_app
 from tests.factories import write_catalog
 

@@ -119,7 +119,8 @@ def replay(
     from pipelines.replay.errors import BooksError
     from pipelines.replay.outcomes import load_world
     from pipelines.replay.picks import write_picks
-    from pipelines.replay.run import Plan, run
+    from pipelines.replay.plan import Plan
+    from pipelines.replay.run import run
     from pipelines.replay.trace import load_trace, schedule
 
     world = load_world(outcomes_file, None if pool is None else [name.strip() for name in pool.split(",")])

@@ -16,7 +16,9 @@ from pipelines.replay.display import Live, books_lines, speed_line
 from pipelines.replay.driver import Caller
 from pipelines.replay.errors import BooksError
 from pipelines.replay.outcomes import world_of
-from pipelines.replay.run import Plan, Report, replay_settings, run
+from pipelines.replay.plan import Plan
+from pipelines.replay.report import Report
+from pipelines.replay.run import replay_settings, run
 
 if TYPE_CHECKING:
     from pathlib import Path

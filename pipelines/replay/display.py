@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pipelines.replay.books import Books
+    from pipelines.replay.plan import Plan
     from pipelines.replay.reference import Line
-    from pipelines.replay.run import Plan, Report, Round
+    from pipelines.replay.report import Report, Round
 
 ROUNDS_SHOWN = 12
 """Lines about rounds that stay on the screen; the bar shows every round."""

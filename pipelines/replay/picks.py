@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.replay.outcomes import World
-    from pipelines.replay.run import Report
+    from pipelines.replay.report import Report
 
 
 def write_picks(path: Path, report: Report, world: World) -> None:

@@ -15,87 +15,32 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.replay.books import Books, Row, compare, read_rows
-from pipelines.replay.driver import Arrival, Caller, Driver, Sent
+from pipelines.replay.books import read_rows
+from pipelines.replay.driver import Driver
 from pipelines.replay.errors import ReplayError
-from pipelines.replay.reference import Change, Line, Pick, Yardstick
+from pipelines.replay.plan import arrivals_of, script_of
+from pipelines.replay.reference import Yardstick
+from pipelines.replay.report import Traffic, report_of, round_of
 from pipelines.replay.workspace import fresh_folder, label, write_configuration
 from router.config import Settings
 from router.providers.fake import ChildProcess, FakeProvider
 from router.scores import ScoreFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pipelines.replay.outcomes import World
+    from pipelines.replay.driver import Arrival, Sent
+    from pipelines.replay.plan import Plan
+    from pipelines.replay.report import Report, Round
 
 SHIM_READY = "intellirouter listening on "
 SEAL_INTERVAL_S = 0.2
 SCORES_INTERVAL_S = 0.1
 WAIT_TIMEOUT_S = 60.0
 POLL_S = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to replay."""
-
-    world: World
-    outcomes_file: Path
-    """What the fake provider answers from."""
-    arrivals_s: Sequence[float]
-    """Due time of each request."""
-    folder: Path
-    """Data folder; it is emptied first."""
-    refresh_every: int
-    cost_weight: float = 0.1
-    seed: int = 0
-    speed: float = 100.0
-    """How much faster than recorded the providers answer."""
-    change: Change | None = None
-    feedback_share: float = 1.0
-    callers: Sequence[Caller] = (Caller(user="replay"),)
-    prices: Mapping[str, tuple[str, str]] | None = None
-    """See `write_configuration`."""
-    baseline_model: str | None = None
-    """Model whose price the records are compared with."""
-    prepare: Callable[[], None] | None = None
-    """Called once the folder is empty, to put `outcomes_file` there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One batch and the refresh after it."""
-
-    number: int
-    router: Line
-    best_single: Line
-    """On the same requests."""
-    refresh_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What came out."""
-
-    lines: Sequence[Line]
-    """The router, then the references, over all requests."""
-    halves: Sequence[tuple[Line, Line]]
-    """(router, best single) over the first and the second half of the requests."""
-    rounds: Sequence[Round]
-    books: Books
-    sent: Sequence[Sent]
-    propensity: Mapping[int, float | None]
-    """By step, as recorded."""
-    sending_s: float
-    refreshing_s: float
-    late_s: float
-    models_used: int
 
 
 class Observer(Protocol):
@@ -111,13 +56,6 @@ class Observer(Protocol):
         """A batch was answered and its scores are in use."""
 
 
-@dataclass(slots=True)
-class _Clock:
-    sending_s: float = 0.0
-    refreshing_s: float = 0.0
-    rounds: list[Round] = field(default_factory=list)
-
-
 def run(plan: Plan, observer: Observer) -> Report:
     """Replay `plan`; ReplayError when something fails, with the failing process's log.
 
@@ -130,7 +68,7 @@ def run(plan: Plan, observer: Observer) -> Report:
         if plan.prepare is not None:
             plan.prepare()
         observer.on_phase("starting the fake provider and the shim")
-        with FakeProvider(_script(plan), folder=plan.folder / "logs") as base_url:
+        with FakeProvider(script_of(plan), folder=plan.folder / "logs") as base_url:
             write_configuration(
                 plan.folder,
                 plan.world,
@@ -139,12 +77,12 @@ def run(plan: Plan, observer: Observer) -> Report:
                 prices=plan.prices,
             )
             with start_shim(plan) as shim:
-                sent, clock, late_s = _rounds(plan, settings, shim, yardstick, observer)
+                traffic = _send(plan, settings, shim, yardstick, observer)
         # The shim has sealed its last record; everything it wrote is in the lake now.
         observer.on_phase("comparing the books")
         _refresh(settings)
         rows, feedback_rows = read_rows(settings.warehouse_file)
-    return _report(plan, yardstick, sent, clock, late_s, rows, feedback_rows)
+    return report_of(traffic, plan.world, yardstick, rows, feedback_rows)
 
 
 def replay_settings(folder: Path) -> Settings:
@@ -170,33 +108,32 @@ def start_shim(plan: Plan) -> ChildProcess:
     )
 
 
-def _rounds(
+def _send(
     plan: Plan, settings: Settings, shim: ChildProcess, yardstick: Yardstick, observer: Observer
-) -> tuple[list[Sent], _Clock, float]:
+) -> Traffic:
     """Send everything, refreshing after every batch."""
     driver = Driver(shim.url, plan.world, on_request=observer.on_request)
-    arrivals = _arrivals(plan)
-    clock = _Clock()
-    sent: list[Sent] = []
+    arrivals = arrivals_of(plan)
+    traffic = Traffic()
     observer.on_phase("sending")
     try:
         with asyncio.Runner() as loop:
             for start in range(0, len(arrivals), plan.refresh_every):
                 began = time.perf_counter()
                 batch = loop.run(_unwrapped(driver, arrivals[start : start + plan.refresh_every]))
-                sent += batch
+                traffic.sent += batch
                 answered = time.perf_counter()
                 _wait_until_sealed(settings, shim)
                 _refresh(settings)
                 _wait_for_scores(settings, loop, driver)
                 done = time.perf_counter()
-                clock.sending_s += answered - began
-                clock.refreshing_s += done - answered
-                clock.rounds.append(_round(len(clock.rounds) + 1, batch, yardstick, done - answered))
-                observer.on_round(clock.rounds[-1])
+                traffic.sending_s += answered - began
+                traffic.rounds.append(round_of(len(traffic.rounds) + 1, batch, yardstick, done - answered))
+                observer.on_round(traffic.rounds[-1])
     except (ReplayError, OSError) as error:
         raise ReplayError(f"{error}; the shim's log ends:\n{shim.log_tail()}") from error
-    return sent, clock, driver.late_s
+    traffic.late_s = driver.late_s
+    return traffic
 
 
 async def _unwrapped(driver: Driver, arrivals: Sequence[Arrival]) -> list[Sent]:
@@ -208,36 +145,6 @@ async def _unwrapped(driver: Driver, arrivals: Sequence[Arrival]) -> list[Sent]:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from group
-
-
-def _arrivals(plan: Plan) -> list[Arrival]:
-    """Who asks what when: items with replacement, the same for the same seed."""
-    # Streams of their own, so that another share of feedback does not change the items.
-    items, callers, feedback = (Random(f"{plan.seed}:{name}") for name in ("items", "callers", "feedback"))  # noqa: S311
-    return [
-        Arrival(
-            step=step,
-            item=items.randrange(len(plan.world.items)),
-            due_s=due_s,
-            caller=callers.choice(plan.callers),
-            has_feedback=feedback.random() < plan.feedback_share,
-        )
-        for step, due_s in enumerate(plan.arrivals_s)
-    ]
-
-
-def _script(plan: Plan) -> dict[str, Any]:
-    """The fake provider's script."""
-    script: dict[str, Any] = {
-        "outcomes": {
-            "file": str(plan.outcomes_file.absolute()),
-            "models": list(plan.world.models),
-            "latency_scale": 1 / plan.speed,
-        }
-    }
-    if plan.change is not None:
-        script["changes"] = [{"step": plan.change.step, "set": {plan.change.model: plan.change.like}}]
-    return script
 
 
 def _wait_until_sealed(settings: Settings, shim: ChildProcess) -> None:
@@ -287,60 +194,6 @@ def _wait_for_scores(settings: Settings, loop: asyncio.Runner, driver: Driver) -
             return
         time.sleep(POLL_S)
     raise ReplayError(f"the shim did not take the scores `{published.snapshot_id}`; it says {scores}")
-
-
-def _round(number: int, batch: Sequence[Sent], yardstick: Yardstick, refresh_s: float) -> Round:
-    picks = [_pick(item) for item in batch]
-    return Round(
-        number=number,
-        router=yardstick.line("router", picks),
-        best_single=yardstick.always("best single", picks, yardstick.best_single),
-        refresh_s=refresh_s,
-    )
-
-
-def _report(
-    plan: Plan,
-    yardstick: Yardstick,
-    sent: Sequence[Sent],
-    clock: _Clock,
-    late_s: float,
-    rows: Sequence[tuple[str, Row]],
-    feedback_rows: int,
-) -> Report:
-    picks = [_pick(item) for item in sent]
-    if wrong := [
-        item for item, pick in zip(sent, picks, strict=True) if item.quality != yardstick.quality(pick)
-    ]:
-        raise ReplayError(f"the answer of step {wrong[0].step} is not the recorded outcome")
-    middle = len(picks) // 2
-    by_id = dict(rows)
-    return Report(
-        lines=[yardstick.line("router", picks), *yardstick.references(picks)],
-        halves=[
-            (
-                yardstick.line("router", half),
-                yardstick.always("best single", half, yardstick.best_single),
-            )
-            for half in (picks[:middle], picks[middle:])
-            if half
-        ],
-        rounds=clock.rounds,
-        books=compare(sent, plan.world, rows, feedback_rows),
-        sent=sent,
-        propensity={
-            item.step: by_id[item.request_id].propensity if item.request_id in by_id else None
-            for item in sent
-        },
-        sending_s=clock.sending_s,
-        refreshing_s=clock.refreshing_s,
-        late_s=late_s,
-        models_used=len({item.model for item in sent}),
-    )
-
-
-def _pick(sent: Sent) -> Pick:
-    return Pick(step=sent.step, item=sent.item, model=sent.model)
 
 
 @contextmanager

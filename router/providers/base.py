@@ -81,7 +81,13 @@ class Providers:
 
 
 def failure_of_status(
-    status: int, *, provider: str, model: str, detail: str, retry_after_s: float | None
+    status: int,
+    *,
+    provider: str,
+    model: str,
+    detail: str,
+    provider_code: str | None,
+    retry_after_s: float | None,
 ) -> ProviderError:
     """The error of an HTTP status that is not a success.
 
@@ -108,6 +114,7 @@ def failure_of_status(
         model=model,
         error_type=error_type,
         status_code=status,
+        provider_code=provider_code,
         retry_after_s=retry_after_s,
         is_retryable=is_retryable,
     )

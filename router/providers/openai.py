@@ -26,6 +26,8 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 MAX_DETAIL_LENGTH = 300
 _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza|AKIA)[-_]?[\w-]{12,}")
 """What providers' keys look like: they quote them in their errors."""
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
+"""An identifier: what else stands where an error has its code could quote the request."""
 
 
 class OpenAIProvider:
@@ -75,11 +77,13 @@ class OpenAIProvider:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._broken("connection", f"cannot be reached ({type(error).__name__})", model) from error
         if response.status_code != 200:
+            said = _error_of(raw)
             raise failure_of_status(
                 response.status_code,
                 provider=self.name,
                 model=model.id,
-                detail=self._without_keys(_error_message(raw))[:MAX_DETAIL_LENGTH],
+                detail=self._without_keys(_error_message(said))[:MAX_DETAIL_LENGTH],
+                provider_code=self._error_code(said),
                 retry_after_s=_retry_after_s(response.headers),
             )
         return self._parse(raw, model)
@@ -129,8 +133,13 @@ class OpenAIProvider:
             finish_reason=finish if isinstance(finish, str) else None,
         )
 
+    def _error_code(self, error: object) -> str | None:
+        named = [error.get(name) for name in ("code", "type")] if isinstance(error, dict) else []
+        codes = (self._without_keys(code) for code in named if isinstance(code, str))
+        return next((code for code in codes if _CODE.fullmatch(code)), None)
+
     def _without_keys(self, message: str) -> str:
-        """The message goes to callers, records and logs; some providers quote the key they were sent."""
+        """The message goes to callers and may be recorded; some providers quote the key they were sent."""
         if self._api_key:
             message = message.replace(self._api_key, "[key]")
         return _KEY.sub("[key]", message)
@@ -148,14 +157,18 @@ class OpenAIProvider:
         )
 
 
-def _error_message(raw: bytes) -> str:
+def _error_of(raw: bytes) -> object:
+    """The `error` member of an answer that is not a success; None when there is none to read."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return "no readable error body"
-    error = body.get("error") if isinstance(body, dict) else None
+        return None
+    return body.get("error") if isinstance(body, dict) else None
+
+
+def _error_message(error: object) -> str:
     message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else "no error message"
+    return message if isinstance(message, str) else "no readable error message"
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:

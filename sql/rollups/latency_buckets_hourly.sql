@@ -47,14 +47,8 @@ with
             model_selected,
             metric,
             cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer)
-        union all
-        select
-            hour,
-            task_type,
-            model_selected,
-            metric,
-            bucket,
-            requests
+        union all by name
+        select *
         from pipeline.removed_latency_buckets_hourly
         where
             hour >= $start

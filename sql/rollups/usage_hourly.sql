@@ -105,37 +105,8 @@ with
             task_type,
             model_selected,
             provider
-        union all
-        select
-            hour,
-            environment,
-            organization_id,
-            task_type,
-            model_selected,
-            provider,
-            requests,
-            successes,
-            explorations,
-            requests_with_cost,
-            cost_usd,
-            requests_with_tokens,
-            tokens_input,
-            tokens_output,
-            tokens_cached_input,
-            tokens_reasoning,
-            requests_with_cost_and_tokens,
-            cost_usd_with_tokens,
-            tokens_input_with_cost,
-            tokens_output_with_cost,
-            requests_with_baseline,
-            cost_usd_with_baseline,
-            baseline_cost_usd,
-            requests_with_quality,
-            quality,
-            quality_squared,
-            latency_ms,
-            last_request_at,
-            last_feedback_at
+        union all by name
+        select *
         from pipeline.removed_usage_hourly
         where
             hour >= $start

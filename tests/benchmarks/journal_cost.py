@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -23,9 +24,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from router.journal import Journal
+from router.manifests import Manifest
 from router.records import Candidate, Record, RequestRecord, new_id
-from router.segments import Manifest
+from tests.factories import request_record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,24 +39,12 @@ if TYPE_CHECKING:
 RATE = 2000
 IN_FLIGHT = 64
 
-request_id, moment = new_id()
-TEMPLATE = RequestRecord(
-    id=request_id,
-    timestamp=moment,
-    environment="bench",
+TEMPLATE = request_record(
     organization_id="acme",
     user_id="user-17",
-    task_type="math",
-    task_type_source="caller",
-    model_requested="auto",
     model_selected="model-3",
     model_decided="model-3",
     provider="bench",
-    policy_id="balanced",
-    policy_version=1,
-    config_hash="0123456789abcdef",
-    strategy="thompson",
-    propensity=0.31,
     reason="best of 10 eligible",
     candidates=[
         Candidate(
@@ -69,7 +61,6 @@ TEMPLATE = RequestRecord(
     tokens_input=812,
     tokens_output=143,
     usage_source="provider",
-    success=True,
     status_code=200,
     finish_reason="stop",
     latency_ms=912.25,

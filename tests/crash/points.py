@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,18 @@ from tests.crash.recovery import Findings
 
 SHORT_POINTS = 24
 """Points of one operation in the short form."""
+LANDMARKS = {
+    "retain": (r"/lake/chains/[^/]+/expired/", r"/warehouse/build/build\.duckdb$"),
+    "erase": (
+        r"/lake/removals/.+\.json$",
+        r"/warehouse/build/build\.duckdb$",
+        r"/erasures/(?!.*\.tombstone\.json$).+\.json$",
+        r"/erasures/.+\.tombstone\.json$",
+    ),
+}
+"""Files whose last rename is a point of every sample: drop notes, the database made anew, what removed
+rows had added to the rollups, certificates and tombstones.
+"""
 WORKERS = 2
 Item = TypeVar("Item")
 
@@ -96,7 +109,8 @@ def explore(operation: str, scratch: Path, *, limit: int | None, with_power_cut:
         for action in (Action.BEFORE, Action.TORN, Action.AFTER)
         if action != Action.TORN or call.can_be_torn
     ]
-    chosen = sample(every, operation, limit)
+    wanted = {*sample(every, operation, limit), *landmarks(operation, every)}
+    chosen = [point for point in every if point in wanted]
     outcome = Outcome(operation=operation, calls=len(calls), all_points=len(every))
     rebuilds: dict[str, str] = {}
     with ThreadPoolExecutor(WORKERS) as workers:
@@ -117,6 +131,19 @@ def sample(items: list[Item], seed: str, limit: int | None) -> list[Item]:
     if limit is None or len(items) <= limit:
         return items
     return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), limit))]
+
+
+def landmarks(operation: str, points: list[Point]) -> list[Point]:
+    """Before and after the last rename to each of the operation's landmarks, all of which it must reach."""
+    found = []
+    for pattern in LANDMARKS.get(operation, ()):
+        of_it = [
+            point for point in points if point.call.name == "rename" and re.search(pattern, point.call.path)
+        ]
+        if not of_it:
+            raise RuntimeError(f"`{operation}` renames nothing to `{pattern}`")
+        found += [point for point in of_it if point.call == of_it[-1].call]
+    return found
 
 
 def prepare(operation: str, folder: Path) -> Path:

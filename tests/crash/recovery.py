@@ -78,16 +78,15 @@ def recover(home: Path, acknowledged: Path, operation: str | None = None) -> Fin
     settings = settings_of(home)
     findings = Findings()
     _check_published(settings, findings)  # readers do not wait for a recovery
+    findings.problems += [f"before the recovery, {problem}" for problem in errors(settings)]
     known = acknowledged_in(acknowledged)
     start(settings)
-    is_repeated = operation is not None and OPERATIONS[operation].is_repeated
-    # `doctor` is asked when the operation has come to its end: before, it may say what is half done.
-    judge(settings, known, findings, operation, with_doctor=not is_repeated)
-    if operation is not None and is_repeated:
+    judge(settings, known, findings, operation)
+    if operation is not None and OPERATIONS[operation].is_repeated:
         OPERATIONS[operation].run(Stage(home=home, acknowledged=acknowledged))
         start(settings)
         judge(settings, known, findings, operation)
-        findings.problems += [] if operation != "erase" else _still_there(settings, known)
+        findings.problems += [] if operation != "erase" else still_there(settings, known)
     findings.rebuilt = len(list(settings.build_file.parent.glob("*.duckdb.broken-*")))
     return findings
 
@@ -103,8 +102,6 @@ def judge(
     known: Acknowledged,
     findings: Findings,
     operation: str | None = None,
-    *,
-    with_doctor: bool = True,
 ) -> None:
     """Compare lake and published warehouse with what was acknowledged."""
     problems = findings.problems
@@ -128,13 +125,18 @@ def judge(
     expected = len(known["request_analytics"].keys() | in_lake["request_analytics"].keys())
     if requests != (expected,):
         problems.append(f"the rollups count {requests} requests, {expected} were made")
-    problems += [
-        f"doctor: {found.what}: {found.value}"
-        for found in (doctor.examine(settings, with_audit=True) if with_doctor else ())
-        if found.severity == "error"
-    ]
+    problems += errors(settings)
     findings.records = sum(len(ids) for ids in in_lake.values())
     findings.lake_key = _lake_key(settings.lake)
+
+
+def errors(settings: Settings) -> list[str]:
+    """What `doctor` calls wrong; what is only unfinished is none of it."""
+    return [
+        f"doctor: {found.what}: {found.value}"
+        for found in doctor.examine(settings, with_audit=True)
+        if found.severity == "error"
+    ]
 
 
 def _may_be_gone(key: str, user: str, operation: str | None) -> bool:
@@ -143,7 +145,8 @@ def _may_be_gone(key: str, user: str, operation: str | None) -> bool:
     return is_old or (operation == "erase" and user == ERASED)
 
 
-def _still_there(settings: Settings, known: Acknowledged) -> list[str]:
+def still_there(settings: Settings, known: Acknowledged) -> list[str]:
+    """Records of the erased person that the lake holds."""
     found = {dataset: ids_in_lake(settings.lake, dataset, []) for dataset in DATASETS}
     return [
         f"`{key}` of the erased person is still in the lake"

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from pipelines import compaction
-from router import segments
+from pipelines import audit, compaction, doctor, erasure, publishing, retention
+from pipelines.warehouse import Warehouse
+from router import chains, segments
 from router.errors import JournalError
 from router.journal import Journal
-from router.records import RequestRecord
+from router.records import DATASETS, RequestRecord
 from tests.crash import forks, power
-from tests.crash.operations import LATER, QuietJournal, Stage
+from tests.crash.operations import ERASED, LATER, QuietJournal, Stage
 from tests.crash.preload import Action, Control
-from tests.crash.recovery import Findings, acknowledged_in, ids_in_lake, judge, start
+from tests.crash.recovery import Findings, acknowledged_in, ids_in_lake, judge, start, still_there
 from tests.factories import request_record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def ids(home: Path) -> dict[str, int]:
@@ -115,31 +117,127 @@ def test_folders_of_a_killed_router_are_synced_by_the_next(tmp_path: Path, targe
     assert ids(home).keys() >= known.keys()
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="router.manifests.commit links the segment to its chain anew, though a derived one has replaced"
-    " it: `doctor --audit` then calls it changed",
-)
-def test_a_journal_that_outlived_its_compacted_segment_counts_once(tmp_path: Path) -> None:
-    """Killed between sealing and removing the journal, and adopted when the hour was compacted since."""
-    stage = Stage(home=tmp_path / "home", acknowledged=tmp_path / "acknowledged")
-    stage.seal(3)
+STOPS: dict[str, tuple[object, str, Callable[..., bool]]] = {
+    "before the first head": (chains, "write_head", lambda call, *_: call == 1),
+    "before the second hour": (segments, "write_segment", lambda call, *_: call == 2),
+    "before the second head": (chains, "write_head", lambda call, *_: call == 2),
+    "before its removal": (Path, "unlink", lambda _, path: path.suffix == ".jsonl"),
+}
+EXPIRY = LATER + timedelta(days=100)
+
+
+def _leave_a_journal(home: Path, stop: str) -> Stage:
+    """A lake with a refreshed warehouse, and the journals of a router killed while it sealed them."""
+    stage = Stage(home=home, acknowledged=home.with_name("acknowledged"))
+    stage.seal(6)
     journal = QuietJournal(stage.home)
-    for together in stage.traffic(3):
+    for together in stage.traffic(6):
         journal.append(*together)
         stage.acknowledge(*together)
-    left = {path: path.read_bytes() for path in (stage.home / "journal").rglob("*.jsonl")}
-    journal.close()
+    owner, name, is_reached = STOPS[stop]
+    calls, real = itertools.count(1), getattr(owner, name)
+
+    def stopped(*arguments: object, **named: object) -> object:
+        if is_reached(next(calls), *arguments):
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    with mock.patch.object(owner, name, stopped), pytest.raises(KeyboardInterrupt):
+        journal.seal_now()
+    for log in journal._logs.values():
+        log._file.close()
+    assert len(_left(stage)) >= len(DATASETS)
     stage.refresh()
-    assert compaction.compact(stage.settings.lake, now=LATER).merged > 0
-    for path, content in left.items():
-        path.write_bytes(content)
-    findings = Findings()
+    return stage
+
+
+def _left(stage: Stage) -> list[Path]:
+    return list((stage.home / "journal").rglob("*.jsonl"))
+
+
+def _head_of_the_killed(stage: Stage) -> chains.Head | None:
+    return chains.read_head(chains.head_path(stage.settings.lake, RequestRecord.DATASET, "0a" * 6))
+
+
+def _check_adoption(stage: Stage, stop: str, operation: str | None = None) -> None:
+    head = _head_of_the_killed(stage)
     start(stage.settings)
-    compaction.compact(stage.settings.lake, now=LATER)
-    judge(stage.settings, acknowledged_in(stage.acknowledged), findings)
-    assert findings.problems == []
-    assert (findings.lost, findings.twice) == (0, 0)
+    if stop == "before its removal":
+        assert _head_of_the_killed(stage) == head
+    assert _left(stage) == []
+    for _ in range(2):
+        compaction.compact(stage.settings.lake, now=LATER)
+        start(stage.settings)
+        findings, known = Findings(), acknowledged_in(stage.acknowledged)
+        judge(stage.settings, known, findings, operation)
+        assert findings.problems == []
+        assert (findings.lost, findings.twice) == (0, 0)
+        assert operation != "erase" or still_there(stage.settings, known) == []
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_journal_that_outlived_its_compacted_segment_counts_once(tmp_path: Path, stop: str) -> None:
+    """Killed while sealing, and adopted when the hour was compacted since: nothing is linked twice."""
+    stage = _leave_a_journal(tmp_path / "home", stop)
+    assert compaction.compact(stage.settings.lake, now=LATER).merged > 0
+    _check_adoption(stage, stop)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_journal_that_outlived_an_erasure_brings_nobody_back(tmp_path: Path, stop: str) -> None:
+    """An erased person's rows stay erased, whether their hour was sealed before the erasure or after."""
+    stage = _leave_a_journal(tmp_path / "home", stop)
+    with mock.patch.object(erasure, "_seal_leftovers"):  # as if the journal came from a backup
+        erasure.erase(stage.settings, ERASED)
+    _check_adoption(stage, stop, "erase")
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_journal_that_outlived_its_days_brings_no_row_back(
+    tmp_path: Path, stop: str, *, is_compacted: bool
+) -> None:
+    """An hour that retention dropped is not sealed again; one it never saw goes at the next run."""
+    stage = _leave_a_journal(tmp_path / "home", stop)
+    if is_compacted:
+        assert compaction.compact(stage.settings.lake, now=LATER).merged > 0
+    for _ in range(2):
+        with Warehouse(stage.settings) as warehouse:
+            retention.retain(warehouse, now=EXPIRY)
+            publishing.publish_warehouse(warehouse)
+        assert list(stage.settings.lake.glob(f"{RequestRecord.DATASET}/date=*")) == []
+        start(stage.settings)
+        assert _left(stage) == []
+        if stop == "before its removal":
+            assert list(stage.settings.lake.glob(f"{RequestRecord.DATASET}/date=*")) == []
+        found = doctor.examine(stage.settings, with_audit=True)
+        assert [finding for finding in found if finding.severity == "error"] == []
+
+
+def test_a_journal_after_one_that_failed_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk between manifest and head: the next journal of that writer takes no one's place."""
+    journal = QuietJournal(tmp_path)
+    real, calls = chains.write_head, itertools.count(1)
+
+    def full(path: Path, head: chains.Head) -> None:
+        if next(calls) in {2, 3}:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, head)
+
+    monkeypatch.setattr(chains, "write_head", full)
+    records = [request_record() for _ in range(4)]
+    journal.append(records[0])
+    journal.seal_now()
+    for record in records[1:3]:
+        journal.append(record)
+        with pytest.raises(OSError, match="No space left"):
+            journal.seal_now()
+    journal.append(records[3])
+    journal.close()
+    assert ids(tmp_path) == {record.id: 1 for record in records}
+    assert audit.audit(tmp_path)[0] == []
 
 
 def test_a_hole_in_a_journal_costs_only_what_was_never_synced(tmp_path: Path) -> None:

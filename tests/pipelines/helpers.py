@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import orjson
+import pytest
 
 from pipelines import loading, publishing, registry, rollups, scoring
 from pipelines.experiments import registry as registry_of_experiments
 from pipelines.experiments import results
 from pipelines.warehouse import Warehouse
 from router.config import Settings
+from router.manifests import Manifest
 from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord
-from router.segments import Manifest, seal
+from router.segments import seal
+from tests.factories import feedback_record, request_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 _sequence = itertools.count(1)
@@ -38,28 +42,18 @@ def id_at(moment: datetime, rng: random.Random | None = None) -> str:
 
 def make_record(at: datetime = NOW, **changes: Any) -> RequestRecord:
     """A successful request at `at`, with any field changed."""
-    record = RequestRecord(
+    record = request_record(
         id=id_at(at),
         timestamp=at,
-        environment="test",
         organization_id="acme",
         user_id="u1",
-        task_type="math",
-        task_type_source="caller",
-        model_requested="auto",
         model_selected="large",
         provider="fake",
-        policy_id="balanced",
-        policy_version=1,
-        config_hash="c0",
-        strategy="thompson",
-        propensity=0.5,
-        reason="drawn",
+        candidates=[],
         tokens_input=100,
         tokens_output=50,
         usage_source="provider",
         cost_usd=Decimal("0.0015"),
-        success=True,
         status_code=200,
         latency_ms=800.0,
     )
@@ -71,9 +65,7 @@ def make_feedback(
 ) -> FeedbackRecord:
     """A quality judgement of `request`."""
     moment = at or request.timestamp + timedelta(seconds=30)
-    feedback = FeedbackRecord(
-        feedback_id=id_at(moment), request_id=request.id, metric="quality", value=value, created_at=moment
-    )
+    feedback = feedback_record(request.id, value, feedback_id=id_at(moment), created_at=moment)
     return replace(feedback, **changes)
 
 
@@ -111,6 +103,25 @@ def seal_records(settings: Settings, records: Sequence[Record], writer_id: str =
         )
         journal.unlink()
     return manifests
+
+
+@contextmanager
+def stopped_after(calls: int, steps: Iterable[tuple[Any, str]]) -> Iterator[None]:
+    """A Ctrl-C before the call that follows `calls` of the steps: attributes named by their owner."""
+    left = itertools.count(calls, -1)
+
+    def stopping(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if next(left) <= 0:
+                raise KeyboardInterrupt
+            return function(*arguments, **named)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in steps:
+            patch.setattr(owner, name, stopping(getattr(owner, name)))
+        yield
 
 
 def run_steps(warehouse: Warehouse) -> None:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from pipelines import compaction, doctor, publishing
 from pipelines.cli import doctor_command
+from pipelines.findings import SHOWN
 from pipelines.warehouse import Warehouse
 from router import cli
 from router.config import Settings
@@ -193,7 +194,7 @@ def test_many_findings_of_a_kind_are_counted(home: Settings) -> None:
     for index in range(30):
         (home.lake / f"stray-{index}").write_text("x")
     findings = doctor.examine(home)
-    assert len(findings) == doctor.SHOWN + 1
+    assert len(findings) == SHOWN + 1
     assert findings[-1].value == "and 10 more"
 
 

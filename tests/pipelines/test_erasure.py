@@ -23,11 +23,17 @@ from pipelines.search import search
 from pipelines.warehouse import Warehouse
 from router.config import Settings
 from router.journal import Journal
-from tests.pipelines.helpers import NOW, make_feedback, make_log, make_record, run_steps, seal_records
+from tests.pipelines.helpers import (
+    NOW,
+    make_feedback,
+    make_log,
+    make_record,
+    run_steps,
+    seal_records,
+    stopped_after,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import dagster as dg
 
     from router.records import Record
@@ -277,34 +283,21 @@ def test_a_compaction_under_way_hides_nobody(filled: Settings, monkeypatch: pyte
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 5, 10, 13, 14, 15])
 def test_an_erasure_stopped_anywhere_is_finished_by_a_refresh(
-    filled: Settings, after: int, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+    filled: Settings, after: int, instance: dg.DagsterInstance
 ) -> None:
     """Whatever step it stops before, the next refresh leaves no trace and the same aggregates."""
     build(filled)
     before = aggregates(filled)
-    calls = {"left": after}
-
-    def stopping(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            if calls["left"] == 0:
-                raise KeyboardInterrupt
-            calls["left"] -= 1
-            return function(*arguments, **named)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for owner, name in (
-            (shares, "write"),
-            (derived, "replace_segments"),
-            (remains, "clear"),
-            (Warehouse, "recreate"),
-            (publishing, "publish_warehouse"),
-            (certificates, "issue"),
-        ):
-            patch.setattr(owner, name, stopping(getattr(owner, name)))
-        with pytest.raises(KeyboardInterrupt):
-            erase(filled, PERSON)
+    steps = (
+        (shares, "write"),
+        (derived, "replace_segments"),
+        (remains, "clear"),
+        (Warehouse, "recreate"),
+        (publishing, "publish_warehouse"),
+        (certificates, "issue"),
+    )
+    with stopped_after(after, steps), pytest.raises(KeyboardInterrupt):
+        erase(filled, PERSON)
     assert refresh(filled, instance=instance).success
     assert aggregates(filled) == before
     assert failures(filled) == []

@@ -16,8 +16,9 @@ import pytest
 from pipelines import lake, loading
 from pipelines.warehouse import Warehouse
 from router.config import Settings
+from router.files import sha256_of
+from router.manifests import Manifest
 from router.records import Record, Tag
-from router.segments import Manifest, sha256_of
 from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
 
 COMPARED = (

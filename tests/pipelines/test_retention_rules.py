@@ -16,11 +16,17 @@ from pipelines.search import search
 from pipelines.warehouse import Warehouse
 from router.config import Settings
 from router.errors import ConfigError
-from tests.pipelines.helpers import NOW, make_feedback, make_log, make_record, run_steps, seal_records
+from tests.pipelines.helpers import (
+    NOW,
+    make_feedback,
+    make_log,
+    make_record,
+    run_steps,
+    seal_records,
+    stopped_after,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipelines.retention import RetentionResult
     from router.records import Record
 
@@ -206,9 +212,7 @@ def test_late_feedback_on_a_removed_request_goes_with_it(filled: Settings) -> No
 
 
 @pytest.mark.parametrize("after", range(0, 13, 2))
-def test_a_run_stopped_anywhere_is_resumed(
-    filled: Settings, after: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_stopped_anywhere_is_resumed(filled: Settings, after: int) -> None:
     """Whatever step a run stops before, the next one ends where an unbroken one does."""
     rules(
         filled,
@@ -216,30 +220,17 @@ def test_a_run_stopped_anywhere_is_resumed(
         "legal_holds:\n  - {user: held, reason: case 12, since: 2026-11-01}\n",
     )
     before = state(filled)
-    calls = {"left": after}
-
-    def stopping(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            if calls["left"] == 0:
-                raise KeyboardInterrupt
-            calls["left"] -= 1
-            return function(*arguments, **named)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for owner, name in (
-            (archive, "write"),
-            (retention, "_set_cutoff"),
-            (retention, "_delete_rows"),
-            (derived, "replace_segments"),
-            (retention, "_drop_partitions"),
-            (shares, "write"),
-            (Warehouse, "recreate"),
-        ):
-            patch.setattr(owner, name, stopping(getattr(owner, name)))
-        with pytest.raises(KeyboardInterrupt):
-            run(filled)
+    steps = (
+        (archive, "write"),
+        (retention, "_set_cutoff"),
+        (retention, "_delete_rows"),
+        (derived, "replace_segments"),
+        (retention, "_drop_partitions"),
+        (shares, "write"),
+        (Warehouse, "recreate"),
+    )
+    with stopped_after(after, steps), pytest.raises(KeyboardInterrupt):
+        run(filled)
     run(filled)
     found = state(filled)
     assert (who(found, OLD), who(found, YOUNG)) == (
