@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_COUNTERS = 1_000_000
 """Windows, and accounts, that are kept at once: about 300 MB. A subject beyond them is refused."""
+SWEEP_INTERVAL_S = 1.0
+"""While they are all in use, room is looked for once in so long."""
 _FIRST_SWEEP = 10_000
 
 
@@ -85,6 +87,8 @@ class MemoryStore:
         self._windows: dict[str, _Window] = {}
         self._balances: dict[str, _Balance] = {}
         self._sweep_at = _FIRST_SWEEP
+        self._swept_at = 0.0
+        self._is_full = False
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
         """See LimitStore."""
@@ -93,7 +97,9 @@ class MemoryStore:
             windows = []
             for index, rate in enumerate(rates):
                 window = self._windows.get(rate.key) or self._new_window(rate)
-                window.advance(int(now * SLOTS / rate.window_s))
+                slot = int(now * SLOTS / rate.window_s)
+                if slot != window.newest:  # within a slot nothing is forgotten
+                    window.advance(slot)
                 amount = 1 if rate.unit == "requests" else tokens
                 if window.total + amount > rate.limit:
                     remaining = tuple(max(item.limit - self._total(item), 0) for item in rates)
@@ -104,8 +110,8 @@ class MemoryStore:
                 window.slots[window.newest] = window.slots.get(window.newest, 0) + amount
                 window.total += amount
                 left.append(limit - window.total)
-            charged = [self._balance(account, now).charged for account in accounts]
-        return Taken(None, None, tuple(left), tuple(charged), now)
+            charged = tuple([balance.charged for balance in self._balances_of(accounts)])
+        return Taken(None, None, tuple(left), charged, now)
 
     async def reserve(
         self,
@@ -116,9 +122,8 @@ class MemoryStore:
     ) -> Reserved:
         """See LimitStore."""
         more = amount - held
-        now = self._clock()
         with self._lock:
-            balances = [self._balance(account, now) for account in accounts]
+            balances = self._balances_of(accounts)
             refused_by = None
             if more > 0:
                 for index, account in enumerate(accounts):
@@ -129,7 +134,7 @@ class MemoryStore:
                 for account, balance in zip(accounts, balances, strict=True):
                     balance.charged += more
                     if not account.starts_s:  # a session's total lasts as long as the session
-                        balance.kept_until = now + TOTAL_DAYS * DAY_S + GRACE_S
+                        balance.kept_until = self._clock() + TOTAL_DAYS * DAY_S + GRACE_S
             return Reserved(refused_by, tuple([balance.charged for balance in balances]))
 
     async def settle(
@@ -154,8 +159,7 @@ class MemoryStore:
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...]:
         """See LimitStore."""
         with self._lock:
-            now = self._clock()
-            return tuple(self._balance(account, now).charged for account in accounts)
+            return tuple([balance.charged for balance in self._balances_of(accounts)])
 
     async def aclose(self) -> None:
         """See LimitStore."""
@@ -177,19 +181,23 @@ class MemoryStore:
         window = self._windows[rate.key] = _Window(rate.window_s)
         return window
 
-    def _balance(self, account: Account, now: float) -> _Balance:
-        balance = self._balances.get(account.key)
-        if balance is None:
-            self._make_room()
-            length_s = account.ends_s - account.starts_s if account.starts_s else TOTAL_DAYS * DAY_S
-            balance = _Balance(self.opening(account), now + length_s + GRACE_S)
-            self._balances[account.key] = balance
+    def _balances_of(self, accounts: Sequence[Account]) -> list[_Balance]:
+        return [self._balances.get(account.key) or self._open(account) for account in accounts]
+
+    def _open(self, account: Account) -> _Balance:
+        self._make_room()
+        length_s = account.ends_s - account.starts_s if account.starts_s else TOTAL_DAYS * DAY_S
+        balance = _Balance(self.opening(account), self._clock() + length_s + GRACE_S)
+        self._balances[account.key] = balance
         return balance
 
     def _make_room(self) -> None:
         if len(self._windows) + len(self._balances) < self._sweep_at:
             return
         now = self._clock()
+        if self._is_full and now < self._swept_at + SWEEP_INTERVAL_S:
+            raise self._no_room()
+        self._swept_at = now
         self._windows = {
             key: window
             for key, window in self._windows.items()
@@ -198,10 +206,14 @@ class MemoryStore:
         # By a clock that nobody sets: an account outlives its period however often the calendar jumps.
         self._balances = {key: item for key, item in self._balances.items() if now < item.kept_until}
         kept = len(self._windows) + len(self._balances)
-        if kept >= self._max_counters:
-            raise LimitsUnavailableError(
-                f"limits are kept for no more than {self._max_counters} subjects at once;"
-                " name fewer subjects, or set REDIS_URL",
-                retry_after_s=60.0,
-            )
+        self._is_full = kept >= self._max_counters
+        if self._is_full:
+            raise self._no_room()
         self._sweep_at = min(max(_FIRST_SWEEP, 2 * kept), self._max_counters)
+
+    def _no_room(self) -> LimitsUnavailableError:
+        return LimitsUnavailableError(
+            f"limits are kept for no more than {self._max_counters} subjects at once;"
+            " name fewer subjects, or set REDIS_URL",
+            retry_after_s=60.0,
+        )

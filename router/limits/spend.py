@@ -14,19 +14,18 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, localcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import SegmentError
+from router.limits.lake import REMOVED, Rows, read_folders, read_removed
 from router.limits.periods import DAY_S, first_day, period_of, to_pico
-from router.manifests import Manifest
 from router.records import MONEY_SCALE, RequestRecord, moment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from router.limits.counters import Scope
     from router.limits.periods import Period
@@ -42,8 +41,6 @@ COLUMNS: Mapping[Scope, str] = {
     "organization": "organization_id",
     "session": "session_id",
 }
-LISTINGS = 5
-"""How often a day is listed again whose files were replaced while they were read."""
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -83,11 +80,17 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
     # Days that count in the same periods are added up before Python sees a row.
     sums: dict[tuple[str, tuple[Place, ...]], list[Any]] = defaultdict(list)
     for day, folder in _days(home, since):
-        table = _read_day(folder, columns, journals, spend.unreadable)
+        rows = _read_day(folder, columns, journals)
+        spend.unreadable += rows.damaged
         for column in columns:
-            sums[column, tuple(places(day, column))].append(_sum_by(column, table))
-    for (column, targets), parts in sums.items():
-        for subject, pico in _amounts(column, parts):
+            parts = sums[column, tuple(places(day, column))]
+            parts.append(_sum_by(column, rows.table))
+            if column == COLUMNS["organization"] and rows.removals:
+                # Erasing a person changes no bill, and gives no organisation its budget back.
+                removed = read_removed(home / "lake" / REMOVED / folder.name, rows.removals)
+                parts += [_sum_by(column, table) for table in removed]
+    for (column, targets), tables in sums.items():
+        for subject, pico in _amounts(column, tables):
             for place in targets:
                 spend.amounts[(*place, subject)] += pico
     if spend.unreadable:
@@ -105,7 +108,7 @@ def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
     found = {name: record.pico for name, record in _read_journals(home).items() if name in ids}
     value_set = pa.array(sorted(ids), pa.string())
     for folder in sorted({_hour_folder(home, moment_of(name)) for name in ids}):
-        table = _read_folders([folder], ["id", "cost_usd"], [])
+        table = read_folders([folder], ["id", "cost_usd"]).table
         table = table.filter(pc.is_in(table.column("id"), value_set=value_set))
         for name, cost in zip(
             table.column("id").to_pylist(), table.column("cost_usd").to_pylist(), strict=True
@@ -175,7 +178,7 @@ def _days(home: Path, since: int) -> Iterator[tuple[int, Path]]:
             yield day, folder
 
 
-def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed], bad: list[str]) -> Any:
+def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed]) -> Rows:
     """A day's records with a known cost, without those that a journal still holds."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -183,73 +186,14 @@ def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed
     hours = sorted(folder.glob("hour=*"))
     twofold = {f"date={item.moment:%Y-%m-%d}/hour={item.moment:%H}" for item in journals.values()}
     checked = [hour for hour in hours if f"{folder.name}/{hour.name}" in twofold]
-    table = _read_folders([hour for hour in hours if hour not in checked], [*columns, "cost_usd"], bad)
+    rows = read_folders([hour for hour in hours if hour not in checked], [*columns, "cost_usd"])
+    table, damaged, removals = rows
     if checked:
-        late = _read_folders(checked, [*columns, "cost_usd", "id"], bad)
-        is_unsealed = pc.is_in(late.column("id"), value_set=pa.array(sorted(journals), pa.string()))
-        table = pa.concat_tables([table, late.filter(pc.invert(is_unsealed)).drop_columns("id")])
-    return table.filter(pc.is_valid(table.column("cost_usd")))
-
-
-def _read_folders(folders: Iterable[Path], columns: list[str], bad: list[str]) -> Any:
-    """The columns of every segment in hour folders, as one pyarrow Table."""
-    import pyarrow as pa
-    import pyarrow.dataset as pads
-
-    from router.segments import arrow_schema
-
-    schema = arrow_schema(RequestRecord)
-    folders = list(folders)
-    for attempt in range(LISTINGS):
-        paths, damaged = _segments(folders)
-        try:
-            try:
-                table = pads.dataset(paths, schema=schema, format="parquet").to_table(columns=columns)
-            except (pa.ArrowException, OSError):
-                if not all(Path(path).exists() for path in paths):
-                    raise FileNotFoundError from None
-                table, unreadable = _one_by_one(paths, schema, columns)
-                damaged += unreadable
-        except FileNotFoundError:  # compacted meanwhile: what replaces it is listed next
-            if attempt == LISTINGS - 1:
-                raise
-            continue
-        bad += damaged
-        return table
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _segments(folders: list[Path]) -> tuple[list[str], list[str]]:
-    """Paths of the segments that stand, and names of manifests that cannot be read."""
-    found: dict[str, str] = {}
-    replaced: set[str] = set()
-    damaged = []
-    for folder in folders:
-        for path in sorted(folder.glob("[!.]*.json")):
-            try:
-                manifest = Manifest.read(path)
-                replaced |= {source.name for source, _ in manifest.replaced()}
-            except SegmentError:
-                if path.exists():
-                    damaged.append(path.name)
-                continue
-            found[manifest.name] = str(path.with_suffix(".parquet"))
-    return [path for name, path in found.items() if name not in replaced], damaged
-
-
-def _one_by_one(paths: list[str], schema: Any, columns: list[str]) -> tuple[Any, list[str]]:
-    """What can be read, and the names of the files that cannot."""
-    import pyarrow as pa
-    import pyarrow.dataset as pads
-
-    tables = [pads.dataset([], schema=schema, format="parquet").to_table(columns=columns)]
-    damaged = []
-    for path in paths:
-        try:
-            tables.append(pads.dataset([path], schema=schema, format="parquet").to_table(columns=columns))
-        except (pa.ArrowException, OSError):
-            damaged.append(Path(path).name)
-    return pa.concat_tables(tables), damaged
+        late = read_folders(checked, [*columns, "cost_usd", "id"])
+        is_unsealed = pc.is_in(late.table.column("id"), value_set=pa.array(sorted(journals), pa.string()))
+        table = pa.concat_tables([table, late.table.filter(pc.invert(is_unsealed)).drop_columns("id")])
+        damaged, removals = damaged + late.damaged, removals | late.removals
+    return Rows(table.filter(pc.is_valid(table.column("cost_usd"))), damaged, removals)
 
 
 def _hour_folder(home: Path, moment: datetime) -> Path:

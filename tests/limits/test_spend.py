@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipelines.erasure import erase
 from router.config import Settings
 from router.journal import encode
 from router.limits.periods import period_of
@@ -103,6 +104,19 @@ def test_replaced_segments_are_not_counted_beside_what_replaced_them(home: Path)
     shutil.copytree(kept, home / "lake", dirs_exist_ok=True)
     assert len(list(settings.lake.glob("request_analytics/*/*/*.parquet"))) == 5
     assert spent(home, "user", "day", "u1") == 4 * USD
+
+
+def test_erasing_a_person_gives_no_organisation_its_budget_back(home: Path) -> None:
+    """Their money stays charged to the organisation; the person's own account is gone with them."""
+    settings = Settings.load({}, home=home)
+    before = datetime(2026, 11, 2, 9, tzinfo=UTC)
+    rows = [("ada-4711", "3"), ("eve-0815", "5"), ("bob-1234", "1")]
+    seal_records(settings, [record(before, cost, user_id=user) for user, cost in rows])
+    erase(settings, "ada-4711")
+    erase(settings, "bob-1234")
+    users = [spent(home, "user", "month", user) // USD for user, _ in rows]
+    assert users == [0, 5, 0]
+    assert spent(home, "organization", "month", "acme") == 9 * USD
 
 
 def test_a_damaged_segment_hurts_only_itself_and_is_named(home: Path) -> None:
