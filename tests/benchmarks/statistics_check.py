@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from math import sqrt
 from typing import Any
@@ -77,9 +77,9 @@ def winners(
         verdict, is_tested = None, False
         for step in steps:
             groups = [
-                _group(name, users[:step], values[:step], metric, unit, cluster)
+                group
                 for name, (users, values) in zip(("control", "treated"), arms, strict=True)
-                for cluster in (range(EXPERIMENT_BUCKETS) if unit == "user" else (None,))
+                for group in _groups(name, users[:step], values[:step], metric, unit)
             ]
             design = Design(
                 unit=unit,  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def winners(
                 metrics={metric: "higher"},  # type: ignore[dict-item]
                 is_shadow=False,
             )
-            rows = results_of("e", [group for group in groups if group["requests"]], design)
+            rows = results_of("e", groups, design)
             if verdict is None and rows[-1].verdict in ("better", "worse"):
                 verdict = rows[-1].verdict
                 needed.append(2 * step)
@@ -98,20 +98,24 @@ def winners(
     return called / series, tested / series, median
 
 
-def _group(name: str, users: Any, values: Any, metric: str, unit: str, cluster: int | None) -> dict[str, Any]:
-    """The fold's sums, as the mart's query gives them."""
-    mine = values if cluster is None else values[users % EXPERIMENT_BUCKETS == cluster]
+def _groups(name: str, users: Any, values: Any, metric: str, unit: str) -> Iterator[dict[str, Any]]:
+    """The fold's sums by groups of users, as the mart's query gives them."""
+    buckets = users % EXPERIMENT_BUCKETS if unit == "user" else np.zeros(len(users), dtype=int)
+    counts = np.bincount(buckets)
+    sums, squares = np.bincount(buckets, values), np.bincount(buckets, np.square(values))
     column = "latency" if metric == "latency_ms" else metric.removesuffix("_usd")
-    return {
-        "unit": unit,
-        "variant": name,
-        "cluster": str(cluster),
-        "requests": len(mine),
-        "successes": int(mine.sum()) if metric == "success" else 0,
-        f"requests_with_{column}": len(mine),
-        metric: Decimal(float(mine.sum())),
-        f"{metric}_squared": Decimal(float(np.square(mine).sum())),
-    }
+    for bucket in np.flatnonzero(counts):
+        count = int(counts[bucket])
+        yield {
+            "unit": unit,
+            "variant": name,
+            "cluster": str(bucket),
+            "requests": count,
+            "successes": int(sums[bucket]) if metric == "success" else 0,
+            f"requests_with_{column}": count,
+            metric: Decimal(float(sums[bucket])),
+            f"{metric}_squared": Decimal(float(squares[bucket])),
+        }
 
 
 def _z_test(arms: list[Any]) -> bool:
@@ -156,10 +160,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--smoke", action="store_true", help="a few series of each")
-    smoke = parser.parse_args().smoke
+    parser.add_argument("--series", type=int, default=400)
+    options = parser.parse_args()
+    smoke = options.smoke
     rng = np.random.default_rng(7)
-    coverage(rng, *((5, 300) if smoke else (400, 3000)))
-    series, requests = (3, 2000) if smoke else (400, 20_000)
+    coverage(rng, *((5, 300) if smoke else (options.series, 3000)))
+    series, requests = (3, 2000) if smoke else (options.series, 20_000)
     print(f"false winners, {LOOKS} looks at {requests} requests, {series} series (aim: at most 5%):")
     for what, draw, options in (
         ("judgements", rate(RATE), {}),
