@@ -143,7 +143,7 @@ def _unsupported(
     log: Log, odds: Floats, is_supported: npt.NDArray[np.bool_], policy: Policy, supported: float
 ) -> str:
     missing = (odds * ~is_supported).mean(axis=0)
-    worst = [index for index in np.argsort(-missing)[:3] if missing[index] > 0]
+    worst = [index for index in np.argsort(-missing)[:3] if missing[index] >= 0.005]
     named = ", ".join(f"`{log.models[index]}` ({missing[index]:.0%} of its decisions)" for index in worst)
     return (
         f"the recorded traffic supports {supported:.0%} of what `{policy.id}` would decide, at least"
