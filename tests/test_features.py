@@ -56,8 +56,8 @@ def test_features_are_few_distinct_and_in_range(text: str) -> None:
 
 def test_the_numbering_is_a_permutation() -> None:
     """Every bucket beyond the shapes is the number of some hash: none is lost to the key."""
-    numbers = [number for index in range(BUCKETS) for number in [SPACE._numbers[index]]]
-    assert set(numbers) == set(range(SHAPES, BUCKETS))
+    assert len(SPACE._numbers) == BUCKETS
+    assert set(SPACE._numbers) == set(range(SHAPES, BUCKETS))
 
 
 def test_equal_keys_give_equal_features_in_any_process() -> None:

@@ -201,7 +201,7 @@ def test_tasks_too_rare_to_learn_lower_the_confidence() -> None:
     assert trained is not None
     assert trained.tasks == tuple(sorted(WORDS))
     assert trained.accuracy < 0.8
-    assert trained.calibration_error < 0.15
+    assert trained.calibration_error < 0.2
 
 
 def test_too_few_of_each_task_train_nothing() -> None:
