@@ -25,7 +25,7 @@ TASK_WEIGHT = 2.0
 """Outcomes the prior of a task's part counts for."""
 CELL_WEIGHT = 10.0
 """Outcomes the rest counts for in a cell of its own, before the task has shown how models differ."""
-CELL_WEIGHT_MODELS = 2.0
+CELL_WEIGHT_MODELS = 8.0
 """Models that CELL_WEIGHT counts for beside those seen on the task."""
 CELL_WEIGHT_BOUNDS = (0.5, 100.0)
 NOISE_WEIGHT = 10.0

@@ -2,15 +2,16 @@
 
 The outcomes of a cell come in blocks, in the order of their requests. At the end of each block the
 last blocks are compared with those before, for every number of blocks from MIN_AFTER outcomes on:
-where the two means differ by more than THRESHOLD standard errors a change is noted at the best
-split, what came before counts DISCOUNT of its own, and the search starts anew behind it. Only
-the blocks decide, so a late judgement or a rebuild gives what any other order would have given.
+where the two means differ by more than THRESHOLD (standard errors, about: the signed root of a
+likelihood ratio) a change is noted at the best split, what came before counts DISCOUNT of its own,
+and the search starts anew behind it. Only the blocks decide, so a late judgement or a rebuild gives
+what any other order would have given.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import copysign, log, sqrt
 from typing import TYPE_CHECKING
 
 from pipelines.beliefs import Outcomes
@@ -21,19 +22,18 @@ if TYPE_CHECKING:
 
 BLOCK = 20
 """Outcomes in a block; the last of an hour has fewer."""
-WINDOW = 10
+WINDOW = 20
 """Blocks compared at most with those before."""
-MIN_AFTER = 40
+MIN_AFTER = 60
 MIN_BEFORE = 20
 """Outcomes on either side below which nothing is noted."""
-THRESHOLD = 3.9
+THRESHOLD = 3.8
 """False alarms in 4 to 5% of stable cells per 2,000 outcomes, and half of the drops from 0.85 to 0.70
-noted within 100 outcomes (tests/benchmarks/change_detector.py)."""
+noted within 100 to 110 outcomes, once 500 are known (tests/benchmarks/change_detector.py)."""
 DISCOUNT = 0.02
 """What an outcome from before a change counts."""
 SPREAD_WEIGHT = 10.0
-"""Outcomes a variance of SPREAD counts for in the pooled one: a row of equal outcomes is no proof."""
-SPREAD = 0.1
+"""Outcomes that the variance of right or wrong ones counts for in that of the cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Change:
     quality_after: float
     """By the outcomes up to the block that told."""
     z: float
-    """Standard errors between the two; negative for a drop."""
+    """Signed root of the likelihood ratio, about standard errors; negative for a drop."""
     outcomes_before: int
     outcomes_after: int
 
@@ -96,7 +96,10 @@ def _best_split(sums: Sequence[tuple[int, float, float]]) -> tuple[int | None, f
     if count < MIN_AFTER + MIN_BEFORE:
         return None, 0.0
     within = squared - quality * quality / count
-    variance = (within + SPREAD_WEIGHT * SPREAD) / (count + SPREAD_WEIGHT)
+    binary = quality / count * (1.0 - quality / count)
+    # Graded outcomes vary less than right or wrong ones of the same mean.
+    variance = (within + SPREAD_WEIGHT * binary) / (count + SPREAD_WEIGHT)
+    scale = sqrt(binary / variance) if variance > 0 else 0.0
     best: tuple[int | None, float] = (None, 0.0)
     for split in range(len(sums) - 2, max(len(sums) - 2 - WINDOW, 0), -1):
         before = sums[split]
@@ -105,11 +108,27 @@ def _best_split(sums: Sequence[tuple[int, float, float]]) -> tuple[int | None, f
             continue
         if before[0] < MIN_BEFORE:
             break
-        difference = (quality - before[1]) / after - before[1] / before[0]
-        z = difference / sqrt(variance * (1.0 / after + 1.0 / before[0]))
+        z = _z(before[1] / before[0], before[0], (quality - before[1]) / after, after) * scale
         if abs(z) > max(THRESHOLD, abs(best[1])):
             best = (split, z)
     return best
+
+
+def _z(before: float, count_before: float, after: float, count_after: float) -> float:
+    """The signed root of the likelihood ratio of two means against one, for right or wrong outcomes.
+
+    Unlike the difference over its standard error it keeps its tails where nearly all are right.
+    """
+    pooled = (before * count_before + after * count_after) / (count_before + count_after)
+    deviance = 2.0 * (count_before * _divergence(before, pooled) + count_after * _divergence(after, pooled))
+    return copysign(sqrt(max(deviance, 0.0)), after - before)
+
+
+def _divergence(mean: float, pooled: float) -> float:
+    """Kullback-Leibler divergence between two shares, in nats."""
+    right = mean * log(mean / pooled) if mean > 0 else 0.0
+    wrong = (1.0 - mean) * log((1.0 - mean) / (1.0 - pooled)) if mean < 1 else 0.0
+    return right + wrong
 
 
 def _running(blocks: Sequence[Block]) -> list[tuple[int, float, float]]:

@@ -238,19 +238,23 @@ class ScoreBoard:
         return cell.quality_mean, cell.quality_variance
 
     def _usage(self, task_type: str, model: Model, tokens_input: int | None) -> Usage | None:
-        """Expected tokens of a request; None while traffic tells nothing of its output."""
+        """Expected tokens of a request; None while traffic tells nothing of its output.
+
+        Models count the same text differently, so the given input is scaled by what the model's
+        own requests of the task have shown.
+        """
         here = self._cells.get((task_type, ANY_MODEL)) or self._cells.get((ALL_TASKS, ANY_MODEL))
-        if here is None or here.tokens_output_mean is None or here.tokens_input_mean is None:
+        if here is None or here.tokens_output_mean is None or not here.tokens_input_mean:
             return None
-        tokens_output = here.tokens_output_mean
         own = self._cells.get((task_type, model.id))
-        if own is not None and own.tokens_output_mean is not None:
-            tokens_output += (own.tokens_output_mean - tokens_output) * (
-                own.requests / (own.requests + TOKENS_WEIGHT)
-            )
-        if tokens_input is None:
-            tokens_input = round(here.tokens_input_mean)
-        return Usage(tokens_input=tokens_input, tokens_output=round(tokens_output))
+        mean_input, mean_output = here.tokens_input_mean, here.tokens_output_mean
+        if own is not None and own.tokens_output_mean is not None and own.tokens_input_mean is not None:
+            trust = own.requests / (own.requests + TOKENS_WEIGHT)
+            mean_input += (own.tokens_input_mean - mean_input) * trust
+            mean_output += (own.tokens_output_mean - mean_output) * trust
+        if tokens_input is not None:
+            mean_input *= tokens_input / here.tokens_input_mean
+        return Usage(tokens_input=round(mean_input), tokens_output=round(mean_output))
 
     def _rank(self, policy: Policy, task_type: str, bucket: int | None) -> RankedTable:
         models = list(self._catalog.models.values())

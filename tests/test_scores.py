@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ import pytest
 from router.catalog import Catalog
 from router.errors import ScoresError
 from router.policy import Policy
+from router.prices import Price
 from router.ranking import probabilities_of_best
-from router.scores import ScoreBoard, ScoreFile, ScoreRow, ScoreSnapshot
+from router.scores import ScoreBoard, ScoreFile, ScoreRow, ScoreSnapshot, tokens_bucket
 from tests.factories import write_catalog
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -133,6 +136,14 @@ def test_an_unseen_task_leans_on_the_overall_mean(catalog: Catalog) -> None:
     assert variance > 0.002
 
 
+def test_an_unseen_cell_is_the_task_and_what_sets_the_model_apart(catalog: Catalog) -> None:
+    """The task's mean over models, plus how much better the model is elsewhere."""
+    rows = [row("*", "*", 0.6), row("code", "*", 0.5), row("*", "small", 0.7)]
+    mean, variance = ScoreBoard(snapshot(*rows), catalog).quality("code", catalog.models["small"])
+    assert mean == pytest.approx(0.5 + 0.7 - 0.6)
+    assert variance == pytest.approx(0.002)
+
+
 def test_a_cheaper_equal_is_preferred(catalog: Catalog) -> None:
     """At the same quality the cost weight decides."""
     rows = [
@@ -156,3 +167,83 @@ def test_an_unknown_cost_is_shown_as_unknown(catalog: Catalog) -> None:
     board = ScoreBoard(snapshot(row("math", "small", 0.8)), catalog)
     table = board.table(Policy(id="p"), "math")
     assert {item.model: item.cost_usd for item in table.candidates} == {"small": 0.001, "large": None}
+
+
+def _priced(tmp_path: Path) -> Catalog:
+    catalog = Catalog.load(write_catalog(tmp_path))
+    price = Price(
+        price_id="p",
+        start=datetime(2020, 1, 1, tzinfo=UTC),
+        input_usd_per_mtok=Decimal(2),
+        output_usd_per_mtok=Decimal(10),
+    )
+    models = {
+        name: replace(model, prices=(price,), cost_source="prices") for name, model in catalog.models.items()
+    }
+    return replace(catalog, models=models)
+
+
+def test_expected_cost_is_of_this_request(tmp_path: Path) -> None:
+    """Known input tokens at today's price, plus the output tokens the traffic leads to expect."""
+    catalog = _priced(tmp_path)
+    seen = replace(row("math", "*", 0.5), tokens_input_mean=100.0, tokens_output_mean=50.0)
+    board = ScoreBoard(snapshot(seen), catalog)
+    small = catalog.models["small"]
+    assert board.cost_usd("math", small) == pytest.approx((100 * 2 + 50 * 10) / 1e6)
+    assert board.cost_usd("math", small, 4000) == pytest.approx((4000 * 2 + 50 * 10) / 1e6)
+
+
+def test_a_models_own_output_is_expected_of_it(tmp_path: Path) -> None:
+    """A model that answers at length is expected to do so again, the surer the more requests say so."""
+    catalog = _priced(tmp_path)
+    here = replace(row("math", "*", 0.5), tokens_input_mean=100.0, tokens_output_mean=50.0)
+    own = replace(row("math", "small", 0.5), tokens_input_mean=100.0, tokens_output_mean=1000.0)
+    board = ScoreBoard(snapshot(here, own), catalog)
+    short = board.cost_usd("math", catalog.models["large"])
+    long = board.cost_usd("math", catalog.models["small"])
+    assert short is not None
+    assert long == pytest.approx((100 * 2 + (50 + 950 * 100 / 105) * 10) / 1e6, rel=0.01)
+
+
+def test_sizes_have_tables_of_their_own(tmp_path: Path) -> None:
+    """A request's size class decides its costs; the same class shares one table."""
+    catalog = _priced(tmp_path)
+    seen = replace(row("math", "*", 0.5), tokens_input_mean=100.0, tokens_output_mean=50.0)
+    board = ScoreBoard(snapshot(seen), catalog)
+    policy = Policy(id="p")
+    small, large = tokens_bucket(130), tokens_bucket(9000)
+    assert tokens_bucket(200) == small != large
+    first, second = board.table(policy, "math", small), board.table(policy, "math", large)
+    assert board.table(policy, "math", small) is first
+    assert (first.candidates[0].cost_usd or 0) < (second.candidates[0].cost_usd or 0)
+
+
+def test_dollars_per_point_decide_in_absolute_terms(catalog: Catalog) -> None:
+    """A point of quality is worth what the policy says, whatever the reference cost."""
+    rows = [row("math", "small", 0.80, 0.001), row("math", "large", 0.85, 0.011)]
+    board = ScoreBoard(snapshot(*rows), catalog)
+    for usd, best in ((Decimal("0.001"), "small"), (Decimal("0.003"), "large")):
+        policy = Policy(id=f"p{usd}", strategy="greedy", usd_per_quality_point=usd)
+        assert board.table(policy, "math").best == best
+
+
+def test_latency_weight_prefers_the_fast(catalog: Catalog) -> None:
+    """At equal quality and cost the faster model is best; without a weight latency does not count."""
+    slow = replace(row("math", "large", 0.81), latency_ms_p50=900.0)
+    rows = [row("math", "small", 0.8), slow, row("*", "small", 0.8), replace(slow, task_type="*")]
+    board = ScoreBoard(snapshot(*rows), catalog)
+    fastest = Policy(id="f", strategy="greedy", cost_weight=0, latency_weight=0.3)
+    quality = Policy(id="q", strategy="greedy", cost_weight=0)
+    assert board.table(fastest, "math").best == "small"
+    assert board.table(quality, "math").best == "large"
+
+
+def test_a_new_model_is_bounded_beside_established_ones(catalog: Catalog) -> None:
+    """A model the snapshot does not know gets at most the policy's share, and something."""
+    rows = [row(task, model, 0.6) for task in ("*", "math") for model in ("*", "small")]
+    rows = [replace(item, quality_variance=0.04) if item.model == "*" else item for item in rows]
+    board = ScoreBoard(snapshot(*rows), catalog)
+    table = board.table(Policy(id="p", cold_start_share=0.1), "math")
+    shares = {item.model: item.probability for item in table.candidates}
+    assert 0 < (shares["large"] or 0) <= 0.1
+    assert sum(share or 0 for share in shares.values()) == pytest.approx(1.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import beliefs, checks, loading, rollups, scoring
+from pipelines import beliefs, changes, checks, loading, rollups, scoring
 from pipelines.warehouse import Warehouse
 from router.config import Settings
 from router.records import Record
@@ -208,7 +208,7 @@ def test_a_drop_is_noted_and_what_was_before_counts_little(settings: Settings, w
     assert abs((at - NOW).total_seconds() / 20 - 400) <= 20
     assert before == pytest.approx(0.9, abs=0.02)
     assert after == pytest.approx(0.5, abs=0.1)
-    assert z < -3.9
+    assert z < -changes.THRESHOLD
     (row,) = (row for row in scoring.score_rows(warehouse) if (row.task_type, row.model) == ("math", "large"))
     assert row.quality_mean == pytest.approx(0.5, abs=0.05)
     assert 200 <= row.effective_sample_size < 240
