@@ -308,7 +308,7 @@ def test_a_policy_without_overlap_is_refused(traffic: Traffic, logged: Policy) -
 def test_too_few_effective_requests_are_refused(traffic: Traffic) -> None:
     """Hundreds of requests that hardly ever did what the policy would are few."""
     for _ in range(250):
-        traffic.add(Policy(id="logged", cost_weight=0.35))
+        traffic.add(Policy(id="logged", cost_weight=0.25))
     only_large = Policy(id="only-large", allowed_models=frozenset({"large"}))
     assert "tell as much as" in refusal(traffic.publish(), only_large)
 
