@@ -18,7 +18,8 @@ Where to read on, in the order a request takes:
     eligibility who can serve, and who not        refresh     the thread that renews knowledge
     scores      what the pipelines learnt         server/     the OpenAI-compatible HTTP shim
     decide      the choice itself                 cli         `intellirouter`
-    explanations  why, from the record alone
+    explanations  why, from the record alone      limits/     limits and budgets
+    breaker     who failed of late                experiments who is treated how
 
 Importing this package loads neither dagster, duckdb, polars nor pyarrow.
 """

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from router.catalog import Model
     from router.decide import Plan
     from router.errors import BudgetExceededError
-    from router.limits import Admission, Limits
+    from router.limits.admission import Admission
+    from router.limits.limits import Limits
     from router.records import RequestRecord
     from router.request import Request
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
+from router.assignment import assign
 from router.breaker import Ejections
 from router.decide import make_plan
 from router.eligibility import Needs, exclusions_of
 from router.errors import NoEligibleModelError, UnknownModelError, UnknownPolicyError
-from router.experiments import assign
 from router.preferences import check_names
 from router.request import AUTO, Decision
 from router.scores import tokens_bucket
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from router.assignment import Assignment
     from router.classifier import TaskClassifier
     from router.decide import Choice, Plan
-    from router.experiments import Assignment
     from router.funds import Funds
     from router.policy import Policy
     from router.preferences import Preferences

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from router.catalog import Catalog
     from router.config import Settings
     from router.errors import BudgetExceededError, LimitsUnavailableError, RateLimitedError
-    from router.limits import Admission
+    from router.limits.admission import Admission
     from router.policy import Policy
     from router.providers.base import Answer
     from router.request import Decision, Request

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from router.breaker import Breaker
 from router.calls import call, since_ms
-from router.classifier import ClassifierSource
 from router.ejection import BreakerRules
 from router.errors import (
     BudgetExceededError,
@@ -29,12 +28,11 @@ from router.errors import (
     RateLimitedError,
     UnknownPolicyError,
 )
-from router.features import FeatureSpace, is_sampled, load_key
 from router.feedback import FeedbackSource, check_feedback
 from router.funds import Funds
 from router.journal import Journal
 from router.knowledge import NEW_SESSION, Moment
-from router.limits import Limits, Subjects
+from router.limits.counters import Subjects
 from router.loop import LoopThread
 from router.outcome import Outcome, build_log, build_record, refused_record
 from router.providers.base import Providers
@@ -49,13 +47,17 @@ if TYPE_CHECKING:
     from typing import Self
 
     from router.catalog import Catalog, Model
+    from router.classifier import TaskClassifier
     from router.config import Settings
+    from router.features import FeatureSpace
     from router.journal import RecordSink
     from router.knowledge import Knowledge
+    from router.limits.limits import Limits
     from router.policy import Policy
     from router.preferences import Preferences
     from router.providers.base import Answer
     from router.records import Attempt, Record, RequestRecord
+    from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreBoard, ScoreSource
     from router.sessions import Session
@@ -84,6 +86,7 @@ class Router:
         limits: Limits,
         variables: Mapping[str, str],
         features: FeatureSpace | None = None,
+        classifier: Source[TaskClassifier | None] | None = None,
     ) -> None:
         """Use `Router.open`; this is for tests and for embedding with seams of your own."""
         self.settings = settings
@@ -101,7 +104,7 @@ class Router:
         self._refresher = Refresher(
             state,
             scores,
-            None if features is None else ClassifierSource(settings.classifier_file, features),
+            classifier,
             variables=variables,
             environment=settings.environment,
             interval_s=settings.scores_refresh_interval_s,
@@ -119,7 +122,9 @@ class Router:
         `overrides` are field names of Settings, such as `home="…"`. ConfigError when settings,
         catalog or policies are not usable.
         """
+        from router.classifier import ClassifierSource
         from router.config import Settings, read_environment
+        from router.limits.limits import Limits
         from router.scores import ScoreFile
         from router.state import StateFiles
 
@@ -132,6 +137,7 @@ class Router:
             sync=settings.journal_sync,
         )
         try:
+            features = _feature_space(settings)
             return cls(
                 settings=settings,
                 state=StateFiles(settings),
@@ -139,7 +145,8 @@ class Router:
                 sink=journal,
                 limits=Limits.open(settings),
                 variables=variables,
-                features=_feature_space(settings),
+                features=features,
+                classifier=None if features is None else ClassifierSource(settings.classifier_file, features),
             )
         except BaseException:
             journal.close()
@@ -465,6 +472,8 @@ class Router:
         """What the task classifier learns from, of a sample of the requests that come labelled."""
         if self._features is None or request.task_type is None:
             return None
+        from router.features import is_sampled
+
         if not is_sampled(request_id, self.settings.task_sample_share):
             return None
         features = self._features.features(request.last_text(), request.parameters)
@@ -515,6 +524,8 @@ def _subjects(request: Request) -> Subjects:
 
 def _feature_space(settings: Settings) -> FeatureSpace | None:
     """Prompt features, where they are sampled or a classifier reads them."""
+    from router.features import FeatureSpace, load_key
+
     if settings.task_sample_share == 0 and not settings.classifier_file.exists():
         return None
     return FeatureSpace(load_key(settings.features_key_file))

@@ -15,8 +15,8 @@ from router.experiments import load_experiments
 from router.policy import Policies
 
 if TYPE_CHECKING:
+    from router.assignment import Experiment
     from router.config import Settings
-    from router.experiments import Experiment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from router.assignment import Experiment, assign
 from router.errors import ConfigError
-from router.experiments import Experiment, ExperimentEntry, assign, load_experiments
+from router.experiments import ExperimentEntry, load_experiments
 from router.records import new_id
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,15 +5,8 @@
 Where to read on:
 
     limits      `Limits`: the steps above         memory      counters of one process
-    admission   one request's way through them    remote      counters of many processes, on Redis
-    book        limits.yaml, compiled             opening     what was charged before this process:
-    counters    what a store counts, the seam     spend       … by the records of lake and journals
-    periods     calendar and amounts              reservations  … by processes that were killed
+    admission   one request's way through         remote      counters of many processes, on Redis
+    book        limits.yaml, compiled             spend       what lake and journals say was spent
+    counters    what a store counts, the seam     reservations  what was in flight when a process died
+    periods     calendar and amounts
 """
-
-from router.limits.admission import UNLIMITED, Admission
-from router.limits.book import LimitBook, Subjects
-from router.limits.limits import Limits
-from router.limits.periods import to_pico, to_usd
-
-__all__ = ["UNLIMITED", "Admission", "LimitBook", "Limits", "Subjects", "to_pico", "to_usd"]

@@ -15,12 +15,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from router.catalog import Name, parse_yaml
-from router.limits.counters import Account, Rate, Scope, Unit
+from router.limits.counters import Account, Rate, Scope, Subjects, Unit
 from router.limits.periods import Period, period_of, to_pico
 
 if TYPE_CHECKING:
@@ -33,15 +33,6 @@ MAX_CACHED = 65_536
 _WINDOW_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
 Subject = Annotated[str, Field(min_length=1, max_length=255)]
-
-
-class Subjects(NamedTuple):
-    """Who a request is from; None where it does not say."""
-
-    key: str | None = None
-    user: str | None = None
-    organization: str | None = None
-    session: str | None = None
 
 
 class _Entry(BaseModel):

@@ -22,6 +22,15 @@ GRACE_S = 2 * 86_400
 """How long after its period a counter is kept: a clock set back finds it again."""
 
 
+class Subjects(NamedTuple):
+    """Who a request is from; None where it does not say."""
+
+    key: str | None = None
+    user: str | None = None
+    organization: str | None = None
+    session: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """A rate limit as it binds one subject.

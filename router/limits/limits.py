@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import LimitsUnavailableError
 from router.limits.admission import UNLIMITED, Admission, notices_of, rate_limited
-from router.limits.book import LimitBook, Subjects
+from router.limits.book import LimitBook
+from router.limits.counters import Subjects
 from router.limits.memory import MemoryStore
 from router.limits.opening import Opening
 from router.limits.periods import DAY_S

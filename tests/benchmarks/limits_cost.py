@@ -22,7 +22,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.limits.book import LimitBook, LimitsFile, Subjects
+from router.limits.book import LimitBook, LimitsFile
+from router.limits.counters import Subjects
 from router.limits.limits import Limits
 from router.limits.memory import MemoryStore
 from router.limits.reservations import ReservationLog

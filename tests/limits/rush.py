@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from router.config import Settings
 from router.journal import Journal
-from router.limits import Limits, Subjects, to_usd
+from router.limits.counters import Subjects
+from router.limits.limits import Limits
+from router.limits.periods import to_usd
 from router.records import moment_of, new_id
 from tests.factories import request_record
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.errors import ConfigError
-from router.limits.book import MAX_CACHED, LimitBook, Subjects
+from router.limits.book import MAX_CACHED, LimitBook
+from router.limits.counters import Subjects
 from router.limits.periods import DAY_S, dollars, first_day, period_of, to_pico, to_usd
 
 if TYPE_CHECKING:

@@ -10,8 +10,10 @@ import pytest
 
 from router.config import Settings
 from router.errors import BudgetExceededError, ConfigError, RateLimitedError
-from router.limits import UNLIMITED, LimitBook, Limits, Subjects
-from router.limits.book import LimitsFile
+from router.limits.admission import UNLIMITED
+from router.limits.book import LimitBook, LimitsFile
+from router.limits.counters import Subjects
+from router.limits.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -11,7 +11,8 @@ import pytest
 
 from router.config import Settings
 from router.errors import ConfigError, LimitsUnavailableError
-from router.limits import Limits, Subjects
+from router.limits.counters import Subjects
+from router.limits.limits import Limits
 from tests.limits.servers import RedisServer
 from tests.pipelines.helpers import make_record, seal_records
 

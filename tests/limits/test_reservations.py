@@ -16,8 +16,9 @@ from pipelines.erasure import erase
 from pipelines.search import search
 from router.config import Settings
 from router.journal import encode
-from router.limits import Limits, Subjects
 from router.limits.book import LimitBook
+from router.limits.counters import Subjects
+from router.limits.limits import Limits
 from router.limits.reservations import ReservationLog
 from router.records import new_id
 from tests.pipelines.helpers import NOW, make_record, seal_records

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.config import Settings
-from router.limits import Limits
+from router.limits.limits import Limits
 from tests.crash.reporting import is_long, show
 from tests.limits import rush
 

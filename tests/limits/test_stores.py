@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.errors import LimitsUnavailableError
-from router.limits.book import LimitBook, LimitsFile, Subjects
-from router.limits.counters import SLOTS, Account, LimitStore, Rate
+from router.limits.book import LimitBook, LimitsFile
+from router.limits.counters import SLOTS, Account, LimitStore, Rate, Subjects
 from router.limits.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from pipelines.experiments.cli import COMMANDS
 from pipelines.experiments.results import Design, ResultRow, results_of
 from pipelines.refresh import refresh
 from pipelines.warehouse import Warehouse
+from router.assignment import Experiment, assign
 from router.config import Settings
-from router.experiments import DIRECTIONS, Experiment, ExperimentEntry, assign
+from router.experiments import DIRECTIONS, ExperimentEntry
 from router.records import Record
 from tests.factories import write_catalog
 from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
