@@ -2,9 +2,10 @@
 
     lake (sealed segments)
       └─ request_analytics, feedback            defs/load      one ledger row per segment, exactly once
-           └─ usage_hourly, latency_buckets_hourly    defs/rollups   only the hours the load touched
-                ├─ task_cost_daily, usage_by_org_daily      defs/marts    only the days they touched
-                └─ task_model_scores                        defs/marts    the router's scoring inputs
+           └─ usage_hourly, latency_buckets_hourly,   defs/rollups   only the hours the load touched
+              quality_blocks_hourly
+                ├─ task_cost_daily, usage_by_org_daily      defs/rollups  only the days they touched
+                └─ task_model_scores, score_changes         defs/rollups  the router's scoring inputs
                      ├─ published_scores, model_performance_history   defs/publish  scores/current.json
                      └─ models                                        defs/models   the catalog, with prices
                           └─ published_warehouse                      defs/publish  a copy nobody locks
@@ -14,6 +15,8 @@ The lake is the record, the warehouse a cache of it: `derived` replaces segments
 warehouse agree, `audit` walks the hash chains. `retention` (by `holds` and `expiry`) and `erasure`
 (by `tombstones` and `persons`) take rows out; `removals` does it, `shares` keeps what the rows added
 to the rollups.
+
+`scoring` makes the scores: `beliefs` estimates quality, `changes` notes where it moved.
 
 Read `definitions` for the jobs, `refresh` for running them without the Dagster UI, `warehouse` for
 the database, `lake` for what is read, `reports` for what people ask. `sql/` holds the statements.
