@@ -3,11 +3,11 @@
     lake (sealed segments)
       └─ request_analytics, feedback            defs/load      one ledger row per segment, exactly once
            ├─ task_classifier                         defs/publish  scores/classifier.bin
-           └─ usage_hourly, latency_buckets_hourly,    defs/rollups   only the hours the load touched
-              experiment_hourly
+           └─ usage_hourly, latency_buckets_hourly,   defs/rollups   only the hours the load touched
+              quality_blocks_hourly, experiment_hourly
                 ├─ experiment_results                       defs/experiments  which variant is better
-                ├─ task_cost_daily, usage_by_org_daily      defs/marts    only the days they touched
-                └─ task_model_scores                        defs/marts    the router's scoring inputs
+                ├─ task_cost_daily, usage_by_org_daily      defs/rollups  only the days they touched
+                └─ task_model_scores, score_changes         defs/rollups  the router's scoring inputs
                      ├─ published_scores, model_performance_history   defs/publish  scores/current.json
                      └─ models                                        defs/models   the catalog, with prices
                           └─ published_warehouse                      defs/publish  a copy nobody locks
@@ -20,6 +20,8 @@ warehouse agree, `audit` walks the hash chains. `retention` (by `holds` and `exp
 (by `tombstones` and `persons`) take rows out; `removals` does it, `shares` keeps what the rows added
 to the rollups. `experiments` and `evaluation` say what other choices are or would have been worth,
 by `statistics`.
+
+`scoring` makes the scores: `beliefs` estimates quality, `changes` notes where it moved.
 
 Read `definitions` for the jobs, `refresh` for running them without the Dagster UI, `warehouse` for
 the database, `lake` for what is read, `reports` for what people ask. `sql/` holds the statements.

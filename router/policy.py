@@ -137,8 +137,8 @@ class _PoliciesFile(BaseModel):
 BUILT_IN = (
     Policy(id="balanced", cost_weight=0.1),
     Policy(id="cheapest", cost_weight=1.0),
-    Policy(id="quality", cost_weight=0.0),
-    Policy(id="fastest", cost_weight=0.0, latency_weight=1.0),
+    Policy(id="quality", cost_weight=0.0, near_tie=0.01),
+    Policy(id="fastest", cost_weight=0.05, latency_weight=0.3),
 )
 
 
@@ -190,7 +190,10 @@ class Policies:
                 ("allowed_providers", policy.allowed_providers, providers),
                 ("denied_providers", policy.denied_providers, providers),
             ):
-                _check_names(policy.id, field_name, names or (), known, path)
+                _check_names(f"policy `{policy.id}`", field_name, names or (), known, path)
+        for subject, wishes in (*self.user_preferences.items(), *self.organization_preferences.items()):
+            known_names = {*catalog.models, *catalog.providers}
+            _check_names(f"`{subject}`", "preferences", wishes.names(), known_names, path)
 
 
 def _parsed(entries: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Preferences]:
@@ -203,12 +206,10 @@ def _parsed(entries: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Pref
     return parsed
 
 
-def _check_names(
-    policy_id: str, field_name: str, names: Iterable[str], known: Iterable[str], path: Path
-) -> None:
+def _check_names(owner: str, field_name: str, names: Iterable[str], known: Iterable[str], path: Path) -> None:
     for name in sorted(names):
         if name not in known:
             raise ConfigError(
-                f"`{path}`: policy `{policy_id}` names `{name}` in `{field_name}`, which catalog.yaml does"
+                f"`{path}`: {owner} names `{name}` in `{field_name}`, which catalog.yaml does"
                 f" not list: {nearest(name, known)}"
             )

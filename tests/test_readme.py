@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from pipelines.refresh import refresh
-from router import Request, Router
+from router import NoEligibleModelError, Request, Router
 from router.config import Settings
 from tests.factories import write_catalog
 
@@ -106,6 +106,22 @@ def test_the_queries_answer(folder: Path) -> None:
     assert len(queries) == 5
     with duckdb.connect(home / "warehouse" / "intellirouter.duckdb", read_only=True) as connection:
         assert [bool(connection.execute(query).fetchall()) for query in queries] == [True] * 5
+
+
+def test_the_example_files_are_taken(tmp_path: Path) -> None:
+    """policies.yaml, limits.yaml and experiments.yaml as printed are what the router reads."""
+    write_catalog(tmp_path, [{"id": "gpt-4o", "data_policy": ["no_training"], **PRICED}, "other"])
+    for name in ("policies.yaml", "limits.yaml", "experiments.yaml"):
+        (tmp_path / name).write_text(block(name))
+    request = Request(messages=[{"role": "user", "content": "hi"}], organization_id="acme")
+    with Router.open(home=tmp_path) as router:
+        assert {**router.health()["limits"], "limits": 1, "budgets": 2} == router.health()["limits"]
+        with pytest.raises(NoEligibleModelError) as caught:
+            router.route(request)
+    assert caught.value.exclusions == {
+        "gpt-4o": "the request's `ignore` lists it",
+        "other": "its data policy does not state `no_training`, which policy `support-bot` requires",
+    }
 
 
 def test_the_example_file_names_only_what_exists() -> None:

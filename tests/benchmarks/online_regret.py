@@ -88,7 +88,6 @@ def simulate(
     feedback_share: float = 1.0,
     change: Change | None = None,
     with_buckets: bool = False,
-    rows: list[int] | None = None,
 ) -> list[Pick]:
     """One run of the loop; the picks."""
     random, world = Random(seed), source.world
@@ -100,7 +99,7 @@ def simulate(
     for step in range(requests):
         if step and step % REFRESH_EVERY == 0:
             board = learner.board(source)
-        item = random.choice(rows) if rows else random.randrange(len(world.items))
+        item = random.randrange(len(world.items))
         task = world.tasks[world.task_of[item]]
         size = source.tokens_of[item][0][0] if with_buckets else None
         table = board.table(policy, task, None if size is None else tokens_bucket(size))
@@ -157,7 +156,6 @@ def main() -> int:
     parser.add_argument("--requests", type=int, help="default: 18,000; bfcl 10,000")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--half", type=int, choices=(0, 1), help="only every other item")
     parser.add_argument("--buckets", action="store_true", help="rank by the size of each request")
     parser.add_argument("--min-exploration", type=float, default=0.0)
     parser.add_argument("--cold-start-share", type=float)
@@ -181,9 +179,6 @@ def main() -> int:
             sys.stdout.write(f"{name}: skipped, its file is not in ../shared/data\n")
             continue
         requests = options.requests or REQUESTS.get(name, 18_000)
-        rows = None
-        if options.half is not None:
-            rows = list(range(options.half, len(source.world.items), 2))
         for scenario in options.scenario:
             change = None
             if scenario.startswith("drop"):
@@ -199,7 +194,6 @@ def main() -> int:
                     feedback_share=0.1 if scenario == "sparse" else 1.0,
                     change=change,
                     with_buckets=options.buckets,
-                    rows=rows,
                 )
                 shares.append(100 * (yardstick.line("router", picks).share_of_random or 0.0))
                 if options.picks:

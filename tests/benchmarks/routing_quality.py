@@ -5,8 +5,8 @@
 
 Every model's outcome on every training item goes through the pipelines' estimates into a snapshot,
 a ScoreBoard and a greedy policy; a choice is the best model of the item's task. One point at cost
-weight 0, and a curve over cost weights. The best single model is the one that is best on the
-training items. `--sparse` learns from 5, 10, 15 and 20 outcomes a cell instead.
+weight 0, and a curve over cost weights. The best single model is the one that is best by
+the same outcomes. `--sparse` learns from 5, 10, 15 and 20 outcomes a cell instead.
 `--write` puts each split's choices down for `../shared/score/score_router.py`.
 """
 
@@ -55,8 +55,9 @@ class Score:
     """The same with near-ties to the cheaper."""
 
 
-def learn(source: Source, rows: list[int], random: Random, limit: int | None) -> ScoreBoard:
-    """A board that knows the training rows: of each cell all, or `limit` at random."""
+def learn(source: Source, rows: list[int], random: Random, limit: int | None) -> tuple[ScoreBoard, int]:
+    """A board that knows the training rows, of each cell all or `limit` at random; and the model
+    (column) that is the best single one by the same outcomes."""
     world = source.world
     tallies: dict[tuple[str, str], Tally] = {}
     outcomes: dict[tuple[str, str], Outcomes] = {}
@@ -72,7 +73,12 @@ def learn(source: Source, rows: list[int], random: Random, limit: int | None) ->
                 tally.add(world.cost[row][column], source.tokens_of[row][column], is_judged=True)
             values = [world.quality[row][column] for row in taken]
             outcomes[cell] = Outcomes(len(values), sum(values), sum(value * value for value in values))
-    return ScoreBoard(snapshot(tallies, outcomes), source.catalog)
+    singles = [
+        sum(len(members) * outcomes[world.tasks[task], model].mean for task, members in by_task.items())
+        for model in world.models
+    ]
+    board = ScoreBoard(snapshot(tallies, outcomes), source.catalog)
+    return board, singles.index(max(singles))
 
 
 Chooser = Callable[[float, float], list[int]]
@@ -131,9 +137,8 @@ def run(source: Source, seed: int, limit: int | None, folder: Path | None) -> tu
     random.shuffle(rows)
     cut = int(0.7 * len(rows))
     train, test = rows[:cut], rows[cut:]
-    columns = range(len(world.models))
-    best = max(columns, key=lambda column: fmean(world.quality[row][column] for row in train))
-    router = by_router(source, learn(source, train, random, limit))
+    board, best = learn(source, train, random, limit)
+    router = by_router(source, board)
     if folder is not None:
         settings = {f"{weight:.4g}": _spread(source, test, router(weight, 0.0)) for weight in COST_WEIGHTS}
         write(folder / f"{source.name}-{seed}.parquet", source, test, settings)
@@ -210,9 +215,9 @@ def write(path: Path, source: Source, rows: list[int], written: dict[str, list[i
     pq.write_table(pa.table({"item_id": items, "model": models, "setting": settings}), path)
 
 
-def report(name: str, scores: list[Score], what: str) -> str:
+def report(name: str, scores: list[Score], what: str, *, is_sparse: bool = False) -> str:
     """One line: mean (sd) of each figure beside its bar."""
-    bar = BARS.get(name, (None,) * 4)
+    bar = (None,) * 4 if is_sparse else BARS.get(name, (None,) * 4)
     saved = [score.saved for score in scores if score.saved is not None]
     parts = []
     for label, values, aim in (
@@ -245,7 +250,7 @@ def main() -> int:
     parser.add_argument("sources", nargs="*", default=["mix", "ulab", "zeroeval", "bfcl"])
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--first-split", type=int, default=0)
-    parser.add_argument("--sparse", action="store_true")
+    parser.add_argument("--sparse", action="store_true", help="few outcomes a cell")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--smoke", action="store_true", help="two splits of the demo's world")
     options = parser.parse_args()
@@ -263,7 +268,7 @@ def main() -> int:
             for who, scores in zip(("router", "plain means"), zip(*pairs, strict=True), strict=True):
                 if who == "router" or limit is None:
                     models = f"({len(source.world.models)} models, {what}), {who}"
-                    sys.stdout.write(report(name, list(scores), models))
+                    sys.stdout.write(report(name, list(scores), models, is_sparse=limit is not None))
             differences = [ours.gain - plain.gain for ours, plain in pairs]
             if limit is None:
                 sys.stdout.write(
