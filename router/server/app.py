@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -307,5 +308,15 @@ def _error(
 
 def _json(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
     return HttpResponse(
-        orjson.dumps(content), status_code=status, headers=headers, media_type="application/json"
+        orjson.dumps(content, default=_as_text),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
     )
+
+
+def _as_text(value: object) -> str:
+    """Money, exact."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    raise TypeError(f"`{type(value).__name__}` has no JSON form")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.middleware import Middleware
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
     from router.config import Settings
     from router.keys import Scope
+
+API_VERSION = "1"
+"""Raised when an endpoint changes so that a client must."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ def openapi_of(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "IntelliRouter", "version": metadata.version("intellirouter")},
+        "info": {"title": "IntelliRouter", "version": API_VERSION},
         "paths": paths,
         "components": {"schemas": SCHEMAS, "securitySchemes": schemes},
     }

@@ -54,11 +54,12 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, then look whether a head is still open."""
-        self._head_bytes += len(data)
         super().data_received(data)
         if not self._is_head_pending:
             self._stop_waiting()
-        elif self._head_bytes > MAX_HEAD_BYTES:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431, "headers_too_large", "the request's head is larger than what is read")
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._on_slow_head)
