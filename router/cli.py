@@ -18,6 +18,7 @@ except ImportError:  # the base install is the callable alone
     click = None  # type: ignore[assignment]
 
 COMMAND_MODULES = {
+    "router.key_commands": ("keys",),
     "pipelines.cli": (
         "refresh",
         "rebuild",

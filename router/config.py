@@ -80,6 +80,44 @@ class Settings(BaseModel):
             alias="MAX_RESPONSE_BYTES", description="Largest decoded answer read from a provider.", ge=1024
         ),
     ] = 20 << 20
+    allow_unauthenticated_loopback: Annotated[
+        Literal["auto", "always", "never"],
+        Field(
+            alias="ALLOW_UNAUTHENTICATED_LOOPBACK",
+            description="Whether callers on this machine need no key; `auto`: while there are no keys.",
+        ),
+    ] = "auto"
+    max_in_flight: Annotated[
+        int,
+        Field(
+            alias="MAX_IN_FLIGHT",
+            description="Requests served at once; one more is told to come back (503).",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 2048
+    body_timeout_s: Annotated[
+        float,
+        Field(alias="BODY_TIMEOUT_S", description="Longest wait for a request's body.", gt=0, le=3600),
+    ] = 30.0
+    drain_timeout_s: Annotated[
+        int,
+        Field(
+            alias="DRAIN_TIMEOUT_S",
+            description="How long a stopping shim lets running requests finish.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 30
+    recent_decisions: Annotated[
+        int,
+        Field(
+            alias="RECENT_DECISIONS",
+            description="Requests that `GET /v1/decisions/{id}` remembers; the oldest goes first.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 1000
     session_ttl_s: Annotated[
         float,
         Field(alias="SESSION_TTL_S", description="How long an idle session stays with its model.", ge=0),
@@ -324,6 +362,11 @@ class Settings(BaseModel):
         return self.home / "limits.yaml"
 
     @property
+    def keys_file(self) -> Path:
+        """Virtual keys of the HTTP shim, hashed; optional."""
+        return self.home / "keys.json"
+
+    @property
     def retention_file(self) -> Path:
         """Other periods for single organisations, and legal holds; optional."""
         return self.home / "retention.yaml"
@@ -357,6 +400,11 @@ class Settings(BaseModel):
     def warehouse_file(self) -> Path:
         """The published DuckDB database: open it with anything, it is never locked."""
         return self.home / "warehouse" / "intellirouter.duckdb"
+
+    @property
+    def warehouse_facts_file(self) -> Path:
+        """When the warehouse was published, and how fast it answered: what `/health` says of it."""
+        return self.home / "warehouse" / "published.json"
 
     @property
     def build_file(self) -> Path:

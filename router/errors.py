@@ -11,6 +11,9 @@
     ├── RateLimitedError            a limit of limits.yaml is used up
     ├── BudgetExceededError         the request may cost more than a budget has left
     ├── LimitsUnavailableError      limits and budgets cannot be checked
+    ├── InvalidKeyError             the caller's key opens nothing
+    ├── ForbiddenError              the caller's key does not open this
+    ├── OverloadedError             more requests at once than the shim takes
     ├── JournalError                a record could not be put on disk
     ├── SegmentError                a journal or segment file is not what it should be
     └── ScoresError                 a published score file cannot be used
@@ -22,6 +25,7 @@ attributes, so that the HTTP shim can build an error body without parsing text.
 from __future__ import annotations
 
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -223,6 +227,29 @@ class LimitsUnavailableError(IntelliRouterError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class InvalidKeyError(IntelliRouterError):
+    """The caller's key is missing, unknown, expired or revoked; the message never repeats it."""
+
+    code = "invalid_api_key"
+    http_status = 401
+    headers: Mapping[str, str] = MappingProxyType({"www-authenticate": "Bearer"})
+
+
+class ForbiddenError(IntelliRouterError):
+    """The caller's key is good, and not for this."""
+
+    code = "permission_denied"
+    http_status = 403
+
+
+class OverloadedError(IntelliRouterError):
+    """More requests are in flight than MAX_IN_FLIGHT; nothing was called or recorded."""
+
+    code = "overloaded"
+    http_status = 503
+    is_retryable = True
 
 
 class JournalError(IntelliRouterError):

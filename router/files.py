@@ -16,11 +16,16 @@ _durable: set[Path] = set()
 """Folders whose entry in their parent this process has synced."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, sync, rename, sync the folder."""
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write under a temporary name in the same folder, sync, rename, sync the folder.
+
+    `mode` are the file's permissions, set before anything is written; None: as the process makes files.
+    """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     try:
         with temporary.open("wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.assignment import assign
@@ -34,6 +35,7 @@ MAX_PLANS = 10_000
 """Plans kept; past this many all are made anew, so that odd preferences cannot fill the memory."""
 NEW_SESSION = Session()
 BEYOND_EVERY_WINDOW = 1 << 62
+NOT_ALLOWED = "the caller's key does not allow it"
 
 
 class Moment(NamedTuple):
@@ -112,11 +114,7 @@ class Knowledge:
         pinned = None if request.model == AUTO else request.model
         if pinned is not None and pinned not in catalog.models:
             raise UnknownModelError(pinned, catalog.models)
-        preferences = (
-            request.preferences
-            or session.preferences
-            or self.state.policies.preferences_of(request.user_id, request.organization_id)
-        )
+        preferences = self._preferences(request, session)
         treatment = self._treatment(request, session, task_type, moment)
         if treatment is not None and not treatment.is_shadow and treatment.policy_id is not None:
             policy = self.state.policies.by_id[treatment.policy_id]
@@ -172,6 +170,22 @@ class Knowledge:
             if treatment and treatment.is_shadow
             else None,
         )
+
+    def _preferences(self, request: Request, session: Session) -> Preferences | None:
+        """The first there are of: the request's, session's, user's or organisation's.
+
+        What its caller may use binds a request whoever's wishes it follows, and no other request.
+        """
+        own = request.preferences
+        allowed = None if own is None else own.allowed_models
+        for found in (own, session.preferences):
+            if found is not None and (found.allowed_models is None or not found.is_limit_only):
+                break
+        else:
+            found = self.state.policies.preferences_of(request.user_id, request.organization_id)
+        if found is None:
+            return own
+        return found if found.allowed_models == allowed else replace(found, allowed_models=allowed)
 
     def _treatment(
         self, request: Request, session: Session, task_type: str, moment: Moment
@@ -272,13 +286,16 @@ class Knowledge:
         if preferences is not None:
             check_names(preferences, catalog.models, catalog.providers)
         table = self.board.table(policy, task_type, needs.input_tokens_bucket)
+        standing = self.standing
+        if preferences is not None and (allowed := preferences.allowed_models) is not None:
+            standing = {**dict.fromkeys(catalog.models.keys() - allowed, NOT_ALLOWED), **standing}
         excluded = exclusions_of(
             {item.model: item for item in table.candidates},
             catalog=catalog,
             policy=policy,
             preferences=preferences,
             needs=needs,
-            standing=self.standing,
+            standing=standing,
             at=at,
         )
         failing = {model: reason for model, reason in ejections.models.items() if model not in excluded}

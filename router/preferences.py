@@ -66,6 +66,8 @@ class Preferences:
     """Longest expected latency."""
     deterministic: bool = False
     """Take the model of highest utility, whatever chance would explore."""
+    allowed_models: frozenset[str] | None = None
+    """Models the caller may use at all, whatever is wished; None: any. No member of `provider` sets it."""
 
     @classmethod
     def parse(cls, value: object) -> Preferences:
@@ -102,6 +104,11 @@ class Preferences:
                 param=f"provider.{unknown}",
             )
         return cls(**given)
+
+    @property
+    def is_limit_only(self) -> bool:
+        """Whether nothing is wished beside `allowed_models`."""
+        return self == Preferences(allowed_models=self.allowed_models)
 
     def names(self) -> frozenset[str]:
         """Every provider or model the preferences mention."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from router.errors import RequestError
 from router.preferences import Preferences
 from router.request import AUTO, Request
@@ -14,34 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.datastructures import Headers
-    from starlette.requests import Request as HttpRequest
 
     from router.request import Response
-
-
-class BodyTooLargeError(RequestError):
-    """The request's body is larger than the shim reads."""
-
-    code = "body_too_large"
-    http_status = 413
-
-
-async def body_of(http: HttpRequest, max_bytes: int) -> dict[str, Any]:
-    """The JSON object a request carries; RequestError when it is none."""
-    content = bytearray()
-    async for part in http.stream():
-        content += part
-        if len(content) > max_bytes:
-            raise BodyTooLargeError(
-                f"the body exceeds `{max_bytes}` bytes; send less or raise MAX_BODY_BYTES"
-            )
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(f"the body is not valid JSON: {error}; send a JSON object") from error
-    if not isinstance(body, dict):
-        raise RequestError(f"the body must be a JSON object, got `{type(body).__name__}`")
-    return body
 
 
 def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None) -> Request:

@@ -10,6 +10,8 @@ import uvicorn
 
 from router.router import Router
 from router.server.app import create_app
+from router.server.auth import Keys
+from router.server.protocol import Protocol
 
 if TYPE_CHECKING:
     import socket
@@ -44,9 +46,14 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is in flight and seal the journal."""
-    app = create_app(Router.open(settings))
-    options: dict[str, Any] = {"loop": "uvloop", "http": "httptools", "ws": "none"}
+    """Serve until SIGINT or SIGTERM, then finish what is in flight and seal the journal.
+
+    ConfigError when other machines could call and there is no key to ask them for.
+    """
+    keys = Keys.open(settings)
+    keys.check_host()
+    app = create_app(Router.open(settings), keys)
+    options: dict[str, Any] = {"loop": "uvloop", "http": Protocol, "ws": "none"}
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -55,7 +62,8 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=30,
+        proxy_headers=False,  # they would put any address a header names in place of the socket's
+        timeout_graceful_shutdown=settings.drain_timeout_s,
         **options,
     )
     _Server(config).run()

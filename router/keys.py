@@ -1,0 +1,216 @@
+"""Virtual keys: who may call the HTTP shim, for what, and on whose bill.
+
+    keys.json    id, name, scopes, models, organisation, user and expiry of each key, and the SHA-256
+                 of its secrets
+
+A key is `ir_` and 32 random bytes, and is shown once. Its SHA-256 is stored and not a slow hash:
+slow hashes protect passwords, which can be guessed; 256 random bits cannot, and a fast hash costs a
+microsecond a request. The file is changed by `intellirouter keys` (`router.key_changes`); whoever
+reads it asks a KeySource.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from router.errors import ConfigError, ForbiddenError, InvalidKeyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREFIX = "ir_"
+Scope = Literal["route", "feedback", "report", "admin"]
+"""`route` calls models, `feedback` judges answers, `report` reads health, metrics and decisions;
+`admin` may do all that."""
+EVERY_SCOPE: frozenset[Scope] = frozenset(get_args(Scope))
+LOOKUP_LENGTH = 16
+"""Hexadecimal digits of a digest that find its key; the whole digest is compared after that."""
+
+Label = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SecretEntry(_Entry):
+    """One secret of a key; after a rotation a key has two for a while."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    """When a rotation ends it; None: it lives as long as its key."""
+
+
+class KeyEntry(_Entry):
+    """One key. Its id is what `limits.yaml` and the records call it, through all its rotations."""
+
+    id: Annotated[str, Field(pattern=r"^key_[0-9a-f]{12}$")]
+    name: Label
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+    models: Annotated[tuple[Label, ...], Field(min_length=1)] | None = None
+    """Models it may use; None: any."""
+    organization_id: Label | None = None
+    """Whom its requests are for, whatever they say; None: what they say."""
+    user_id: Label | None = None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    revoked_at: AwareDatetime | None = None
+    secrets: Annotated[tuple[SecretEntry, ...], Field(min_length=1)]
+
+    def state(self, at: datetime) -> Literal["active", "expired", "revoked"]:
+        """Whether the key opens anything at that moment."""
+        if self.revoked_at is not None and self.revoked_at <= at:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= at else "active"
+
+
+class KeysFile(_Entry):
+    """The whole of `keys.json`."""
+
+    schema_version: Literal[1] = 1
+    keys: tuple[KeyEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_two_alike(self) -> KeysFile:
+        ids = [key.id for key in self.keys]
+        digests = [secret.sha256[:LOOKUP_LENGTH] for key in self.keys for secret in key.secrets]
+        if len(set(ids)) < len(ids) or len(set(digests)) < len(digests):
+            raise ValueError("two keys share an id or a secret; remove one of them")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """What a request may do and whom it is for."""
+
+    key_id: str | None
+    """None: a caller on this machine, let in without a key."""
+    scopes: frozenset[Scope]
+    models: frozenset[str] | None = None
+    organization_id: str | None = None
+    user_id: str | None = None
+
+    def require(self, *scopes: Scope) -> None:
+        """ForbiddenError unless the key has one of the scopes."""
+        if self.scopes.isdisjoint((*scopes, "admin")):
+            raise ForbiddenError(
+                f"key `{self.key_id}` lacks the scope `{'` or `'.join(scopes)}`: use a key that has it,"
+                f" as `intellirouter keys create --scope {scopes[0]}` makes"
+            )
+
+    def require_model(self, model: str) -> None:
+        """ForbiddenError unless the key may use the model."""
+        if self.models is not None and model not in self.models:
+            raise ForbiddenError(
+                f"key `{self.key_id}` may not use model `{model:.80}`: ask for `auto`, or for one of"
+                f" {', '.join(f'`{name}`' for name in sorted(self.models))}"
+            )
+
+
+ANYONE_HERE = Caller(key_id=None, scopes=EVERY_SCOPE)
+"""A caller on this machine where none needs a key."""
+
+
+class KeyRing:
+    """An immutable view of the keys."""
+
+    def __init__(self, file: KeysFile | None = None) -> None:
+        self.entries = file.keys if file is not None else ()
+        self._by_digest = {
+            secret.sha256[:LOOKUP_LENGTH]: (entry, secret)
+            for entry in self.entries
+            for secret in entry.secrets
+        }
+        self._callers = {entry.id: _caller(entry) for entry in self.entries}
+
+    def active(self, at: datetime) -> int:
+        """How many keys open anything at that moment."""
+        return sum(entry.state(at) == "active" for entry in self.entries)
+
+    def caller(self, token: str, *, at: datetime) -> Caller:
+        """Whose the token is; InvalidKeyError, which never repeats the token, when it is nobody's."""
+        digest = digest_of(token)
+        entry, secret = self._by_digest.get(digest[:LOOKUP_LENGTH], (None, None))
+        if entry is None or secret is None or not hmac.compare_digest(secret.sha256, digest):
+            raise InvalidKeyError("the key is not known: check it, or ask for a new one")
+        state = entry.state(at)
+        if state != "active":
+            raise InvalidKeyError(f"key `{entry.id}` is {state}: ask for a new one")
+        if secret.expires_at is not None and secret.expires_at <= at:
+            raise InvalidKeyError(f"key `{entry.id}` was rotated: use its new secret")
+        return self._callers[entry.id]
+
+
+class KeySource(Protocol):
+    """Where the keys come from."""
+
+    def load(self) -> KeyRing:
+        """The keys now; ConfigError when they are not usable."""
+
+    def version(self) -> object:
+        """Changes when `load` would return something else; cheap enough to ask every second."""
+
+
+class KeyFile:
+    """A KeySource on `keys.json`, which may be missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> KeyRing:
+        """See KeySource."""
+        return KeyRing(self.read())
+
+    def version(self) -> object:
+        """See KeySource."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def read(self) -> KeysFile:
+        """The file's content; ConfigError, which never repeats a value of it, when it is not usable."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return KeysFile()
+        except OSError as error:
+            raise ConfigError(
+                f"`{self.path}` cannot be read ({error.strerror}): give it to the user who serves"
+            ) from error
+        try:
+            return KeysFile.model_validate_json(content)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
+                for problem in error.errors(include_url=False, include_input=False, include_context=False)
+            )
+            raise ConfigError(f"`{self.path}` is not usable: {problems}") from None
+
+
+def digest_of(token: str) -> str:
+    """What is stored of a key."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def now() -> datetime:
+    """The moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def _caller(entry: KeyEntry) -> Caller:
+    return Caller(
+        key_id=entry.id,
+        scopes=frozenset(entry.scopes),
+        models=None if entry.models is None else frozenset(entry.models),
+        organization_id=entry.organization_id,
+        user_id=entry.user_id,
+    )

@@ -1,0 +1,217 @@
+"""Who is calling, and what they may do: before anything of a request is read.
+
+A key comes as `Authorization: Bearer`, `x-api-key` or `api-key`. Without one a caller on this
+machine is let in where ALLOW_UNAUTHENTICATED_LOOPBACK says so; what counts is the address of the
+socket's other end, which no header can change. Such a caller is no web page: a browser says where
+its request comes from (`Origin`), and a page may not spend what its reader would pay for.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from router.errors import ConfigError, ForbiddenError, InvalidKeyError
+from router.keys import ANYONE_HERE, PREFIX, Caller, KeyFile, KeyRing, now
+from router.preferences import Preferences
+from router.request import AUTO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Literal
+
+    from starlette.requests import HTTPConnection
+    from starlette.types import ASGIApp, Receive, Send
+    from starlette.types import Scope as Connection
+
+    from router.config import Settings
+    from router.keys import KeySource, Scope
+    from router.request import Request
+
+logger = logging.getLogger("router.server")
+
+CALLER = "intellirouter.caller"
+"""Where the connection's scope holds who calls."""
+HEADERS = (b"authorization", b"x-api-key", b"api-key")
+"""OpenAI's, Anthropic's and Azure's; where several hold a key of ours the first one counts."""
+MAX_TOKEN_LENGTH = 200
+
+
+class Keys:
+    """The keys in force: read again when their file changes, at most every `interval_s`."""
+
+    def __init__(
+        self,
+        source: KeySource,
+        *,
+        host: str = "127.0.0.1",
+        loopback: Literal["auto", "always", "never"] = "auto",
+        interval_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`host` is the address that is listened on. ConfigError when the keys are not usable."""
+        self._source = source
+        self._host = host
+        self._loopback = loopback
+        self._interval_s = interval_s
+        self._clock = clock
+        self._version = source.version()  # before the load: a change in between is seen at the next look
+        self._ring = source.load()
+        self._had_keys = bool(self._ring.entries)
+        self._looked_at = clock()
+        self.error: ConfigError | OSError | None = None
+        """Why older keys are in force than the file's; None when they are the file's."""
+
+    @classmethod
+    def open(cls, settings: Settings) -> Keys:
+        """The keys of the data folder."""
+        return cls(
+            KeyFile(settings.keys_file),
+            host=settings.host,
+            loopback=settings.allow_unauthenticated_loopback,
+            interval_s=settings.scores_refresh_interval_s,
+        )
+
+    def check_host(self) -> None:
+        """ConfigError when other machines could call and no key could let them in or keep them out."""
+        if not is_loopback(self._host) and not self.ring.active(now()):
+            raise ConfigError(
+                f"other machines reach `{self._host}` and there is no key to tell them apart:"
+                " make one with `intellirouter keys create --name NAME`, or listen on 127.0.0.1"
+            )
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys, after a look at the file when the last one is long enough ago."""
+        moment = self._clock()
+        if moment - self._looked_at >= self._interval_s:
+            self._looked_at = moment
+            self._look()
+        return self._ring
+
+    @property
+    def is_open(self) -> bool:
+        """Whether callers on this machine need no key."""
+        if self._loopback == "auto":
+            # A file that was there and is gone is an accident: it must not open the door.
+            return is_loopback(self._host) and not self.ring.entries and not self._had_keys
+        return self._loopback == "always"
+
+    def caller(self, connection: Connection) -> Caller:
+        """Who calls; InvalidKeyError when a key is needed and no good one is shown."""
+        tokens = _tokens(connection)
+        ours = next((token for token in tokens if token.startswith(PREFIX)), None)
+        if ours is not None:
+            return self.ring.caller(ours, at=now())
+        if self.is_open and _is_local(connection):
+            if any(name == b"origin" for name, _ in connection["headers"]):
+                raise ForbiddenError(
+                    "a web page may not call without a key: make one with `intellirouter keys create`,"
+                    " and keep it where the page's readers cannot see it"
+                )
+            return ANYONE_HERE
+        what = f"the key shown does not start with `{PREFIX}`" if tokens else "no key is shown"
+        raise InvalidKeyError(
+            f"{what}: send one that `intellirouter keys create` made as `Authorization: Bearer`,"
+            " `x-api-key` or `api-key`"
+        )
+
+    def health(self) -> dict[str, Any]:
+        """For the health report."""
+        return {
+            "active": self.ring.active(now()),
+            "is_loopback_open": self.is_open,
+            "error": None if self.error is None else str(self.error),
+        }
+
+    def _look(self) -> None:
+        try:
+            version = self._source.version()
+            if version != self._version:
+                self._ring = self._source.load()
+                self._version = version
+                self._had_keys |= bool(self._ring.entries)
+            self.error = None
+        except (ConfigError, OSError) as error:
+            if str(error) != str(self.error):
+                logger.error("keys not refreshed, the older ones stay: %s", error)
+            self.error = error
+
+
+class Door:
+    """ASGI middleware of one endpoint: lets in who has one of its scopes, and says who it is."""
+
+    def __init__(self, app: ASGIApp, *, keys: Keys, scopes: tuple[Scope, ...]) -> None:
+        self._app = app
+        self._keys = keys
+        self._scopes = scopes
+
+    async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
+        caller = self._keys.caller(connection)
+        caller.require(*self._scopes)
+        connection[CALLER] = caller
+        await self._app(connection, receive, send)
+
+
+def caller_of(http: HTTPConnection) -> Caller:
+    """Whom the Door let in."""
+    caller: Caller = http.scope[CALLER]
+    return caller
+
+
+def bind(request: Request, caller: Caller) -> Request:
+    """The request as its key's: the key says whose it is and which models it may use.
+
+    ForbiddenError when it names another model. What a client says of organisation and user counts
+    only where the key leaves it open: nobody spends another's budget.
+    """
+    if caller.key_id is None:
+        return request
+    if request.model != AUTO:
+        caller.require_model(request.model)
+    changes: dict[str, Any] = {"api_key_id": caller.key_id}
+    if caller.organization_id is not None:
+        changes["organization_id"] = caller.organization_id
+    if caller.user_id is not None:
+        changes["user_id"] = caller.user_id
+    if caller.models is not None:
+        changes["preferences"] = replace(request.preferences or Preferences(), allowed_models=caller.models)
+    return replace(request, **changes)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether an address is this machine's own; a name other than `localhost` may be anybody's."""
+    if host is None:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped.is_loopback
+    return address.is_loopback
+
+
+def _is_local(connection: Mapping[str, Any]) -> bool:
+    client = connection.get("client")
+    return client is not None and is_loopback(client[0])
+
+
+def _tokens(connection: Mapping[str, Any]) -> list[str]:
+    """What the headers show as keys, in the order of HEADERS."""
+    found: dict[bytes, list[str]] = {}
+    for name, value in connection["headers"]:
+        if name in HEADERS:
+            text = value.decode("latin-1").strip()
+            if name == b"authorization":
+                scheme, _, text = text.partition(" ")
+                if scheme.lower() != "bearer":
+                    continue
+            if 0 < len(text) <= MAX_TOKEN_LENGTH:
+                found.setdefault(name, []).append(text.strip())
+    return [token for name in HEADERS for token in found.get(name, ())]

@@ -1,0 +1,186 @@
+"""What the shim refuses before it does anything: too much, too slow, too deep, too many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import OverloadedError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from starlette.requests import Request as HttpRequest
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from router.request import Request
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 64 << 10
+"""Names and values of all headers together."""
+MAX_JSON_DEPTH = 100
+"""Lists and objects inside one another; what is deeper cannot be written again (orjson: 254)."""
+CLOSE: Mapping[str, str] = {"connection": "close"}
+"""Ends a connection on which the rest of a refused request may still arrive."""
+
+
+class BodyTooLargeError(RequestError):
+    """The request's body is larger than the shim reads."""
+
+    code = "body_too_large"
+    http_status = 413
+    headers = CLOSE
+
+
+class HeadersTooLargeError(RequestError):
+    """The request has more headers than the shim reads."""
+
+    code = "headers_too_large"
+    http_status = 431
+    headers = CLOSE
+
+
+class SlowBodyError(RequestError):
+    """The request's body did not come in time."""
+
+    code = "request_timeout"
+    http_status = 408
+    headers = CLOSE
+
+
+class InFlight:
+    """How many requests are being served, and how many may be."""
+
+    def __init__(self, most: int) -> None:
+        self.count = 0
+        self._most = most
+
+    def __enter__(self) -> None:
+        if self.count >= self._most:
+            raise OverloadedError(f"`{self.count}` requests are in flight; try again, or raise MAX_IN_FLIGHT")
+        self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.count -= 1
+
+
+class Guard:
+    """ASGI middleware of one endpoint that takes bodies: holds what comes to its bounds."""
+
+    def __init__(
+        self, app: ASGIApp, *, in_flight: InFlight, max_body_bytes: int, body_timeout_s: float
+    ) -> None:
+        self._app = app
+        self._in_flight = in_flight
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        check_headers(scope["headers"], self._max_body_bytes)
+        with self._in_flight:
+            await self._app(scope, _Timed(receive, self._body_timeout_s), send)
+
+
+class _Timed:
+    """`receive` that waits only so long for the whole of a body, and for ever after it."""
+
+    __slots__ = ("_ends_at", "_is_complete", "_receive", "_timeout_s")
+
+    def __init__(self, receive: Receive, timeout_s: float) -> None:
+        self._receive = receive
+        self._timeout_s = timeout_s
+        self._ends_at = asyncio.get_running_loop().time() + timeout_s
+        self._is_complete = False
+
+    async def __call__(self) -> Message:
+        if self._is_complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._ends_at):
+                message = await self._receive()
+        except TimeoutError:
+            raise SlowBodyError(
+                f"the body did not arrive within `{self._timeout_s:g}` s; send it faster"
+                " or raise BODY_TIMEOUT_S"
+            ) from None
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+
+def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> None:
+    """Refuse too many headers, and a body that is announced to be too large."""
+    if len(headers) > MAX_HEADERS:
+        raise HeadersTooLargeError(f"`{len(headers)}` headers are more than the {MAX_HEADERS} that are read")
+    size = sum(len(name) + len(value) for name, value in headers)
+    if size > MAX_HEADER_BYTES:
+        raise HeadersTooLargeError(f"`{size}` bytes of headers are more than the {MAX_HEADER_BYTES} read")
+    for name, value in headers:
+        # Longer than any number that fits; the server has checked that it is one.
+        if name == b"content-length" and (len(value) > 18 or int(value) > max_body_bytes):
+            raise _too_large(max_body_bytes)
+
+
+async def body_of(http: HttpRequest, max_bytes: int) -> dict[str, Any]:
+    """The JSON object a request carries; RequestError when it is none.
+
+    Of members that appear twice the last one counts, and it alone is passed on.
+    """
+    content = bytearray()
+    async for part in http.stream():
+        content += part
+        if len(content) > max_bytes:
+            raise _too_large(max_bytes)
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"the body is not valid JSON: {error}; send a JSON object") from error
+    if not isinstance(body, dict):
+        raise RequestError(f"the body must be a JSON object, got `{type(body).__name__}`")
+    # Counting openers is quick, and few of them cannot be deep.
+    if content.count(b"{") + content.count(b"[") > MAX_JSON_DEPTH and _is_deeper(body, MAX_JSON_DEPTH):
+        raise RequestError(f"the body nests lists and objects deeper than `{MAX_JSON_DEPTH}`; flatten it")
+    return body
+
+
+def check_labels(request: Request) -> None:
+    """Refuse control characters where a person reads a label: in reports, logs and terminals."""
+    labels = {
+        "model": request.model,
+        "x-intellirouter-task": request.task_type,
+        "x-intellirouter-policy": request.policy,
+        "openai-organization": request.organization_id,
+        "user": request.user_id,
+        "x-session-id": request.session_id,
+        "x-intellirouter-tags": "".join(f"{key}{value}" for key, value in request.tags.items()),
+    }
+    for name, value in labels.items():
+        if value and not value.isprintable() and any(_is_control(character) for character in value):
+            raise RequestError(f"`{name}` holds a control character: `{value!r:.80}`; remove it", param=name)
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or "\x7f" <= character <= "\x9f"
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body exceeds `{max_bytes}` bytes; send less or raise MAX_BODY_BYTES")
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    """Whether containers nest deeper than `depth`; walks level by level, never into itself."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)  # type: ignore[attr-defined]
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,75 @@
+"""JSON schemas of what the endpoints take and give, as far as the shim itself looks at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_LABEL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255}
+
+SCHEMAS: dict[str, Any] = {
+    "Object": {"type": "object"},
+    "Text": {"type": "string"},
+    "ChatCompletionRequest": {
+        "type": "object",
+        "description": "OpenAI's; members that are not listed reach the provider untouched.",
+        "required": ["messages"],
+        "properties": {
+            "model": {**_LABEL, "description": "A model of the catalog, or `auto`.", "default": "auto"},
+            "messages": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["role"],
+                    "properties": {"role": {"type": "string"}},
+                },
+            },
+            "user": _LABEL,
+            "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
+        },
+    },
+    "Decision": {
+        "type": "object",
+        "required": ["request_id", "model", "provider", "fallbacks", "policy_id", "reason", "candidates"],
+        "properties": {
+            "model": _LABEL,
+            "provider": _LABEL,
+            "fallbacks": {"type": "array", "items": _LABEL},
+            "propensity": {"type": "number"},
+            "candidates": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+    "Feedback": {
+        "type": "object",
+        "required": ["request_id", "value"],
+        "additionalProperties": False,
+        "properties": {
+            "request_id": {"type": "string", "description": "The `x-request-id` of an answer."},
+            "metric": {"type": "string", "default": "quality"},
+            "value": {"type": "number", "minimum": 0, "maximum": 1},
+            "source": {"enum": ["user", "judge", "program"], "default": "user"},
+            "comment": {"type": ["string", "null"]},
+        },
+    },
+    "Models": {
+        "type": "object",
+        "required": ["object", "data"],
+        "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"type": "object"}}},
+    },
+    "Error": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": "string"},
+                },
+            }
+        },
+    },
+}
