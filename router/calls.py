@@ -1,4 +1,7 @@
-"""Calling providers: down the candidates until one answers, inside one deadline."""
+"""Calling providers: down the candidates until one answers, inside one deadline.
+
+A model that fails may be asked again before the next one is: `router.retries` says when.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from router.catalog import Model
     from router.providers.base import Answer, Provider
+    from router.retries import RequestRetries
 
 logger = logging.getLogger("router")
 
@@ -27,61 +31,84 @@ async def call(
     *,
     timeout_s: float,
     attempts: list[Attempt],
-    may_fall_back_to: Callable[[Model], Awaitable[bool]],
+    retries: RequestRetries,
+    may_try: Callable[[Model], Awaitable[bool]],
     on_attempt: Callable[[Attempt, ProviderError | None], None],
 ) -> Answer:
     """The first usable answer down `models`; each try is put on `attempts`.
 
-    `may_fall_back_to` is asked before each model but the first; `on_attempt` hears how each try
-    ended. ProviderError when no model is left, or when trying another would not help;
-    its type is `timeout` when `timeout_s` is over.
+    `may_try` is asked before each try but the first; `on_attempt` hears how each try ended.
+    ProviderError when no model is left, or when trying another would not help; its type is
+    `timeout` when `timeout_s` is over.
     """
-    deadline = asyncio.get_running_loop().time() + timeout_s
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout_s
     failure: ProviderError | None = None
-    for position, model in enumerate(models):
-        if position and not await may_fall_back_to(model):
+    for model in models:
+        if attempts and not await may_try(model):
             continue
         if failure is not None:
             logger.warning(
                 "falling back from `%s` at `%s`: %s", failure.model, failure.provider, failure.facts
             )
-        attempt = Attempt(model=model.id, provider=model.provider)
-        started = time.perf_counter()
-        answer: Answer | None = None
-        failure = None
-        try:
-            async with asyncio.timeout_at(deadline):
-                answer = await providers[model.provider].complete(model, body)
-        except TimeoutError:
-            failure = ProviderError(
-                f"no answer within {timeout_s:g} s (REQUEST_TIMEOUT_S);"
-                f" last tried `{model.id}` at provider `{model.provider}`",
-                provider=model.provider,
-                model=model.id,
-                error_type="timeout",
-                is_retryable=True,
+        retries.begin(model.provider)
+        while True:
+            answer, failure = await _try(
+                model, body, providers[model.provider], attempts, deadline, timeout_s, on_attempt
             )
-        except ProviderError as error:
-            failure = error
-        except asyncio.CancelledError:
-            attempts.append(replace(attempt, error_type="cancelled", latency_ms=since_ms(started)))
-            on_attempt(attempts[-1], None)
-            raise
-        attempt = replace(
-            attempt,
-            status_code=answer.status_code if answer else failure.status_code if failure else None,
-            error_type=failure.error_type if failure else None,
-            latency_ms=since_ms(started),
-        )
-        attempts.append(attempt)
-        on_attempt(attempt, failure)
-        if answer is not None:
-            return answer
-        assert failure is not None  # noqa: S101 - no answer means a failure
-        if not failure.is_retryable or asyncio.get_running_loop().time() >= deadline:
-            raise failure
+            if answer is not None:
+                return answer
+            assert failure is not None  # noqa: S101 - no answer means a failure
+            if not failure.is_retryable or clock() >= deadline:
+                raise failure
+            may_repeat = await retries.may_repeat(failure, left_s=deadline - clock())
+            if not may_repeat or not await may_try(model):
+                break
     assert failure is not None  # noqa: S101 - one model is always tried
     raise failure
+
+
+async def _try(
+    model: Model,
+    body: Mapping[str, Any],
+    provider: Provider,
+    attempts: list[Attempt],
+    deadline: float,
+    timeout_s: float,
+    on_attempt: Callable[[Attempt, ProviderError | None], None],
+) -> tuple[Answer | None, ProviderError | None]:
+    """One call: its answer or its failure."""
+    attempt = Attempt(model=model.id, provider=model.provider)
+    started = time.perf_counter()
+    answer: Answer | None = None
+    failure: ProviderError | None = None
+    try:
+        async with asyncio.timeout_at(deadline):
+            answer = await provider.complete(model, body)
+    except TimeoutError:
+        failure = ProviderError(
+            f"no answer within {timeout_s:g} s (REQUEST_TIMEOUT_S);"
+            f" last tried `{model.id}` at provider `{model.provider}`",
+            provider=model.provider,
+            model=model.id,
+            error_type="timeout",
+            is_retryable=True,
+        )
+    except ProviderError as error:
+        failure = error
+    except asyncio.CancelledError:
+        attempts.append(replace(attempt, error_type="cancelled", latency_ms=since_ms(started)))
+        on_attempt(attempts[-1], None)
+        raise
+    attempt = replace(
+        attempt,
+        status_code=answer.status_code if answer else failure.status_code if failure else None,
+        error_type=failure.error_type if failure else None,
+        latency_ms=since_ms(started),
+    )
+    attempts.append(attempt)
+    on_attempt(attempt, failure)
+    return answer, failure
 
 
 def since_ms(started: float) -> float:

@@ -66,11 +66,27 @@ class _Entry(BaseModel):
 class ProviderEntry(_Entry):
     """How to reach one provider."""
 
-    kind: Literal["openai"]
+    kind: Literal["openai", "azure"]
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    """Up to and including the version: `/chat/completions` is appended."""
-    api_key_env: str | None = None
-    """Environment variable that holds the key; None for a provider that needs none."""
+    """Up to and including the version: `/chat/completions` is appended. Of `azure`: the resource alone."""
+    api_key_env: str | tuple[str, ...] | None = None
+    """Environment variable that holds the key; several: the next one when the provider refuses one
+    (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
+    api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
+    """Of Azure's API, which needs one: `2024-10-21`."""
+
+    @model_validator(mode="after")
+    def _of_a_kind(self) -> ProviderEntry:
+        if (self.kind == "azure") != (self.api_version is not None):
+            raise ValueError("`api_version` belongs to `kind: azure`, which needs one, such as `2024-10-21`")
+        return self
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The names under `api_key_env`, in order of preference."""
+        if self.api_key_env is None:
+            return ()
+        return (self.api_key_env,) if isinstance(self.api_key_env, str) else self.api_key_env
 
 
 class ModelEntry(_Entry):
@@ -274,7 +290,12 @@ providers:
   openai:
     kind: openai # any server that speaks OpenAI's chat completions
     base_url: https://api.openai.com/v1
-    api_key_env: OPENAI_API_KEY # the variable's name; the key itself stays in the environment
+    api_key_env: OPENAI_API_KEY # the variable's name, or a list; keys stay in the environment
+  # azure: # models name the deployment as `provider_model`
+  #   kind: azure
+  #   base_url: https://NAME.openai.azure.com
+  #   api_version: "2024-10-21"
+  #   api_key_env: [AZURE_KEY_1, AZURE_KEY_2] # the next one when the first is refused or rate limited
 
 models:
   # `intellirouter prices refresh` prices models from public lists, by `provider/model` or `price_ref`.

@@ -66,6 +66,15 @@ class Settings(BaseModel):
         int,
         Field(alias="MAX_ATTEMPTS", description="Models tried for one request.", ge=1, le=10),
     ] = 3
+    max_retries: Annotated[
+        int,
+        Field(
+            alias="MAX_RETRIES",
+            description="Times a model that failed is asked again before the next one is.",
+            ge=0,
+            le=10,
+        ),
+    ] = 1
     max_connections: Annotated[
         int,
         Field(alias="MAX_CONNECTIONS", description="Open connections to each provider.", ge=1, le=10_000),

@@ -36,11 +36,12 @@ def standing_exclusions(catalog: Catalog, environment: Mapping[str, str]) -> dic
     """Models that no request can have until the configuration changes: model to reason."""
     excluded = {}
     for model in catalog.models.values():
-        key_name = catalog.providers[model.provider].api_key_env
+        key_names = catalog.providers[model.provider].key_variables
         if model.availability_status == "unavailable":
             excluded[model.id] = "its availability_status is `unavailable`"
-        elif key_name is not None and not environment.get(key_name):
-            excluded[model.id] = f"the key of provider `{model.provider}` is missing: set `{key_name}`"
+        elif key_names and not any(environment.get(name) for name in key_names):
+            named = " or ".join(f"`{name}`" for name in key_names)
+            excluded[model.id] = f"the key of provider `{model.provider}` is missing: set {named}"
     return excluded
 
 

@@ -163,6 +163,8 @@ class ProviderError(IntelliRouterError):
         """The provider's own name of the failure, where that is an identifier and no prose."""
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
+        self.has_other_key = False
+        """Whether the provider refused or limited one key while another is ready to be tried."""
         self.attempts: tuple[Attempt, ...] = ()
 
     @property

@@ -53,6 +53,8 @@ class Outcome:
     failure: BaseException | None
     attempts: tuple[Attempt, ...]
     latency_ms: float
+    waited_ms: float = 0.0
+    """Of it between a failure and the next try."""
     admission: Admission | None = None
     """What limits and budgets said; None when none is set."""
 
@@ -74,7 +76,7 @@ def build_record(
     attempts = list(outcome.attempts)
     if answer is not None:
         attempts[-1] = replace(attempts[-1], cost_usd=paid)
-    waited_ms = sum(attempt.latency_ms or 0.0 for attempt in attempts)
+    waited_ms = outcome.waited_ms + sum(attempt.latency_ms or 0.0 for attempt in attempts)
     usage = answer.usage if answer else None
     baseline = catalog.models[settings.baseline_model] if settings.baseline_model else None
     return RequestRecord(

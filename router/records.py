@@ -148,7 +148,7 @@ class RequestRecord:
     """From arrival to reply, retries and fallback included."""
     ttft_ms: float | None = None
     overhead_ms: float | None = None
-    """`latency_ms` less the time spent waiting for providers."""
+    """`latency_ms` less the time spent waiting for providers, or before asking them again."""
     attempts: list[Attempt] = field(default_factory=list)
     model_decided: str | None = None
     """The decision's own choice; differs from `model_selected` after a fallback."""

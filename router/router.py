@@ -39,6 +39,7 @@ from router.providers.base import Providers
 from router.records import FeedbackRecord, new_id
 from router.refresh import Refresher
 from router.request import Response
+from router.retries import Retries
 from router.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from router.records import Attempt, Record, RequestRecord
     from router.refresh import Source
     from router.request import Decision, Request
+    from router.retries import RequestRetries
     from router.scores import ScoreBoard, ScoreSource
     from router.sessions import Session
     from router.state import StateSource
@@ -101,6 +103,7 @@ class Router:
         self._random = random.Random(settings.seed)  # noqa: S311 - sampling, not secrecy
         self._providers = Providers(settings, variables)
         self._breaker = Breaker((), BreakerRules.of(settings))
+        self._retries = Retries(settings.max_retries)
         self._refresher = Refresher(
             state,
             scores,
@@ -218,10 +221,11 @@ class Router:
             await self._record(request, refused, None)
             raise
         attempts: list[Attempt] = []
+        retries = self._retries.begin()
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await self._call(knowledge, request, decision, attempts, funds)
+            answer = await self._call(knowledge, request, decision, attempts, retries, funds)
         except BaseException as error:  # a cancelled request is recorded like any other
             failure = error
         outcome = Outcome(
@@ -229,6 +233,7 @@ class Router:
             failure=failure,
             attempts=tuple(attempts),
             latency_ms=since_ms(started),
+            waited_ms=retries.waited_ms,
             admission=funds.admission if funds else None,
         )
         record = build_record(
@@ -436,12 +441,15 @@ class Router:
         request: Request,
         decision: Decision,
         attempts: list[Attempt],
+        retries: RequestRetries,
         funds: Funds | None,
     ) -> Answer:
         """The first usable answer down the candidates; each try is put on `attempts`."""
         catalog = knowledge.state.catalog
 
-        async def may_fall_back_to(model: Model) -> bool:
+        async def may_try(model: Model) -> bool:
+            if model.id == attempts[-1].model and model.id in self._breaker.view().models:
+                return False
             if funds is not None and not await funds.reserve(decision.request_id, model):
                 return False
             return self._breaker.begin(model.id)
@@ -450,7 +458,8 @@ class Router:
             self._breaker.record(
                 attempt.model,
                 success=attempt.error_type is None,
-                error_type=attempt.error_type,
+                # A key of several says nothing of the model: the next one is tried at once.
+                error_type=None if failure and failure.has_other_key else attempt.error_type,
                 latency_ms=attempt.latency_ms,
                 retry_after_s=failure.retry_after_s if failure else None,
             )
@@ -464,7 +473,8 @@ class Router:
             self._providers.of(catalog),
             timeout_s=self.settings.request_timeout_s,
             attempts=attempts,
-            may_fall_back_to=may_fall_back_to,
+            retries=retries,
+            may_try=may_try,
             on_attempt=on_attempt,
         )
 

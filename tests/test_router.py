@@ -113,7 +113,9 @@ def test_a_failing_model_is_replaced_by_the_next_candidate(
 ) -> None:
     """One request, one record, one entry per attempt; the answering model is the selected one."""
     router, records = open_router(
-        {"id": broken, "quality_scores": {"*": 1.0}}, {"id": "small", "quality_scores": {"*": 0.0}}
+        {"id": broken, "quality_scores": {"*": 1.0}},
+        {"id": "small", "quality_scores": {"*": 0.0}},
+        max_retries=0,
     )
     responses = [router.complete_sync(Request(messages=MESSAGES)) for _ in range(5)]
     assert {response.text for response in responses} == {"from small"}

@@ -68,16 +68,23 @@ class Providers:
     def _provider(self, name: str, entry: ProviderEntry) -> Provider:
         provider = self._built.get((name, entry))
         if provider is None:
-            from router.providers.openai import OpenAIProvider
-
-            provider = self._built[name, entry] = OpenAIProvider(
-                name,
-                base_url=entry.base_url,
-                api_key=self._environment.get(entry.api_key_env) if entry.api_key_env else None,
-                max_connections=self._settings.max_connections,
-                max_response_bytes=self._settings.max_response_bytes,
-            )
+            provider = self._built[name, entry] = self._build(name, entry)
         return provider
+
+    def _build(self, name: str, entry: ProviderEntry) -> Provider:
+        from router.providers.azure import AzureProvider
+        from router.providers.keys import KeyRing
+        from router.providers.openai import OpenAIProvider
+
+        arguments: dict[str, Any] = {
+            "base_url": entry.base_url,
+            "keys": KeyRing.read(entry.key_variables, self._environment),
+            "max_connections": self._settings.max_connections,
+            "max_response_bytes": self._settings.max_response_bytes,
+        }
+        if entry.kind == "azure":
+            return AzureProvider(name, api_version=entry.api_version or "", **arguments)
+        return OpenAIProvider(name, **arguments)
 
 
 def failure_of_status(
@@ -107,7 +114,7 @@ def failure_of_status(
         429: ("rate_limited", True),
         503: ("overloaded", True),
         529: ("overloaded", True),
-    }.get(status, ("server_error", True) if status >= 500 else ("bad_request", False))
+    }.get(status) or _kind_of(status)
     return ProviderError(
         f"provider `{provider}` answered {status} for model `{model}`: {detail}",
         provider=provider,
@@ -118,3 +125,9 @@ def failure_of_status(
         retry_after_s=retry_after_s,
         is_retryable=is_retryable,
     )
+
+
+def _kind_of(status: int) -> tuple[str, bool]:
+    if status < 400:  # a redirect, or a success without an answer: the address or the server is at fault
+        return "bad_response", True
+    return ("server_error", True) if status >= 500 else ("bad_request", False)

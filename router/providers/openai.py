@@ -1,110 +1,128 @@
-"""Any server that speaks OpenAI's chat completions, over httpx."""
+"""Any server that speaks OpenAI's chat completions."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import httpx
 import orjson
 
 from router.errors import ProviderError
 from router.providers.base import Answer, failure_of_status
+from router.providers.client import Client
+from router.providers.retry_after import retry_after_s
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from router.catalog import Model
-
-# httpx logs every URL at INFO; URLs may carry keys.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+    from router.providers.keys import KeyRing
 
 MAX_DETAIL_LENGTH = 300
-_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza|AKIA)[-_]?[\w-]{12,}")
-"""What providers' keys look like: they quote them in their errors."""
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.InvalidURL,
+)
+"""Errors of calls that never left: nobody bills them."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 """An identifier: what else stands where an error has its code could quote the request."""
+
+
+HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
+MAX_REFUSAL_BYTES = 64 << 10
+REFUSAL_TIMEOUT_S = 2.0
+"""What is read of an answer that is no success, and for how long: the status says most of it."""
 
 
 class OpenAIProvider:
     """A Provider for an OpenAI-compatible base URL."""
 
     def __init__(
-        self,
-        name: str,
-        *,
-        base_url: str,
-        api_key: str | None,
-        max_connections: int,
-        max_response_bytes: int,
+        self, name: str, *, base_url: str, keys: KeyRing, max_connections: int, max_response_bytes: int
     ) -> None:
         self.name = name
-        self._api_key = api_key
-        self._url = f"{base_url.rstrip('/')}/chat/completions"
-        self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if api_key is not None:
-            self._headers["authorization"] = f"Bearer {api_key}"
-        self._limits = httpx.Limits(
-            max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=30
-        )
+        self._base_url = base_url.rstrip("/")
+        self._keys = keys
         self._max_response_bytes = max_response_bytes
-        # An httpx client belongs to the event loop that first used it; `complete_sync` has its own.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        self._client = Client(max_connections=max_connections)
+        self._urls: dict[str, httpx.URL] = {}
+        """By address: parsing one takes 20 µs."""
 
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """See Provider."""
         content = orjson.dumps({**body, "model": model.provider_model})
-        try:
-            async with self._client().stream(
-                "POST", self._url, content=content, headers=self._headers
-            ) as response:
-                raw = await self._read(response, model)
-        except (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.UnsupportedProtocol,
-        ) as error:
-            raise self._broken(
-                "connection", f"cannot be reached ({type(error).__name__})", model, may_be_billed=False
-            ) from error
-        except httpx.TimeoutException as error:
-            raise self._broken("timeout", "did not answer in time", model) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._broken("connection", f"cannot be reached ({type(error).__name__})", model) from error
-        if response.status_code != 200:
-            said = _error_of(raw)
-            raise failure_of_status(
-                response.status_code,
-                provider=self.name,
-                model=model.id,
-                detail=self._without_keys(_error_message(said))[:MAX_DETAIL_LENGTH],
-                provider_code=self._error_code(said),
-                retry_after_s=_retry_after_s(response.headers),
-            )
+        async with self._post(self._address(model), content, HEADERS, model) as response:
+            raw = await self._read(response, model)
         return self._parse(raw, model)
 
     async def aclose(self) -> None:
         """See Provider."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        await self._client.aclose()
 
-    def _client(self) -> httpx.AsyncClient:
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = httpx.AsyncClient(
-                limits=self._limits,
-                timeout=None,  # noqa: S113 - the router owns the total deadline and cancels
-                trust_env=False,
-                follow_redirects=False,
-            )
-        return client
+    def _address(self, model: Model) -> str:  # noqa: ARG002 - other kinds have one for each model
+        return f"{self._base_url}/chat/completions"
+
+    def _key_headers(self, key: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {key}"}
+
+    @asynccontextmanager
+    async def _post(
+        self, address: str, content: bytes, headers: Mapping[str, str], model: Model
+    ) -> AsyncIterator[httpx.Response]:
+        """A response of status 200, whose body is read inside; the key's header is added.
+
+        ProviderError for any other status, and for a connection that breaks, while the body is read too.
+        """
+        key = self._keys.take()
+        if key is not None:
+            headers = {**headers, **self._key_headers(key)}
+        try:
+            async with self._client.post(self._url(address), headers=headers, content=content) as response:
+                if response.status_code != 200:
+                    raise self._refusal(response, await _read_refusal(response), model, key)
+                yield response
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unanswered(error, model) from error
+
+    def _url(self, address: str) -> httpx.URL:
+        url = self._urls.get(address)
+        if url is None:
+            url = self._urls[address] = httpx.URL(address)
+        return url
+
+    def _unanswered(self, error: Exception, model: Model) -> ProviderError:
+        """The error of a call that brought no whole response; `error` is httpx's."""
+        what = type(error).__name__
+        if isinstance(error, NEVER_SENT):
+            return self._broken("connection", f"cannot be reached ({what})", model, may_be_billed=False)
+        if isinstance(error, httpx.TimeoutException):
+            return self._broken("timeout", "did not answer in time", model)
+        if isinstance(error, httpx.DecodingError):
+            return self._broken("bad_response", "sent a body that cannot be decompressed", model)
+        return self._broken("connection", f"broke off the connection ({what})", model)
+
+    def _refusal(self, response: httpx.Response, raw: bytes, model: Model, key: str | None) -> ProviderError:
+        """The error of a response that is not a 200."""
+        said = _error_of(raw)
+        wait_s = retry_after_s(response.headers)
+        failure = failure_of_status(
+            response.status_code,
+            provider=self.name,
+            model=model.id,
+            detail=self._keys.without_keys(_error_message(said))[:MAX_DETAIL_LENGTH],
+            provider_code=self._error_code(said),
+            retry_after_s=wait_s,
+        )
+        failure.has_other_key = self._keys.refused(key, response.status_code, wait_s)
+        return failure
 
     async def _read(self, response: httpx.Response, model: Model) -> bytes:
         parts, size = [], 0
@@ -135,14 +153,8 @@ class OpenAIProvider:
 
     def _error_code(self, error: object) -> str | None:
         named = [error.get(name) for name in ("code", "type")] if isinstance(error, dict) else []
-        codes = (self._without_keys(code) for code in named if isinstance(code, str))
+        codes = (self._keys.without_keys(code) for code in named if isinstance(code, str))
         return next((code for code in codes if _CODE.fullmatch(code)), None)
-
-    def _without_keys(self, message: str) -> str:
-        """The message goes to callers and may be recorded; some providers quote the key they were sent."""
-        if self._api_key:
-            message = message.replace(self._api_key, "[key]")
-        return _KEY.sub("[key]", message)
 
     def _broken(
         self, error_type: str, what: str, model: Model, *, may_be_billed: bool | None = None
@@ -157,6 +169,18 @@ class OpenAIProvider:
         )
 
 
+async def _read_refusal(response: httpx.Response) -> bytes:
+    """The body, or the part of it that comes in time."""
+    content = b""
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(REFUSAL_TIMEOUT_S):
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > MAX_REFUSAL_BYTES:
+                    break
+    return content
+
+
 def _error_of(raw: bytes) -> object:
     """The `error` member of an answer that is not a success; None when there is none to read."""
     try:
@@ -169,14 +193,3 @@ def _error_of(raw: bytes) -> object:
 def _error_message(error: object) -> str:
     message = error.get("message") if isinstance(error, dict) else error
     return message if isinstance(message, str) else "no readable error message"
-
-
-def _retry_after_s(headers: httpx.Headers) -> float | None:
-    for name, unit in (("retry-after-ms", 1000.0), ("x-ms-retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) / unit
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds < 86_400:
-            return seconds
-    return None

@@ -1,0 +1,33 @@
+"""Azure OpenAI: the same bodies, other addresses.
+
+The model's name at the provider (`provider_model`) is the name of the deployment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from router.providers.openai import OpenAIProvider
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from router.catalog import Model
+
+
+class AzureProvider(OpenAIProvider):
+    """A Provider for a resource of Azure OpenAI, `https://NAME.openai.azure.com`."""
+
+    def __init__(self, name: str, *, api_version: str, **arguments: Any) -> None:
+        """`arguments` are OpenAIProvider's."""
+        super().__init__(name, **arguments)
+        self._api_version = api_version
+
+    def _address(self, model: Model) -> str:
+        deployment = quote(model.provider_model, safe="")
+        version = quote(self._api_version, safe="")
+        return f"{self._base_url}/openai/deployments/{deployment}/chat/completions?api-version={version}"
+
+    def _key_headers(self, key: str) -> dict[str, str]:
+        return {"api-key": key}

@@ -1,0 +1,147 @@
+"""Retries: when the model that failed is asked once more, and when the next candidate is.
+
+A failure that passes by itself (408, 409, 429, 5xx, 529, a connection that broke) is retried on the
+same model, up to MAX_RETRIES times, after a moment with jitter or what the provider asks for
+(Retry-After). Where that is too long to wait, where the deadline is nearer, where the breaker has
+ejected the model, or where the provider's retry budget is spent, the next candidate is asked at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from router.errors import ProviderError
+
+BASE_WAIT_S = 0.25
+"""Before the first retry, doubled for each further one, and then 50% to 100% of it."""
+MAX_WAIT_S = 2.0
+"""Another model answers sooner than a provider that asks for more."""
+MAX_KEY_CHANGES = 8
+"""In one request."""
+RETRIED_STATUSES = frozenset({408, 409, 429})
+"""And all from 500 on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRules:
+    """How many retries a provider's requests allow, so that retries do not keep it down (Finagle's rules)."""
+
+    share: float = 0.2
+    """Retries that each first try allows."""
+    floor_per_s: float = 1.0
+    """Retries allowed however few the requests."""
+    most: float = 20.0
+    """Allowance that is kept, at most; also what a provider starts with."""
+
+
+class RetryBudget:
+    """The allowance of one provider; safe for any thread."""
+
+    def __init__(
+        self, rules: BudgetRules | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rules = rules or BudgetRules()
+        self._clock = clock
+        self._allowance = self._rules.most
+        self._at = clock()
+        self._lock = threading.Lock()  # guards _allowance and _at
+
+    def earn(self) -> None:
+        """A first try was made."""
+        with self._lock:
+            self._refill(self._rules.share)
+
+    def spend(self) -> bool:
+        """Take one retry from the allowance; False when it is spent."""
+        with self._lock:
+            self._refill(0.0)
+            if self._allowance < 1.0:
+                return False
+            self._allowance -= 1.0
+            return True
+
+    def _refill(self, earned: float) -> None:
+        now = self._clock()
+        earned += (now - self._at) * self._rules.floor_per_s
+        self._allowance = min(self._allowance + earned, self._rules.most)
+        self._at = now
+
+
+class Retries:
+    """What the requests of a router share: one retry budget for each provider."""
+
+    def __init__(self, max_retries: int, *, rules: BudgetRules | None = None) -> None:
+        self.max_retries = max_retries
+        self._rules = rules
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def begin(self) -> RequestRetries:
+        """The retries of one request."""
+        return RequestRetries(self)
+
+    def budget(self, provider: str) -> RetryBudget:
+        """The provider's retry budget."""
+        budget = self._budgets.get(provider)
+        return budget or self._budgets.setdefault(provider, RetryBudget(self._rules))
+
+
+class RequestRetries:
+    """The retries of one request; belongs to that request alone."""
+
+    def __init__(self, shared: Retries) -> None:
+        self.waited_ms = 0.0
+        """Spent between tries: a provider's doing, and no overhead of the router's."""
+        self._shared = shared
+        self._retries = 0
+        self._key_changes = 0
+
+    def begin(self, provider: str) -> None:
+        """A model of the provider is tried for the first time."""
+        self._retries = 0
+        self._shared.budget(provider).earn()
+
+    async def may_repeat(self, failure: ProviderError, *, left_s: float) -> bool:
+        """Whether the model that failed is to be asked once more; waits for as long as it should.
+
+        `left_s` seconds are left of the deadline. Another key of the provider is tried at once, and
+        counts neither as a retry nor against the budget: each key rests after its refusal.
+        """
+        if failure.has_other_key and self._key_changes < MAX_KEY_CHANGES:
+            self._key_changes += 1
+            return True
+        if self._retries >= self._shared.max_retries:
+            return False
+        wait_s = wait_before_retry_s(failure, retries=self._retries, draw=random.random())  # noqa: S311 - jitter
+        if wait_s is None or wait_s >= left_s or not self._shared.budget(failure.provider).spend():
+            return False
+        await asyncio.sleep(wait_s)
+        self.waited_ms += 1000.0 * wait_s
+        self._retries += 1
+        return True
+
+
+def wait_before_retry_s(failure: ProviderError, *, retries: int, draw: float) -> float | None:
+    """How long to wait before the same model is asked again; None: ask another one.
+
+    `draw` in [0, 1) spreads what failed together. A provider's Retry-After is the least it is.
+    """
+    status = failure.status_code
+    is_passing = failure.error_type == "connection" if status is None else _passes(status)
+    if not is_passing or (failure.retry_after_s or 0.0) > MAX_WAIT_S:
+        return None
+    backoff_s = min(BASE_WAIT_S * 2.0**retries, MAX_WAIT_S) * (0.5 + 0.5 * draw)
+    if failure.retry_after_s is None:
+        return backoff_s
+    return max(backoff_s, failure.retry_after_s * (1.0 + 0.1 * draw))
+
+
+def _passes(status: int) -> bool:
+    return status in RETRIED_STATUSES or status >= 500
