@@ -6,31 +6,40 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from router.errors import ProviderError
 from router.records import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from router.catalog import Model
-    from router.providers.base import Answer, Provider
 
 logger = logging.getLogger("router")
 
 
+class Replied(Protocol):
+    """What a call gives: a whole answer, or a stream whose first content is here."""
+
+    @property
+    def status_code(self) -> int:
+        """Of the provider's HTTP answer."""
+
+
+T = TypeVar("T", bound=Replied)
+
+
 async def call(
     models: Sequence[Model],
-    body: Mapping[str, Any],
-    providers: Mapping[str, Provider],
+    ask: Callable[[Model], Awaitable[T]],
     *,
     timeout_s: float,
     attempts: list[Attempt],
     may_fall_back_to: Callable[[Model], Awaitable[bool]],
     on_attempt: Callable[[Attempt, ProviderError | None], None],
-) -> Answer:
-    """The first usable answer down `models`; each try is put on `attempts`.
+) -> T:
+    """The first usable answer that `ask` gets down `models`; each try is put on `attempts`.
 
     `may_fall_back_to` is asked before each model but the first; `on_attempt` hears how each try
     ended. ProviderError when no model is left, or when trying another would not help;
@@ -47,11 +56,11 @@ async def call(
             )
         attempt = Attempt(model=model.id, provider=model.provider)
         started = time.perf_counter()
-        answer: Answer | None = None
+        answer: T | None = None
         failure = None
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await providers[model.provider].complete(model, body)
+                answer = await ask(model)
         except TimeoutError:
             failure = ProviderError(
                 f"no answer within {timeout_s:g} s (REQUEST_TIMEOUT_S);"

@@ -13,10 +13,11 @@ import orjson
 
 from router.errors import ProviderError
 from router.providers.base import Answer, failure_of_status
+from router.providers.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from router.catalog import Model
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 MAX_DETAIL_LENGTH = 300
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+"""Failures before the request left: no provider can charge for it."""
 _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza|AKIA)[-_]?[\w-]{12,}")
 """What providers' keys look like: they quote them in their errors."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
@@ -63,30 +66,36 @@ class OpenAIProvider:
                 "POST", self._url, content=content, headers=self._headers
             ) as response:
                 raw = await self._read(response, model)
-        except (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.UnsupportedProtocol,
-        ) as error:
-            raise self._broken(
-                "connection", f"cannot be reached ({type(error).__name__})", model, may_be_billed=False
-            ) from error
-        except httpx.TimeoutException as error:
-            raise self._broken("timeout", "did not answer in time", model) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._broken("connection", f"cannot be reached ({type(error).__name__})", model) from error
+            raise self._unanswered(error, model) from error
         if response.status_code != 200:
-            said = _error_of(raw)
-            raise failure_of_status(
-                response.status_code,
-                provider=self.name,
-                model=model.id,
-                detail=self._without_keys(_error_message(said))[:MAX_DETAIL_LENGTH],
-                provider_code=self._error_code(said),
-                retry_after_s=_retry_after_s(response.headers),
-            )
+            raise self._refusal(response, raw, model)
         return self._parse(raw, model)
+
+    async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+        """See Provider."""
+        options = body.get("stream_options")
+        asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
+        named = {**body, "model": model.provider_model, "stream": True, "stream_options": asked}
+        splitter, size = EventSplitter(), 0
+        try:
+            async with self._client().stream(
+                "POST", self._url, content=orjson.dumps(named), headers=self._headers
+            ) as response:
+                if response.status_code != 200:
+                    raise self._refusal(response, await self._read(response, model), model)
+                async for part in response.aiter_bytes():
+                    size += len(part)
+                    if size > self._max_response_bytes:
+                        raise self._broken(
+                            "bad_response", f"sent more than {self._max_response_bytes} bytes", model
+                        )
+                    for batch in self._batches(splitter, part, model):
+                        yield batch
+                for batch in self._batches(splitter, b"\n\n", model):
+                    yield batch
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unanswered(error, model) from error
 
     async def aclose(self) -> None:
         """See Provider."""
@@ -115,6 +124,49 @@ class OpenAIProvider:
             parts.append(part)
         return b"".join(parts)
 
+    def _batches(self, splitter: EventSplitter, part: bytes, model: Model) -> Iterator[list[StreamEvent]]:
+        """The events that `part` completes; what came before an error is given before it is raised."""
+        events: list[StreamEvent] = []
+        failure: ProviderError | None = None
+        try:
+            for raw, data in splitter.feed(part):
+                events.append(self._event(raw, data, model))
+        except ValueError:
+            failure = self._broken(
+                "bad_response", f"sent an event of more than {MAX_EVENT_BYTES} bytes", model
+            )
+        except ProviderError as error:
+            failure = error
+        if events:
+            yield events
+        if failure is not None:
+            raise failure
+
+    def _event(self, raw: bytes, data: bytes | None, model: Model) -> StreamEvent:
+        if data is None:
+            return StreamEvent(raw + b"\n\n", None)
+        if data == b"[DONE]":
+            return DONE
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise self._broken("bad_response", "sent an event that is not JSON", model) from error
+        if not isinstance(chunk, dict):
+            raise self._broken("bad_response", "sent an event that is no object", model)
+        if chunk.get("error"):
+            raise self._error_event(chunk["error"], model)
+        return StreamEvent(raw + b"\n\n", chunk)
+
+    def _error_event(self, said: object, model: Model) -> ProviderError:
+        """The error that a provider sends in a stream, in the place of an HTTP status."""
+        status = said.get("code") if isinstance(said, dict) else None
+        if isinstance(status, int) and 400 <= status < 600:
+            return self._failure(status, said, None, model)
+        detail = self._without_keys(_error_message(said))[:MAX_DETAIL_LENGTH]
+        error = self._broken("server_error", f"sent an error in its stream ({detail})", model)
+        error.provider_code = self._error_code(said)
+        return error
+
     def _parse(self, raw: bytes, model: Model) -> Answer:
         try:
             body = orjson.loads(raw)
@@ -132,6 +184,29 @@ class OpenAIProvider:
             provider_cost_usd=reported_cost_usd(body),
             finish_reason=finish if isinstance(finish, str) else None,
         )
+
+    def _refusal(self, response: httpx.Response, raw: bytes, model: Model) -> ProviderError:
+        """The error of an answer that is not a success."""
+        retry_after_s = _retry_after_s(response.headers)
+        return self._failure(response.status_code, _error_of(raw), retry_after_s, model)
+
+    def _failure(self, status: int, said: object, retry_after_s: float | None, model: Model) -> ProviderError:
+        return failure_of_status(
+            status,
+            provider=self.name,
+            model=model.id,
+            detail=self._without_keys(_error_message(said))[:MAX_DETAIL_LENGTH],
+            provider_code=self._error_code(said),
+            retry_after_s=retry_after_s,
+        )
+
+    def _unanswered(self, error: Exception, model: Model) -> ProviderError:
+        """The error of a call that broke."""
+        if isinstance(error, httpx.TimeoutException) and not isinstance(error, NEVER_SENT):
+            return self._broken("timeout", "did not answer in time", model)
+        what = f"cannot be reached ({type(error).__name__})"
+        may_be_billed = False if isinstance(error, NEVER_SENT) else None
+        return self._broken("connection", what, model, may_be_billed=may_be_billed)
 
     def _error_code(self, error: object) -> str | None:
         named = [error.get(name) for name in ("code", "type")] if isinstance(error, dict) else []

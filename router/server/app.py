@@ -1,4 +1,4 @@
-"""The ASGI application: routes, error bodies and the health report."""
+"""The ASGI application: routes, error handlers and the health report."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
-from router.errors import IntelliRouterError, ProviderError, RequestError
+from router.errors import IntelliRouterError, RequestError
 from router.request import AUTO
 from router.server.chat import body_of, request_of, response_headers
+from router.server.errors import body_of_error, error_body, status_of
+from router.server.sse import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,13 +56,15 @@ def create_app(router: Router) -> Starlette:
     return app
 
 
-async def _chat_completions(http: HttpRequest) -> HttpResponse:
+async def _chat_completions(http: HttpRequest) -> HttpResponse | EventStream:
     router: Router = http.app.state.router
     request = request_of(
         await body_of(http, router.settings.max_body_bytes),
         http.headers,
         ip_address=http.client.host if http.client else None,
     )
+    if request.is_streaming:
+        return EventStream(router, request)
     response = await router.complete(request)
     return HttpResponse(response.raw, headers=response_headers(response), media_type="application/json")
 
@@ -104,12 +108,6 @@ async def _health(http: HttpRequest) -> HttpResponse:
 async def _on_error(_: HttpRequest, error: Exception) -> HttpResponse:
     assert isinstance(error, IntelliRouterError)  # noqa: S101 - the handler is registered for it
     headers = {}
-    status = error.http_status
-    if isinstance(error, ProviderError):
-        # A 400 or 429 of the provider is the client's to act on; anything else is a bad gateway.
-        status = error.status_code if error.status_code in (400, 413, 422, 429) else error.http_status
-        if error.error_type == "timeout":
-            status = 504
     request_id = getattr(error, "request_id", None)
     if request_id is not None:
         headers["x-request-id"] = request_id
@@ -117,41 +115,20 @@ async def _on_error(_: HttpRequest, error: Exception) -> HttpResponse:
         seconds = getattr(error, "retry_after_s", None)
         headers["retry-after"] = str(RETRY_AFTER_S if seconds is None else max(1, round(seconds)))
     headers.update(getattr(error, "headers", {}))
-    code = error.error_type if isinstance(error, ProviderError) else error.code
-    return _error(
-        status,
-        str(error),
-        code=code,
-        kind=getattr(error, "openai_type", None),
-        param=getattr(error, "param", None),
-        headers=headers,
-    )
+    return _json(body_of_error(error), status=status_of(error), headers=headers)
 
 
 async def _on_http_exception(http: HttpRequest, error: Exception) -> HttpResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for it
     known = "POST /v1/chat/completions, POST /v1/feedback, GET /v1/models, GET /health"
     message = f"{http.method} `{http.url.path}` is not served here ({error.detail}); known are {known}"
-    return _error(error.status_code, message, code="not_found", headers=dict(error.headers or {}))
+    body = error_body(error.status_code, message, code="not_found")
+    return _json(body, status=error.status_code, headers=dict(error.headers or {}))
 
 
 async def _on_crash(_: HttpRequest, __: Exception) -> HttpResponse:
-    return _error(500, "internal error; the server's log has the details", code="internal_error")
-
-
-def _error(
-    status: int,
-    message: str,
-    *,
-    code: str,
-    kind: str | None = None,
-    param: str | None = None,
-    headers: dict[str, str] | None = None,
-) -> HttpResponse:
-    """An error in the shape of OpenAI's API."""
-    default = "invalid_request_error" if 400 <= status < 500 and status != 429 else "api_error"
-    body = {"error": {"message": message, "type": kind or default, "param": param, "code": code}}
-    return _json(body, status=status, headers=headers)
+    body = error_body(500, "internal error; the server's log has the details", code="internal_error")
+    return _json(body, status=500)
 
 
 def _json(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
