@@ -11,6 +11,8 @@
 Where to read on, in the order a request takes:
 
     router      `Router`: the main path           providers/  who answers
+    engine      admit, decide         serving     call, record, settle
+    streaming   piece by piece        upstream    one provider's stream
     request     what is asked and answered        records     the record contract
     knowledge   everything a decision reads       journal     safe before the reply leaves
     tasks       task types                        segments    journal to Parquet
@@ -42,8 +44,10 @@ from router.errors import (
 )
 from router.explanations import Explanation, explain
 from router.preferences import Preferences
+from router.providers.sse import StreamEvent
 from router.request import Decision, Request, Response
 from router.router import Router
+from router.streaming import Stream, SyncStream
 
 __all__ = [
     "BudgetExceededError",
@@ -63,6 +67,9 @@ __all__ = [
     "Router",
     "ScoresError",
     "SegmentError",
+    "Stream",
+    "StreamEvent",
+    "SyncStream",
     "UnknownModelError",
     "UnknownPolicyError",
     "UnknownTaskError",

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from router.catalog import Model
 
 COUNTED = frozenset(
-    {"authentication", "bad_response", "connection", "overloaded", "rate_limited", "server_error", "timeout"}
-)
+    {"authentication", "bad_response", "connection", "overloaded", "rate_limited", "server_error",
+     "stream_cut", "timeout"}
+)  # fmt: skip
 """Error types that are the provider's doing; see `router.errors.ProviderError`."""
 PROBING = "it was ejected, and the request that tries it again is under way"
 

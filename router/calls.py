@@ -9,33 +9,42 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from router.errors import ProviderError
 from router.records import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from router.catalog import Model
-    from router.providers.base import Answer, Provider
     from router.retries import RequestRetries
 
 logger = logging.getLogger("router")
 
 
+class Replied(Protocol):
+    """What a call gives: a whole answer, or a stream whose first content is here."""
+
+    @property
+    def status_code(self) -> int:
+        """Of the provider's HTTP answer."""
+
+
+T = TypeVar("T", bound=Replied)
+
+
 async def call(
     models: Sequence[Model],
-    body: Mapping[str, Any],
-    providers: Mapping[str, Provider],
+    ask: Callable[[Model], Awaitable[T]],
     *,
     timeout_s: float,
     attempts: list[Attempt],
     retries: RequestRetries,
     may_try: Callable[[Model], Awaitable[bool]],
     on_attempt: Callable[[Attempt, ProviderError | None], None],
-) -> Answer:
-    """The first usable answer down `models`; each try is put on `attempts`.
+) -> T:
+    """The first usable answer that `ask` gets down `models`; each try is put on `attempts`.
 
     `may_try` is asked before each try but the first; `on_attempt` hears how each try ended.
     ProviderError when no model is left, or when trying another would not help; its type is
@@ -53,9 +62,7 @@ async def call(
             )
         retries.begin(model.provider)
         while True:
-            answer, failure = await _try(
-                model, body, providers[model.provider], attempts, deadline, timeout_s, on_attempt
-            )
+            answer, failure = await _try(model, ask, attempts, deadline, timeout_s, on_attempt)
             if answer is not None:
                 return answer
             assert failure is not None  # noqa: S101 - no answer means a failure
@@ -70,21 +77,20 @@ async def call(
 
 async def _try(
     model: Model,
-    body: Mapping[str, Any],
-    provider: Provider,
+    ask: Callable[[Model], Awaitable[T]],
     attempts: list[Attempt],
     deadline: float,
     timeout_s: float,
     on_attempt: Callable[[Attempt, ProviderError | None], None],
-) -> tuple[Answer | None, ProviderError | None]:
+) -> tuple[T | None, ProviderError | None]:
     """One call: its answer or its failure."""
     attempt = Attempt(model=model.id, provider=model.provider)
     started = time.perf_counter()
-    answer: Answer | None = None
+    answer: T | None = None
     failure: ProviderError | None = None
     try:
         async with asyncio.timeout_at(deadline):
-            answer = await provider.complete(model, body)
+            answer = await ask(model)
     except TimeoutError:
         failure = ProviderError(
             f"no answer within {timeout_s:g} s (REQUEST_TIMEOUT_S);"

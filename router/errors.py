@@ -124,7 +124,7 @@ class NoEligibleModelError(RequestError):
         self.request_id = request_id
 
 
-MAYBE_BILLED = frozenset({"timeout", "connection", "bad_response"})
+MAYBE_BILLED = frozenset({"timeout", "connection", "bad_response", "stream_cut"})
 """Failures after which the provider may have answered, and charge for it."""
 
 
@@ -132,7 +132,7 @@ class ProviderError(IntelliRouterError):
     """A provider failed; after retries and fallback this is what the caller sees.
 
     `error_type` is one of `timeout`, `connection`, `rate_limited`, `overloaded`, `server_error`,
-    `authentication`, `bad_request`, `bad_response`. The message may quote the request, since
+    `authentication`, `bad_request`, `bad_response`, `stream_cut`. The message may quote the request, since
     providers do: it is the caller's, `facts` is what logs say of the failure.
     """
 

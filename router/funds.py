@@ -100,9 +100,9 @@ class Funds:
         admission, limits, beside = self.admission, self._limits, self._maybe_billed
         cost = None if record.cost_usd is None else to_pico(record.cost_usd)
         tokens = None if record.tokens_input is None else record.tokens_input + (record.tokens_output or 0)
-        if failure is not None and not isinstance(failure, ProviderError):
+        if cost is None and failure is not None and not isinstance(failure, ProviderError):
             await limits.settle(admission, None)  # cancelled under way: nobody knows what was done
-        elif failure is not None:
+        elif cost is None and failure is not None:
             await limits.settle(admission, 0, unrecorded=beside, tokens=None if beside else 0)
         elif cost is None or is_recorded:
             await limits.settle(admission, cost, unrecorded=beside, tokens=tokens)

@@ -47,7 +47,7 @@ DECISION_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How the calls of one request ended: an answer or a failure, never both."""
+    """How the calls of one request ended: an answer or a failure; of a stream that was cut, both."""
 
     answer: Answer | None
     failure: BaseException | None
@@ -55,6 +55,8 @@ class Outcome:
     latency_ms: float
     waited_ms: float = 0.0
     """Of it between a failure and the next try."""
+    ttft_ms: float | None = None
+    """From arrival to the first content of a stream; None where none came, or all at once."""
     admission: Admission | None = None
     """What limits and budgets said; None when none is set."""
 
@@ -72,7 +74,7 @@ def build_record(
     answer, failure = outcome.answer, outcome.failure
     last = outcome.attempts[-1] if outcome.attempts else None
     served = last.model if last else decision.model
-    paid, price_id = _cost(answer, served, decision.timestamp, catalog)
+    paid, price_id = cost_of(answer, served, decision.timestamp, catalog)
     attempts = list(outcome.attempts)
     if answer is not None:
         attempts[-1] = replace(attempts[-1], cost_usd=paid)
@@ -110,12 +112,13 @@ def build_record(
         provider_cost_usd=answer.provider_cost_usd if answer else None,
         baseline_model=baseline.id if baseline else None,
         baseline_cost_usd=cost(usage, baseline, decision.timestamp) if usage else None,
-        success=answer is not None,
+        success=failure is None,
         status_code=last.status_code if last else None,
         error_type=_error_type(failure),
         error_details=kept_details(failure, settings.request_log_body_mode),
         finish_reason=answer.finish_reason if answer else None,
         latency_ms=outcome.latency_ms,
+        ttft_ms=outcome.ttft_ms,
         overhead_ms=max(outcome.latency_ms - waited_ms, 0.0),
         attempts=attempts,
         experiment_id=decision.experiment_id,
@@ -203,11 +206,12 @@ def _identity(request: Request, settings: Settings) -> dict[str, Any]:
         "user_id": request.user_id,
         "api_key_id": request.api_key_id,
         "session_id": request.session_id,
+        "is_streaming": request.is_streaming,
         "tags": [Tag(key=key, value=value) for key, value in request.tags.items()],
     }
 
 
-def _cost(
+def cost_of(
     answer: Answer | None, served: str, at: datetime, catalog: Catalog
 ) -> tuple[Decimal | None, str | None]:
     """(cost, price id) of an answer; a failed request has no known cost, so None and not 0."""

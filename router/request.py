@@ -87,6 +87,11 @@ class Request:
         if len(self.tags) > MAX_TAGS:
             raise RequestError(f"at most {MAX_TAGS} tags are kept, got `{len(self.tags)}`", param="tags")
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the answer is asked for in pieces (`stream`)."""
+        return bool(self.parameters.get("stream"))
+
     def last_text(self) -> str:
         """The text of the last message, empty when it has none."""
         return "".join(_texts(self.messages[-1].get("content")))
@@ -143,7 +148,7 @@ class Request:
                 needs.add("tools")
             if isinstance(parameters.get("response_format"), dict):
                 needs.add("json")
-            if parameters.get("stream"):
+            if self.is_streaming:
                 needs.add("streaming")
             if parameters.get("reasoning_effort") or parameters.get("reasoning"):
                 needs.add("reasoning")

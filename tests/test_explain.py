@@ -45,7 +45,7 @@ def test_a_thousand_decisions_are_reproduced(tmp_path: Path) -> None:
     ]
     strategies = set()
     with Router.open(home=tmp_path, seed=1) as router:
-        router._sessions.update("sticky", model="m2")
+        router._engine.sessions.update("sticky", model="m2")
         for _ in range(1000):
             request = Request(
                 messages=[{"role": "user", "content": "x" * source.randrange(8000)}],

@@ -67,6 +67,12 @@ def test_the_python_example_answers(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_streaming_example_answers(folder: Path) -> None:
+    """The callable's streaming example prints the text."""
+    assert run_python(block("stream"), folder) == "from small"
+
+
+@pytest.mark.slow
 def test_the_openai_example_answers(folder: Path, port: str) -> None:
     """The openai package's example prints the answer and the id to judge it by."""
     printed = run_python(block("openai").replace("8080", port), folder)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from router.errors import ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from decimal import Decimal
 
     from router.catalog import Catalog, Model, ProviderEntry
     from router.config import Settings
     from router.prices import Usage
+    from router.providers.sse import StreamEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,14 @@ class Provider(Protocol):
 
         `body` lacks `model`: the provider writes its own name for it. The caller owns the deadline
         and cancels when it passes.
+        """
+
+    def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+        """Answer a chat completion in OpenAI's chunks: the events in the portions in which they came.
+
+        Usage is always asked of the provider. The last event is DONE where the provider sends it;
+        without it the caller judges whether the answer is whole. ProviderError for a refusal, for an
+        error in the stream and for a stream that breaks. `aclose` ends the call.
         """
 
     async def aclose(self) -> None:

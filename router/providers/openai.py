@@ -14,10 +14,11 @@ from router.errors import ProviderError
 from router.providers.base import Answer, failure_of_status
 from router.providers.client import Client
 from router.providers.retry_after import retry_after_s
+from router.providers.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from router.catalog import Model
     from router.providers.keys import KeyRing
@@ -62,6 +63,30 @@ class OpenAIProvider:
         async with self._post(self._address(model), content, HEADERS, model) as response:
             raw = await self._read(response, model)
         return self._parse(raw, model)
+
+    async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+        """See Provider."""
+        options = body.get("stream_options")
+        asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
+        named = {**body, "model": model.provider_model, "stream": True, "stream_options": asked}
+        splitter, size = EventSplitter(), 0
+        async with self._post(self._address(model), orjson.dumps(named), HEADERS, model) as response:
+            is_plain = "content-encoding" not in response.headers  # raw bytes cost less
+            async for part in response.aiter_raw() if is_plain else response.aiter_bytes():
+                size += len(part)
+                events, failure = self._events(splitter, part, model)
+                if events:
+                    yield events
+                if size > self._max_response_bytes:
+                    what = f"sent more than {self._max_response_bytes} bytes"
+                    failure = self._broken("bad_response", what, model)
+                if failure is not None:
+                    raise failure
+            events, failure = self._events(splitter, b"\n\n", model)  # it may be missing at the end
+            if events:
+                yield events
+            if failure is not None:
+                raise failure
 
     async def aclose(self) -> None:
         """See Provider."""
@@ -111,18 +136,20 @@ class OpenAIProvider:
 
     def _refusal(self, response: httpx.Response, raw: bytes, model: Model, key: str | None) -> ProviderError:
         """The error of a response that is not a 200."""
-        said = _error_of(raw)
         wait_s = retry_after_s(response.headers)
-        failure = failure_of_status(
-            response.status_code,
+        failure = self._failure(response.status_code, _error_of(raw), wait_s, model)
+        failure.has_other_key = self._keys.refused(key, response.status_code, wait_s)
+        return failure
+
+    def _failure(self, status: int, said: object, wait_s: float | None, model: Model) -> ProviderError:
+        return failure_of_status(
+            status,
             provider=self.name,
             model=model.id,
             detail=self._keys.without_keys(_error_message(said))[:MAX_DETAIL_LENGTH],
             provider_code=self._error_code(said),
             retry_after_s=wait_s,
         )
-        failure.has_other_key = self._keys.refused(key, response.status_code, wait_s)
-        return failure
 
     async def _read(self, response: httpx.Response, model: Model) -> bytes:
         parts, size = [], 0
@@ -132,6 +159,46 @@ class OpenAIProvider:
                 raise self._broken("bad_response", f"sent more than {self._max_response_bytes} bytes", model)
             parts.append(part)
         return b"".join(parts)
+
+    def _events(
+        self, splitter: EventSplitter, part: bytes, model: Model
+    ) -> tuple[list[StreamEvent], ProviderError | None]:
+        """The events that `part` completes, up to the one that is an error."""
+        events: list[StreamEvent] = []
+        try:
+            for raw, data in splitter.feed(part):
+                events.append(self._event(raw, data, model))
+        except ProviderError as error:
+            return events, error
+        except ValueError:
+            what = f"sent an event of more than {MAX_EVENT_BYTES} bytes"
+            return events, self._broken("bad_response", what, model)
+        return events, None
+
+    def _event(self, raw: bytes, data: bytes | None, model: Model) -> StreamEvent:
+        if data is None:
+            return StreamEvent(raw + b"\n\n", None)
+        if data == b"[DONE]":
+            return DONE
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise self._broken("bad_response", "sent an event that is not JSON", model) from error
+        if not isinstance(chunk, dict):
+            raise self._broken("bad_response", "sent an event that is no object", model)
+        if chunk.get("error"):
+            raise self._error_event(chunk["error"], model)
+        return StreamEvent(raw + b"\n\n", chunk)
+
+    def _error_event(self, said: object, model: Model) -> ProviderError:
+        """The error that a provider sends in a stream, in the place of an HTTP status."""
+        status = said.get("code") if isinstance(said, dict) else None
+        if isinstance(status, int) and 400 <= status < 600:
+            return self._failure(status, said, None, model)
+        detail = self._keys.without_keys(_error_message(said))[:MAX_DETAIL_LENGTH]
+        error = self._broken("server_error", f"sent an error in its stream ({detail})", model)
+        error.provider_code = self._error_code(said)
+        return error
 
     def _parse(self, raw: bytes, model: Model) -> Answer:
         try:

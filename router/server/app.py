@@ -14,15 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response as HttpResponse
 
-from router.errors import IntelliRouterError, ProviderError, RequestError
+from router.errors import IntelliRouterError, RequestError
 from router.request import AUTO
 from router.server import health
 from router.server.auth import Keys, bind, caller_of
 from router.server.chat import request_of, response_headers
 from router.server.endpoints import Endpoint, openapi_of, routes_of
+from router.server.errors import body_of_error, error_body, status_of
 from router.server.guard import InFlight, body_of, check_labels
 from router.server.metrics import CONTENT_TYPE, Metrics
 from router.server.observe import RecentDecisions, Tap, described
+from router.server.sse import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -91,8 +93,11 @@ def _shim(http: HttpRequest) -> Shim:
     return shim
 
 
-async def _chat_completions(http: HttpRequest) -> HttpResponse:
-    response = await _shim(http).router.complete(await _request(http))
+async def _chat_completions(http: HttpRequest) -> HttpResponse | EventStream:
+    router, request = _shim(http).router, await _request(http)
+    if request.is_streaming:
+        return EventStream(router, request)
+    response = await router.complete(request)
     return HttpResponse(response.raw, headers=response_headers(response), media_type="application/json")
 
 
@@ -138,7 +143,7 @@ async def _decision(http: HttpRequest) -> HttpResponse:
             f"request `{request_id:.80}` is not among the latest that this process answered for this key;"
             " `intellirouter explain REQUEST-ID` explains any that is stored"
         )
-        return _error(404, message, code="decision_not_found", param="id")
+        return _json(error_body(404, message, code="decision_not_found", param="id"), status=404)
     return _json(described(record))
 
 
@@ -249,12 +254,6 @@ ENDPOINTS = (
 async def _on_error(http: HttpRequest, error: Exception) -> HttpResponse:
     assert isinstance(error, IntelliRouterError)  # noqa: S101 - the handler is registered for it
     headers = {}
-    status = error.http_status
-    if isinstance(error, ProviderError):
-        # A 400 or 429 of the provider is the client's to act on; anything else is a bad gateway.
-        status = error.status_code if error.status_code in (400, 413, 422, 429) else error.http_status
-        if error.error_type == "timeout":
-            status = 504
     request_id = getattr(error, "request_id", None)
     if request_id is not None:
         headers["x-request-id"] = request_id
@@ -262,16 +261,8 @@ async def _on_error(http: HttpRequest, error: Exception) -> HttpResponse:
         seconds = getattr(error, "retry_after_s", None)
         headers["retry-after"] = str(RETRY_AFTER_S if seconds is None else max(1, round(seconds)))
     headers.update(getattr(error, "headers", {}))
-    code = error.error_type if isinstance(error, ProviderError) else error.code
     _shim(http).metrics.count_error(error.code)
-    return _error(
-        status,
-        str(error),
-        code=code,
-        kind=getattr(error, "openai_type", None),
-        param=getattr(error, "param", None),
-        headers=headers,
-    )
+    return _json(body_of_error(error), status=status_of(error), headers=headers)
 
 
 async def _on_http_exception(http: HttpRequest, error: Exception) -> HttpResponse:
@@ -280,7 +271,8 @@ async def _on_http_exception(http: HttpRequest, error: Exception) -> HttpRespons
     message = (
         f"{http.method} `{http.scope['path']:.200}` is not served here ({error.detail}); known are {known}"
     )
-    return _error(error.status_code, message, code="not_found", headers=dict(error.headers or {}))
+    body = error_body(error.status_code, message, code="not_found")
+    return _json(body, status=error.status_code, headers=dict(error.headers or {}))
 
 
 async def _on_disconnect(_: HttpRequest, __: Exception) -> HttpResponse:
@@ -288,22 +280,8 @@ async def _on_disconnect(_: HttpRequest, __: Exception) -> HttpResponse:
 
 
 async def _on_crash(_: HttpRequest, __: Exception) -> HttpResponse:
-    return _error(500, "internal error; the server's log has the details", code="internal_error")
-
-
-def _error(
-    status: int,
-    message: str,
-    *,
-    code: str,
-    kind: str | None = None,
-    param: str | None = None,
-    headers: dict[str, str] | None = None,
-) -> HttpResponse:
-    """An error in the shape of OpenAI's API."""
-    default = "invalid_request_error" if 400 <= status < 500 and status != 429 else "api_error"
-    body = {"error": {"message": message, "type": kind or default, "param": param, "code": code}}
-    return _json(body, status=status, headers=headers)
+    body = error_body(500, "internal error; the server's log has the details", code="internal_error")
+    return _json(body, status=500)
 
 
 def _json(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
     from router.request import Response
+    from router.streaming import Stream
 
 
 def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None) -> Request:
@@ -24,8 +25,6 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
     """
     if "messages" not in body:
         raise RequestError("`messages` is missing: send a list of message objects", param="messages")
-    if body.get("stream"):
-        raise RequestError("streaming is not served: send `stream: false`", param="stream")
     parameters = {
         name: value for name, value in body.items() if name not in ("model", "messages", "provider")
     }
@@ -45,7 +44,7 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
     )
 
 
-def response_headers(response: Response) -> dict[str, str]:
+def response_headers(response: Response | Stream) -> dict[str, str]:
     """What IntelliRouter says of an answer, beside the provider's untouched body."""
     headers = {
         "x-request-id": response.request_id,

@@ -33,7 +33,7 @@ class Endpoint:
     method: Literal["GET", "POST"]
     path: str
     """Starlette's: `{id}` stands for one segment."""
-    handler: Callable[[HttpRequest], Awaitable[HttpResponse]]
+    handler: Callable[[HttpRequest], Awaitable[HttpResponse | EventStream]]
     summary: str
     scopes: tuple[Scope, ...]
     """Of which a key must have one; empty: anybody may call, and learns nothing worth a key."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from router.errors import ConfigError
-from router.providers.fake.script import ModelScript, Script
+from router.providers.fake.script import ModelScript, Script, StreamScript
 from router.providers.fake.table import Outcome, read_outcomes
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Answer:
     """The message's text, for streaming; None: not an answer to stream."""
     usage: bytes | None = None
     """JSON object; None when nothing of the usage is known."""
+    tools: tuple[dict[str, Any], ...] | None = None
+    stream: StreamScript = field(default_factory=StreamScript)
 
 
 class Answerer:
@@ -100,7 +102,9 @@ class Answerer:
             reasoning=scripted.tokens_reasoning,
             cost_usd=scripted.cost_usd,
         )
-        return completion(model, "ok" if scripted.answer is None else scripted.answer, usage, delay_s)
+        text = "ok" if scripted.answer is None else scripted.answer
+        answer = completion(model, text, usage, delay_s, tools=scripted.tools)
+        return replace(answer, stream=scripted.stream)
 
     def _outcome(self, model: str, metadata: object) -> tuple[Outcome | None, float | None]:
         """The recorded outcome of the request's item, and its quality at the request's step."""
@@ -133,9 +137,19 @@ class Answerer:
         return outcome.latency_ms * self._script.outcomes.latency_scale / 1000
 
 
-def completion(model: str, text: str, usage: bytes | None, delay_s: float) -> Answer:
+def completion(
+    model: str,
+    text: str,
+    usage: bytes | None,
+    delay_s: float,
+    *,
+    tools: tuple[dict[str, Any], ...] | None = None,
+) -> Answer:
     """A chat completion in OpenAI's shape."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if tools is not None:
+        message["tool_calls"] = tools
+    choice = {"index": 0, "message": message, "finish_reason": "stop" if tools is None else "tool_calls"}
     body = orjson.dumps(
         {
             "id": "chatcmpl-fake",
@@ -147,7 +161,7 @@ def completion(model: str, text: str, usage: bytes | None, delay_s: float) -> An
     )
     if usage is not None:
         body = body[:-1] + b',"usage":' + usage + b"}"
-    return Answer(body=body, delay_s=delay_s, text=text, usage=usage)
+    return Answer(body=body, delay_s=delay_s, text=text, usage=usage, tools=tools)
 
 
 def usage_json(

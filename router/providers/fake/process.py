@@ -206,7 +206,10 @@ class FakeProvider:
         return self.process.url
 
     def seen(self) -> dict[str, Any]:
-        """`calls` by model, and the `last` request's headers and body (None before the first)."""
+        """`calls` by model, and the `last` request's headers and body (None before the first).
+
+        Also how many streams were `abandoned` by their client, and from how many `connections` came calls.
+        """
         import httpx
 
         url = self.base_url.removesuffix("/v1") + "/seen"

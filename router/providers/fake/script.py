@@ -4,7 +4,8 @@
       "seed": 7,
       "models": {
         "steady": {"answer": "hello", "tokens_input": 10, "tokens_output": 5, "cost_usd": "0.00012"},
-        "flaky": {"latency_ms": 40, "error_rate": 0.2, "error_status": 429, "retry_after": "2"}
+        "flaky": {"latency_ms": 40, "error_rate": 0.2, "error_status": 429, "retry_after": "2"},
+        "cut": {"stream": {"chunks": 50, "delay_ms": 5, "fault": "cut", "fault_after": 20}}
       },
       "outcomes": {"file": "outcomes.parquet", "latency_scale": 0.01},
       "changes": [{"step": 9000, "set": {"good-model": "bad-model"}}]
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,6 +29,29 @@ from router.errors import ConfigError
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StreamScript(_Entry):
+    """How a model streams, where that is not one chunk a word without delay."""
+
+    chunks: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    """This many pieces instead of the answer's words; 0: not even a finish reason."""
+    role_first: bool = False
+    """A chunk with the role alone comes before the first piece."""
+    first_delay_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 0.0
+    """Before the first piece, after the headers and the role."""
+    delay_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 0.0
+    """Before every other piece."""
+    fault_after: Annotated[int, Field(ge=0)] | None = None
+    """Pieces until the `fault`; None: it comes after the last."""
+    fault: Literal["cut", "truncated", "ended", "error", "not-json"] | None = None
+    """`cut`: the connection breaks; `truncated`: the reply ends within an event; `ended`: it ends after
+    one; `error`: an error event; `not-json`: an event that is none."""
+    is_done_sent: bool = True
+    """Whether `[DONE]` ends the stream."""
+    is_usage_sent: bool = True
+    """Whether the usage comes when it is asked for."""
+    line_end: Literal["\n", "\r\n"] = "\n"
 
 
 class ModelScript(_Entry):
@@ -51,6 +75,9 @@ class ModelScript(_Entry):
     """`Retry-After` header of the failures."""
     body: Literal["truncated", "not-json", "empty", "no-choices"] | None = None
     """A malformed 200 instead of an answer, for those requests that do not fail."""
+    tools: tuple[dict[str, Any], ...] | None = None
+    """`tool_calls` of the answer, beside its text."""
+    stream: StreamScript = StreamScript()
 
 
 class OutcomesScript(_Entry):

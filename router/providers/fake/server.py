@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.providers.fake.answers import Answer, Answerer, refusal
+from router.providers.fake.stream import stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -31,6 +32,10 @@ class FakeApp:
     def __init__(self, script: Script) -> None:
         self._answerer = Answerer(script)
         self._last: dict[str, Any] | None = None
+        self._abandoned = 0
+        """Streams whose client left before their end."""
+        self._connections: set[tuple[Any, ...]] = set()
+        """Addresses from which completions were asked."""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -42,8 +47,13 @@ class FakeApp:
         elif route == ("GET", "/v1/models"):
             await _reply(send, Answer(body=self._models()))
         elif route == ("GET", "/seen"):
-            body = orjson.dumps({"calls": dict(self._answerer.calls), "last": self._last})
-            await _reply(send, Answer(body=body))
+            seen = {
+                "calls": dict(self._answerer.calls),
+                "last": self._last,
+                "abandoned": self._abandoned,
+                "connections": len(self._connections),
+            }
+            await _reply(send, Answer(body=orjson.dumps(seen)))
         else:
             await _reply(send, refusal(404, f"no `{scope['path']}` here", "not_found"))
 
@@ -56,12 +66,13 @@ class FakeApp:
         if not isinstance(request, dict):
             await _reply(send, refusal(400, "the body must be an object", "invalid_request_error"))
             return
+        self._connections.add(tuple(scope["client"] or ()))
         self._last = {"headers": _text(scope["headers"]), "body": request}
         answer = self._answerer.answer(request)
         if answer.delay_s > 0:
             await asyncio.sleep(answer.delay_s)
         if request.get("stream") and answer.text is not None:
-            await _stream(send, request, answer)
+            self._abandoned += await stream(receive, send, request, answer)
         else:
             await _reply(send, answer)
 
@@ -93,36 +104,6 @@ async def _reply(send: Send, answer: Answer) -> None:
         headers.append((b"retry-after", answer.retry_after.encode("latin-1")))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
-
-
-async def _stream(send: Send, request: dict[str, Any], answer: Answer) -> None:
-    """Server-sent events: one for each word, the finish, usage when asked for, [DONE]."""
-    head = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 0, "model": request["model"]}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-type", b"text/event-stream; charset=utf-8")],
-        }
-    )
-    words = (answer.text or "").split(" ")
-    deltas = [
-        {"role": "assistant", "content": words[0]},
-        *({"content": f" {word}"} for word in words[1:]),
-    ]
-    for delta in deltas:
-        await _event(send, {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    await _event(send, {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    options = request.get("stream_options")
-    if isinstance(options, dict) and options.get("include_usage") and answer.usage is not None:
-        await _event(send, {**head, "choices": [], "usage": orjson.Fragment(answer.usage)})
-    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
-
-
-async def _event(send: Send, value: dict[str, Any]) -> None:
-    await send(
-        {"type": "http.response.body", "body": b"data: " + orjson.dumps(value) + b"\n\n", "more_body": True}
-    )
 
 
 def _text(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

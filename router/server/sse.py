@@ -1,0 +1,91 @@
+"""A streamed answer over HTTP, as server-sent events.
+
+Raw ASGI: a whole portion of events is one message, and Starlette's StreamingResponse alone costs
+four times what this does. Until the first content a failure is an ordinary HTTP error; after it the
+stream ends with an error event and without `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import IntelliRouterError
+from router.providers.sse import DONE
+from router.server.chat import response_headers
+from router.server.errors import body_of_error, error_body
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from router.request import Request
+    from router.router import Router
+    from router.streaming import Stream
+
+logger = logging.getLogger("router.server")
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold the events back
+]
+SLOW_CLIENT_S = 10.0
+"""How much longer than the request's own deadline a client may take to read its answer."""
+
+
+class EventStream:
+    """An ASGI application that answers one streaming request."""
+
+    def __init__(self, router: Router, request: Request) -> None:
+        self._router = router
+        self._request = request
+        self._is_abandoned = False
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request; a client that leaves ends the provider's call, and the record says so."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - servers run applications in tasks
+        watcher = asyncio.ensure_future(self._watch(receive, task))
+        try:
+            async with asyncio.timeout(self._router.settings.request_timeout_s + SLOW_CLIENT_S):
+                async with self._router.stream(self._request) as stream:
+                    await self._send_all(stream, send, watcher)
+        except asyncio.CancelledError:
+            if not self._is_abandoned:
+                raise
+            task.uncancel()
+        except TimeoutError:  # the server closes the connection of an answer that was not completed
+            logger.warning("a client did not read its stream in time, and was left")
+        finally:
+            watcher.cancel()
+
+    async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._is_abandoned = True
+        task.cancel()
+
+    async def _send_all(self, stream: Stream, send: Send, watcher: asyncio.Future[None]) -> None:
+        names = [(name.encode(), value.encode()) for name, value in response_headers(stream).items()]
+        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *names]})
+        try:
+            while (batch := await stream.next_batch()) is not None:
+                events = batch[0].raw if len(batch) == 1 else b"".join([event.raw for event in batch])
+                await send({"type": "http.response.body", "body": events, "more_body": True})
+            last = DONE.raw
+        except IntelliRouterError as error:
+            last = _event(body_of_error(error))
+        except Exception:
+            logger.exception("the stream of request `%s` broke", stream.request_id)
+            last = _event(
+                error_body(500, "internal error; the server's log has the details", code="internal_error")
+            )
+        watcher.cancel()  # after the last event the server says "disconnect" to everybody
+        await send({"type": "http.response.body", "body": last})
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"
