@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from router.server.app import create_app
-from router.server.protocol import Protocol
+from router.server.protocol import protocol_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 def serving(router: Router) -> Iterator[str]:
     """The URL of a shim over the router, as `intellirouter serve` runs it; the router is closed with it."""
     config = uvicorn.Config(
-        create_app(router), port=0, log_level="warning", http=Protocol, ws="none", proxy_headers=False
+        create_app(router),
+        port=0,
+        log_level="warning",
+        http=protocol_of(router.settings.body_timeout_s),
+        ws="none",
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
