@@ -292,6 +292,13 @@ def test_a_slow_body_is_cut(url: str) -> None:
     assert post(url).status_code == 200
 
 
+def test_a_body_that_drips_after_its_refusal_is_cut(url: str) -> None:
+    """One answer, and nothing behind it that could be taken for the next request's."""
+    answer = raw(url, b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 404")
+
+
 def test_a_body_that_is_announced_too_large_is_not_waited_for(url: str) -> None:
     """The refusal comes before the first byte of it."""
     for length in (b"100001", b"9" * 18, b"9" * 19, b"9" * 4000):

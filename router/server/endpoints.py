@@ -62,14 +62,7 @@ def routes_of(
         if endpoint.scopes:
             middleware.append(Middleware(Door, keys=keys, scopes=endpoint.scopes))
         if endpoint.body is not None:
-            middleware.append(
-                Middleware(
-                    Guard,
-                    in_flight=in_flight,
-                    max_body_bytes=settings.max_body_bytes,
-                    body_timeout_s=settings.body_timeout_s,
-                )
-            )
+            middleware.append(Middleware(Guard, in_flight=in_flight, max_body_bytes=settings.max_body_bytes))
         routes.append(
             Route(endpoint.path, endpoint.handler, methods=[endpoint.method], middleware=middleware)
         )

@@ -1,8 +1,10 @@
-"""What the shim refuses before it does anything: too much, too slow, too deep, too many at once."""
+"""What the shim refuses before it does anything: too much, too deep, too many at once.
+
+What is too slow is `router.server.protocol`'s to refuse.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from starlette.requests import Request as HttpRequest
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from router.request import Request
 
@@ -43,14 +45,6 @@ class HeadersTooLargeError(RequestError):
     headers = CLOSE
 
 
-class SlowBodyError(RequestError):
-    """The request's body did not come in time."""
-
-    code = "request_timeout"
-    http_status = 408
-    headers = CLOSE
-
-
 class InFlight:
     """How many requests are being served, and how many may be."""
 
@@ -72,44 +66,15 @@ class InFlight:
 class Guard:
     """ASGI middleware of one endpoint that takes bodies: holds what comes to its bounds."""
 
-    def __init__(
-        self, app: ASGIApp, *, in_flight: InFlight, max_body_bytes: int, body_timeout_s: float
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, in_flight: InFlight, max_body_bytes: int) -> None:
         self._app = app
         self._in_flight = in_flight
         self._max_body_bytes = max_body_bytes
-        self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         check_headers(scope["headers"], self._max_body_bytes)
         with self._in_flight:
-            await self._app(scope, _Timed(receive, self._body_timeout_s), send)
-
-
-class _Timed:
-    """`receive` that waits only so long for the whole of a body, and for ever after it."""
-
-    __slots__ = ("_ends_at", "_is_complete", "_receive", "_timeout_s")
-
-    def __init__(self, receive: Receive, timeout_s: float) -> None:
-        self._receive = receive
-        self._timeout_s = timeout_s
-        self._ends_at = asyncio.get_running_loop().time() + timeout_s
-        self._is_complete = False
-
-    async def __call__(self) -> Message:
-        if self._is_complete:
-            return await self._receive()
-        try:
-            async with asyncio.timeout_at(self._ends_at):
-                message = await self._receive()
-        except TimeoutError:
-            raise SlowBodyError(
-                f"the body did not arrive within `{self._timeout_s:g}` s; send it faster"
-                " or raise BODY_TIMEOUT_S"
-            ) from None
-        self._is_complete = not message.get("more_body", False)
-        return message
+            await self._app(scope, receive, send)
 
 
 def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> None:

@@ -11,7 +11,7 @@ import uvicorn
 from router.router import Router
 from router.server.app import create_app
 from router.server.auth import Keys
-from router.server.protocol import Protocol
+from router.server.protocol import protocol_of
 
 if TYPE_CHECKING:
     import socket
@@ -53,7 +53,7 @@ def serve(settings: Settings) -> None:
     keys = Keys.open(settings)
     keys.check_host()
     app = create_app(Router.open(settings), keys)
-    options: dict[str, Any] = {"loop": "uvloop", "http": Protocol, "ws": "none"}
+    options: dict[str, Any] = {"loop": "uvloop", "http": protocol_of(settings.body_timeout_s), "ws": "none"}
     config = uvicorn.Config(
         app,
         host=settings.host,
