@@ -17,7 +17,7 @@ from router.providers.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEve
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from router.catalog import Model
 
@@ -84,16 +84,22 @@ class OpenAIProvider:
             ) as response:
                 if response.status_code != 200:
                     raise self._refusal(response, await self._read(response, model), model)
-                async for part in response.aiter_bytes():
+                is_plain = "content-encoding" not in response.headers  # raw bytes cost less
+                async for part in response.aiter_raw() if is_plain else response.aiter_bytes():
                     size += len(part)
+                    events, failure = self._events(splitter, part, model)
+                    if events:
+                        yield events
                     if size > self._max_response_bytes:
-                        raise self._broken(
-                            "bad_response", f"sent more than {self._max_response_bytes} bytes", model
-                        )
-                    for batch in self._batches(splitter, part, model):
-                        yield batch
-                for batch in self._batches(splitter, b"\n\n", model):
-                    yield batch
+                        what = f"sent more than {self._max_response_bytes} bytes"
+                        failure = self._broken("bad_response", what, model)
+                    if failure is not None:
+                        raise failure
+                events, failure = self._events(splitter, b"\n\n", model)  # it may be missing at the end
+                if events:
+                    yield events
+                if failure is not None:
+                    raise failure
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unanswered(error, model) from error
 
@@ -124,23 +130,20 @@ class OpenAIProvider:
             parts.append(part)
         return b"".join(parts)
 
-    def _batches(self, splitter: EventSplitter, part: bytes, model: Model) -> Iterator[list[StreamEvent]]:
-        """The events that `part` completes; what came before an error is given before it is raised."""
+    def _events(
+        self, splitter: EventSplitter, part: bytes, model: Model
+    ) -> tuple[list[StreamEvent], ProviderError | None]:
+        """The events that `part` completes, up to the one that is an error."""
         events: list[StreamEvent] = []
-        failure: ProviderError | None = None
         try:
             for raw, data in splitter.feed(part):
                 events.append(self._event(raw, data, model))
-        except ValueError:
-            failure = self._broken(
-                "bad_response", f"sent an event of more than {MAX_EVENT_BYTES} bytes", model
-            )
         except ProviderError as error:
-            failure = error
-        if events:
-            yield events
-        if failure is not None:
-            raise failure
+            return events, error
+        except ValueError:
+            what = f"sent an event of more than {MAX_EVENT_BYTES} bytes"
+            return events, self._broken("bad_response", what, model)
+        return events, None
 
     def _event(self, raw: bytes, data: bytes | None, model: Model) -> StreamEvent:
         if data is None:
