@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.calls import since_ms
+from router.deadline import Deadline
 from router.errors import ProviderError
 from router.outcome import cost_of
 from router.providers.sse import DONE, StreamEvent
@@ -50,7 +51,8 @@ class Stream:
         self.finish_reason: str | None = None
         self._serving = serving
         self._upstream = upstream
-        self._deadline = asyncio.get_running_loop().time() + serving.timeout_s - self.ttft_ms / 1000.0
+        now = asyncio.get_running_loop().time()
+        self._deadline = Deadline(now + serving.timeout_s - self.ttft_ms / 1000.0)
         self._is_recorded = False
         self._pending: Iterator[StreamEvent] = iter(())
         options = serving.request.parameters.get("stream_options")
@@ -118,7 +120,7 @@ class Stream:
 
     async def _read(self) -> list[StreamEvent] | None:
         try:
-            async with asyncio.timeout_at(self._deadline):
+            with self._deadline:
                 return await self._upstream.read()
         except TimeoutError:
             failure = self._failure("timeout", f"was not over within {self._serving.timeout_s:g} s")
@@ -157,6 +159,7 @@ class Stream:
 
     async def _finish(self, failure: BaseException | None) -> None:
         self._is_recorded = True
+        self._deadline.stop()
         serving, upstream = self._serving, self._upstream
         answer = upstream.assembly.answer(is_whole=failure is None)
         error_type = "cancelled" if isinstance(failure, asyncio.CancelledError) else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from router.config import Settings
     from router.keys import Scope
+    from router.server.sse import EventStream
 
 API_VERSION = "1"
 """Raised when an endpoint changes so that a client must."""
