@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from router.catalog import Catalog, Model, ProviderEntry
     from router.config import Settings
     from router.prices import Usage
+    from router.providers.openai import OpenAIProvider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,7 @@ class Providers:
     def _provider(self, name: str, entry: ProviderEntry) -> Provider:
         provider = self._built.get((name, entry))
         if provider is None:
-            from router.providers.openai import OpenAIProvider
-
-            provider = self._built[name, entry] = OpenAIProvider(
+            provider = self._built[name, entry] = _class_of(entry.kind)(
                 name,
                 base_url=entry.base_url,
                 api_key=self._environment.get(entry.api_key_env) if entry.api_key_env else None,
@@ -78,6 +77,16 @@ class Providers:
                 max_response_bytes=self._settings.max_response_bytes,
             )
         return provider
+
+
+def _class_of(kind: str) -> type[OpenAIProvider]:
+    if kind == "anthropic":
+        from router.providers.anthropic import AnthropicProvider
+
+        return AnthropicProvider
+    from router.providers.openai import OpenAIProvider
+
+    return OpenAIProvider
 
 
 def failure_of_status(

@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 import httpx
 import orjson
 
-from router.errors import ProviderError
+from router.errors import InexpressibleError, ProviderError, RequestError
 from router.providers.base import Answer, failure_of_status
+from router.translate.portable import portable
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 
 
 class OpenAIProvider:
-    """A Provider for an OpenAI-compatible base URL."""
+    """A Provider for an OpenAI-compatible base URL; the base of those that speak another format."""
+
+    path = "/chat/completions"
 
     def __init__(
         self,
@@ -44,10 +47,10 @@ class OpenAIProvider:
     ) -> None:
         self.name = name
         self._api_key = api_key
-        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._url = base_url.rstrip("/") + self.path
         self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if api_key is not None:
-            self._headers["authorization"] = f"Bearer {api_key}"
+            self._headers.update(self._key_headers(api_key))
         self._limits = httpx.Limits(
             max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=30
         )
@@ -57,11 +60,23 @@ class OpenAIProvider:
 
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """See Provider."""
-        content = orjson.dumps({**body, "model": model.provider_model})
         try:
-            async with self._client().stream(
-                "POST", self._url, content=content, headers=self._headers
-            ) as response:
+            request, headers = self._request(model, body)
+        except RequestError as error:
+            raise InexpressibleError(error, provider=self.name, model=model.id) from error
+        return self._parse(await self._post(self._url, orjson.dumps(request), headers, model), model)
+
+    def _key_headers(self, api_key: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {api_key}"}
+
+    def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The provider's own request for `body`, and its headers; RequestError where it has none."""
+        return {**portable(body)[0], "model": model.provider_model}, self._headers
+
+    async def _post(self, url: str, content: bytes, headers: Mapping[str, str], model: Model) -> bytes:
+        """The body of a successful answer."""
+        try:
+            async with self._client().stream("POST", url, content=content, headers=headers) as response:
                 raw = await self._read(response, model)
         except (
             httpx.ConnectError,
@@ -86,7 +101,7 @@ class OpenAIProvider:
                 provider_code=self._error_code(said),
                 retry_after_s=_retry_after_s(response.headers),
             )
-        return self._parse(raw, model)
+        return raw
 
     async def aclose(self) -> None:
         """See Provider."""
@@ -115,12 +130,16 @@ class OpenAIProvider:
             parts.append(part)
         return b"".join(parts)
 
-    def _parse(self, raw: bytes, model: Model) -> Answer:
+    def _object(self, raw: bytes, model: Model) -> dict[str, Any]:
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise self._broken("bad_response", "sent a body that is not JSON", model) from error
-        if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
+        return body if isinstance(body, dict) else {}
+
+    def _parse(self, raw: bytes, model: Model) -> Answer:
+        body = self._object(raw, model)
+        if not isinstance(body.get("choices"), list):
             raise self._broken("bad_response", "sent a body without `choices`", model)
         first = body["choices"][0] if body["choices"] else None
         finish = first.get("finish_reason") if isinstance(first, dict) else None

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from router.errors import IntelliRouterError, ProviderError, RequestError
 from router.request import AUTO
+from router.server import messages
 from router.server.chat import body_of, request_of, response_headers
 
 if TYPE_CHECKING:
@@ -39,14 +40,16 @@ def create_app(router: Router) -> Starlette:
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", _chat_completions, methods=["POST"]),
+            Route(messages.PATH, messages.messages, methods=["POST"]),
+            Route(f"{messages.PATH}/count_tokens", messages.count_tokens, methods=["POST"]),
             Route("/v1/feedback", _feedback, methods=["POST"]),
             Route("/v1/models", _models, methods=["GET"]),
             Route("/health", _health, methods=["GET"]),
         ],
         exception_handlers={
-            IntelliRouterError: _on_error,
-            HTTPException: _on_http_exception,
-            Exception: _on_crash,
+            IntelliRouterError: messages.in_shape(_on_error),
+            HTTPException: messages.in_shape(_on_http_exception),
+            Exception: messages.in_shape(_on_crash),
         },
         lifespan=lifespan,
     )
@@ -130,7 +133,7 @@ async def _on_error(_: HttpRequest, error: Exception) -> HttpResponse:
 
 async def _on_http_exception(http: HttpRequest, error: Exception) -> HttpResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for it
-    known = "POST /v1/chat/completions, POST /v1/feedback, GET /v1/models, GET /health"
+    known = "POST /v1/chat/completions, POST /v1/messages, POST /v1/feedback, GET /v1/models, GET /health"
     message = f"{http.method} `{http.url.path}` is not served here ({error.detail}); known are {known}"
     return _error(error.status_code, message, code="not_found", headers=dict(error.headers or {}))
 
