@@ -179,11 +179,8 @@ def assistant_message(blocks: Sequence[Block], where: str) -> dict[str, Any]:
 
     Blocks that OpenAI's shape lacks, or has another order for, are kept whole under `anthropic`.
     """
-    said = [block for block in blocks if block.get("type") == "text"]
-    message: dict[str, Any] = {"role": "assistant", "content": None}
-    if said:
-        is_plain = all(block.keys() == {"type", "text"} for block in said) and len(said) == 1
-        message["content"] = said[0]["text"] if is_plain else [_part(block) for block in said]
+    said = [text(block.get("text"), f"{where}.text") for block in blocks if block.get("type") == "text"]
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(said) if said else None}
     if calls := [_tool_call(block) for block in blocks if block.get("type") == "tool_use"]:
         message["tool_calls"] = calls
     if thoughts := [str(block.get("thinking")) for block in blocks if block.get("type") == "thinking"]:

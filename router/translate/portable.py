@@ -19,7 +19,8 @@ OUTPUT_HINTS = ("effort", "format")
 """Members of `output_config` that `reasoning_effort` and `response_format` say."""
 ITEM_HINTS = ("caller", "citations", "eager_input_streaming", "is_error")
 """Members of a block or a tool."""
-PLAIN_BLOCKS = ("text", "tool_use")
+PLAIN_BLOCKS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
+"""Blocks of an answer that OpenAI's shape has, and what it says of them."""
 THOUGHTS = ("thinking", "redacted_thinking")
 
 
@@ -72,21 +73,29 @@ def _message(message: dict[str, Any], where: str, ignored: set[str]) -> dict[str
 
 def _check_turn(native: Mapping[str, Any], where: str, ignored: set[str]) -> None:
     for at, block in enumerate(items(native.get("content"), f"{where}.{NATIVE}.content")):
-        if block.get("type") in THOUGHTS:
+        kind = str(block.get("type"))
+        if kind in THOUGHTS:
             ignored.add("thinking")
-        elif block.get("type") not in PLAIN_BLOCKS:
-            _refuse(f"{where}.content.{at}", f"a block of type `{block.get('type')!s:.40}`")
+        elif kind not in PLAIN_BLOCKS:
+            _refuse(f"{where}.content.{at}", f"a block of type `{kind:.40}`")
+        else:
+            for name in block.keys() - PLAIN_BLOCKS[kind]:
+                _leave_out(name, f"{where}.content.{at}", ignored)
 
 
 def _item(item: dict[str, Any], where: str, ignored: set[str]) -> dict[str, Any]:
     if item.get("type") == NATIVE:
         _refuse(where, f"`{mapping(item.get(NATIVE), where).get('type')!s:.40}`")
     for name in mapping(item.get(NATIVE) or {}, f"{where}.{NATIVE}"):
-        if name not in ITEM_HINTS:
-            _refuse(f"{where}.{name}")
-        ignored.add(name)
+        _leave_out(name, where, ignored)
     ignored.update(name for name in ITEM_MEMBERS if name in item)
     return {name: value for name, value in item.items() if name not in (NATIVE, *ITEM_MEMBERS)}
+
+
+def _leave_out(name: str, where: str, ignored: set[str]) -> None:
+    if name not in ITEM_HINTS and name not in ITEM_MEMBERS:
+        _refuse(f"{where}.{name}")
+    ignored.add(name)
 
 
 def _refuse(member: str, what: str = "it") -> None:
