@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import RequestError
+from router.errors import InexpressibleError, RequestError
 from router.providers.base import Answer
 from router.providers.openai import OpenAIProvider
 from router.translate.answers import completion_of
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from router.catalog import Model
 
 VERSION = "2023-06-01"
-COUNTED = ("messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
+COUNTED = (
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "cache_control",
+)
 """Members of a request that the count of its tokens depends on."""
 _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -33,24 +42,27 @@ _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 class AnthropicProvider(OpenAIProvider):
     """A Provider for the messages API; `base_url` ends with the version (`…/v1`)."""
 
-    path = "/messages"
-
     async def count_tokens(self, model: Model, body: Mapping[str, Any]) -> int:
         """Input tokens of a chat completion in OpenAI's shape, counted by the provider.
 
         ProviderError as of `complete`.
         """
-        request, headers = self._request(model, body)
+        try:
+            request, headers = self._request(model, body)
+        except RequestError as error:
+            raise InexpressibleError(error, provider=self.name, model=model.id) from error
         counted = {name: request[name] for name in COUNTED if name in request}
-        content = orjson.dumps({**counted, "model": model.provider_model})
-        raw = await self._post(f"{self._url}/count_tokens", content, headers, model)
+        raw = await self._send(f"{self._address(model)}/count_tokens", counted, headers, model)
         count = self._object(raw, model).get("input_tokens")
         if not isinstance(count, int):
             raise self._broken("bad_response", "sent no `input_tokens`", model)
         return count
 
-    def _key_headers(self, api_key: str) -> dict[str, str]:
-        return {"x-api-key": api_key}
+    def _address(self, model: Model) -> str:  # noqa: ARG002 - see OpenAIProvider
+        return f"{self._base_url}/messages"
+
+    def _key_headers(self, key: str) -> dict[str, str]:
+        return {"x-api-key": key}
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         default = model.max_output_tokens or DEFAULT_MAX_TOKENS

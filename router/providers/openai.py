@@ -34,8 +34,6 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 class OpenAIProvider:
     """A Provider for an OpenAI-compatible base URL; the base of those that speak another format."""
 
-    path = "/chat/completions"
-
     def __init__(
         self,
         name: str,
@@ -47,7 +45,7 @@ class OpenAIProvider:
     ) -> None:
         self.name = name
         self._api_key = api_key
-        self._url = base_url.rstrip("/") + self.path
+        self._base_url = base_url.rstrip("/")
         self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if api_key is not None:
             self._headers.update(self._key_headers(api_key))
@@ -64,19 +62,25 @@ class OpenAIProvider:
             request, headers = self._request(model, body)
         except RequestError as error:
             raise InexpressibleError(error, provider=self.name, model=model.id) from error
-        return self._parse(await self._post(self._url, orjson.dumps(request), headers, model), model)
+        return self._parse(await self._send(self._address(model), request, headers, model), model)
 
-    def _key_headers(self, api_key: str) -> dict[str, str]:
-        return {"authorization": f"Bearer {api_key}"}
+    def _address(self, model: Model) -> str:  # noqa: ARG002 - other kinds have one for each model
+        return f"{self._base_url}/chat/completions"
+
+    def _key_headers(self, key: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {key}"}
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The provider's own request for `body`, and its headers; RequestError where it has none."""
         return {**portable(body)[0], "model": model.provider_model}, self._headers
 
-    async def _post(self, url: str, content: bytes, headers: Mapping[str, str], model: Model) -> bytes:
+    async def _send(
+        self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
+    ) -> bytes:
         """The body of a successful answer."""
+        content = orjson.dumps(request)
         try:
-            async with self._client().stream("POST", url, content=content, headers=headers) as response:
+            async with self._client().stream("POST", address, content=content, headers=headers) as response:
                 raw = await self._read(response, model)
         except (
             httpx.ConnectError,

@@ -21,14 +21,16 @@ USAGE = {
     "output_tokens": 100,
     "service_tier": "standard",
 }
-TEXT = [{"type": "text", "text": "It is 4."}]
+TEXT: list[dict[str, Any]] = [{"type": "text", "text": "It is 4."}]
 THOUGHT = {"type": "thinking", "thinking": "Two and two.", "signature": "c2lnbmVk"}
-CALLS = [
+CALLS: list[dict[str, Any]] = [
     {"type": "text", "text": "I look."},
     {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Rome"}},
     {"type": "tool_use", "id": "toolu_2", "name": "get_weather", "input": {"city": "Oslo"}},
 ]
-JSON = [{"type": "tool_use", "id": "toolu_3", "name": "respond_with_json", "input": {"sum": 4}}]
+JSON: list[dict[str, Any]] = [
+    {"type": "tool_use", "id": "toolu_3", "name": "respond_with_json", "input": {"sum": 4}}
+]
 ANSWERS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "claude-text": (TEXT, "end_turn"),
     "claude-thinks": ([THOUGHT, *TEXT], "end_turn"),

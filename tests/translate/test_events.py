@@ -52,11 +52,12 @@ def events_of(content: list[dict[str, Any]], stop_reason: str) -> list[dict[str,
     """How Anthropic streams a message of `content`: in pieces of three characters."""
     events = [start(cache_read_input_tokens=5), {"type": "ping"}]
     for index, block in enumerate(content):
-        member, kind, empty = {
+        forms: dict[str, tuple[str, str, dict[str, Any]]] = {
             "text": ("text", "text_delta", {"text": ""}),
             "thinking": ("thinking", "thinking_delta", {"thinking": "", "signature": ""}),
             "tool_use": ("partial_json", "input_json_delta", {"input": {}}),
-        }[block["type"]]
+        }
+        member, kind, empty = forms[block["type"]]
         events.append({"type": "content_block_start", "index": index, "content_block": {**block, **empty}})
         whole = orjson.dumps(block["input"]).decode() if block["type"] == "tool_use" else block[member]
         deltas = [{"type": kind, member: whole[at : at + 3]} for at in range(0, len(whole), 3)]
@@ -119,9 +120,9 @@ def message_in(events: list[dict[str, Any]]) -> dict[str, Any]:
             message["content"].append(dict(event["content_block"]))
         elif kind == "content_block_delta":
             assert event["index"] == open_block
-            block, delta = message["content"][open_block], event["delta"]
+            block, delta = message["content"][event["index"]], event["delta"]
             if delta["type"] == "input_json_delta":
-                pieces[open_block] = pieces.get(open_block, "") + delta["partial_json"]
+                pieces[event["index"]] = pieces.get(event["index"], "") + delta["partial_json"]
             elif delta["type"] == "signature_delta":
                 block["signature"] = delta["signature"]
             else:
@@ -140,7 +141,7 @@ def message_in(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 def test_the_documented_stream() -> None:
     """Anthropic's example of a tool call, as an OpenAI client reads it."""
-    content = [
+    content: list[dict[str, Any]] = [
         {"type": "text", "text": "Okay, let's check the weather for San Francisco, CA:"},
         {
             "type": "tool_use",
@@ -246,9 +247,9 @@ def test_a_failure_is_told_once() -> None:
         "type": "overloaded_error",
         "message": "x",
     }
-    assert [translator.fail("api_error", "y"), translator.feed(chunk({"content": "z"})), translator.finish()] == [
-        [], [], [],
-    ]  # fmt: skip
+    assert translator.fail("api_error", "y") == []
+    assert translator.feed(chunk({"content": "z"})) == []
+    assert translator.finish() == []
 
 
 def test_an_event_on_the_wire() -> None:
