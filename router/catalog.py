@@ -2,6 +2,7 @@
 
     providers:
       openai: {kind: openai, base_url: https://api.openai.com/v1, api_key_env: OPENAI_API_KEY}
+      anthropic: {kind: anthropic, base_url: https://api.anthropic.com/v1, api_key_env: ANTHROPIC_API_KEY}
     models:
       - id: gpt-4o-mini
         provider: openai
@@ -66,9 +67,11 @@ class _Entry(BaseModel):
 class ProviderEntry(_Entry):
     """How to reach one provider."""
 
-    kind: Literal["openai", "azure"]
+    kind: Literal["openai", "anthropic", "azure"]
+    """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    """Up to and including the version: `/chat/completions` is appended. Of `azure`: the resource alone."""
+    """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: the
+    resource alone."""
     api_key_env: str | tuple[str, ...] | None = None
     """Environment variable that holds the key; several: the next one when the provider refuses one
     (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
@@ -133,6 +136,8 @@ class CatalogFile(_Entry):
     providers: dict[Name, ProviderEntry]
     models: tuple[ModelEntry, ...]
     tasks: tuple[Name, ...] = DEFAULT_TASKS
+    aliases: dict[Name, str] = {}
+    """Other names that clients of `/v1/messages` may ask for: name to model id, or to `auto`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> CatalogFile:
@@ -148,6 +153,11 @@ class CatalogFile(_Entry):
                 raise ValueError(
                     f"model `{model.id}` has quality_scores of the undeclared task"
                     f" `{min(undeclared)}`; list it under `tasks` or use `*`"
+                )
+        for alias, target in self.aliases.items():
+            if alias in {"auto", *seen} or target not in {"auto", *seen}:
+                raise ValueError(
+                    f"alias `{alias}` of `{target}` must be a new name of `auto` or of a model of the catalog"
                 )
         return self
 
@@ -191,6 +201,16 @@ class Catalog:
     tasks: frozenset[str]
     digest: str
     """SHA-256 of the file's bytes and of the price book's rows in use."""
+    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Other names of `auto` and of models."""
+
+    def named(self, name: str) -> str:
+        """The model a client means: an id, else an alias, else the provider's own name of a model."""
+        if name in self.models or name == "auto":
+            return name
+        if name in self.aliases:
+            return self.aliases[name]
+        return next((model.id for model in self.models.values() if model.provider_model == name), name)
 
     @classmethod
     def load(cls, path: Path) -> Catalog:
@@ -220,6 +240,7 @@ class Catalog:
             models=models,
             tasks=frozenset(entry.tasks),
             digest=digest.hexdigest(),
+            aliases=MappingProxyType(dict(entry.aliases)),
         )
 
 
@@ -288,7 +309,7 @@ EXAMPLE = """\
 # Base URLs and key variables are read from here only, never from a request.
 providers:
   openai:
-    kind: openai # any server that speaks OpenAI's chat completions
+    kind: openai # any server that speaks OpenAI's chat completions; or `anthropic`
     base_url: https://api.openai.com/v1
     api_key_env: OPENAI_API_KEY # the variable's name, or a list; keys stay in the environment
   # azure: # models name the deployment as `provider_model`

@@ -8,6 +8,7 @@
     │   ├── UnknownPolicyError
     │   └── NoEligibleModelError
     ├── ProviderError               a provider did not give a usable answer
+    │   └── InexpressibleError      its API cannot say what the request asks
     ├── RateLimitedError            a limit of limits.yaml is used up
     ├── BudgetExceededError         the request may cost more than a budget has left
     ├── LimitsUnavailableError      limits and budgets cannot be checked
@@ -173,6 +174,26 @@ class ProviderError(IntelliRouterError):
         status = None if self.status_code is None else f"status {self.status_code}"
         code = None if self.provider_code is None else f"`{self.provider_code}`"
         return ", ".join(part for part in (self.error_type, status, code) if part is not None)
+
+
+class InexpressibleError(ProviderError):
+    """The provider's API has no member for what the request asks; nothing was sent.
+
+    Another model may serve the request, so it is tried next.
+    """
+
+    code = "inexpressible"
+    http_status = 400
+
+    def __init__(self, error: RequestError, *, provider: str, model: str) -> None:
+        super().__init__(
+            f"provider `{provider}` cannot be asked this for model `{model}`: {error}",
+            provider=provider,
+            model=model,
+            error_type="bad_request",
+            is_retryable=True,
+        )
+        self.param = error.param
 
 
 class RateLimitedError(IntelliRouterError):

@@ -200,6 +200,19 @@ class Router:
         finally:
             await stream.aclose()
 
+    async def count_tokens(self, request: Request) -> int | None:
+        """Input tokens of a request that names its model, as the provider counts them; None: it does not.
+
+        ProviderError when it should and fails. Nothing is recorded.
+        """
+        from router.providers.anthropic import AnthropicProvider
+
+        model = self.catalog.models[request.model]
+        provider = self._engine.providers.of(self.catalog)[model.provider]
+        if not isinstance(provider, AnthropicProvider):
+            return None
+        return await provider.count_tokens(model, {**request.parameters, "messages": request.messages})
+
     def complete_sync(self, request: Request) -> Response:
         """`complete` for callers without an event loop; may be called from any thread but a loop's."""
         return self._own_loop().run(self.complete(request))

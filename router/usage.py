@@ -83,6 +83,7 @@ def usage_from_anthropic(body: object) -> Usage:
         tokens_cached_input=cached,
         tokens_cache_write=written,
         tokens_cache_write_1h=written_1h,
+        tokens_reasoning=_count(_member(raw, "output_tokens_details"), "thinking_tokens"),
     )
 
 

@@ -83,6 +83,9 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
         ("providers: [", "not valid YAML"),
         ("", "providers: Field required"),
         (PROVIDERS + "models: [{id: m, provider: q}]", "unknown provider `q`"),
+        (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {n: q}", "alias `n` of `q` must be"),
+        (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {m: auto}", "alias `m` of `auto` must be"),
+        ("providers: {p: {kind: cohere, base_url: 'http://h'}}\nmodels: []", "'openai' or 'anthropic'"),
         (PROVIDERS + "models: [{id: m, provider: p}, {id: m, provider: p}]", "`m` is taken"),
         (PROVIDERS + "models: [{id: auto, provider: p}]", "`auto` is the router's"),
         (PROVIDERS + "models: [{id: 'a b', provider: p}]", "models.0.id.*got `a b`"),
@@ -237,3 +240,11 @@ def test_a_bad_policy_is_refused_with_its_place(tmp_path: Path, text: str, compl
     path.write_text(text)
     with pytest.raises(ConfigError, match=f"policies.yaml(?s:.*){complaint}"):
         Policies.load(path)
+
+
+def test_names_of_a_model(tmp_path: Path) -> None:
+    """A client's name is a model's id, an alias, or the provider's own name; another stays what it is."""
+    models = "models: [{id: m, provider: p, provider_model: long-m}, {id: n, provider: p}]\n"
+    catalog = load(tmp_path, PROVIDERS + models + "aliases: {other: auto, n-latest: n}")
+    named = [catalog.named(name) for name in ("m", "auto", "other", "n-latest", "long-m", "unknown")]
+    assert named == ["m", "auto", "auto", "n", "m", "unknown"]

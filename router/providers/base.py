@@ -91,6 +91,10 @@ class Providers:
             "max_connections": self._settings.max_connections,
             "max_response_bytes": self._settings.max_response_bytes,
         }
+        if entry.kind == "anthropic":
+            from router.providers.anthropic import AnthropicProvider
+
+            return AnthropicProvider(name, **arguments)
         if entry.kind == "azure":
             return AzureProvider(name, api_version=entry.api_version or "", **arguments)
         return OpenAIProvider(name, **arguments)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import orjson
 
-from router.errors import ProviderError
+from router.errors import InexpressibleError, ProviderError, RequestError
 from router.providers.base import Answer, failure_of_status
 from router.providers.client import Client
 from router.providers.retry_after import retry_after_s
 from router.providers.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
+from router.translate.portable import portable
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ REFUSAL_TIMEOUT_S = 2.0
 
 
 class OpenAIProvider:
-    """A Provider for an OpenAI-compatible base URL."""
+    """A Provider for an OpenAI-compatible base URL; the base of those that speak another format."""
 
     def __init__(
         self, name: str, *, base_url: str, keys: KeyRing, max_connections: int, max_response_bytes: int
@@ -59,16 +60,22 @@ class OpenAIProvider:
 
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """See Provider."""
-        content = orjson.dumps({**body, "model": model.provider_model})
-        async with self._post(self._address(model), content, HEADERS, model) as response:
-            raw = await self._read(response, model)
-        return self._parse(raw, model)
+        try:
+            request, headers = self._request(model, body)
+        except RequestError as error:
+            raise InexpressibleError(error, provider=self.name, model=model.id) from error
+        return self._parse(await self._send(self._address(model), request, headers, model), model)
 
     async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider."""
         options = body.get("stream_options")
         asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
-        named = {**body, "model": model.provider_model, "stream": True, "stream_options": asked}
+        named = {
+            **portable(body)[0],
+            "model": model.provider_model,
+            "stream": True,
+            "stream_options": asked,
+        }
         splitter, size = EventSplitter(), 0
         async with self._post(self._address(model), orjson.dumps(named), HEADERS, model) as response:
             is_plain = "content-encoding" not in response.headers  # raw bytes cost less
@@ -97,6 +104,17 @@ class OpenAIProvider:
 
     def _key_headers(self, key: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}"}
+
+    def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """The provider's own request for `body`, and its headers; RequestError where it has none."""
+        return {**portable(body)[0], "model": model.provider_model}, HEADERS
+
+    async def _send(
+        self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
+    ) -> bytes:
+        """The body of a successful answer."""
+        async with self._post(address, orjson.dumps(request), headers, model) as response:
+            return await self._read(response, model)
 
     @asynccontextmanager
     async def _post(
@@ -200,12 +218,16 @@ class OpenAIProvider:
         error.provider_code = self._error_code(said)
         return error
 
-    def _parse(self, raw: bytes, model: Model) -> Answer:
+    def _object(self, raw: bytes, model: Model) -> dict[str, Any]:
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise self._broken("bad_response", "sent a body that is not JSON", model) from error
-        if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
+        return body if isinstance(body, dict) else {}
+
+    def _parse(self, raw: bytes, model: Model) -> Answer:
+        body = self._object(raw, model)
+        if not isinstance(body.get("choices"), list):
             raise self._broken("bad_response", "sent a body without `choices`", model)
         first = body["choices"][0] if body["choices"] else None
         finish = first.get("finish_reason") if isinstance(first, dict) else None

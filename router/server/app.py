@@ -16,7 +16,7 @@ from starlette.responses import Response as HttpResponse
 
 from router.errors import IntelliRouterError, RequestError
 from router.request import AUTO
-from router.server import health
+from router.server import health, messages
 from router.server.auth import Keys, bind, caller_of
 from router.server.chat import request_of, response_headers
 from router.server.endpoints import Endpoint, openapi_of, routes_of
@@ -76,10 +76,10 @@ def create_app(router: Router, keys: Keys | None = None) -> Starlette:
     app = Starlette(
         routes=routes_of(ENDPOINTS, keys=shim.keys, in_flight=shim.in_flight, settings=router.settings),
         exception_handlers={
-            IntelliRouterError: _on_error,
-            HTTPException: _on_http_exception,
+            IntelliRouterError: messages.in_shape(_on_error),
+            HTTPException: messages.in_shape(_on_http_exception),
             ClientDisconnect: _on_disconnect,
-            Exception: _on_crash,
+            Exception: messages.in_shape(_on_crash),
         },
         lifespan=lifespan,
     )
@@ -196,6 +196,24 @@ ENDPOINTS = (
         summary="OpenAI's chat completions, answered by the model that is chosen.",
         scopes=("route",),
         body="ChatCompletionRequest",
+        parameters=OUR_HEADERS,
+    ),
+    Endpoint(
+        method="POST",
+        path=messages.PATH,
+        handler=messages.messages,
+        summary="Anthropic's messages, answered by the model that is chosen.",
+        scopes=("route",),
+        body="MessagesRequest",
+        parameters=OUR_HEADERS,
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{messages.PATH}/count_tokens",
+        handler=messages.count_tokens,
+        summary="Input tokens of a messages request: Anthropic's count, else an estimate.",
+        scopes=("route",),
+        body="MessagesRequest",
         parameters=OUR_HEADERS,
     ),
     Endpoint(

@@ -28,6 +28,24 @@ SCHEMAS: dict[str, Any] = {
             "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
         },
     },
+    "MessagesRequest": {
+        "type": "object",
+        "description": "Anthropic's.",
+        "required": ["model", "messages"],
+        "properties": {
+            "model": {**_LABEL, "description": "A model of the catalog, its name at Anthropic, or `auto`."},
+            "messages": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["role", "content"],
+                    "properties": {"role": {"enum": ["user", "assistant"]}},
+                },
+            },
+            "max_tokens": {"type": "integer", "minimum": 1},
+        },
+    },
     "Decision": {
         "type": "object",
         "required": ["request_id", "model", "provider", "fallbacks", "policy_id", "reason", "candidates"],

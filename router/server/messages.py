@@ -1,0 +1,148 @@
+"""Anthropic's messages API: HTTP to `Request`, `Response` to HTTP, and errors in its shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response as HttpResponse
+
+from router.errors import ProviderError, RequestError
+from router.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
+from router.server.auth import bind, caller_of
+from router.server.chat import request_of, response_headers
+from router.server.guard import body_of, check_labels
+from router.translate.answers import message_of
+from router.translate.chat import chat_request
+from router.translate.members import NATIVE
+from router.translate.messages import BETAS
+from router.translate.portable import portable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.datastructures import Headers
+    from starlette.requests import Request as HttpRequest
+
+    from router.request import Request, Response
+    from router.router import Router
+
+    ErrorHandler = Callable[[HttpRequest, Exception], Awaitable[HttpResponse]]
+
+PATH = "/v1/messages"
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Anthropic's name of each status; others are `invalid_request_error` below 500 and `api_error` above."""
+OVERLOADED = 529
+"""Anthropic's status for a provider without capacity; clients know it."""
+ESTIMATED = "x-intellirouter-estimated"
+
+
+async def messages(http: HttpRequest) -> HttpResponse:
+    """`POST /v1/messages`."""
+    router: Router = http.app.state.shim.router
+    request = await _request_of(http, router)
+    response = await router.complete(request)
+    try:
+        message = message_of(response.body)
+    except RequestError as error:
+        raise _unusable(response, error) from error
+    headers = {**response_headers(response), "request-id": response.request_id}
+    if router.catalog.providers[response.provider].kind != "anthropic":
+        _, ignored = portable({**request.parameters, "messages": request.messages})
+        if ignored:
+            headers["x-intellirouter-ignored"] = ", ".join(sorted(ignored))
+    return HttpResponse(orjson.dumps(message), headers=headers, media_type="application/json")
+
+
+async def count_tokens(http: HttpRequest) -> HttpResponse:
+    """`POST /v1/messages/count_tokens`: Anthropic's count for its models, else an estimate.
+
+    An estimate (`auto`, other providers, a count that fails) says so in `x-intellirouter-estimated`.
+    Nothing is recorded, since nothing is completed.
+    """
+    router: Router = http.app.state.shim.router
+    request = await _request_of(http, router)
+    count = await _counted(router, request)
+    headers = {} if count is not None else {ESTIMATED: "true"}
+    told = {"input_tokens": _estimated(request) if count is None else count}
+    return HttpResponse(orjson.dumps(told), headers=headers, media_type="application/json")
+
+
+def in_shape(handler: ErrorHandler) -> ErrorHandler:
+    """`handler`, whose errors have OpenAI's shape, with Anthropic's on Anthropic's paths."""
+
+    async def shaped(http: HttpRequest, error: Exception) -> HttpResponse:
+        response = await handler(http, error)
+        path: str = http.scope["path"]
+        is_ours = path == PATH or path.startswith(f"{PATH}/")
+        return error_response(response) if is_ours else response
+
+    return shaped
+
+
+def error_response(response: HttpResponse) -> HttpResponse:
+    """An error of OpenAI's shape in Anthropic's."""
+    error, status = orjson.loads(response.body)["error"], response.status_code
+    if error["code"] == "overloaded":
+        status = OVERLOADED
+    kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": error["message"]}}
+    kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    if "x-request-id" in kept:
+        body["request_id"] = kept["request-id"] = kept["x-request-id"]
+    return HttpResponse(orjson.dumps(body), status_code=status, headers=kept, media_type="application/json")
+
+
+async def _request_of(http: HttpRequest, router: Router) -> Request:
+    body = await body_of(http, router.settings.max_body_bytes)
+    if body.get("stream"):
+        raise RequestError("streaming is not served here: send `stream: false`", param="stream")
+    if isinstance(body.get("model"), str):
+        body["model"] = router.catalog.named(body["model"])
+    chat = chat_request(body)
+    if betas := _betas(http.headers):
+        chat[NATIVE][BETAS] = betas
+    request = request_of(chat, http.headers, ip_address=http.client.host if http.client else None)
+    check_labels(request)
+    return bind(request, caller_of(http))
+
+
+def _betas(headers: Headers) -> list[str]:
+    named = ",".join(headers.getlist("anthropic-beta"))
+    return [beta.strip() for beta in named.split(",") if beta.strip()]
+
+
+def _unusable(response: Response, error: RequestError) -> ProviderError:
+    """The answer of a model that called a tool with what is no JSON object."""
+    failure = ProviderError(
+        f"the answer of model `{response.model}` has no counterpart in Anthropic's shape: {error}",
+        provider=response.provider,
+        model=response.model,
+        error_type="bad_response",
+        is_retryable=True,
+    )
+    failure.request_id = response.request_id
+    return failure
+
+
+async def _counted(router: Router, request: Request) -> int | None:
+    if request.model not in router.catalog.models:
+        if request.model != AUTO:
+            router.route(request)  # raises the error that completing it would raise
+        return None
+    return await router.count_tokens(request)
+
+
+def _estimated(request: Request) -> int:
+    described = [request.parameters[name] for name in INPUT_PARAMETERS if name in request.parameters]
+    return request.estimated_input_tokens() + len(orjson.dumps(described)) // CHARACTERS_PER_TOKEN

@@ -1,0 +1,80 @@
+"""Reading members of bodies that come from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import orjson
+
+from router.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NATIVE = "anthropic"
+"""The member, and the type of an item, that holds what only Anthropic's API has."""
+JSON_TOOL = "respond_with_json"
+"""The tool that stands for OpenAI's JSON mode, which Anthropic does not have: its input is the answer."""
+ITEM_MEMBERS = ("cache_control",)
+"""What OpenAI's items may carry of Anthropic's beside `anthropic`."""
+
+
+def refuse(member: str, why: str) -> NoReturn:
+    """RequestError that names the member."""
+    raise RequestError(f"`{member}` {why}", param=member)
+
+
+def mapping(value: object, member: str) -> dict[str, Any]:
+    """`value` as an object, or RequestError."""
+    if not isinstance(value, dict):
+        refuse(member, f"must be an object, got `{type(value).__name__}`")
+    return value
+
+
+def items(value: object, member: str) -> list[dict[str, Any]]:
+    """`value` as a list of objects, or RequestError."""
+    if not isinstance(value, list | tuple):
+        refuse(member, f"must be a list of objects, got `{type(value).__name__}`")
+    return [mapping(item, f"{member}.{position}") for position, item in enumerate(value)]
+
+
+def text(value: object, member: str) -> str:
+    """`value` as a text, or RequestError."""
+    if not isinstance(value, str):
+        refuse(member, f"must be a text, got `{type(value).__name__}`")
+    return value
+
+
+def only(item: Mapping[str, Any], known: Iterable[str], member: str, *, api: str) -> None:
+    """RequestError for a member outside `known` that says something."""
+    for name, value in item.items():
+        if name not in known and value not in (None, [], {}):
+            refuse(f"{member}.{name}" if member else name, f"has no counterpart in {api}; leave it out")
+
+
+def extras(item: Mapping[str, Any], member: str) -> dict[str, Any]:
+    """What an item of OpenAI's carries of Anthropic's."""
+    kept = {name: item[name] for name in ITEM_MEMBERS if item.get(name) is not None}
+    if item.get(NATIVE) is not None:
+        kept.update(mapping(item[NATIVE], f"{member}.{NATIVE}"))
+    return kept
+
+
+def with_extras(item: dict[str, Any], source: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """`item` of OpenAI's with what it lacks of Anthropic's `source`, of which it says `known`."""
+    rest = {name: value for name, value in source.items() if name not in known and value is not None}
+    for name in ITEM_MEMBERS:
+        if name in rest:
+            item[name] = rest.pop(name)
+    if rest:
+        item[NATIVE] = rest
+    return item
+
+
+def arguments(value: object, member: str) -> dict[str, Any]:
+    """The arguments of a tool call, which OpenAI writes as a JSON text."""
+    try:
+        parsed = orjson.loads(text(value, member) or "{}")
+    except orjson.JSONDecodeError:
+        refuse(member, "is not valid JSON; Anthropic's API takes tool arguments as an object")
+    return mapping(parsed, member)
