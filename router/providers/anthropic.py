@@ -14,13 +14,15 @@ import orjson
 from router.errors import InexpressibleError, RequestError
 from router.providers.base import Answer
 from router.providers.openai import HEADERS, OpenAIProvider
+from router.providers.sse import DONE, EventSplitter, StreamEvent
 from router.translate.answers import completion_of
+from router.translate.events import EventsToChunks
 from router.translate.members import NATIVE
 from router.translate.messages import BETAS, DEFAULT_MAX_TOKENS, messages_request
 from router.usage import usage_from_anthropic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from router.catalog import Model
 
@@ -36,6 +38,19 @@ COUNTED = (
     "cache_control",
 )
 """Members of a request that the count of its tokens depends on."""
+ERROR_STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""The status that an error would have had, had the stream not begun."""
 _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -57,6 +72,46 @@ class AnthropicProvider(OpenAIProvider):
         if not isinstance(count, int):
             raise self._broken("bad_response", "sent no `input_tokens`", model)
         return count
+
+    async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+        """See Provider: Anthropic's events as OpenAI's chunks, the usage always among them."""
+        try:
+            request, headers = self._request(model, body)
+        except RequestError as error:
+            raise InexpressibleError(error, provider=self.name, model=model.id) from error
+        chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in body)
+        splitter, size = EventSplitter(), 0
+        content = orjson.dumps({**request, "stream": True})
+        async with self._post(self._address(model), content, headers, model) as response:
+            async for part in response.aiter_bytes():
+                size += len(part)
+                events: list[StreamEvent] = []
+                for _, data in splitter.feed(part):
+                    events += self._translated(data, chunks, model)
+                if events:
+                    yield events
+                if size > self._max_response_bytes:
+                    what = f"sent more than {self._max_response_bytes} bytes"
+                    raise self._broken("bad_response", what, model)
+        if chunks.is_finished:
+            yield [DONE]
+
+    def _translated(self, data: bytes | None, chunks: EventsToChunks, model: Model) -> list[StreamEvent]:
+        """An event as OpenAI's chunks; ProviderError for one that is an error."""
+        if data is None:
+            return [StreamEvent(b": keep-alive\n\n", None)]
+        event = self._object(data, model)
+        if event.get("type") == "ping":
+            return [StreamEvent(b": ping\n\n", None)]
+        try:
+            found = chunks.feed(event)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._broken("bad_response", "sent an event that is not Anthropic's", model) from error
+        for chunk in found:
+            if said := chunk.get("error"):
+                status = ERROR_STATUS.get(said["type"])
+                raise self._error_event({**said, "code": status or said["code"]}, model)
+        return [StreamEvent(b"data: " + orjson.dumps(chunk) + b"\n\n", chunk) for chunk in found]
 
     def _address(self, model: Model) -> str:  # noqa: ARG002 - see OpenAIProvider
         return f"{self._base_url}/messages"

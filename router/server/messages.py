@@ -12,8 +12,10 @@ from router.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
 from router.server.auth import bind, caller_of
 from router.server.chat import request_of, response_headers
 from router.server.guard import body_of, check_labels
+from router.server.sse import EventStream
 from router.translate.answers import message_of
 from router.translate.chat import chat_request
+from router.translate.events import ChunksToEvents, to_sse
 from router.translate.members import NATIVE
 from router.translate.messages import BETAS
 from router.translate.portable import portable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from starlette.requests import Request as HttpRequest
 
+    from router.providers.sse import StreamEvent
     from router.request import Request, Response
     from router.router import Router
 
@@ -47,10 +50,12 @@ OVERLOADED = 529
 ESTIMATED = "x-intellirouter-estimated"
 
 
-async def messages(http: HttpRequest) -> HttpResponse:
+async def messages(http: HttpRequest) -> HttpResponse | EventStream:
     """`POST /v1/messages`."""
     router: Router = http.app.state.shim.router
     request = await _request_of(http, router)
+    if request.is_streaming:
+        return EventStream(router, request, AnthropicShape())
     response = await router.complete(request)
     try:
         message = message_of(response.body)
@@ -76,6 +81,27 @@ async def count_tokens(http: HttpRequest) -> HttpResponse:
     headers = {} if count is not None else {ESTIMATED: "true"}
     told = {"input_tokens": _estimated(request) if count is None else count}
     return HttpResponse(orjson.dumps(told), headers=headers, media_type="application/json")
+
+
+class AnthropicShape:
+    """A Shape: OpenAI's chunks as Anthropic's events."""
+
+    def __init__(self) -> None:
+        self._events = ChunksToEvents()
+
+    def pieces(self, batch: list[StreamEvent]) -> bytes:
+        """See Shape."""
+        events = [event for item in batch if item.data is not None for event in self._events.feed(item.data)]
+        return b"".join(map(to_sse, events))
+
+    def end(self) -> bytes:
+        """See Shape."""
+        return b"".join(map(to_sse, self._events.finish()))
+
+    def error(self, body: dict[str, Any], status: int) -> bytes:
+        """See Shape."""
+        kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        return b"".join(map(to_sse, self._events.fail(kind, body["error"]["message"])))
 
 
 def in_shape(handler: ErrorHandler) -> ErrorHandler:
@@ -105,11 +131,11 @@ def error_response(response: HttpResponse) -> HttpResponse:
 
 async def _request_of(http: HttpRequest, router: Router) -> Request:
     body = await body_of(http, router.settings.max_body_bytes)
-    if body.get("stream"):
-        raise RequestError("streaming is not served here: send `stream: false`", param="stream")
     if isinstance(body.get("model"), str):
         body["model"] = router.catalog.named(body["model"])
     chat = chat_request(body)
+    if body.get("stream"):  # Anthropic's streams always tell the usage
+        chat |= {"stream": True, "stream_options": {"include_usage": True}}
     if betas := _betas(http.headers):
         chat[NATIVE][BETAS] = betas
     request = request_of(chat, http.headers, ip_address=http.client.host if http.client else None)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from router.errors import IntelliRouterError
 from router.providers.sse import DONE
 from router.server.chat import response_headers
-from router.server.errors import body_of_error, error_body
+from router.server.errors import body_of_error, error_body, status_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from router.providers.sse import StreamEvent
     from router.request import Request
     from router.router import Router
     from router.streaming import Stream
@@ -36,12 +37,43 @@ SLOW_CLIENT_S = 10.0
 """How much longer than the request's own deadline a client may take to read its answer."""
 
 
+class Shape(Protocol):
+    """How an API writes a stream; one for each."""
+
+    def pieces(self, batch: list[StreamEvent]) -> bytes:
+        """The events of the API that say what `batch` says."""
+
+    def end(self) -> bytes:
+        """What tells the client that the answer is whole."""
+
+    def error(self, body: dict[str, Any], status: int) -> bytes:
+        """What tells the client that it is not; `body` has OpenAI's shape."""
+
+
+class OpenAIShape:
+    """OpenAI's chunks, passed on as they came."""
+
+    def pieces(self, batch: list[StreamEvent]) -> bytes:
+        """See Shape."""
+        return batch[0].raw if len(batch) == 1 else b"".join([event.raw for event in batch])
+
+    def end(self) -> bytes:
+        """See Shape."""
+        return DONE.raw
+
+    def error(self, body: dict[str, Any], status: int) -> bytes:  # noqa: ARG002 - the body says it
+        """See Shape."""
+        return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
 class EventStream:
     """An ASGI application that answers one streaming request."""
 
-    def __init__(self, router: Router, request: Request) -> None:
+    def __init__(self, router: Router, request: Request, shape: Shape | None = None) -> None:
+        """`shape` None: OpenAI's."""
         self._router = router
         self._request = request
+        self._shape = shape or OpenAIShape()
         self._is_abandoned = False
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
@@ -73,19 +105,15 @@ class EventStream:
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *names]})
         try:
             while (batch := await stream.next_batch()) is not None:
-                events = batch[0].raw if len(batch) == 1 else b"".join([event.raw for event in batch])
-                await send({"type": "http.response.body", "body": events, "more_body": True})
-            last = DONE.raw
+                events = self._shape.pieces(batch)
+                if events:
+                    await send({"type": "http.response.body", "body": events, "more_body": True})
+            last = self._shape.end()
         except IntelliRouterError as error:
-            last = _event(body_of_error(error))
+            last = self._shape.error(body_of_error(error), status_of(error))
         except Exception:
             logger.exception("the stream of request `%s` broke", stream.request_id)
-            last = _event(
-                error_body(500, "internal error; the server's log has the details", code="internal_error")
-            )
+            internal = "internal error; the server's log has the details"
+            last = self._shape.error(error_body(500, internal, code="internal_error"), 500)
         watcher.cancel()  # after the last event the server says "disconnect" to everybody
         await send({"type": "http.response.body", "body": last})
-
-
-def _event(body: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(body) + b"\n\n"

@@ -12,6 +12,7 @@ from router.catalog import Model
 from router.errors import InexpressibleError, ProviderError
 from router.prices import Usage
 from router.providers.anthropic import AnthropicProvider
+from router.providers.keys import KeyRing
 from tests.providers.anthropic_server import CALLS, KEY, THOUGHT, AnthropicServer, anthropic_server
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def server() -> Iterator[AnthropicServer]:
 def ask(server: AnthropicServer, model: str, *, key: str | None = KEY, **body: Any) -> Answer:
     """One completion."""
     provider = AnthropicProvider(
-        "anthropic", base_url=server.base_url, api_key=key, max_connections=4, max_response_bytes=100_000
+        "anthropic",
+        base_url=server.base_url,
+        keys=KeyRing([key] if key else []),
+        max_connections=4,
+        max_response_bytes=100_000,
     )
 
     async def complete() -> Answer:
