@@ -177,7 +177,7 @@ class Engine:
         changes: dict[str, Any] = {"model": model, "treated_as": decision.treated_as}
         if request.policy is not None:
             changes["policy"] = request.policy
-        if request.preferences is not None:
+        if request.preferences is not None and not request.preferences.is_limit_only:
             changes["preferences"] = request.preferences
         estimate = request.estimated_input_tokens()
         if answer.usage.tokens_input and estimate >= MIN_ESTIMATE:

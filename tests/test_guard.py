@@ -24,7 +24,7 @@ from router.errors import OverloadedError
 from router.server import protocol
 from router.server.guard import MAX_HEADER_BYTES, MAX_HEADERS, MAX_JSON_DEPTH, InFlight
 from tests.factories import write_catalog
-from tests.serving import serving
+from tests.shims import serving
 from tests.test_keys import ENVIRONMENT
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from router.server import metrics
 from router.server.metrics import Metrics
 from router.server.observe import RecentDecisions
 from tests.factories import request_record, write_catalog
-from tests.serving import serving
+from tests.shims import serving
 from tests.test_auth import BODY, HERE, bearer, call, key, requests_of
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from starlette.responses import Response as HttpResponse
 from router.errors import IntelliRouterError, RequestError
 from router.request import AUTO
 from router.server import health, messages
-from router.server.auth import Keys, bind, caller_of
+from router.server.auth import Keys, admitted, caller_of
 from router.server.chat import request_of, response_headers
 from router.server.endpoints import Endpoint, openapi_of, routes_of
 from router.server.errors import body_of_error, error_body, status_of
-from router.server.guard import InFlight, body_of, check_labels
+from router.server.guard import InFlight, body_of
 from router.server.metrics import CONTENT_TYPE, Metrics
 from router.server.observe import RecentDecisions, Tap, described
 from router.server.sse import EventStream
@@ -84,6 +84,7 @@ def create_app(router: Router, keys: Keys | None = None) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # it would send callers wherever their Host header says
+    app.state.router = router
     app.state.shim = shim
     return app
 
@@ -102,12 +103,13 @@ async def _chat_completions(http: HttpRequest) -> HttpResponse | EventStream:
 
 
 async def _route(http: HttpRequest) -> HttpResponse:
-    decision = _shim(http).router.route(await _request(http))
+    router: Router = http.app.state.router
+    decision = router.route(await _request(http))
     return _json(decision, headers={"x-intellirouter-model": decision.model})
 
 
 async def _feedback(http: HttpRequest) -> HttpResponse:
-    router = _shim(http).router
+    router: Router = http.app.state.router
     body = await body_of(http, router.settings.max_body_bytes)
     known = {"request_id", "metric", "value", "source", "comment"}
     if unknown := sorted(body.keys() - known):
@@ -127,7 +129,8 @@ async def _feedback(http: HttpRequest) -> HttpResponse:
 
 
 async def _models(http: HttpRequest) -> HttpResponse:
-    router, allowed = _shim(http).router, caller_of(http).models
+    router: Router = http.app.state.router
+    allowed = caller_of(http).models
     created = int(router.opened_at.timestamp())
     models = [model for model in router.catalog.models.values() if allowed is None or model.id in allowed]
     listed = [(AUTO, "intellirouter"), *((model.id, model.provider) for model in models)]
@@ -157,7 +160,7 @@ async def _livez(_: HttpRequest) -> HttpResponse:
 
 async def _readyz(http: HttpRequest) -> HttpResponse:
     # A shim that answers has its configuration: without one the router does not open.
-    _shim(http).router.sink.check_writable()
+    http.app.state.router.sink.check_writable()
     return _json({"status": "ready"})
 
 
@@ -172,13 +175,13 @@ async def _openapi(_: HttpRequest) -> HttpResponse:
 
 async def _request(http: HttpRequest) -> Request:
     """The request of an OpenAI body, as its caller's key binds it."""
+    router: Router = http.app.state.router
     request = request_of(
-        await body_of(http, _shim(http).router.settings.max_body_bytes),
+        await body_of(http, router.settings.max_body_bytes),
         http.headers,
         ip_address=http.client.host if http.client else None,
     )
-    check_labels(request)
-    return bind(request, caller_of(http))
+    return admitted(request, http)
 
 
 OUR_HEADERS = (

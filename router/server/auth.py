@@ -18,6 +18,7 @@ from router.errors import ConfigError, ForbiddenError, InvalidKeyError
 from router.keys import ANYONE_HERE, PREFIX, Caller, KeyFile, KeyRing, now
 from router.preferences import Preferences
 from router.request import AUTO
+from router.server.guard import check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -160,6 +161,12 @@ def caller_of(http: HTTPConnection) -> Caller:
     """Whom the Door let in."""
     caller: Caller = http.scope[CALLER]
     return caller
+
+
+def admitted(request: Request, http: HTTPConnection) -> Request:
+    """What every endpoint does with the request it has read: check its labels, and bind it to its key."""
+    check_labels(request)
+    return bind(request, caller_of(http))
 
 
 def bind(request: Request, caller: Caller) -> Request:

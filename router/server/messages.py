@@ -9,9 +9,9 @@ from starlette.responses import Response as HttpResponse
 
 from router.errors import ProviderError, RequestError
 from router.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
-from router.server.auth import bind, caller_of
+from router.server.auth import admitted
 from router.server.chat import request_of, response_headers
-from router.server.guard import body_of, check_labels
+from router.server.guard import body_of
 from router.server.sse import EventStream
 from router.translate.answers import message_of
 from router.translate.chat import chat_request
@@ -138,9 +138,9 @@ async def _request_of(http: HttpRequest, router: Router) -> Request:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     if betas := _betas(http.headers):
         chat[NATIVE][BETAS] = betas
-    request = request_of(chat, http.headers, ip_address=http.client.host if http.client else None)
-    check_labels(request)
-    return bind(request, caller_of(http))
+    return admitted(
+        request_of(chat, http.headers, ip_address=http.client.host if http.client else None), http
+    )
 
 
 def _betas(headers: Headers) -> list[str]:
