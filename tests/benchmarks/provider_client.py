@@ -125,7 +125,7 @@ async def measure(kind: str, url: httpx.URL, width: int, rounds: int) -> float:
         return figure
     limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
     transport = Transport(max_connections=width) if kind == "adapter" else None
-    async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False, limits=limits) as plain:
+    async with httpx.AsyncClient(transport=transport, timeout=60, trust_env=False, limits=limits) as plain:
         return await in_flight(by_httpx(plain), url, width, rounds)
 
 
@@ -154,15 +154,14 @@ def main() -> None:
         asyncio.run(serve(arguments.serve))
         return
     widths = (16, 64) if arguments.smoke else (16, 64, 256, 1000)
-    print(
-        "in flight " + "".join(f"{kind:>10}" for kind in ("client", "adapter", "httpx")) + "   CPU us a call"
-    )
+    kinds = ("client", "adapter", "httpx")
+    print("in flight " + "".join(f"{kind:>10}" for kind in kinds) + "   CPU us a call")
     with upstream(LATENCY_S) as url:
         for width in widths:
             rounds = 2 if arguments.smoke else max(2000 // width, 4)
             figures = [
                 asyncio.run(measure(kind, url, width, min(rounds, 2) if kind == "httpx" else rounds))
-                for kind in ("client", "adapter", "httpx")
+                for kind in kinds
             ]
             print(f"{width:9} " + "".join(f"{figure:10.0f}" for figure in figures), flush=True)
     with upstream(0.02) as url:  # the memory does not depend on it, the patience does
