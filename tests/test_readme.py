@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.refresh import refresh
 from router import NoEligibleModelError, Request, Router
+from router.catalog import Catalog
 from router.config import Settings
 from tests.factories import write_catalog
 
@@ -128,6 +129,15 @@ def test_the_example_files_are_taken(tmp_path: Path) -> None:
         "gpt-4o": "the request's `ignore` lists it",
         "other": "its data policy does not state `no_training`, which policy `support-bot` requires",
     }
+
+
+def test_the_example_catalog_is_taken(tmp_path: Path) -> None:
+    """catalog.yaml as printed names two providers, one of them with two keys, one of them Azure's."""
+    (tmp_path / "catalog.yaml").write_text(block("catalog.yaml"))
+    catalog = Catalog.load(tmp_path / "catalog.yaml")
+    assert [entry.kind for entry in catalog.providers.values()] == ["openai", "azure"]
+    assert [len(entry.key_variables) for entry in catalog.providers.values()] == [2, 1]
+    assert catalog.models["gpt-4o-azure"].provider_model == "my-deployment"
 
 
 def test_the_example_file_names_only_what_exists() -> None:

@@ -16,7 +16,7 @@ from router.config import Settings
 from router.manifests import Manifest
 from router.records import new_id
 from tests.factories import write_catalog
-from tests.serving import serving
+from tests.shims import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from router import ProviderError, Request, Router
 from router.journal import AppendLog
 from tests.factories import write_catalog
 from tests.recording import Recorder, only_request
-from tests.serving import serving
+from tests.shims import serving
 from tests.streaming.conftest import MESSAGES, PRICED, STREAMS, TOOLS
 
 if TYPE_CHECKING:
