@@ -93,7 +93,10 @@ class Assembly:
         delta = choice.get("delta")
         if isinstance(delta, dict):
             for name, value in delta.items():
-                if value:
+                held = message.get(name)
+                if type(held) is _Pieces and type(value) is str:  # nearly every piece
+                    held.append(value)
+                elif value:
                     self.has_content = self.has_content or name != "role"
                     _merge(message, name, value)
         reason = choice.get("finish_reason")
