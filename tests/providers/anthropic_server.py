@@ -70,6 +70,42 @@ def message(model: str) -> dict[str, Any]:
     }
 
 
+def events(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    """The message as the API streams it: each text and each argument in two pieces."""
+    usage = {name: count for name, count in USAGE.items() if name != "output_tokens"}
+    started = {**whole, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    told: list[dict[str, Any]] = [{"type": "message_start", "message": started}, {"type": "ping"}]
+    for index, block in enumerate(whole["content"]):
+        empty = {
+            "text": {"text": ""},
+            "thinking": {"thinking": "", "signature": ""},
+            "tool_use": {"input": {}},
+        }
+        told.append(
+            {
+                "type": "content_block_start",
+                "index": index,
+                "content_block": block | empty[block["type"]],
+            }
+        )
+        kind, member, content = {
+            "text": ("text_delta", "text", block.get("text")),
+            "thinking": ("thinking_delta", "thinking", block.get("thinking")),
+            "tool_use": ("input_json_delta", "partial_json", orjson.dumps(block.get("input")).decode()),
+        }[block["type"]]
+        told += [
+            {"type": "content_block_delta", "index": index, "delta": {"type": kind, member: piece}}
+            for piece in (content[:3], content[3:])
+        ]
+        if block["type"] == "thinking":
+            delta = {"type": "signature_delta", "signature": block["signature"]}
+            told.append({"type": "content_block_delta", "index": index, "delta": delta})
+        told.append({"type": "content_block_stop", "index": index})
+    end = {"stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"]}
+    told.append({"type": "message_delta", "delta": end, "usage": {"output_tokens": USAGE["output_tokens"]}})
+    return [*told, {"type": "message_stop"}]
+
+
 class AnthropicServer(ThreadingHTTPServer):
     """Keeps what it was sent."""
 
@@ -107,6 +143,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(*FAILURES[model])
         elif model in RAW:
             self._reply(200, RAW[model], {})
+        elif body.get("stream"):
+            cut = {"claude-cut": 4, "claude-fails": 4}.get(model)
+            told = events(message("claude-text" if cut else model))[:cut]
+            if model == "claude-fails":
+                told.append({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
+            pieces = [
+                b"event: %b\ndata: %b\n\n" % (item["type"].encode(), orjson.dumps(item)) for item in told
+            ]
+            self._reply(200, b"".join(pieces), {"content-type": "text/event-stream"})
         else:
             self._reply(200, orjson.dumps(message(model)), {"request-id": "req_1"})
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anthropic
 import httpx
+import openai
 import pytest
 import uvicorn
 import yaml
@@ -29,7 +30,10 @@ PRICED = {"prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_
 MESSAGES: list[Any] = [{"role": "user", "content": "2 + 2?"}]
 TOOLS: list[Any] = [{"name": "get_weather", "input_schema": {"type": "object", "properties": {}}}]
 CACHED: list[Any] = [{"type": "text", "text": "Be short.", "cache_control": {"type": "ephemeral"}}]
-CLAUDES = ("text", "thinks", "calls", "stops", "overloaded", "busy", "refuses", "locked", "broken")
+CLAUDES = (
+    "text", "thinks", "calls", "stops", "overloaded", "busy", "refuses", "locked", "broken", "cut", "fails",
+)  # fmt: skip
+ANY: dict[str, Any] = {"extra_headers": {"x-intellirouter-policy": "any"}}
 UNRECORDED = ("id", "timestamp", "draw", "latency_ms", "overhead_ms", "attempts")
 
 
@@ -274,12 +278,6 @@ def test_a_used_up_limit_is_anthropics_rate_limit_error(client: anthropic.Anthro
         (b"[]", 400, "invalid_request_error", "must be a JSON object"),
         (b"{}", 400, "invalid_request_error", "`messages` must be a list"),
         (b'{"messages": []}', 400, "invalid_request_error", "`messages` must be a non-empty list"),
-        (
-            b'{"messages": [{"role": "user", "content": "x"}], "stream": true}',
-            400,
-            "invalid_request_error",
-            "stream",
-        ),
         (b"x" * 100_001, 413, "request_too_large", "MAX_BODY_BYTES"),
     ],
 )
@@ -358,3 +356,74 @@ def test_the_record_from_messages_is_the_record_from_the_callable(
         assert compared[0] == compared[1]
         assert compared[0]["operation"] == "chat"
         assert compared[0]["cost_usd"] is not None
+
+
+@pytest.mark.parametrize("model", ["claude-text", "claude-thinks", "claude-calls", "claude-stops"])
+def test_a_stream_is_the_message_piece_by_piece(shim: Shim, client: anthropic.Anthropic, model: str) -> None:
+    """The `anthropic` package assembles from the stream what it gets whole; the record has the usage."""
+    asked: dict[str, Any] = {"model": model, "messages": MESSAGES, "max_tokens": 50, "tools": TOOLS, **ANY}
+    whole = client.messages.create(**asked)
+    with client.messages.stream(**asked) as stream:
+        assembled = stream.get_final_message()
+    assert [block.to_dict() for block in whole.content] == [
+        {name: value for name, value in block.to_dict().items() if name != "parsed_output"}
+        for block in assembled.content
+    ]
+    assert (assembled.stop_reason, assembled.stop_sequence) == (whole.stop_reason, whole.stop_sequence)
+    assert assembled.usage.output_tokens == whole.usage.output_tokens == USAGE["output_tokens"]
+    plain, streamed = shim.records
+    assert isinstance(plain, RequestRecord)
+    assert isinstance(streamed, RequestRecord)
+    assert (streamed.is_streaming, streamed.ttft_ms is not None) == (True, True)
+    for name in ("tokens_input", "tokens_output", "tokens_cached_input", "finish_reason", "cost_usd"):
+        assert getattr(streamed, name) == getattr(plain, name) is not None
+
+
+def test_another_providers_stream_has_anthropics_shape(shim: Shim, client: anthropic.Anthropic) -> None:
+    """A model behind OpenAI's API streams to Anthropic's client."""
+    with client.messages.stream(model="small", messages=MESSAGES, max_tokens=50) as stream:
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text == "from small"
+    assert (final.stop_reason, final.usage.input_tokens, final.usage.output_tokens) == ("end_turn", 1000, 100)
+
+
+def test_anthropics_stream_has_openais_shape(shim: Shim) -> None:
+    """A model behind Anthropic's API streams to OpenAI's client, the calls of tools too."""
+    with openai.OpenAI(base_url=f"{shim.url}/v1", api_key="unused", max_retries=0) as client:
+        asked: dict[str, Any] = {"messages": MESSAGES, "stream_options": {"include_usage": True}, **ANY}
+        with client.chat.completions.stream(model="claude-calls", **asked) as stream:
+            final = stream.get_final_completion()
+    message = final.choices[0].message
+    assert (message.content, final.choices[0].finish_reason) == ("I look.", "tool_calls")
+    assert [(call.id, call.function.name) for call in message.tool_calls or ()] == [
+        ("toolu_1", "get_weather"),
+        ("toolu_2", "get_weather"),
+    ]
+    assert final.usage is not None
+    assert (final.usage.prompt_tokens, final.usage.completion_tokens) == (950, 100)
+
+
+@pytest.mark.parametrize(
+    ("model", "error_type"), [("claude-cut", "stream_cut"), ("claude-fails", "overloaded")]
+)
+def test_a_cut_stream_ends_with_anthropics_error(
+    shim: Shim, client: anthropic.Anthropic, model: str, error_type: str
+) -> None:
+    """After the first piece the client hears that the answer is not whole; so does the record."""
+    with (
+        pytest.raises(anthropic.APIStatusError),
+        client.messages.stream(model=model, messages=MESSAGES, max_tokens=50, **ANY) as stream,
+    ):
+        stream.get_final_message()
+    record = only_request(shim.records)
+    assert (record.success, record.error_type, record.tokens_output) == (False, error_type, None)
+
+
+def test_a_stream_that_never_begins_is_an_ordinary_error(shim: Shim, client: anthropic.Anthropic) -> None:
+    """Before the first piece a failure has its status and Anthropic's body."""
+    with (
+        pytest.raises(anthropic.BadRequestError),
+        client.messages.stream(model="claude-refuses", messages=MESSAGES, max_tokens=50, **ANY) as stream,
+    ):
+        stream.get_final_message()

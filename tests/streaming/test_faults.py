@@ -38,7 +38,7 @@ def text_of(router: Router, *models: str) -> tuple[str, str]:
 )
 def test_until_the_first_content_another_model_serves(open_router: Any, model: str, error_type: str) -> None:
     """The caller sees one clean answer; one record tells of both attempts."""
-    router, records = open_router({"id": model, **PRICED}, {"id": "plain", **PRICED})
+    router, records = open_router({"id": model, **PRICED}, {"id": "plain", **PRICED}, max_retries=0)
     assert text_of(router, model, "plain") == ("it is four", "plain")
     record = only_request(records)
     assert (record.model_decided, record.model_selected, record.success) == (model, "plain", True)
@@ -80,7 +80,7 @@ def test_after_the_first_content_nobody_else_is_asked(open_router: Any, model: s
 
 def test_the_failure_of_every_candidate_is_one_record(open_router: Any) -> None:
     """Without a first content the error is that of `complete`, with every attempt."""
-    router, records = open_router("down", "early-cut")
+    router, records = open_router("down", "early-cut", max_retries=0)
     with pytest.raises(ProviderError) as caught:
         text_of(router, "down", "early-cut")
     record = only_request(records)

@@ -34,16 +34,15 @@ def router(tmp_path: Path, fake_url: str) -> Router:
     """A router over every model of the provider; its records are in `records`."""
     write_catalog(tmp_path, [{"id": model, **PRICED} for model in STREAMS], base_url=fake_url)
     (tmp_path / "limits.yaml").write_text("limits: [{scope: user, subject: hurried, requests: 1, per: hour}]")
-    router = Router.open(home=tmp_path, seed=1, request_timeout_s=5, task_sample_share=0)
-    router.sink = Recorder(router.sink)
-    return router
+    return Router.open(home=tmp_path, seed=1, request_timeout_s=5, max_retries=0, task_sample_share=0)
 
 
 @pytest.fixture
 def records(router: Router) -> list[Record]:
     """What was recorded."""
-    assert isinstance(router.sink, Recorder)
-    return router.sink.records
+    recorder = Recorder(router.sink)
+    router.sink = recorder
+    return recorder.records
 
 
 @pytest.fixture
