@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from router.catalog import Model
     from router.providers.keys import KeyRing
 
+HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 MAX_DETAIL_LENGTH = 300
+MAX_REFUSAL_BYTES = 64 << 10
+REFUSAL_TIMEOUT_S = 2.0
+"""What is read of an answer that is no success, and for how long: the status says most of it."""
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -36,12 +40,6 @@ NEVER_SENT = (
 """Errors of calls that never left: nobody bills them."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 """An identifier: what else stands where an error has its code could quote the request."""
-
-
-HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
-MAX_REFUSAL_BYTES = 64 << 10
-REFUSAL_TIMEOUT_S = 2.0
-"""What is read of an answer that is no success, and for how long: the status says most of it."""
 
 
 class OpenAIProvider:

@@ -11,6 +11,7 @@ import yaml
 
 from router import ConfigError, ProviderError, Request, Router
 from router.catalog import Catalog
+from router.preferences import Preferences
 from router.providers.keys import LIMITED_COOLDOWN_S, REFUSED_COOLDOWN_S, KeyRing
 from router.providers.retry_after import MAX_RETRY_AFTER_S, retry_after_s
 from tests.factories import write_catalog
@@ -96,19 +97,21 @@ def test_a_key_that_no_header_carries_is_named_by_its_variable(key: str) -> None
 KEYS = {"KEY_1": "secret-of-the-first", "KEY_2": "secret-of-the-second"}
 
 
-def complete(home: Path, url: str, *, monkeypatch: pytest.MonkeyPatch, **provider: Any) -> Any:
-    """(answer or error, record) of a request to a provider with both keys."""
+def complete(
+    home: Path, url: str, *, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...] = (), **provider: Any
+) -> Any:
+    """(answer or error, record) of a request for the model `m` of a provider with both keys."""
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
-    write_catalog(home, ["m"], base_url=url, api_key_env=list(KEYS), **provider)
+    write_catalog(home, ["m", *others], base_url=url, api_key_env=list(KEYS), **provider)
     with Router.open(home=home, max_retries=0, request_log_body_mode="full") as router:
         recorder = Recorder(router.sink)
         router.sink = recorder
         try:
-            said: Any = router.complete_sync(Request(messages=MESSAGES)).text
+            request = Request(messages=MESSAGES, preferences=Preferences(order=("m",)))
+            said: Any = router.complete_sync(request).text
         except ProviderError as error:
             said = error
-        assert router.health()["breakers"]["breakers"] == {} or isinstance(said, ProviderError)
         return said, only_request(recorder.records)
 
 
@@ -129,9 +132,10 @@ def test_a_request_goes_on_with_the_next_key(
             await exchange.answer("200 OK", completion())
 
     with ScriptedServer(behave) as server:
-        said, record = complete(tmp_path, server.url, monkeypatch=monkeypatch)
+        said, record = complete(tmp_path, server.url, monkeypatch=monkeypatch, others=("other",))
     assert said == "fine"
     assert tries(record) == [(status, error_type), (200, None)]
+    assert [attempt.model for attempt in record.attempts] == ["m", "m"]
 
 
 def test_no_key_is_told_when_all_are_refused(

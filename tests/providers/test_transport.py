@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from router.providers import transport as transports
+from router.providers.pool import Pool
 from router.providers.transport import MAX_DECODED_PART_BYTES, Transport
 from tests.providers.scripted import Exchange, ScriptedServer
 from tests.providers.test_wire import RESPONSES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from router.providers.connection import Connection
     from tests.providers.scripted import Behaviour
 
 
@@ -99,8 +101,11 @@ async def _say_nothing(exchange: Exchange) -> None:
         (_reset_in_body, {}, httpx.ReadError),
         (_say_nothing, {"timeout": 0.1}, httpx.ReadTimeout),
         (_say_nothing, {"headers": {"x": "a\r\nb: c"}}, httpx.LocalProtocolError),
+        (_say_nothing, {"headers": {"x": "a\nb: c"}}, httpx.LocalProtocolError),
+        (_say_nothing, {"headers": {"x": "a\rb: c"}}, httpx.LocalProtocolError),
+        (_say_nothing, {"headers": {"x": "a\0"}}, httpx.LocalProtocolError),
     ],
-    ids=["reset", "reset in the body", "silence", "line break in a header"],
+    ids=["reset", "reset in the body", "silence", "line break", "line feed", "carriage return", "zero byte"],
 )
 def test_a_broken_call_raises_httpx_s_own_error(
     behaviour: Behaviour, arguments: dict[str, Any], expected: type[Exception]
@@ -190,6 +195,28 @@ def test_requests_given_up_leave_the_connections_to_others() -> None:
 
     with ScriptedServer(_answer_late) as server:
         assert asyncio.run(asyncio.wait_for(run(server.url), 10)) == 6
+
+
+def test_a_place_handed_to_a_request_that_is_given_up_goes_on_to_the_next() -> None:
+    """Cancelled in the very moment its turn came, a request loses no place to the pool."""
+
+    async def run(port: int) -> None:
+        async def borrow() -> Connection:
+            return await pool.borrow(connect_timeout_s=1, pool_timeout_s=None)
+
+        pool = Pool("127.0.0.1", port, None, max_connections=1, idle_expiry_s=30)
+        first = await borrow()
+        second = asyncio.create_task(borrow())
+        await asyncio.sleep(0)
+        pool.drop(first)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert (await asyncio.wait_for(borrow(), 1)).is_open
+        await pool.aclose()
+
+    with ScriptedServer(_answer) as server:
+        asyncio.run(run(server.port))
 
 
 def test_a_cancelled_request_closes_its_connection() -> None:
@@ -369,8 +396,9 @@ def test_a_body_that_nobody_reads_is_not_gathered() -> None:
     assert 0 < sent < 20_000_000
 
 
-def test_an_answer_before_the_end_of_the_request_is_heard() -> None:
+def test_an_answer_before_the_end_of_the_request_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal that comes while the body is still being sent is the answer; its connection ends."""
+    monkeypatch.setattr(transports, "STALE_WITHIN_S", 0.0)
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
