@@ -23,6 +23,18 @@ class _Items(dict[str, Any]):
     """A list that comes item by item, each under its number."""
 
 
+def answer_of(body: Mapping[str, Any], finish_reason: str | None = None) -> Answer:
+    """The answer that `body` is, with the usage that it tells."""
+    return Answer(
+        body=body,
+        raw=b"",
+        status_code=200,
+        usage=usage_from_openai(body),
+        provider_cost_usd=reported_cost_usd(body),
+        finish_reason=finish_reason,
+    )
+
+
 class Assembly:
     """The answer so far of one stream."""
 
@@ -61,15 +73,9 @@ class Assembly:
 
     def answer(self, *, is_whole: bool) -> Answer:
         """What came; of a stream that is not whole, a count from before its end is no count."""
-        counted = {"usage": self._usage if is_whole or self._is_usage_final else None}
-        return Answer(
-            body={**self._body(), **({} if counted["usage"] is None else counted)},
-            raw=b"",
-            status_code=200,
-            usage=usage_from_openai(counted),
-            provider_cost_usd=reported_cost_usd(counted),
-            finish_reason=self._finish_reasons.get(min(self._messages, default=0)),
-        )
+        is_counted = self._usage is not None and (is_whole or self._is_usage_final)
+        body = {**self._body(), "usage": self._usage} if is_counted else self._body()
+        return answer_of(body, self._finish_reasons.get(min(self._messages, default=0)))
 
     def _body(self) -> dict[str, Any]:
         """The answer in the shape it has without streaming, as far as it came."""

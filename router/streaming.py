@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.assembly import answer_of
 from router.calls import since_ms
 from router.deadline import Deadline
 from router.errors import ProviderError
@@ -142,16 +143,19 @@ class Stream:
         )
 
     def _passed(self, event: StreamEvent) -> StreamEvent | None:
-        """The event as the caller gets it: usage only where asked for, and then with its cost."""
-        if event is DONE:
-            return None
-        if event.data is None or event.data.get("choices") or not event.data.get("usage"):
+        """The event as the caller gets it: usage with its cost where asked for, else not by itself."""
+        data = event.data
+        if data is None:
+            return None if event is DONE else event
+        if not isinstance(data.get("usage"), dict):
             return event
-        return self._with_cost(event.data) if self._passes_usage else None
+        if self._passes_usage:
+            return self._with_cost(data)
+        return event if data.get("choices") else None
 
     def _with_cost(self, data: Mapping[str, Any]) -> StreamEvent:
-        answer = self._upstream.assembly.answer(is_whole=True)
-        paid, _ = cost_of(answer, self.model, self.decision.timestamp, self._serving.catalog)
+        counted = answer_of(data)
+        paid, _ = cost_of(counted, self.model, self.decision.timestamp, self._serving.catalog)
         # Digits as they are: a float would round them.
         digits = None if paid is None else orjson.Fragment(f"{paid:f}")
         raw = orjson.dumps({**data, "usage": {**data["usage"], "cost_usd": digits}})

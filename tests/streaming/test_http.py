@@ -16,6 +16,7 @@ import pytest
 
 from router import ProviderError, Request, Router
 from router.journal import AppendLog
+from router.server.sse import EventStream
 from tests.factories import write_catalog
 from tests.recording import Recorder, only_request
 from tests.shims import serving
@@ -230,6 +231,23 @@ def test_the_shim_serves_on_after_clients_left(client: openai.OpenAI, records: l
         None,
         "cancelled",
     }
+
+
+def test_a_client_that_does_not_read_is_left(open_router: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that takes nothing holds the provider's call no longer than the deadline and a grace."""
+    monkeypatch.setattr("router.server.sse.SLOW_CLIENT_S", 0.1)
+    router, records = open_router("plain", request_timeout_s=0.5)
+
+    async def never(*_: object) -> Any:
+        await asyncio.sleep(30)
+        raise AssertionError("the shim waited")
+
+    async def run() -> None:
+        await EventStream(router, Request(messages=MESSAGES))({"type": "http"}, never, never)
+        await router.aclose_connections()
+
+    asyncio.run(run())
+    assert only_request(records).error_type == "cancelled"
 
 
 @pytest.mark.parametrize("model", ["plain", "late-cut"])
