@@ -129,7 +129,11 @@ def chat_usage(message: Mapping[str, Any]) -> dict[str, Any] | None:
     told: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": answered}
     if given is not None and answered is not None:
         told["total_tokens"] = given + answered
-    details = {"cached_tokens": usage.tokens_cached_input, "cache_write_tokens": usage.tokens_cache_write}
+    details = {
+        "cached_tokens": usage.tokens_cached_input,
+        "cache_write_tokens": usage.tokens_cache_write,
+        "cache_write_1h_tokens": usage.tokens_cache_write_1h,  # not OpenAI's: they cost more
+    }
     if known := {name: count for name, count in details.items() if count is not None}:
         told["prompt_tokens_details"] = known
     if usage.tokens_reasoning is not None:
