@@ -27,9 +27,9 @@ WINDOW = 20
 MIN_AFTER = 60
 MIN_BEFORE = 20
 """Outcomes on either side below which nothing is noted."""
-THRESHOLD = 3.8
-"""False alarms in 4 to 5% of stable cells per 2,000 outcomes, and half of the drops from 0.85 to 0.70
-noted within 100 to 110 outcomes, once 500 are known (tests/benchmarks/change_detector.py)."""
+THRESHOLD = 3.9
+"""False alarms in 3 to 4% of stable cells per 2,000 outcomes, and half of the drops from 0.85 to 0.70
+noted within 110 outcomes, once 500 are known (tests/benchmarks/change_detector.py)."""
 DISCOUNT = 0.02
 """What an outcome from before a change counts."""
 SPREAD_WEIGHT = 10.0

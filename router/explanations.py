@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from router.request import Decision
 
 
+NOTABLE_SHARE = 0.0001
+"""Of the random numbers: a candidate with less is not listed among those that chance would have given."""
+MAX_RIVALS = 8
+"""Candidates told how far they are behind, the nearest first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """A decision a person can follow."""
@@ -143,21 +149,19 @@ def _what_if(
         low = 0.0
         for item in candidates:
             share = item.probability or 0.0
-            if share and item.model != model:
+            if share >= NOTABLE_SHARE and item.model != model:
                 sentences.append(f"`{item.model}` for a random number from {low:.4f} to {low + share:.4f}")
             low += share
-    for item in eligible:
-        if chosen is None or item.model == model or item.utility is None or chosen.utility is None:
-            continue
-        gap = chosen.utility - item.utility
-        if gap > 0:
-            sentences.append(
-                f"`{item.model}` is behind by {gap:.4f} of utility: that much more quality for it"
-            )
-        elif strategy == "thompson":
-            sentences.append(
-                f"`{item.model}` leads by {-gap:.4f} of utility: without exploration it is chosen"
-            )
+    rivals = [
+        (item.utility, item.model) for item in eligible if item.model != model and item.utility is not None
+    ]
+    if chosen is not None and chosen.utility is not None:
+        for utility, name in sorted(rivals, reverse=True)[:MAX_RIVALS]:
+            gap = chosen.utility - utility
+            if gap > 0:
+                sentences.append(f"`{name}` is behind by {gap:.4f} of utility: that much more quality for it")
+            elif strategy == "thompson":
+                sentences.append(f"`{name}` leads by {-gap:.4f} of utility: without exploration it is chosen")
     best = max((item.utility for item in eligible if item.utility is not None), default=None)
     sentences.extend(
         f"`{item.model}` has the highest utility: had it not been excluded"

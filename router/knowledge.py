@@ -117,7 +117,7 @@ class Knowledge:
             or session.preferences
             or self.state.policies.preferences_of(request.user_id, request.organization_id)
         )
-        treatment = self._treatment(request, task_type, moment)
+        treatment = self._treatment(request, session, task_type, moment)
         if treatment is not None and not treatment.is_shadow and treatment.policy_id is not None:
             policy = self.state.policies.by_id[treatment.policy_id]
         tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
@@ -134,7 +134,8 @@ class Knowledge:
         else:
             if treatment is not None and not treatment.is_shadow and treatment.model is not None:
                 choice = plan.fixed("experiment", treatment.model)
-            if choice is None and session.model is not None and plan.strategy != "preferred":
+            is_same = session.treated_as == _treated_as(treatment)
+            if choice is None and session.model is not None and is_same and plan.strategy != "preferred":
                 choice = plan.fixed("sticky", session.model)
             if choice is None:
                 draw = moment.draw
@@ -172,9 +173,11 @@ class Knowledge:
             else None,
         )
 
-    def _treatment(self, request: Request, task_type: str, moment: Moment) -> Assignment | None:
-        """The experiment the request is in; one that names its model or its policy is in none."""
-        if not self.state.experiments or request.model != AUTO or request.policy is not None:
+    def _treatment(
+        self, request: Request, session: Session, task_type: str, moment: Moment
+    ) -> Assignment | None:
+        """The experiment the request is in; one whose model or policy was asked for by name is in none."""
+        if not self.state.experiments or request.model != AUTO or request.policy or session.policy:
             return None
         return assign(
             self.state.experiments,
@@ -288,3 +291,10 @@ class Knowledge:
             preferences=preferences,
             providers={model.id: model.provider for model in catalog.models.values()},
         )
+
+
+def _treated_as(treatment: Assignment | None) -> tuple[str, str] | None:
+    """What a session's model was chosen under; None for requests that no experiment treats."""
+    if treatment is None or treatment.is_shadow:
+        return None
+    return treatment.experiment_id, treatment.variant

@@ -97,7 +97,7 @@ class Refresher:
         """Why older `limits`, `configuration`, `scores` or `task classifier` are in use; else empty."""
         on_state(self._state.value)
         self._made_at = datetime.now(UTC)
-        self.knowledge = self._know()
+        self.knowledge = self._know(None)
         self._lock = threading.Lock()  # one refresh at a time: the thread's, or a caller's
         self._closing = threading.Event()
         self._refresh_quietly()
@@ -122,7 +122,7 @@ class Refresher:
                 self._on_state(self._state.value)
             if changed or is_news or is_old:
                 self._made_at = datetime.now(UTC)
-                self.knowledge = self._know()
+                self.knowledge = self._know(self.knowledge)
             if errors:
                 raise next(iter(errors.values()))
             return bool(changed)
@@ -132,10 +132,11 @@ class Refresher:
         self._closing.set()
         self._thread.join()
 
-    def _know(self) -> Knowledge:
+    def _know(self, earlier: Knowledge | None) -> Knowledge:
         state = self._state.value
         board = ScoreBoard(self._scores.value, state.catalog)
-        board.warm(state.policies.by_id)
+        if earlier is not None:
+            board.warm(state.policies.by_id, earlier.board)
         return Knowledge(
             state,
             board,

@@ -201,6 +201,13 @@ class Decision:
     shadow_policy_id: str | None = None
     shadow_model: str | None = None
 
+    @property
+    def treated_as(self) -> tuple[str, str] | None:
+        """The (experiment, variant) that decided; None where no experiment did, or only in shadow."""
+        if self.experiment_id is None or self.variant is None or self.shadow_model is not None:
+            return None
+        return self.experiment_id, self.variant
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:

@@ -251,7 +251,7 @@ class Router:
                 failure.attempts = tuple(attempts)
             raise failure
         assert answer is not None  # noqa: S101 - no failure means an answer
-        self._remember(request, attempts[-1].model, answer)
+        self._remember(request, decision, attempts[-1].model, answer)
         return Response(
             request_id=request_id,
             model=attempts[-1].model,
@@ -479,10 +479,10 @@ class Router:
         features = self._features.features(request.last_text(), request.parameters)
         return self._features.pack(features) if features else None
 
-    def _remember(self, request: Request, model: str, answer: Answer) -> None:
+    def _remember(self, request: Request, decision: Decision, model: str, answer: Answer) -> None:
         if request.session_id is None:
             return
-        changes: dict[str, Any] = {"model": model}
+        changes: dict[str, Any] = {"model": model, "treated_as": decision.treated_as}
         if request.policy is not None:
             changes["policy"] = request.policy
         if request.preferences is not None:

@@ -64,6 +64,10 @@ COLD_START_OUTCOMES = 50.0
 PERCENT_POINTS = 100.0
 
 
+_Key = tuple[str, int, str, int | None]
+"""Policy, its version, task, size class."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedTable:
     """Candidates of one (policy, task, size of request), most probable first."""
@@ -85,24 +89,27 @@ def _bucket_tokens(bucket: int) -> int:
 
 
 class ScoreBoard:
-    """A snapshot seen through a catalog; immutable but for its cache of ranked tables."""
+    """A snapshot seen through a catalog; immutable but for its ranked tables."""
 
     def __init__(self, snapshot: ScoreSnapshot | None, catalog: Catalog) -> None:
         self.snapshot = snapshot
         self._catalog = catalog
         self._cells = {(row.task_type, row.model): row for row in snapshot.rows} if snapshot else {}
-        self._tables: dict[tuple[str, int, str, int | None], RankedTable] = {}
+        self._tables: dict[_Key, RankedTable] = {}
+        self.asked: set[_Key] = set()
+        """The tables that decisions looked up."""
         self._made_at = datetime.now(UTC)
         self._prices = {model.id: model.price_at(self._made_at) for model in catalog.models.values()}
         stated = [model.quality_score(ALL_TASKS) for model in catalog.models.values()]
         priors = [prior for prior in stated if prior is not None]
         self._prior_mean = sum(priors) / len(priors) if priors else PRIOR_QUALITY
 
-    def warm(self, policies: Mapping[str, Policy]) -> None:
-        """Compute the tables of every task with traffic, off the request path."""
-        for policy in policies.values():
-            for task in {task for task, _ in self._cells}:
-                self.table(policy, task)
+    def warm(self, policies: Mapping[str, Policy], earlier: ScoreBoard) -> None:
+        """Compute the tables that decisions asked the `earlier` board for, off the request path."""
+        for policy_id, version, task_type, bucket in earlier.asked.copy():  # decisions go on adding to it
+            policy = policies.get(policy_id)
+            if policy is not None and policy.version == version:
+                self._tables[policy_id, version, task_type, bucket] = self._rank(policy, task_type, bucket)
 
     def table(self, policy: Policy, task_type: str, input_tokens_bucket: int | None = None) -> RankedTable:
         """The ranked table of a policy on a task, computed on first use.
@@ -110,6 +117,7 @@ class ScoreBoard:
         `input_tokens_bucket` is `tokens_bucket` of the request's input; None: the task's mean.
         """
         key = (policy.id, policy.version, task_type, input_tokens_bucket)
+        self.asked.add(key)
         table = self._tables.get(key)
         if table is None:
             table = self._tables[key] = self._rank(policy, task_type, input_tokens_bucket)

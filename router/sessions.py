@@ -21,6 +21,8 @@ class Session:
     policy: str | None = None
     """The last policy one of its requests named."""
     preferences: Preferences | None = None
+    treated_as: tuple[str, str] | None = None
+    """(experiment, variant) under which `model` was chosen; another variant chooses for itself."""
     tokens_per_estimate: float = 1.0
     """Input tokens the provider counted, per token estimated from the length of the text: the next
     request's context is checked against windows with it."""

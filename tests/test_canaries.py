@@ -48,6 +48,7 @@ CANARIES = {
             "upstream-error",
             "url-query",
             "base-url",
+            "redis-password",
         )
     )
 }
@@ -101,7 +102,15 @@ def leaky_provider(handler: type[BaseHTTPRequestHandler] = _Leaky) -> Iterator[s
 def serving(home: Path, folder: Path) -> Iterator[str]:
     """URL of a real `intellirouter serve`; its output goes to two files in `folder`."""
     out, err = folder / "stdout.log", folder / "stderr.log"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KEY_A": CANARIES["key-in-environment"]}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "KEY_A": CANARIES["key-in-environment"],
+        # Nobody answers there, which is served through and complained of.
+        "REDIS_URL": f"redis://:{CANARIES['redis-password']}@127.0.0.1:9/0",
+        "LIMITS_ON_ERROR": "serve",
+        "TASK_SAMPLE_SHARE": "1",
+    }
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "router.cli", "serve", "--home", str(home), "--port", "0"],
@@ -196,6 +205,10 @@ def test_planted_secrets_are_found_nowhere(tmp_path: Path) -> None:
     }
     with FakeProvider(script) as fake_url, leaky_provider() as leaky_url:
         (home / "catalog.yaml").write_text(yaml.safe_dump(catalog(fake_url, leaky_url)))
+        (home / "limits.yaml").write_text(
+            "limits: [{scope: user, subject: '*', requests: 1000, per: minute}]\n"
+            "budgets: [{id: b, scope: user, subject: '*', usd: 9, period: day, mode: soft}]\n"
+        )
         with serving(home, folder) as url:
             answers = traffic(url)
     (folder / ".env").unlink()  # where the key belongs

@@ -79,6 +79,17 @@ def test_a_shadow_is_recorded_and_not_served(open_router: Any, tmp_path: Path) -
     }
 
 
+def test_a_session_does_not_carry_one_variants_model_into_another(open_router: Any, tmp_path: Path) -> None:
+    """Where each request is a unit of its own, every request gets its variant's model all the same."""
+    write_experiment(tmp_path, unit="request", a={"policy": "quality"}, b={"model": "large"})
+    router, records = open_router({"id": "small", "quality_scores": {"*": 0.99}}, "large")
+    only = Preferences(deterministic=True)
+    for _ in range(30):
+        router.complete_sync(Request(messages=MESSAGES, session_id="s", preferences=only))
+    chosen = {(record.variant, record.model_decided) for record in records}
+    assert chosen == {("a", "small"), ("b", "large")}
+
+
 def test_a_failing_model_is_left_out_of_later_decisions(open_router: Any) -> None:
     """After failures in a row it is excluded, by name and reason, until it is tried again."""
     router, records = open_router("down", "small")

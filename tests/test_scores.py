@@ -247,3 +247,16 @@ def test_a_new_model_is_bounded_beside_established_ones(catalog: Catalog) -> Non
     shares = {item.model: item.probability for item in table.candidates}
     assert 0 < (shares["large"] or 0) <= 0.1
     assert sum(share or 0 for share in shares.values()) == pytest.approx(1.0)
+
+
+def test_a_new_board_has_the_tables_that_the_earlier_one_was_asked_for(catalog: Catalog) -> None:
+    """Decisions after a refresh find what they looked up before it, and nothing that nobody asked."""
+    earlier = ScoreBoard(snapshot(row("math", "small", 0.8)), catalog)
+    policy, gone = Policy(id="p"), Policy(id="gone")
+    earlier.table(policy, "math", 9)
+    earlier.table(gone, "math", 9)
+    board = ScoreBoard(snapshot(row("math", "large", 0.9)), catalog)
+    board.warm({"p": policy}, earlier)
+    assert set(board._tables) == {("p", 1, "math", 9)}
+    assert board.table(policy, "math", 9).best == "large"
+    assert board.asked == {("p", 1, "math", 9)}

@@ -51,7 +51,7 @@ class Log:
     draw_task: Ints
     """Of the request that was drawn, into `tasks`."""
     draw_bucket: Ints
-    """Size of the input when it was drawn: the number of bits of its estimated tokens."""
+    """`tokens_bucket` of the input when it was drawn; 0: not recorded."""
     snapshot: Ints
     """The scores that the draw read, into `snapshots`."""
     action: Ints
@@ -123,7 +123,7 @@ def log_of(table: Any, *, task: str | None = None, kept_share: float = 1.0) -> L
     cost = _floats(table, "cost_usd")
     tasks, task_of = _codes(table.column("task_type").to_pylist())
     sizes = table.column("tokens_input_estimated").to_pylist()
-    buckets = np.array([tokens_bucket(size or 0) for size in sizes], dtype=np.int64)
+    buckets = np.array([0 if size is None else tokens_bucket(size) for size in sizes], dtype=np.int64)
     is_meant = np.array([task is None or tasks[code] == task for code in task_of], dtype=bool)
     kept = (draws_of_all >= 0) & is_meant
     models, odds, state = _candidates(table)

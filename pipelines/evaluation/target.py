@@ -55,7 +55,7 @@ def _probabilities(
     board: ScoreBoard, policy: Policy, task_type: str, bucket: int, states: dict[str, int], catalog: Catalog
 ) -> dict[str, float]:
     """Model to probability; empty when no model is eligible."""
-    table = board.table(policy, task_type, bucket)
+    table = board.table(policy, task_type, bucket or None)
     exclusions = exclusions_of(
         {candidate.model: candidate for candidate in table.candidates},
         catalog=catalog,

@@ -34,6 +34,12 @@ def experiments_command(
     from router.config import Settings
 
     answer = results(Settings.load(home=home), experiment_id)
+    if not answer.table.num_rows and output_format == "table" and output is None:
+        click.echo(
+            "no experiment has results: list one in experiments.yaml; results come with the refresh after its"
+            " first requests"
+        )
+        return
     write(answer, output_format=output_format, output=output)
 
 

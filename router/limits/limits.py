@@ -16,13 +16,13 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from router.errors import LimitsUnavailableError
+from router.errors import ConfigError, LimitsUnavailableError
 from router.limits.admission import UNLIMITED, Admission, notices_of, rate_limited
 from router.limits.book import LimitBook
 from router.limits.counters import Subjects
 from router.limits.memory import MemoryStore
 from router.limits.opening import Opening
-from router.limits.periods import DAY_S
+from router.limits.periods import DAY_S, LONGEST_DAYS
 from router.limits.reservations import ReservationLog
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Limits:
         Without budgets neither lake nor journal is read.
         """
         book = LimitBook.load(settings.limits_file)
+        _check_retention(book, settings)
         opening = Opening(settings.home, book)
         store: LimitStore
         if settings.redis_url is not None:
@@ -274,6 +275,17 @@ class Limits:
         if str(error) != str(self.error):
             logger.error("limits: %s", error)
         self.error = error
+
+
+def _check_retention(book: LimitBook, settings: Settings) -> None:
+    for entry in book.budgets:
+        needed = LONGEST_DAYS[entry.period]
+        if settings.retention_days < needed:
+            raise ConfigError(
+                f"budget `{entry.id}` counts a {entry.period}, and ANALYTICS_RETENTION_DAYS is"
+                f" `{settings.retention_days}`: what was spent would be forgotten at a restart; keep at least"
+                f" {needed} days, or shorten the budget's period in limits.yaml"
+            )
 
 
 def _has_hard(book: LimitBook) -> bool:

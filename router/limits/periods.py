@@ -17,6 +17,8 @@ Period = Literal["day", "week", "month", "total"]
 DAY_S = 86_400
 TOTAL_DAYS = 31
 """A `total` counts a session's last days, as many as these; an idle session is forgotten after them."""
+LONGEST_DAYS: dict[Period, int] = {"day": 1, "week": 7, "month": 31, "total": TOTAL_DAYS}
+"""Days whose records a period may count."""
 _EPOCH = date(1970, 1, 1).toordinal()
 
 

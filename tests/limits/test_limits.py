@@ -320,3 +320,12 @@ def test_absurd_amounts_are_refused_and_break_nothing(make_store: MakeStore) -> 
         assert (await limits.admit(ADA, at=AT, tokens=10)).headroom == USD
 
     run(limits, work)
+
+
+def test_a_budget_longer_than_the_records_are_kept_is_refused(home: Path) -> None:
+    """A month's spending cannot come back from a week of records: both settings are named."""
+    (home / "limits.yaml").write_text(
+        "budgets: [{id: b, scope: user, subject: '*', usd: 1, period: month, mode: soft}]"
+    )
+    with pytest.raises(ConfigError, match="budget `b` counts a month, and ANALYTICS_RETENTION_DAYS is `7`"):
+        Limits.open(Settings(home=home, retention_days=7))
