@@ -47,6 +47,7 @@ def usage_from_openai(body: object) -> Usage:
             _count(input_details, "cache_creation_tokens"),
             _count(raw, "cache_creation_input_tokens"),
         ),
+        tokens_cache_write_1h=_count(input_details, "cache_write_1h_tokens"),
         tokens_reasoning=reasoning,
     )
 

@@ -130,13 +130,10 @@ class AnthropicProvider(OpenAIProvider):
 
     def _parse(self, raw: bytes, model: Model) -> Answer:
         message = self._object(raw, model)
-        content = message.get("content")
-        if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
-            raise self._broken("bad_response", "sent a body without `content`", model)
         try:
             body = completion_of(message, created=int(time.time()))
         except RequestError as error:
-            raise self._broken("bad_response", "sent content that is not Anthropic's", model) from error
+            raise self._broken("bad_response", f"sent no message of Anthropic's ({error})", model) from error
         return Answer(
             body=body,
             raw=orjson.dumps(body),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.translate.chat import assistant_message
-from router.translate.members import JSON_TOOL, NATIVE, arguments
+from router.translate.members import JSON_TOOL, NATIVE, arguments, items, optional, optional_items
 from router.usage import usage_from_anthropic, usage_from_openai
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def completion_of(message: Mapping[str, Any], *, created: int) -> dict[str, Any]
     What OpenAI's shape lacks stands under `anthropic`, of the completion and of its message.
     RequestError when the message is not Anthropic's.
     """
-    content = [dict(block) for block in message["content"]]
+    content = items(message.get("content"), "content")
     calls = [block for block in content if block.get("type") == "tool_use"]
     is_json = len(calls) == 1 and calls[0].get("name") == JSON_TOOL
     if is_json:
@@ -83,8 +83,8 @@ def completion_of(message: Mapping[str, Any], *, created: int) -> dict[str, Any]
 
 def message_of(completion: Mapping[str, Any]) -> dict[str, Any]:
     """Anthropic's message of a completion; RequestError when its tool arguments are no JSON object."""
-    choice = (completion.get("choices") or [{}])[0]
-    said = choice.get("message") or {}
+    choice = next(iter(optional_items(completion.get("choices"), "choices")), {})
+    said = optional(choice.get("message"), "message")
     stop_reason = "refusal" if said.get("refusal") else stop_reason_of(choice.get("finish_reason"))
     message = {
         "id": completion.get("id"),
@@ -96,22 +96,23 @@ def message_of(completion: Mapping[str, Any]) -> dict[str, Any]:
         "stop_sequence": None,
         "usage": message_usage(completion),
     }
-    return {**message, **(completion.get(NATIVE) or {})}
+    return {**message, **optional(completion.get(NATIVE), NATIVE)}
 
 
 def _content(said: Mapping[str, Any]) -> list[Block]:
-    native = said.get(NATIVE)
-    if isinstance(native, dict) and isinstance(native.get("content"), list):
-        return list(native["content"])
+    native = optional(said.get(NATIVE), NATIVE)
+    if "content" in native:
+        return items(native["content"], f"{NATIVE}.content")
     blocks: list[Block] = []
     if thought := said.get("reasoning_content") or said.get("reasoning"):
         blocks.append({"type": "thinking", "thinking": str(thought), "signature": ""})
     if isinstance(said.get("content"), list):
-        blocks.extend({"type": "text", "text": part.get("text", "")} for part in said["content"])
+        parts = items(said["content"], "content")
+        blocks.extend({"type": "text", "text": str(part.get("text", ""))} for part in parts)
     texts = [said.get(name) for name in ("content", "refusal")]
     blocks.extend({"type": "text", "text": text} for text in texts if isinstance(text, str) and text)
-    for position, call in enumerate(said.get("tool_calls") or []):
-        function = call.get("function") or {}
+    for position, call in enumerate(optional_items(said.get("tool_calls"), "tool_calls")):
+        function = optional(call.get("function"), f"tool_calls.{position}.function")
         given = arguments(function.get("arguments"), f"tool_calls.{position}.function.arguments")
         blocks.append(
             {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
@@ -128,7 +129,11 @@ def chat_usage(message: Mapping[str, Any]) -> dict[str, Any] | None:
     told: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": answered}
     if given is not None and answered is not None:
         told["total_tokens"] = given + answered
-    details = {"cached_tokens": usage.tokens_cached_input, "cache_write_tokens": usage.tokens_cache_write}
+    details = {
+        "cached_tokens": usage.tokens_cached_input,
+        "cache_write_tokens": usage.tokens_cache_write,
+        "cache_write_1h_tokens": usage.tokens_cache_write_1h,  # not OpenAI's: they cost more
+    }
     if known := {name: count for name, count in details.items() if count is not None}:
         told["prompt_tokens_details"] = known
     if usage.tokens_reasoning is not None:

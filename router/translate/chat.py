@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.translate.contents import blocks_of, tool_use
-from router.translate.members import NATIVE, items, mapping, refuse, text, with_extras
+from router.translate.members import NATIVE, items, mapping, refuse, text, with_extras, word
 from router.translate.messages import options_of
 
 if TYPE_CHECKING:
@@ -57,14 +57,16 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     given["metadata"] = _stated(given.get("metadata", {}), "metadata")
     if "user_id" in given["metadata"]:
         chat["user"] = given["metadata"]["user_id"]
-    if given.get("service_tier") in SERVICE_TIERS:
-        chat["service_tier"] = SERVICE_TIERS[given["service_tier"]]
+    tier = word(given.get("service_tier"), SERVICE_TIERS)
+    if tier is not None:
+        chat["service_tier"] = tier
     tools = items(given.pop("tools", []), "tools")
     if tools:
         chat["tools"] = [_tool(tool) for tool in tools]
     choice = given["tool_choice"] = _stated(given.get("tool_choice", {}), "tool_choice")
-    if choice.get("type") in TOOL_CHOICES:
-        chat["tool_choice"] = TOOL_CHOICES[choice["type"]]
+    kind = word(choice.get("type"), TOOL_CHOICES)
+    if kind is not None:
+        chat["tool_choice"] = kind
     elif choice.get("type") == "tool":
         chat["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
     if choice.get("disable_parallel_tool_use"):

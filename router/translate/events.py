@@ -1,7 +1,8 @@
 """Streams, both ways: Anthropic's events and OpenAI's chunks, one translator for each stream.
 
 Anthropic tells usage as running totals, OpenAI once at the end. Anthropic numbers all blocks of an
-answer, OpenAI its tool calls only.
+answer, OpenAI its tool calls only. What is not of the shape it should have is a RequestError: the
+stream is broken.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.translate.answers import chat_usage, finish_reason_of, message_usage, stop_reason_of
-from router.translate.members import JSON_TOOL, NATIVE
+from router.translate.members import JSON_TOOL, NATIVE, optional, optional_items, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,13 @@ ERROR_TYPE = "api_error"
 def to_sse(event: Mapping[str, Any]) -> bytes:
     """An event of Anthropic's as it stands in a stream."""
     return b"event: " + str(event["type"]).encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
+
+
+def _index(holder: Mapping[str, Any]) -> int:
+    index = holder.get("index", 0)
+    if not isinstance(index, int):
+        refuse("index", f"must be a number, got `{type(index).__name__}`")
+    return index
 
 
 def error_event(kind: str, message: str) -> dict[str, Any]:
@@ -63,17 +71,17 @@ class EventsToChunks:
     def _chunks(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
         kind = event.get("type")
         if kind == "message_start":
-            message = event.get("message") or {}
+            message = optional(event.get("message"), "message")
             self._head.update(id=message.get("id"), model=message.get("model"))
             self._tell(message.get("usage"))
             return [self._chunk({"role": "assistant", "content": ""})]
         if kind == "content_block_start":
-            return self._start(event["index"], event.get("content_block") or {})
+            return self._start(_index(event), optional(event.get("content_block"), "content_block"))
         if kind == "content_block_delta":
-            return self._delta(event["index"], event.get("delta") or {})
+            return self._delta(_index(event), optional(event.get("delta"), "delta"))
         if kind == "message_delta":
             self._tell(event.get("usage"))
-            stop_reason = (event.get("delta") or {}).get("stop_reason")
+            stop_reason = optional(event.get("delta"), "delta").get("stop_reason")
             if stop_reason is None:
                 return []
             is_json = self._json_block is not None and not self._tools
@@ -83,7 +91,7 @@ class EventsToChunks:
             usage = chat_usage({"usage": self._usage})
             return [{**self._head, "choices": [], "usage": usage}] if usage else []
         if kind == "error":
-            error = event.get("error") or {}
+            error = optional(event.get("error"), "error")
             said = {"message": error.get("message"), "type": error.get("type"), "code": error.get("type")}
             return [{"error": {**said, "param": None}}]
         return []
@@ -161,8 +169,8 @@ class ChunksToEvents:
         events = [] if self._is_started else [self._start(chunk)]
         if isinstance(chunk.get("usage"), dict):
             self._usage = message_usage(chunk)
-        for choice in chunk.get("choices") or []:
-            events.extend(self._delta(choice.get("delta") or {}))
+        for choice in optional_items(chunk.get("choices"), "choices"):
+            events.extend(self._delta(optional(choice.get("delta"), "delta")))
             if choice.get("finish_reason") is not None:
                 self._stop_reason = self._stop_reason or stop_reason_of(choice["finish_reason"])
         return events
@@ -216,14 +224,14 @@ class ChunksToEvents:
             if isinstance(delta.get(name), str) and delta[name]:
                 events += self._open("text", {"type": "text", "text": ""})
                 events.append(self._piece({"type": "text_delta", "text": delta[name]}))
-        for call in delta.get("tool_calls") or []:
+        for call in optional_items(delta.get("tool_calls"), "tool_calls"):
             events += self._call(call)
             if self._is_over:
                 break
         return events
 
     def _call(self, call: Mapping[str, Any]) -> list[dict[str, Any]]:
-        index, function = call.get("index", 0), call.get("function") or {}
+        index, function = _index(call), optional(call.get("function"), "function")
         kind = f"tool {index}"
         if kind != self._kind and index in self._seen_tools:
             # A block of Anthropic's is written in one go.

@@ -38,6 +38,21 @@ def items(value: object, member: str) -> list[dict[str, Any]]:
     return [mapping(item, f"{member}.{position}") for position, item in enumerate(value)]
 
 
+def optional(value: object, member: str) -> dict[str, Any]:
+    """`mapping`; what is not there is empty."""
+    return {} if value is None else mapping(value, member)
+
+
+def optional_items(value: object, member: str) -> list[dict[str, Any]]:
+    """`items`; what is not there is empty."""
+    return [] if value is None else items(value, member)
+
+
+def word(value: object, table: Mapping[str, str]) -> str | None:
+    """The other API's word for `value`; None when it has none."""
+    return table.get(value) if isinstance(value, str) else None
+
+
 def text(value: object, member: str) -> str:
     """`value` as a text, or RequestError."""
     if not isinstance(value, str):

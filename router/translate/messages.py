@@ -8,7 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from router.translate.contents import conversation, system_of
-from router.translate.members import JSON_TOOL, NATIVE, extras, items, mapping, only, refuse, text
+from router.translate.members import (
+    JSON_TOOL,
+    NATIVE,
+    extras,
+    items,
+    mapping,
+    only,
+    optional,
+    refuse,
+    text,
+    word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +79,7 @@ def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in body.items()
         if value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
     }
-    native = dict(mapping(given.pop(NATIVE, {}), NATIVE))
+    native = dict(optional(given.pop(NATIVE, None), NATIVE))
     native.pop(BETAS, None)
     native = {**{name: given.pop(name) for name in INLINE if name in given}, **native}
     given.pop("stream_options", None)  # says how OpenAI's stream is written, not what is asked
@@ -85,12 +96,12 @@ def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
     _user(given, request)
     if "service_tier" in given:
         tier = given.pop("service_tier")
-        if tier not in SERVICE_TIERS:
+        request["service_tier"] = word(tier, SERVICE_TIERS)
+        if request["service_tier"] is None:
             refuse("service_tier", f"`{tier!s:.40}` has no counterpart in {API}; use one of auto, default")
-        request["service_tier"] = SERVICE_TIERS[tier]
     _tools(given, request)
     effort = given.pop("reasoning_effort", None)
-    says_itself = "thinking" in native or "effort" in (native.get("output_config") or {})
+    says_itself = "thinking" in native or "effort" in optional(native.get("output_config"), "output_config")
     if effort is not None and not says_itself:
         _reason(effort, request)
     _format(given, request)
@@ -113,7 +124,8 @@ def _temperature(value: Any) -> Any:
 
 
 def _user(given: dict[str, Any], request: dict[str, Any]) -> None:
-    named = {given.pop(name) for name in ("user", "safety_identifier") if name in given}
+    members = [name for name in ("user", "safety_identifier") if name in given]
+    named = {text(given.pop(name), name) for name in members}
     if len(named) > 1:
         refuse("safety_identifier", f"and `user` differ; {API} takes one id")
     if named:
@@ -152,8 +164,9 @@ def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _tool_choice(choice: Any) -> dict[str, Any]:
-    if isinstance(choice, str) and choice in TOOL_CHOICES:
-        return {"type": TOOL_CHOICES[choice]}
+    kind = word(choice, TOOL_CHOICES)
+    if kind is not None:
+        return {"type": kind}
     if not isinstance(choice, dict) or choice.get("type") != "function":
         refuse("tool_choice", f"has no counterpart in {API}; use auto, none, required or a function")
     function = mapping(choice.get("function"), "tool_choice.function")
@@ -163,9 +176,9 @@ def _tool_choice(choice: Any) -> dict[str, Any]:
 def _reason(effort: Any, request: dict[str, Any]) -> None:
     if effort == "none":
         request["thinking"] = {"type": "disabled"}
-    elif effort in EFFORTS:
+    elif (said := word(effort, EFFORTS)) is not None:
         request["thinking"] = {"type": "adaptive"}
-        request["output_config"] = {"effort": EFFORTS[effort]}
+        request["output_config"] = {"effort": said}
     else:
         refuse("reasoning_effort", f"is `{effort!s:.40}`; use one of none, {', '.join(EFFORTS)}")
 

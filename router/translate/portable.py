@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.translate.members import ITEM_MEMBERS, NATIVE, items, mapping, refuse
+from router.translate.members import ITEM_MEMBERS, NATIVE, items, mapping, optional, optional_items, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +30,11 @@ def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]
     A body that has none is returned as it is, so that what a client sends reaches its provider
     untouched. RequestError names what no other provider can be asked.
     """
-    messages = body.get("messages") or ()
+    messages = optional_items(body.get("messages"), "messages")
     if NATIVE not in body and not any(NATIVE in message for message in messages):
         return body, frozenset()
     ignored: set[str] = set()
-    native = mapping(body.get(NATIVE) or {}, NATIVE)
+    native = optional(body.get(NATIVE), NATIVE)
     for name, value in native.items():
         if name == "output_config" and isinstance(value, dict) and value.keys() <= set(OUTPUT_HINTS):
             continue
@@ -43,9 +43,7 @@ def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]
         if name != "thinking" or "reasoning_effort" not in body:
             ignored.add(name)
     plain = {name: value for name, value in body.items() if name != NATIVE}
-    plain["messages"] = [
-        _message(message, f"messages.{at}", ignored) for at, message in enumerate(items(messages, "messages"))
-    ]
+    plain["messages"] = [_message(message, f"messages.{at}", ignored) for at, message in enumerate(messages)]
     if body.get("tools"):
         tools = items(body["tools"], "tools")
         plain["tools"] = [_item(tool, f"tools.{at}", ignored) for at, tool in enumerate(tools)]
@@ -55,7 +53,7 @@ def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]
 def _message(message: dict[str, Any], where: str, ignored: set[str]) -> dict[str, Any]:
     content = message.get("content")
     if message.get("role") == "assistant" and NATIVE in message:
-        _check_turn(mapping(message[NATIVE], f"{where}.{NATIVE}"), where, ignored)
+        _check_turn(optional(message[NATIVE], f"{where}.{NATIVE}"), where, ignored)
         message = {
             name: value for name, value in message.items() if name not in (NATIVE, "reasoning_content")
         }
@@ -72,7 +70,7 @@ def _message(message: dict[str, Any], where: str, ignored: set[str]) -> dict[str
 
 
 def _check_turn(native: Mapping[str, Any], where: str, ignored: set[str]) -> None:
-    for at, block in enumerate(items(native.get("content"), f"{where}.{NATIVE}.content")):
+    for at, block in enumerate(optional_items(native.get("content"), f"{where}.{NATIVE}.content")):
         kind = str(block.get("type"))
         if kind in THOUGHTS:
             ignored.add("thinking")
@@ -86,7 +84,7 @@ def _check_turn(native: Mapping[str, Any], where: str, ignored: set[str]) -> Non
 def _item(item: dict[str, Any], where: str, ignored: set[str]) -> dict[str, Any]:
     if item.get("type") == NATIVE:
         _refuse(where, f"`{mapping(item.get(NATIVE), where).get('type')!s:.40}`")
-    for name in mapping(item.get(NATIVE) or {}, f"{where}.{NATIVE}"):
+    for name in optional(item.get(NATIVE), f"{where}.{NATIVE}"):
         _leave_out(name, where, ignored)
     ignored.update(name for name in ITEM_MEMBERS if name in item)
     return {name: value for name, value in item.items() if name not in (NATIVE, *ITEM_MEMBERS)}

@@ -13,6 +13,7 @@ from router.errors import InexpressibleError, ProviderError
 from router.prices import Usage
 from router.providers.anthropic import AnthropicProvider
 from router.providers.keys import KeyRing
+from router.usage import usage_from_openai
 from tests.providers.anthropic_server import CALLS, KEY, THOUGHT, AnthropicServer, anthropic_server
 
 if TYPE_CHECKING:
@@ -60,8 +61,13 @@ def test_the_answer_has_openais_shape(server: AnthropicServer) -> None:
         "prompt_tokens": 950,
         "completion_tokens": 100,
         "total_tokens": 1050,
-        "prompt_tokens_details": {"cached_tokens": 800, "cache_write_tokens": 50},
+        "prompt_tokens_details": {
+            "cached_tokens": 800,
+            "cache_write_tokens": 50,
+            "cache_write_1h_tokens": 30,
+        },
     }
+    assert usage_from_openai(answer.body) == answer.usage
     assert orjson.loads(answer.raw) == answer.body
 
 
