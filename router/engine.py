@@ -15,6 +15,7 @@ from router.calls import since_ms
 from router.ejection import BreakerRules
 from router.errors import (
     BudgetExceededError,
+    IntelliRouterError,
     JournalError,
     LimitsUnavailableError,
     NoEligibleModelError,
@@ -133,10 +134,12 @@ class Engine:
             if self.limits.is_active:
                 funds = await self._admit(request, timestamp)
             decision = await self._decide(knowledge, request, policy, moment, session, funds)
-        except REFUSALS as error:
-            error.request_id = request_id
+        except IntelliRouterError as error:
             if funds is not None:
                 await funds.give_back()
+            if not isinstance(error, REFUSALS):
+                raise  # what was asked cannot be: nothing was refused
+            error.request_id = request_id
             refused = refused_record(
                 request,
                 error,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from router import BudgetExceededError, ProviderError, RateLimitedError, Request
+from router import BudgetExceededError, ProviderError, RateLimitedError, Request, UnknownModelError
 from router.preferences import Preferences
 from tests.recording import only_request
 
@@ -171,3 +171,14 @@ def test_a_decision_alone_sees_the_budget_and_takes_nothing(open_router: Any, tm
     )
     assert {router.route(request).model for _ in range(200)} == {"small"}
     assert records == []
+
+
+def test_a_request_that_cannot_be_leaves_its_tokens_to_the_next(open_router: Any, tmp_path: Path) -> None:
+    """An unknown model is the caller's mistake: the tokens it would have used are given back."""
+    (tmp_path / "limits.yaml").write_text("limits: [{scope: user, subject: '*', tokens: 150, per: minute}]")
+    router, records = open_router(CHEAP)
+    for _ in range(3):
+        with pytest.raises(UnknownModelError):
+            router.complete_sync(Request(messages=MESSAGES, user_id="u", model="smal", parameters=BOUNDED))
+    router.complete_sync(Request(messages=MESSAGES, user_id="u", parameters=BOUNDED))
+    assert only_request(records).success
