@@ -51,6 +51,11 @@ class Serving:
         return self._engine.settings.request_timeout_s
 
     @property
+    def waited_ms(self) -> float:
+        """Spent waiting for providers, and between a failure and the next try."""
+        return self._retries.waited_ms + sum(item.latency_ms or 0.0 for item in self.attempts)
+
+    @property
     def limit_headers(self) -> Mapping[str, str]:
         """`x-ratelimit-*`."""
         return self._funds.admission.headers() if self._funds else {}

@@ -42,7 +42,7 @@ class Stream:
         self.attempts = len(serving.attempts)
         self.ttft_ms = since_ms(serving.started)
         """From arrival to the first content, failed attempts included."""
-        self.overhead_ms = max(self.ttft_ms - sum(item.latency_ms or 0.0 for item in serving.attempts), 0.0)
+        self.overhead_ms = max(self.ttft_ms - serving.waited_ms, 0.0)
         """The part of `ttft_ms` that was not spent waiting for providers."""
         self.limit_headers = serving.limit_headers
         self.usage: Usage | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import InexpressibleError, RequestError
+from router.errors import RequestError
 from router.providers.base import Answer
 from router.providers.openai import HEADERS, OpenAIProvider
 from router.providers.sse import DONE, EventSplitter, StreamEvent
@@ -62,10 +62,7 @@ class AnthropicProvider(OpenAIProvider):
 
         ProviderError as of `complete`.
         """
-        try:
-            request, headers = self._request(model, body)
-        except RequestError as error:
-            raise InexpressibleError(error, provider=self.name, model=model.id) from error
+        request, headers = self._asked(model, body)
         counted = {name: request[name] for name in COUNTED if name in request}
         raw = await self._send(f"{self._address(model)}/count_tokens", counted, headers, model)
         count = self._object(raw, model).get("input_tokens")
@@ -75,15 +72,12 @@ class AnthropicProvider(OpenAIProvider):
 
     async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider: Anthropic's events as OpenAI's chunks, the usage always among them."""
-        try:
-            request, headers = self._request(model, body)
-        except RequestError as error:
-            raise InexpressibleError(error, provider=self.name, model=model.id) from error
+        request, headers = self._asked(model, body)
         chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in body)
         splitter, size = EventSplitter(), 0
         content = orjson.dumps({**request, "stream": True})
         async with self._post(self._address(model), content, headers, model) as response:
-            async for part in response.aiter_bytes():
+            async for part in response.aiter_raw():  # decompressed by the transport
                 size += len(part)
                 events: list[StreamEvent] = []
                 for _, data in splitter.feed(part):

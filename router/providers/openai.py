@@ -58,26 +58,17 @@ class OpenAIProvider:
 
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """See Provider."""
-        try:
-            request, headers = self._request(model, body)
-        except RequestError as error:
-            raise InexpressibleError(error, provider=self.name, model=model.id) from error
+        request, headers = self._asked(model, body)
         return self._parse(await self._send(self._address(model), request, headers, model), model)
 
     async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider."""
         options = body.get("stream_options")
         asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
-        named = {
-            **portable(body)[0],
-            "model": model.provider_model,
-            "stream": True,
-            "stream_options": asked,
-        }
+        request, headers = self._asked(model, {**body, "stream": True, "stream_options": asked})
         splitter, size = EventSplitter(), 0
-        async with self._post(self._address(model), orjson.dumps(named), HEADERS, model) as response:
-            is_plain = "content-encoding" not in response.headers  # raw bytes cost less
-            async for part in response.aiter_raw() if is_plain else response.aiter_bytes():
+        async with self._post(self._address(model), orjson.dumps(request), headers, model) as response:
+            async for part in response.aiter_raw():  # decompressed by the transport
                 size += len(part)
                 events, failure = self._events(splitter, part, model)
                 if events:
@@ -102,6 +93,13 @@ class OpenAIProvider:
 
     def _key_headers(self, key: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}"}
+
+    def _asked(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """`_request`; ProviderError, before anything is sent, where the provider cannot be asked that."""
+        try:
+            return self._request(model, body)
+        except RequestError as error:
+            raise InexpressibleError(error, provider=self.name, model=model.id) from error
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The provider's own request for `body`, and its headers; RequestError where it has none."""

@@ -176,11 +176,10 @@ async def _openapi(_: HttpRequest) -> HttpResponse:
 async def _request(http: HttpRequest) -> Request:
     """The request of an OpenAI body, as its caller's key binds it."""
     router: Router = http.app.state.router
-    request = request_of(
-        await body_of(http, router.settings.max_body_bytes),
-        http.headers,
-        ip_address=http.client.host if http.client else None,
-    )
+    body = await body_of(http, router.settings.max_body_bytes)
+    if isinstance(body.get("model"), str):
+        body["model"] = router.catalog.named(body["model"])
+    request = request_of(body, http.headers, ip_address=http.client.host if http.client else None)
     return admitted(request, http)
 
 
