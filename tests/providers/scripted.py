@@ -98,23 +98,28 @@ class ScriptedServer:
 
     async def _start(self) -> int:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1000)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     async def _stop(self) -> None:
+        await asyncio.sleep(0.02)  # asyncio leaks a connection that it accepts while the server closes
         self._server.close()
-        for _ in range(3):  # a connection that was just accepted has no task yet
+        for _ in range(2):  # a connection that was just accepted has no task yet
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for writer in self._writers:
+                writer.transport.abort()
             await asyncio.sleep(0.01)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.append(writer)
         self.connections += 1
         self.open += 1
         self.most_open = max(self.most_open, self.open)
