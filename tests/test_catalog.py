@@ -85,7 +85,10 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
         (PROVIDERS + "models: [{id: m, provider: q}]", "unknown provider `q`"),
         (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {n: q}", "alias `n` of `q` must be"),
         (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {m: auto}", "alias `m` of `auto` must be"),
-        ("providers: {p: {kind: cohere, base_url: 'http://h'}}\nmodels: []", "'openai' or 'anthropic'"),
+        (
+            "providers: {p: {kind: cohere, base_url: 'http://h'}}\nmodels: []",
+            "'openai', 'anthropic' or 'azure'",
+        ),
         (PROVIDERS + "models: [{id: m, provider: p}, {id: m, provider: p}]", "`m` is taken"),
         (PROVIDERS + "models: [{id: auto, provider: p}]", "`auto` is the router's"),
         (PROVIDERS + "models: [{id: 'a b', provider: p}]", "models.0.id.*got `a b`"),
