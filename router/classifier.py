@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import ScoresError
 from router.features import BUCKETS
+from router.files import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,11 +157,7 @@ class ClassifierSource:
 
     def version(self) -> object:
         """Changes when `load` would return something else; cheap enough to ask every second."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return version_of(self._path)
 
 
 def _rows(weights: bytes, count: int) -> Sequence[int]:

@@ -16,6 +16,15 @@ _durable: set[Path] = set()
 """Folders whose entry in their parent this process has synced."""
 
 
+def version_of(path: Path) -> tuple[int, int, int] | None:
+    """Changes when the file is replaced or written to; None when there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write under a temporary name in the same folder, sync, rename, sync the folder.
 

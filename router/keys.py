@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError
+from router.files import version_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,11 +171,7 @@ class KeyFile:
 
     def version(self) -> object:
         """See KeySource."""
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return version_of(self.path)
 
     def read(self) -> KeysFile:
         """The file's content; ConfigError, which never repeats a value of it, when it is not usable."""

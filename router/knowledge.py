@@ -76,6 +76,7 @@ class Knowledge:
         self._windows = sorted(
             {model.context_window for model in state.catalog.models.values() if model.context_window}
         )
+        self._provider_of = {model.id: model.provider for model in state.catalog.models.values()}
         self._plans: dict[tuple[str, str, Needs, Preferences | None, int], Plan] = {}
 
     def policy_of(self, request: Request, session: Session, default: str) -> Policy:
@@ -243,7 +244,7 @@ class Knowledge:
             {**plan.exclusions, **excluded},
             policy=policy,
             preferences=preferences,
-            providers={model.id: model.provider for model in models.values()},
+            providers=self._provider_of,
         )
 
     def _needs(self, request: Request, tokens: int) -> Needs:
@@ -306,7 +307,7 @@ class Knowledge:
             {**excluded, **failing},
             policy=policy,
             preferences=preferences,
-            providers={model.id: model.provider for model in catalog.models.values()},
+            providers=self._provider_of,
         )
 
 

@@ -54,7 +54,7 @@ class Outcome:
     attempts: tuple[Attempt, ...]
     latency_ms: float
     waited_ms: float = 0.0
-    """Of it between a failure and the next try."""
+    """Of it for providers, and between a failure and the next try."""
     ttft_ms: float | None = None
     """From arrival to the first content of a stream; None where none came, or all at once."""
     admission: Admission | None = None
@@ -78,7 +78,6 @@ def build_record(
     attempts = list(outcome.attempts)
     if answer is not None:
         attempts[-1] = replace(attempts[-1], cost_usd=paid)
-    waited_ms = outcome.waited_ms + sum(attempt.latency_ms or 0.0 for attempt in attempts)
     usage = answer.usage if answer else None
     baseline = catalog.models[settings.baseline_model] if settings.baseline_model else None
     return RequestRecord(
@@ -119,7 +118,7 @@ def build_record(
         finish_reason=answer.finish_reason if answer else None,
         latency_ms=outcome.latency_ms,
         ttft_ms=outcome.ttft_ms,
-        overhead_ms=max(outcome.latency_ms - waited_ms, 0.0),
+        overhead_ms=max(outcome.latency_ms - outcome.waited_ms, 0.0),
         attempts=attempts,
         experiment_id=decision.experiment_id,
         variant=decision.variant,

@@ -116,7 +116,7 @@ class Serving:
             failure=failure,
             attempts=tuple(self.attempts),
             latency_ms=since_ms(self.started),
-            waited_ms=self._retries.waited_ms,
+            waited_ms=self.waited_ms,
             ttft_ms=ttft_ms,
             admission=self._funds.admission if self._funds else None,
         )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from router.errors import ScoresError
+from router.files import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,8 +149,4 @@ class ScoreFile:
 
     def version(self) -> object:
         """See ScoreSource."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return version_of(self._path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from router.catalog import Catalog
 from router.errors import UnknownModelError, UnknownPolicyError
 from router.experiments import load_experiments
+from router.files import version_of
 from router.policy import Policies
 
 if TYPE_CHECKING:
@@ -73,14 +74,7 @@ class StateFiles:
 
     def version(self) -> object:
         """See StateSource."""
-        versions: list[tuple[int, int, int] | None] = []
-        for path in self._files:
-            try:
-                status = path.stat()
-                versions.append((status.st_ino, status.st_mtime_ns, status.st_size))
-            except FileNotFoundError:
-                versions.append(None)
-        return tuple(versions)
+        return tuple(map(version_of, self._files))
 
 
 def _config_hash(catalog: Catalog, policies: Policies) -> str:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError, LimitsUnavailableError
+from router.files import version_of
 from router.limits.admission import UNLIMITED, Admission, notices_of, rate_limited
 from router.limits.book import LimitBook
 from router.limits.counters import Subjects
@@ -64,7 +65,7 @@ class Limits:
         self._log = log
         self._opening = opening
         self._file = file
-        self._file_version = _version(file)
+        self._file_version = None if file is None else version_of(file)
         self._on_error = on_error
 
     @classmethod
@@ -222,7 +223,7 @@ class Limits:
         """Read `limits.yaml` if it changed; whether it did. ConfigError, and the book stays, if unusable."""
         if self._file is None:
             return False
-        version = _version(self._file)
+        version = version_of(self._file)
         if version == self._file_version:
             return False
         book = LimitBook.load(self._file)
@@ -290,11 +291,3 @@ def _check_retention(book: LimitBook, settings: Settings) -> None:
 
 def _has_hard(book: LimitBook) -> bool:
     return any(entry.mode == "hard" for entry in book.budgets)
-
-
-def _version(file: Path | None) -> tuple[int, int, int] | None:
-    try:
-        status = file.stat() if file is not None else None
-    except FileNotFoundError:
-        return None
-    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -24,6 +24,7 @@ from pipelines.rollups import EXPERIMENT_BUCKETS
 from pipelines.statistics.sample_ratio import ALPHA, sample_ratio_p
 from pipelines.statistics.sequences import ALPHA as SEQUENCE_ALPHA
 from pipelines.statistics.sequences import rate_interval
+from router.experiments import Metric, Unit
 
 Z_95 = 1.959964
 LOOKS = 100
@@ -76,8 +77,8 @@ def winners(
     requests: int,
     draws: tuple[Draw, Draw],
     *,
-    metric: str = "quality",
-    unit: str = "request",
+    metric: Metric = "quality",
+    unit: Unit = "request",
 ) -> tuple[float, float, float]:
     """Shares of series with a verdict at some of 100 looks, with a z-test's, and the median requests."""
     called, tested, needed = 0, 0, []
@@ -92,9 +93,9 @@ def winners(
                 for group in _groups(name, users[:step], values[:step], metric, unit)
             ]
             design = Design(
-                unit=unit,  # type: ignore[arg-type]
+                unit=unit,
                 shares={"control": 0.5, "treated": 0.5},
-                metrics={metric: "higher"},  # type: ignore[dict-item]
+                metrics={metric: "higher"},
                 is_shadow=False,
             )
             rows = results_of("e", groups, design)
@@ -177,14 +178,15 @@ def main() -> None:
     coverage(rng, *((5, 300) if smoke else (20 * options.series, 3000)))
     series, requests = (3, 2000) if smoke else (options.series, 20_000)
     print(f"false winners, {LOOKS} looks at {requests} requests, {series} series (aim: at most 5%):")
-    for what, draw, extra in (
-        ("judgements", rate(RATE), {}),
-        ("users who are alike", alike, {"unit": "user"}),
-        ("the same, taken one by one", alike, {}),
-        ("costs with a long tail", long_tail, {"metric": "cost_usd"}),
-        ("success, 2% failures", rate(0.98), {"metric": "success"}),
-    ):
-        called, tested, _ = winners(rng, series, requests, (draw, draw), **extra)
+    cases: tuple[tuple[str, Draw, Metric, Unit], ...] = (
+        ("judgements", rate(RATE), "quality", "request"),
+        ("users who are alike", alike, "quality", "user"),
+        ("the same, taken one by one", alike, "quality", "request"),
+        ("costs with a long tail", long_tail, "cost_usd", "request"),
+        ("success, 2% failures", rate(0.98), "success", "request"),
+    )
+    for what, draw, metric, unit in cases:
+        called, tested, _ = winners(rng, series, requests, (draw, draw), metric=metric, unit=unit)
         print(f"  {what:28} {called:.1%}, a z-test at each look {tested:.1%}")
     found, _, needed = winners(rng, series, requests, (rate(RATE), rate(RATE + 0.04)))
     print(f"power: {RATE} against {RATE + 0.04:.2f} found in {found:.1%}, median after {needed:.0f} requests")

@@ -16,6 +16,7 @@ import argparse
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import fmean, pstdev
@@ -31,6 +32,7 @@ from router.tasks import CONFIDENCE_FLOOR, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
 SOURCES = ("mix", "ulab_llmrouter", "bfcl", "zeroeval", "routellm", "routerarena")
 SPACE = FeatureSpace(b"benchmark".ljust(32, b"."))
@@ -178,8 +180,8 @@ def cost_to_routing(path: Path, seeds: int) -> None:
             utility = utilities(outcomes, weight, reference_cost(train_part, outcomes))
             ways: dict[str, Callable[[Prompt], str]] = {
                 "true labels": lambda prompt: prompt[1],
-                "classifier": lambda prompt: task_of(None, {}, prompt[0], known, learnt[0])[0],  # noqa: B023
-                "rules only": lambda prompt: task_of(None, {}, prompt[0], known)[0],  # noqa: B023
+                "classifier": partial(_told, known=known, classifier=learnt[0]),
+                "rules only": partial(_told, known=known, classifier=None),
                 "one model": lambda _: "*",
             }
             for way, label in ways.items():
@@ -190,6 +192,11 @@ def cost_to_routing(path: Path, seeds: int) -> None:
         for way, values in found.items():
             loss = [value - true for value, true in zip(values, base, strict=True)]
             print(f"  {way}: utility {fmean(values):.2f} points ({fmean(loss):+.2f}, sd {pstdev(loss):.2f})")
+
+
+def _told(prompt: Prompt, *, known: AbstractSet[str], classifier: TaskClassifier | None) -> str:
+    """The task of a prompt that came without a label."""
+    return task_of(None, {}, prompt[0], known, classifier).task_type
 
 
 def reference_cost(part: list[tuple[str, Prompt]], outcomes: dict[str, Any]) -> float:

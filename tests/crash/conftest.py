@@ -18,4 +18,4 @@ def library() -> Path:
     try:
         return preload.compiled()
     except RuntimeError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # without a C compiler there is no interposer; the error says so

@@ -35,7 +35,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[shim.Disk]:
             with shim.small_tmpfs(tmp_path / "disk") as folder:
                 yield shim.FullTmpfs(folder)
         except PermissionError as error:
-            pytest.skip(str(error))
+            pytest.skip(str(error))  # a tmpfs is mounted by root alone; the error says so
     else:
         yield from _injected(tmp_path)
 
