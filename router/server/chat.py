@@ -11,9 +11,8 @@ from router.request import AUTO, Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.datastructures import Headers
-
     from router.request import Response
+    from router.server.http import Headers
     from router.streaming import Stream
 
 

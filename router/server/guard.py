@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from starlette.requests import Request as HttpRequest
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from router.request import Request
+    from router.server.http import Receive
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 64 << 10
@@ -72,18 +70,8 @@ class InFlight:
         self.count -= 1
 
 
-class Guard:
-    """ASGI middleware of one endpoint that takes bodies: holds what comes to its bounds."""
-
-    def __init__(self, app: ASGIApp, *, in_flight: InFlight, max_body_bytes: int) -> None:
-        self._app = app
-        self._in_flight = in_flight
-        self._max_body_bytes = max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        check_headers(scope["headers"], self._max_body_bytes)
-        with self._in_flight:
-            await self._app(scope, receive, send)
+class ClientGoneError(Exception):
+    """The client left before its request had come; nobody reads an answer."""
 
 
 def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> None:
@@ -101,16 +89,27 @@ def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> No
             raise UnsupportedEncodingError("the body has a content-encoding; send it uncompressed")
 
 
-async def body_of(http: HttpRequest, max_bytes: int) -> dict[str, Any]:
-    """The JSON object a request carries; RequestError when it is none.
+async def read_body(receive: Receive, max_bytes: int) -> dict[str, Any]:
+    """The JSON object a request carries; RequestError when it is none, ClientGoneError when it ends early.
 
     Of members that appear twice the last one counts, and it alone is passed on.
     """
-    content = bytearray()
-    async for part in http.stream():
-        content += part
+    message = await receive()
+    content = message.get("body", b"")
+    while message["type"] == "http.request" and message.get("more_body", False):
         if len(content) > max_bytes:
             raise _too_large(max_bytes)
+        message = await receive()
+        content = bytearray(content)
+        content += message.get("body", b"")
+    if message["type"] != "http.request":
+        raise ClientGoneError
+    if len(content) > max_bytes:
+        raise _too_large(max_bytes)
+    return _object(content)
+
+
+def _object(content: bytes | bytearray) -> dict[str, Any]:
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
