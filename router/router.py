@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from router.request import Decision, Request
     from router.scores import ScoreBoard, ScoreSource
     from router.state import StateSource
+    from router.telemetry.exporting import Telemetry
 
 
 class Router:
@@ -85,6 +86,7 @@ class Router:
         from router.limits.limits import Limits
         from router.scores import ScoreFile
         from router.state import StateFiles
+        from router.telemetry import open_telemetry
 
         variables = read_environment()
         settings = settings or Settings.load(variables, **overrides)
@@ -96,7 +98,7 @@ class Router:
         )
         try:
             features = _feature_space(settings)
-            return cls(
+            router = cls(
                 settings=settings,
                 state=StateFiles(settings),
                 scores=ScoreFile(settings.scores_file),
@@ -109,6 +111,12 @@ class Router:
         except BaseException:
             journal.close()
             raise
+        try:
+            router._engine.telemetry = open_telemetry(variables, environment=settings.environment)
+        except BaseException:
+            router.close()
+            raise
+        return router
 
     @property
     def sink(self) -> RecordSink:
@@ -118,6 +126,11 @@ class Router:
     @sink.setter
     def sink(self, sink: RecordSink) -> None:
         self._engine.sink = sink
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """Traces and metrics for a collector; None where the environment names none."""
+        return self._engine.telemetry
 
     @property
     def unrecorded(self) -> int:
@@ -318,6 +331,8 @@ class Router:
             self._private_loop = None
         self._engine.limits.close()
         self.sink.close()
+        if self._engine.telemetry is not None:
+            self._engine.telemetry.close()
 
     async def aclose_connections(self) -> None:
         """Close the provider connections of the running event loop."""

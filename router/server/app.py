@@ -54,6 +54,8 @@ def create_app(router: Router, keys: Keys | None = None) -> App:
         decisions=RecentDecisions(router.settings.recent_decisions),
     )
     router.sink = Tap(router.sink, shim.metrics.observe, shim.decisions.keep)
+    if router.telemetry is not None:
+        router.telemetry.is_server = True
 
     return App(shim, ENDPOINTS)
 

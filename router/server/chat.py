@@ -40,6 +40,7 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
         tags=_tags(_label(headers, "x-intellirouter-tags")),
         ip_address=ip_address,
         user_agent=headers.get("user-agent"),
+        traceparent=headers.get("traceparent"),
     )
 
 
