@@ -55,6 +55,7 @@ DEFAULT_TASKS = (
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
 ParsedFile = TypeVar("ParsedFile", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
+Timeout = Annotated[float, Field(gt=0, le=3600)]
 Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
 ALL_TASKS = "*"
 """The key of a quality score that holds for every task without one of its own."""
@@ -77,6 +78,8 @@ class ProviderEntry(_Entry):
     (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
     api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
     """Of Azure's API, which needs one: `2024-10-21`."""
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer of its models, or a stream's first content; None: as ATTEMPT_TIMEOUT_S says."""
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> ProviderEntry:
@@ -104,6 +107,8 @@ class ModelEntry(_Entry):
     context_window: Annotated[int, Field(gt=0)] | None = None
     """Input and output tokens together."""
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer, or a stream's first content; None: as its provider says."""
     capabilities: tuple[Capability, ...] | None = None
     regions: tuple[Name, ...] | None = None
     """Where the provider computes, in your own words: `eu`, `us-east-1`."""
@@ -172,6 +177,8 @@ class Model:
     name: str | None = None
     context_window: int | None = None
     max_output_tokens: int | None = None
+    attempt_timeout_s: float | None = None
+    """Its own, else its provider's."""
     capabilities: frozenset[str] | None = None
     regions: frozenset[str] | None = None
     data_policy: frozenset[str] | None = None
@@ -231,7 +238,9 @@ class Catalog:
             book = PriceBook.read(path.parent / BOOK_NAME)
         except FileNotFoundError:
             book = None
-        models = {model.id: _model(model, book, path) for model in entry.models}
+        models = {
+            model.id: _model(model, entry.providers[model.provider], book, path) for model in entry.models
+        }
         digest = hashlib.sha256(content)
         for model in models.values():
             digest.update("".join(price.price_id for price in model.prices).encode())
@@ -266,7 +275,7 @@ def _may_be_shown(problem: ErrorDetails) -> bool:
     return isinstance(problem["input"], str | int | float) and problem["loc"][-1:] != ("base_url",)
 
 
-def _model(entry: ModelEntry, book: PriceBook | None, path: Path) -> Model:
+def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, path: Path) -> Model:
     return Model(
         id=entry.id,
         provider=entry.provider,
@@ -274,6 +283,7 @@ def _model(entry: ModelEntry, book: PriceBook | None, path: Path) -> Model:
         name=entry.name,
         context_window=entry.context_window,
         max_output_tokens=entry.max_output_tokens,
+        attempt_timeout_s=entry.attempt_timeout_s or provider.attempt_timeout_s,
         capabilities=_labels(entry.capabilities),
         regions=_labels(entry.regions),
         data_policy=_labels(entry.data_policy),

@@ -62,6 +62,16 @@ class Settings(BaseModel):
             le=3600,
         ),
     ] = 120.0
+    attempt_timeout_s: Annotated[
+        float | None,
+        Field(
+            alias="ATTEMPT_TIMEOUT_S",
+            description="Time for one model's answer, or a stream's first content;"
+            " unset: half of what is left while another can be asked.",
+            gt=0,
+            le=3600,
+        ),
+    ] = None
     max_attempts: Annotated[
         int,
         Field(alias="MAX_ATTEMPTS", description="Models tried for one request.", ge=1, le=10),

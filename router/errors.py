@@ -125,15 +125,17 @@ class NoEligibleModelError(RequestError):
         self.request_id = request_id
 
 
-MAYBE_BILLED = frozenset({"timeout", "connection", "bad_response", "stream_cut"})
+TIMEOUTS = frozenset({"timeout", "attempt_timeout"})
+MAYBE_BILLED = TIMEOUTS | {"connection", "bad_response", "stream_cut"}
 """Failures after which the provider may have answered, and charge for it."""
 
 
 class ProviderError(IntelliRouterError):
     """A provider failed; after retries and fallback this is what the caller sees.
 
-    `error_type` is one of `timeout`, `connection`, `rate_limited`, `overloaded`, `server_error`,
-    `authentication`, `bad_request`, `bad_response`, `stream_cut`. The message may quote the request, since
+    `error_type` is one of `timeout` (of the request), `attempt_timeout` (of one try), `connection`,
+    `rate_limited`, `overloaded`, `server_error`, `authentication`, `bad_request`, `bad_response`,
+    `stream_cut`. The message may quote the request, since
     providers do: it is the caller's, `facts` is what logs say of the failure.
     """
 
