@@ -21,7 +21,7 @@ from router.usage import reported_cost_usd, usage_from_openai
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from router.catalog import Model
+    from router.catalog import Model, OutputLimit
     from router.providers.keys import KeyRing
 
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
@@ -63,9 +63,7 @@ class OpenAIProvider:
 
     async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider."""
-        options = body.get("stream_options")
-        asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
-        request, headers = self._asked(model, {**body, "stream": True, "stream_options": asked})
+        request, headers = self._asked(model, _streamed(body, model))
         splitter, size = EventSplitter(), 0
         async with self._post(self._address(model), orjson.dumps(request), headers, model) as response:
             async for part in response.aiter_raw():  # decompressed by the transport
@@ -103,7 +101,10 @@ class OpenAIProvider:
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The provider's own request for `body`, and its headers; RequestError where it has none."""
-        return {**portable(body)[0], "model": model.provider_model}, HEADERS
+        request = {**portable(body)[0], "model": model.provider_model}
+        if model.max_tokens_as is not None:
+            _name_limit(request, model.max_tokens_as)
+        return request, HEADERS
 
     async def _send(
         self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
@@ -252,6 +253,22 @@ class OpenAIProvider:
             is_retryable=True,
             may_be_billed=may_be_billed,
         )
+
+
+def _streamed(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """The request for a stream, with its usage where the provider may be asked for it."""
+    request = {**body, "stream": True}
+    options = request.pop("stream_options", None)
+    if model.stream_usage:
+        request["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return request
+
+
+def _name_limit(request: dict[str, Any], name: OutputLimit) -> None:
+    """Give the bound on the output the one name that the provider knows; of two the newer name's holds."""
+    limits = [request.pop(known) for known in ("max_completion_tokens", "max_tokens") if known in request]
+    if limits:
+        request[name] = next((limit for limit in limits if limit is not None), None)
 
 
 async def _read_refusal(response: httpx.Response) -> bytes:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
 from router.preferences import Preferences
-from router.request import AUTO, Request
+from router.request import AUTO, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.datastructures import Headers
 
-    from router.request import Response
     from router.streaming import Stream
 
 
@@ -55,6 +54,8 @@ def response_headers(response: Response | Stream) -> dict[str, str]:
     }
     if response.cost_usd is not None:
         headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
+    if not isinstance(response, Response) and response.ignored:
+        headers["x-intellirouter-ignored"] = ", ".join(response.ignored)
     return {**headers, **response.limit_headers}
 
 
