@@ -166,6 +166,8 @@ class ProviderError(IntelliRouterError):
         """The provider's own name of the failure, where that is an identifier and no prose."""
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
+        self.should_retry: bool | None = None
+        """The provider's own word on asking the same again (`x-should-retry`); None: it says nothing."""
         self.has_other_key = False
         """Whether the provider refused or limited one key while another is ready to be tried."""
         self.attempts: tuple[Attempt, ...] = ()

@@ -29,6 +29,8 @@ MAX_DETAIL_LENGTH = 300
 MAX_REFUSAL_BYTES = 64 << 10
 REFUSAL_TIMEOUT_S = 2.0
 """What is read of an answer that is no success, and for how long: the status says most of it."""
+SHOULD_RETRY = {"true": True, "false": False}
+"""Values of `x-should-retry`, by which OpenAI's and Anthropic's own clients go before any status."""
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -153,6 +155,9 @@ class OpenAIProvider:
         """The error of a response that is not a 200."""
         wait_s = retry_after_s(response.headers)
         failure = self._failure(response.status_code, _error_of(raw), wait_s, model)
+        failure.should_retry = SHOULD_RETRY.get(response.headers.get("x-should-retry", "").lower())
+        if failure.should_retry:
+            failure.is_retryable = True
         failure.has_other_key = self._keys.refused(key, response.status_code, wait_s)
         return failure
 

@@ -111,6 +111,12 @@ FAULTS: dict[str, Fault] = {
     "503": Fault(answering("503 Busy"), [BUSY, BUSY]),
     "503, retry-after: 30": Fault(answering("503 Busy", retry_after="30"), [BUSY]),
     "529": Fault(answering("529 Overloaded"), [(529, "overloaded")] * 2),
+    "503, x-should-retry: false": Fault(answering("503 Busy", x_should_retry="false"), [BUSY]),
+    "429, x-should-retry: false": Fault(answering("429 No Quota", x_should_retry="False"), [LIMITED]),
+    "400, x-should-retry: true": Fault(
+        answering("400 Bad", x_should_retry="true"), [(400, "bad_request")] * 2
+    ),
+    "503, x-should-retry: perhaps": Fault(answering("503 Busy", x_should_retry="perhaps"), [BUSY, BUSY]),
     "401": Fault(answering("401 Who"), [(401, "authentication")]),
     "400": Fault(answering("400 Bad"), [(400, "bad_request")], is_retryable=False),
     "404": Fault(answering("404 No Model"), [(404, "bad_request")]),
