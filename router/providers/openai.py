@@ -11,6 +11,7 @@ import httpx
 import orjson
 
 from router.errors import InexpressibleError, ProviderError, RequestError
+from router.providers.authorities import refusal_of
 from router.providers.base import Answer, failure_of_status
 from router.providers.client import Client
 from router.providers.retry_after import retry_after_s
@@ -19,6 +20,7 @@ from router.translate.portable import portable
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from router.catalog import Model, OutputLimit
@@ -48,13 +50,21 @@ class OpenAIProvider:
     """A Provider for an OpenAI-compatible base URL; the base of those that speak another format."""
 
     def __init__(
-        self, name: str, *, base_url: str, keys: KeyRing, max_connections: int, max_response_bytes: int
+        self,
+        name: str,
+        *,
+        base_url: str,
+        keys: KeyRing,
+        max_connections: int,
+        max_response_bytes: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """`tls` None: certificates are checked against certifi's authorities."""
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._keys = keys
         self._max_response_bytes = max_response_bytes
-        self._client = Client(max_connections=max_connections)
+        self._client = Client(max_connections=max_connections, tls=tls)
         self._urls: dict[str, httpx.URL] = {}
         """By address: parsing one takes 20 µs."""
 
@@ -142,6 +152,10 @@ class OpenAIProvider:
 
     def _unanswered(self, error: Exception, model: Model) -> ProviderError:
         """The error of a call that brought no whole response; `error` is httpx's."""
+        if why := refusal_of(error):
+            refused = self._broken("connection", why, model, may_be_billed=False)
+            refused.should_retry = False  # a certificate stays what it is
+            return refused
         what = type(error).__name__
         if isinstance(error, NEVER_SENT):
             return self._broken("connection", f"cannot be reached ({what})", model, may_be_billed=False)
