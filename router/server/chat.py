@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
 from router.preferences import Preferences
-from router.request import AUTO, Request
+from router.request import AUTO, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.request import Response
     from router.server.http import Headers
     from router.streaming import Stream
 
@@ -54,6 +53,8 @@ def response_headers(response: Response | Stream) -> dict[str, str]:
     }
     if response.cost_usd is not None:
         headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
+    if not isinstance(response, Response) and response.ignored:
+        headers["x-intellirouter-ignored"] = ", ".join(response.ignored)
     return {**headers, **response.limit_headers}
 
 
