@@ -21,6 +21,7 @@ import hashlib
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -54,6 +55,8 @@ DEFAULT_TASKS = (
 # Printable ASCII, since names travel in HTTP headers; no backtick (messages quote with it), no `*`
 # (it stands for all tasks).
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
+BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
+"""Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
 ParsedFile = TypeVar("ParsedFile", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]
@@ -76,7 +79,7 @@ class ProviderEntry(_Entry):
 
     kind: Literal["openai", "anthropic", "azure"]
     """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    base_url: Annotated[str, Field(pattern=BASE_URL)]
     """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: the
     resource alone."""
     api_key_env: str | tuple[str, ...] | None = None
@@ -90,6 +93,13 @@ class ProviderEntry(_Entry):
     """False: it refuses `stream_options`, so that what a stream used is not known. None: True."""
     max_tokens_as: OutputLimit | None = None
     """The one name it knows for the bound on the output; None: the name that the client used."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if urlsplit(value).port == 0:  # ValueError for one over 65535
+            raise ValueError("port 0 cannot be reached")
+        return value
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> ProviderEntry:

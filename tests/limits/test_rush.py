@@ -71,9 +71,21 @@ def test_four_processes_on_redis_admit_no_more_while_they_are_killed(
     _check(rush.loop(tmp_path, kills=KILLS, processes=4, redis_url=redis_server.url, seed=SEED))
 
 
-@pytest.mark.slow
-def test_the_loop_sees_budgets_that_are_not_shared(tmp_path: Path) -> None:
-    """The control: four processes that count each for itself pass the budget."""
-    report = rush.loop(tmp_path, kills=3, processes=4, redis_url=None, seed=SEED)
-    show(f"each process its own: {report}")
+def test_the_replay_sees_budgets_that_are_not_shared(home: Path) -> None:
+    """The control: four that opened before anything was spent, and count each for itself, pass the budget."""
+    (home / "limits.yaml").write_text(rush.BUDGETS)
+    apart = [Limits.open(Settings.load({}, home=home)) for _ in range(4)]
+    events = os.open(home / "events", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    rng = random.Random(SEED)
+
+    async def work() -> None:
+        each = [limits for limits in apart for _ in range(rush.AT_ONCE // 4)]
+        await asyncio.gather(*(rush.ask(limits, "ada", events, None, rng) for limits in each))
+
+    asyncio.run(work())
+    os.close(events)
+    for limits in apart:
+        limits.close()
+    report = rush.Report(budgets=1)
+    rush.replay(home / "events", "ada", report)
     assert report.most > rush.BUDGET_USD * rush.USD
