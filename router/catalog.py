@@ -29,6 +29,7 @@ from router.errors import ConfigError
 from router.price_entries import PriceEntry
 from router.pricebook import BOOK_NAME, PriceBook
 from router.prices import Price, price_at
+from router.translate.thinking import Thinking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,6 +135,9 @@ class ModelEntry(_Entry):
     """See ProviderEntry."""
     max_tokens_as: OutputLimit | None = None
     """See ProviderEntry."""
+    thinking: Thinking | None = None
+    """How a model of Anthropic's takes a reasoning effort: `adaptive` (from Claude 4.6 on), `budget` (3.7 to
+    4.5) or `none`; None: as the version in its name says."""
     capabilities: tuple[Capability, ...] | None = None
     regions: tuple[Name, ...] | None = None
     """Where the provider computes, in your own words: `eu`, `us-east-1`."""
@@ -180,6 +184,8 @@ class CatalogFile(_Entry):
                     f"model `{model.id}` is Anthropic's; `stream_usage` and `max_tokens_as` are for"
                     " servers that speak OpenAI's API"
                 )
+            if self.providers[model.provider].kind != "anthropic" and model.thinking is not None:
+                raise ValueError(f"model `{model.id}` is not Anthropic's; `thinking` is for those alone")
             if model.id in seen or model.id == "auto":
                 raise ValueError(f"model id `{model.id}` is taken; ids are unique and `auto` is the router's")
             seen.add(model.id)
@@ -214,6 +220,8 @@ class Model:
     max_tokens_as: OutputLimit | None = None
     """The one name it knows for the bound on the output; None: the name that the client used."""
     capabilities: frozenset[str] | None = None
+    thinking: Thinking | None = None
+    """How it takes a reasoning effort, where it is Anthropic's; None: as the version in its name says."""
     regions: frozenset[str] | None = None
     data_policy: frozenset[str] | None = None
     availability_status: str = "available"
@@ -320,6 +328,7 @@ def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, p
         attempt_timeout_s=entry.attempt_timeout_s or provider.attempt_timeout_s,
         stream_usage=(provider if entry.stream_usage is None else entry).stream_usage is not False,
         max_tokens_as=entry.max_tokens_as or provider.max_tokens_as,
+        thinking=entry.thinking,
         capabilities=_labels(entry.capabilities),
         regions=_labels(entry.regions),
         data_policy=_labels(entry.data_policy),
