@@ -117,6 +117,8 @@ class Caller:
 
 ANYONE_HERE = Caller(key_id=None, scopes=EVERY_SCOPE)
 """A caller on this machine where none needs a key."""
+NOBODY = Caller(key_id=None, scopes=frozenset())
+"""Whoever asks for what needs no key."""
 
 
 class KeyRing:

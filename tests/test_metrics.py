@@ -185,7 +185,7 @@ def test_a_broken_key_file_degrades_health(open_router: OpenRouter, tmp_path: Pa
     app = create_app(router)
     (tmp_path / "keys.json").write_text("{")
     time.sleep(0.01)
-    report = app.state.shim.health()
+    report = app.shim.health()
     assert (report["status"], report["keys"]["active"]) == ("degraded", 1)
     assert "not usable" in report["keys"]["error"]
     assert token not in str(report)

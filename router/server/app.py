@@ -1,41 +1,29 @@
-"""The ASGI application: endpoints, error bodies, and who may call what."""
+"""The shim: its endpoints, and what they share."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response as HttpResponse
-
-from router.errors import IntelliRouterError, RequestError
+from router.errors import RequestError
 from router.request import AUTO
 from router.server import health, messages
-from router.server.auth import Keys, admitted, caller_of
+from router.server.auth import Keys, admitted
 from router.server.chat import request_of, response_headers
-from router.server.endpoints import Endpoint, openapi_of, routes_of
-from router.server.errors import body_of_error, error_body, status_of
-from router.server.guard import InFlight, body_of
+from router.server.dispatch import App
+from router.server.endpoints import Endpoint, openapi_of
+from router.server.errors import error_body
+from router.server.guard import InFlight
+from router.server.http import HttpResponse, json_response
 from router.server.metrics import CONTENT_TYPE, Metrics
 from router.server.observe import RecentDecisions, Tap, described
 from router.server.sse import EventStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request as HttpRequest
-
     from router.request import Request
     from router.router import Router
-
-RETRY_AFTER_S = 1
-"""Advice of an error that may pass by itself and carries no better one."""
+    from router.server.http import Answer, HttpRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +41,7 @@ class Shim:
         return health.report(self.router, keys=self.keys, in_flight=self.in_flight)
 
 
-def create_app(router: Router, keys: Keys | None = None) -> Starlette:
+def create_app(router: Router, keys: Keys | None = None) -> App:
     """The shim over an open router; the router is closed when the application shuts down.
 
     `keys` None: those of the router's data folder.
@@ -67,120 +55,91 @@ def create_app(router: Router, keys: Keys | None = None) -> Starlette:
     )
     router.sink = Tap(router.sink, shim.metrics.observe, shim.decisions.keep)
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        await router.aclose_connections()
-        await run_in_threadpool(router.close)
-
-    app = Starlette(
-        routes=routes_of(ENDPOINTS, keys=shim.keys, in_flight=shim.in_flight, settings=router.settings),
-        exception_handlers={
-            IntelliRouterError: messages.in_shape(_on_error),
-            HTTPException: messages.in_shape(_on_http_exception),
-            ClientDisconnect: _on_disconnect,
-            Exception: messages.in_shape(_on_crash),
-        },
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False  # it would send callers wherever their Host header says
-    app.state.router = router
-    app.state.shim = shim
-    return app
+    return App(shim, ENDPOINTS)
 
 
-def _shim(http: HttpRequest) -> Shim:
-    shim: Shim = http.app.state.shim
-    return shim
-
-
-async def _chat_completions(http: HttpRequest) -> HttpResponse | EventStream:
-    router, request = _shim(http).router, await _request(http)
+async def _chat_completions(http: HttpRequest) -> Answer:
+    router, request = http.shim.router, _request(http)
     if request.is_streaming:
         return EventStream(router, request)
     response = await router.complete(request)
-    return HttpResponse(response.raw, headers=response_headers(response), media_type="application/json")
+    return HttpResponse(response.raw, headers=response_headers(response))
 
 
 async def _route(http: HttpRequest) -> HttpResponse:
-    router: Router = http.app.state.router
-    decision = router.route(await _request(http))
-    return _json(decision, headers={"x-intellirouter-model": decision.model})
+    decision = http.shim.router.route(_request(http))
+    return json_response(decision, headers={"x-intellirouter-model": decision.model})
 
 
 async def _feedback(http: HttpRequest) -> HttpResponse:
-    router: Router = http.app.state.router
-    body = await body_of(http, router.settings.max_body_bytes)
+    body = http.body
     known = {"request_id", "metric", "value", "source", "comment"}
     if unknown := sorted(body.keys() - known):
         raise RequestError(f"unknown member `{unknown[0]}`; feedback takes {sorted(known)}", param=unknown[0])
     for name in ("request_id", "value"):
         if name not in body:
             raise RequestError(f"`{name}` is missing", param=name)
-    feedback_id = await run_in_threadpool(  # it waits for the disk
-        router.feedback,
+    feedback_id = await asyncio.to_thread(  # it waits for the disk
+        http.shim.router.feedback,
         body["request_id"],
         body.get("metric", "quality"),
         body["value"],
         source=body.get("source", "user"),
         comment=body.get("comment"),
     )
-    return _json({"feedback_id": feedback_id, "request_id": body["request_id"]}, status=201)
+    return json_response({"feedback_id": feedback_id, "request_id": body["request_id"]}, status=201)
 
 
 async def _models(http: HttpRequest) -> HttpResponse:
-    router: Router = http.app.state.router
-    allowed = caller_of(http).models
+    router, allowed = http.shim.router, http.caller.models
     created = int(router.opened_at.timestamp())
     models = [model for model in router.catalog.models.values() if allowed is None or model.id in allowed]
     listed = [(AUTO, "intellirouter"), *((model.id, model.provider) for model in models)]
     data = [{"id": name, "object": "model", "created": created, "owned_by": owner} for name, owner in listed]
-    return _json({"object": "list", "data": data})
+    return json_response({"object": "list", "data": data})
 
 
 async def _decision(http: HttpRequest) -> HttpResponse:
-    request_id = http.path_params["id"]
-    record = _shim(http).decisions.find(request_id, caller_of(http))
+    request_id = http.parameters["id"]
+    record = http.shim.decisions.find(request_id, http.caller)
     if record is None:
         message = (
             f"request `{request_id:.80}` is not among the latest that this process answered for this key;"
             " `intellirouter explain REQUEST-ID` explains any that is stored"
         )
-        return _json(error_body(404, message, code="decision_not_found", param="id"), status=404)
-    return _json(described(record))
+        return json_response(error_body(404, message, code="decision_not_found", param="id"), status=404)
+    return json_response(described(record))
 
 
 async def _health(http: HttpRequest) -> HttpResponse:
-    return _json(_shim(http).health())
+    return json_response(http.shim.health())
 
 
 async def _livez(_: HttpRequest) -> HttpResponse:
-    return _json({"status": "alive"})
+    return json_response({"status": "alive"})
 
 
 async def _readyz(http: HttpRequest) -> HttpResponse:
     # A shim that answers has its configuration: without one the router does not open.
-    http.app.state.router.sink.check_writable()
-    return _json({"status": "ready"})
+    http.shim.router.sink.check_writable()
+    return json_response({"status": "ready"})
 
 
 async def _metrics(http: HttpRequest) -> HttpResponse:
-    shim = _shim(http)
-    return HttpResponse(shim.metrics.text(shim.health()), headers={"content-type": CONTENT_TYPE})
+    shim = http.shim
+    return HttpResponse(shim.metrics.text(shim.health()).encode(), media_type=CONTENT_TYPE)
 
 
 async def _openapi(_: HttpRequest) -> HttpResponse:
-    return _json(openapi_of(ENDPOINTS))
+    return json_response(openapi_of(ENDPOINTS))
 
 
-async def _request(http: HttpRequest) -> Request:
+def _request(http: HttpRequest) -> Request:
     """The request of an OpenAI body, as its caller's key binds it."""
-    router: Router = http.app.state.router
-    body = await body_of(http, router.settings.max_body_bytes)
+    body = http.body
     if isinstance(body.get("model"), str):
-        body["model"] = router.catalog.named(body["model"])
-    request = request_of(body, http.headers, ip_address=http.client.host if http.client else None)
-    return admitted(request, http)
+        body["model"] = http.shim.router.catalog.named(body["model"])
+    return admitted(request_of(body, http.headers, ip_address=http.ip_address), http)
 
 
 OUR_HEADERS = (
@@ -269,52 +228,3 @@ ENDPOINTS = (
     Endpoint(method="GET", path="/openapi.json", handler=_openapi, summary="This document.", scopes=()),
 )
 """Everything the shim serves."""
-
-
-async def _on_error(http: HttpRequest, error: Exception) -> HttpResponse:
-    assert isinstance(error, IntelliRouterError)  # noqa: S101 - the handler is registered for it
-    headers = {}
-    request_id = getattr(error, "request_id", None)
-    if request_id is not None:
-        headers["x-request-id"] = request_id
-    if error.is_retryable:
-        seconds = getattr(error, "retry_after_s", None)
-        headers["retry-after"] = str(RETRY_AFTER_S if seconds is None else max(1, round(seconds)))
-    headers.update(getattr(error, "headers", {}))
-    _shim(http).metrics.count_error(error.code)
-    return _json(body_of_error(error), status=status_of(error), headers=headers)
-
-
-async def _on_http_exception(http: HttpRequest, error: Exception) -> HttpResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for it
-    known = ", ".join(endpoint.label for endpoint in ENDPOINTS)
-    message = (
-        f"{http.method} `{http.scope['path']:.200}` is not served here ({error.detail}); known are {known}"
-    )
-    body = error_body(error.status_code, message, code="not_found")
-    return _json(body, status=error.status_code, headers=dict(error.headers or {}))
-
-
-async def _on_disconnect(_: HttpRequest, __: Exception) -> HttpResponse:
-    return HttpResponse(status_code=499)  # nobody reads it; it keeps the log free of what is no failure
-
-
-async def _on_crash(_: HttpRequest, __: Exception) -> HttpResponse:
-    body = error_body(500, "internal error; the server's log has the details", code="internal_error")
-    return _json(body, status=500)
-
-
-def _json(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
-    return HttpResponse(
-        orjson.dumps(content, default=_as_text),
-        status_code=status,
-        headers=headers,
-        media_type="application/json",
-    )
-
-
-def _as_text(value: object) -> str:
-    """Money, exact."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    raise TypeError(f"`{type(value).__name__}` has no JSON form")

@@ -24,18 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Literal
 
-    from starlette.requests import HTTPConnection
-    from starlette.types import ASGIApp, Receive, Send
-    from starlette.types import Scope as Connection
-
     from router.config import Settings
-    from router.keys import KeySource, Scope
+    from router.keys import KeySource
     from router.request import Request
+    from router.server.http import HttpRequest
+    from router.server.http import Scope as Connection
 
 logger = logging.getLogger("router.server")
 
-CALLER = "intellirouter.caller"
-"""Where the connection's scope holds who calls."""
 HEADERS = (b"authorization", b"x-api-key", b"api-key")
 """OpenAI's, Anthropic's and Azure's; where several hold a key of ours the first one counts."""
 MAX_TOKEN_LENGTH = 200
@@ -142,31 +138,10 @@ class Keys:
             self.error = error
 
 
-class Door:
-    """ASGI middleware of one endpoint: lets in who has one of its scopes, and says who it is."""
-
-    def __init__(self, app: ASGIApp, *, keys: Keys, scopes: tuple[Scope, ...]) -> None:
-        self._app = app
-        self._keys = keys
-        self._scopes = scopes
-
-    async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
-        caller = self._keys.caller(connection)
-        caller.require(*self._scopes)
-        connection[CALLER] = caller
-        await self._app(connection, receive, send)
-
-
-def caller_of(http: HTTPConnection) -> Caller:
-    """Whom the Door let in."""
-    caller: Caller = http.scope[CALLER]
-    return caller
-
-
-def admitted(request: Request, http: HTTPConnection) -> Request:
+def admitted(request: Request, http: HttpRequest) -> Request:
     """What every endpoint does with the request it has read: check its labels, and bind it to its key."""
     check_labels(request)
-    return bind(request, caller_of(http))
+    return bind(request, http.caller)
 
 
 def bind(request: Request, caller: Caller) -> Request:

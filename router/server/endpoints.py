@@ -1,4 +1,4 @@
-"""One row an endpoint: routes, keys and `/openapi.json` are all made from these, so none can drift."""
+"""One row an endpoint: what is served, keys and `/openapi.json` are all made from these: none can drift."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from starlette.middleware import Middleware
-from starlette.routing import Route
-
-from router.server.auth import Door, Keys
-from router.server.guard import Guard, InFlight
 from router.server.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from starlette.requests import Request as HttpRequest
-    from starlette.responses import Response as HttpResponse
-
-    from router.config import Settings
     from router.keys import Scope
-    from router.server.sse import EventStream
+    from router.server.http import Answer, HttpRequest
 
 API_VERSION = "1"
 """Raised when an endpoint changes so that a client must."""
@@ -33,8 +24,8 @@ class Endpoint:
 
     method: Literal["GET", "POST"]
     path: str
-    """Starlette's: `{id}` stands for one segment."""
-    handler: Callable[[HttpRequest], Awaitable[HttpResponse | EventStream]]
+    """`{id}` stands for one segment."""
+    handler: Callable[[HttpRequest], Awaitable[Answer]]
     summary: str
     scopes: tuple[Scope, ...]
     """Of which a key must have one; empty: anybody may call, and learns nothing worth a key."""
@@ -51,23 +42,6 @@ class Endpoint:
     def label(self) -> str:
         """As errors name it."""
         return f"{self.method} {self.path}"
-
-
-def routes_of(
-    endpoints: Iterable[Endpoint], *, keys: Keys, in_flight: InFlight, settings: Settings
-) -> list[Route]:
-    """What Starlette serves: each endpoint behind its door, and behind the guard if it takes a body."""
-    routes = []
-    for endpoint in endpoints:
-        middleware = []
-        if endpoint.scopes:
-            middleware.append(Middleware(Door, keys=keys, scopes=endpoint.scopes))
-        if endpoint.body is not None:
-            middleware.append(Middleware(Guard, in_flight=in_flight, max_body_bytes=settings.max_body_bytes))
-        routes.append(
-            Route(endpoint.path, endpoint.handler, methods=[endpoint.method], middleware=middleware)
-        )
-    return routes
 
 
 def openapi_of(endpoints: Iterable[Endpoint]) -> dict[str, Any]:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.errors import OverloadedError, RequestError
+from router.request import has_control
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from starlette.requests import Request as HttpRequest
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from router.request import Request
+    from router.server.http import Receive
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 64 << 10
@@ -45,6 +44,14 @@ class HeadersTooLargeError(RequestError):
     headers = CLOSE
 
 
+class UnsupportedEncodingError(RequestError):
+    """The request's body is compressed: what it unpacks to could be of any size."""
+
+    code = "unsupported_content_encoding"
+    http_status = 415
+    headers = CLOSE
+
+
 class InFlight:
     """How many requests are being served, and how many may be."""
 
@@ -63,22 +70,12 @@ class InFlight:
         self.count -= 1
 
 
-class Guard:
-    """ASGI middleware of one endpoint that takes bodies: holds what comes to its bounds."""
-
-    def __init__(self, app: ASGIApp, *, in_flight: InFlight, max_body_bytes: int) -> None:
-        self._app = app
-        self._in_flight = in_flight
-        self._max_body_bytes = max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        check_headers(scope["headers"], self._max_body_bytes)
-        with self._in_flight:
-            await self._app(scope, receive, send)
+class ClientGoneError(Exception):
+    """The client left before its request had come; nobody reads an answer."""
 
 
 def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> None:
-    """Refuse too many headers, and a body that is announced to be too large."""
+    """Refuse too many headers, and a body that is announced to be too large, or compressed."""
     if len(headers) > MAX_HEADERS:
         raise HeadersTooLargeError(f"`{len(headers)}` headers are more than the {MAX_HEADERS} that are read")
     size = sum(len(name) + len(value) for name, value in headers)
@@ -88,18 +85,31 @@ def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> No
         # Longer than any number that fits; the server has checked that it is one.
         if name == b"content-length" and (len(value) > 18 or int(value) > max_body_bytes):
             raise _too_large(max_body_bytes)
+        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            raise UnsupportedEncodingError("the body has a content-encoding; send it uncompressed")
 
 
-async def body_of(http: HttpRequest, max_bytes: int) -> dict[str, Any]:
-    """The JSON object a request carries; RequestError when it is none.
+async def read_body(receive: Receive, max_bytes: int) -> dict[str, Any]:
+    """The JSON object a request carries; RequestError when it is none, ClientGoneError when it ends early.
 
     Of members that appear twice the last one counts, and it alone is passed on.
     """
-    content = bytearray()
-    async for part in http.stream():
-        content += part
+    message = await receive()
+    content = message.get("body", b"")
+    while message["type"] == "http.request" and message.get("more_body", False):
         if len(content) > max_bytes:
             raise _too_large(max_bytes)
+        message = await receive()
+        content = bytearray(content)
+        content += message.get("body", b"")
+    if message["type"] != "http.request":
+        raise ClientGoneError
+    if len(content) > max_bytes:
+        raise _too_large(max_bytes)
+    return _object(content)
+
+
+def _object(content: bytes | bytearray) -> dict[str, Any]:
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -124,12 +134,8 @@ def check_labels(request: Request) -> None:
         "x-intellirouter-tags": "".join(f"{key}{value}" for key, value in request.tags.items()),
     }
     for name, value in labels.items():
-        if value and not value.isprintable() and any(_is_control(character) for character in value):
+        if value and has_control(value):
             raise RequestError(f"`{name}` holds a control character: `{value!r:.80}`; remove it", param=name)
-
-
-def _is_control(character: str) -> bool:
-    return character < " " or "\x7f" <= character <= "\x9f"
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.responses import Response as HttpResponse
 
 from router.errors import ProviderError, RequestError
 from router.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
 from router.server.auth import admitted
 from router.server.chat import request_of, response_headers
-from router.server.guard import body_of
+from router.server.http import HttpResponse, json_response
 from router.server.sse import EventStream
 from router.translate.answers import message_of
 from router.translate.chat import chat_request
@@ -21,16 +20,10 @@ from router.translate.messages import BETAS
 from router.translate.portable import portable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.datastructures import Headers
-    from starlette.requests import Request as HttpRequest
-
     from router.providers.sse import StreamEvent
     from router.request import Request, Response
     from router.router import Router
-
-    ErrorHandler = Callable[[HttpRequest, Exception], Awaitable[HttpResponse]]
+    from router.server.http import Answer, Headers, HttpRequest
 
 PATH = "/v1/messages"
 ERROR_TYPES = {
@@ -50,10 +43,10 @@ OVERLOADED = 529
 ESTIMATED = "x-intellirouter-estimated"
 
 
-async def messages(http: HttpRequest) -> HttpResponse | EventStream:
+async def messages(http: HttpRequest) -> Answer:
     """`POST /v1/messages`."""
-    router: Router = http.app.state.shim.router
-    request = await _request_of(http, router)
+    router = http.shim.router
+    request = _request_of(http)
     if request.is_streaming:
         return EventStream(router, request, AnthropicShape())
     response = await router.complete(request)
@@ -66,7 +59,7 @@ async def messages(http: HttpRequest) -> HttpResponse | EventStream:
         _, ignored = portable({**request.parameters, "messages": request.messages})
         if ignored:
             headers["x-intellirouter-ignored"] = ", ".join(sorted(ignored))
-    return HttpResponse(orjson.dumps(message), headers=headers, media_type="application/json")
+    return json_response(message, headers=headers)
 
 
 async def count_tokens(http: HttpRequest) -> HttpResponse:
@@ -75,12 +68,12 @@ async def count_tokens(http: HttpRequest) -> HttpResponse:
     An estimate (`auto`, other providers, a count that fails) says so in `x-intellirouter-estimated`.
     Nothing is recorded, since nothing is completed.
     """
-    router: Router = http.app.state.shim.router
-    request = await _request_of(http, router)
+    router = http.shim.router
+    request = _request_of(http)
     count = await _counted(router, request)
     headers = {} if count is not None else {ESTIMATED: "true"}
     told = {"input_tokens": _estimated(request) if count is None else count}
-    return HttpResponse(orjson.dumps(told), headers=headers, media_type="application/json")
+    return json_response(told, headers=headers)
 
 
 class AnthropicShape:
@@ -104,47 +97,35 @@ class AnthropicShape:
         return b"".join(map(to_sse, self._events.fail(kind, body["error"]["message"])))
 
 
-def in_shape(handler: ErrorHandler) -> ErrorHandler:
-    """`handler`, whose errors have OpenAI's shape, with Anthropic's on Anthropic's paths."""
-
-    async def shaped(http: HttpRequest, error: Exception) -> HttpResponse:
-        response = await handler(http, error)
-        path: str = http.scope["path"]
-        is_ours = path == PATH or path.startswith(f"{PATH}/")
-        return error_response(response) if is_ours else response
-
-    return shaped
-
-
-def error_response(response: HttpResponse) -> HttpResponse:
-    """An error of OpenAI's shape in Anthropic's."""
-    error, status = orjson.loads(response.body)["error"], response.status_code
+def in_shape(response: HttpResponse, path: str) -> HttpResponse:
+    """An error of OpenAI's shape, in Anthropic's on Anthropic's paths."""
+    if path != PATH and not path.startswith(f"{PATH}/"):
+        return response
+    error, status = orjson.loads(response.body)["error"], response.status
     if error["code"] == "overloaded":
         status = OVERLOADED
     kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": error["message"]}}
-    kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
-    if "x-request-id" in kept:
-        body["request_id"] = kept["request-id"] = kept["x-request-id"]
-    return HttpResponse(orjson.dumps(body), status_code=status, headers=kept, media_type="application/json")
+    headers = dict(response.headers)
+    if "x-request-id" in headers:
+        body["request_id"] = headers["request-id"] = headers["x-request-id"]
+    return json_response(body, status=status, headers=headers)
 
 
-async def _request_of(http: HttpRequest, router: Router) -> Request:
-    body = await body_of(http, router.settings.max_body_bytes)
+def _request_of(http: HttpRequest) -> Request:
+    body = http.body
     if isinstance(body.get("model"), str):
-        body["model"] = router.catalog.named(body["model"])
+        body["model"] = http.shim.router.catalog.named(body["model"])
     chat = chat_request(body)
     if body.get("stream"):  # Anthropic's streams always tell the usage
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     if betas := _betas(http.headers):
         chat[NATIVE][BETAS] = betas
-    return admitted(
-        request_of(chat, http.headers, ip_address=http.client.host if http.client else None), http
-    )
+    return admitted(request_of(chat, http.headers, ip_address=http.ip_address), http)
 
 
 def _betas(headers: Headers) -> list[str]:
-    named = ",".join(headers.getlist("anthropic-beta"))
+    named = ",".join(headers.all("anthropic-beta"))
     return [beta.strip() for beta in named.split(",") if beta.strip()]
 
 

@@ -19,11 +19,10 @@ from router.server.chat import response_headers
 from router.server.errors import body_of_error, error_body, status_of
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
-
     from router.providers.sse import StreamEvent
     from router.request import Request
     from router.router import Router
+    from router.server.http import Receive, Scope, Send
     from router.streaming import Stream
 
 logger = logging.getLogger("router.server")
