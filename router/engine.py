@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreSource
-    from router.sessions import Session
+    from router.sessions import Session, SessionStore
     from router.state import StateSource
 
 logger = logging.getLogger("router")
@@ -81,7 +81,9 @@ class Engine:
         self.limits = limits
         self.unrecorded = 0
         self.unlogged = 0
-        self.sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
+        self.sessions: SessionStore = Sessions(
+            ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions
+        )
         self.providers = Providers(settings, variables)
         self.breaker = Breaker((), BreakerRules.of(settings))
         self.retries = Retries(settings.max_retries)

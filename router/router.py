@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreBoard, ScoreSource
+    from router.sessions import SessionStore
     from router.state import StateSource
 
 
@@ -119,6 +120,15 @@ class Router:
     @sink.setter
     def sink(self, sink: RecordSink) -> None:
         self._engine.sink = sink
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Where sessions are remembered."""
+        return self._engine.sessions
+
+    @sessions.setter
+    def sessions(self, sessions: SessionStore) -> None:
+        self._engine.sessions = sessions
 
     @property
     def unrecorded(self) -> int:
