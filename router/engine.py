@@ -30,7 +30,7 @@ from router.records import new_id
 from router.refresh import Refresher
 from router.retries import Retries
 from router.serving import Serving
-from router.sessions import Sessions
+from router.sessions import Sessions, owned_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreSource
-    from router.sessions import Session
+    from router.sessions import Session, SessionStore
     from router.state import StateSource
     from router.telemetry.exporting import Telemetry
 
@@ -82,7 +82,9 @@ class Engine:
         self.limits = limits
         self.unrecorded = 0
         self.unlogged = 0
-        self.sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
+        self.sessions: SessionStore = Sessions(
+            ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions
+        )
         self.providers = Providers(settings, variables)
         self.breaker = Breaker((), BreakerRules.of(settings))
         self.retries = Retries(settings.max_retries)
@@ -179,8 +181,8 @@ class Engine:
 
     def remember(self, request: Request, decision: Decision, model: str, answer: Answer) -> None:
         """Let the request's session stay with the model that answered."""
-        if request.session_id is None:
-            return
+        if request.session_id is None or request.operation != "chat":
+            return  # vectors are no conversation
         changes: dict[str, Any] = {"model": model, "treated_as": decision.treated_as}
         if request.policy is not None:
             changes["policy"] = request.policy
@@ -189,11 +191,12 @@ class Engine:
         estimate = request.estimated_input_tokens()
         if answer.usage.tokens_input and estimate >= MIN_ESTIMATE:
             changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
-        self.sessions.update(request.session_id, **changes)
+        owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
+        self.sessions.update(owned, **changes)
 
     def prompt_features(self, request: Request, request_id: str) -> str | None:
         """What the task classifier learns from, of a sample of the requests that come labelled."""
-        if self._features is None or request.task_type is None:
+        if self._features is None or request.task_type is None or request.operation != "chat":
             return None
         from router.features import is_sampled
 
@@ -203,7 +206,10 @@ class Engine:
         return self._features.pack(features) if features else None
 
     def _session(self, request: Request) -> Session:
-        return (self.sessions.get(request.session_id) if request.session_id else None) or NEW_SESSION
+        if request.session_id is None:
+            return NEW_SESSION
+        owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
+        return self.sessions.get(owned) or NEW_SESSION
 
     def _policy(self, knowledge: Knowledge, request: Request, session: Session) -> Policy:
         return knowledge.policy_of(request, session, self.settings.default_policy)

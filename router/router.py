@@ -21,16 +21,18 @@ from router.journal import Journal
 from router.loop import LoopThread
 from router.records import FeedbackRecord, new_id
 from router.request import Response
+from router.sessions import owned_session
 from router.streaming import Stream, SyncStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
     from router.catalog import Catalog, Model
     from router.classifier import TaskClassifier
     from router.config import Settings
+    from router.embeddings import EmbeddingRequest
     from router.features import FeatureSpace
     from router.journal import RecordSink
     from router.limits.limits import Limits
@@ -39,12 +41,13 @@ if TYPE_CHECKING:
     from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreBoard, ScoreSource
+    from router.sessions import SessionStore
     from router.state import StateSource
     from router.telemetry.exporting import Telemetry
 
 
 class Router:
-    """Routes chat completions; one instance serves many threads and event loops."""
+    """Routes chat completions, responses and embeddings; one instance serves many threads and event loops."""
 
     def __init__(
         self,
@@ -133,6 +136,15 @@ class Router:
         return self._engine.telemetry
 
     @property
+    def sessions(self) -> SessionStore:
+        """Where sessions are remembered."""
+        return self._engine.sessions
+
+    @sessions.setter
+    def sessions(self, sessions: SessionStore) -> None:
+        self._engine.sessions = sessions
+
+    @property
     def unrecorded(self) -> int:
         """Requests served though their record is not safe (JOURNAL_ON_ERROR=serve); reports may lack them."""
         return self._engine.unrecorded
@@ -168,11 +180,20 @@ class Router:
         """
         if request.is_streaming:
             raise RequestError("`stream` is set: use `Router.stream`, or leave it out", param="stream")
+        return await self._serve(request, _complete)
+
+    async def embed(self, request: EmbeddingRequest) -> Response:
+        """`complete` for embeddings: the same way to an answer and its record; errors as of `complete`."""
+        return await self._serve(request, _embed)
+
+    async def _serve(
+        self, request: Request, ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[Answer]]
+    ) -> Response:
         serving = await self._engine.begin(request)
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await serving.call(_complete, on_attempt=serving.note)
+            answer = await serving.call(ask, on_attempt=serving.note)
         except BaseException as error:  # a cancelled request is recorded like any other
             failure = error
         record = await serving.finish(answer, failure)
@@ -230,6 +251,10 @@ class Router:
         """`complete` for callers without an event loop; may be called from any thread but a loop's."""
         return self._own_loop().run(self.complete(request))
 
+    def embed_sync(self, request: EmbeddingRequest) -> Response:
+        """`embed` for callers without an event loop."""
+        return self._own_loop().run(self.embed(request))
+
     @contextmanager
     def stream_sync(self, request: Request) -> Iterator[SyncStream]:
         """`stream` for callers without an event loop: `with` and `for` without `async`."""
@@ -271,12 +296,23 @@ class Router:
         return feedback_id
 
     def open_session(
-        self, session_id: str, *, policy: str | None = None, preferences: Preferences | None = None
+        self,
+        session_id: str,
+        *,
+        api_key_id: str | None = None,
+        organization_id: str | None = None,
+        policy: str | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
-        """Give a session a policy and preferences of its own; requests may still name others."""
+        """Give a session a policy and preferences of its own; requests may still name others.
+
+        Whose it is must be said as its requests say it: another key's, or another organisation's,
+        session of the same id is another one.
+        """
         if policy is not None and policy not in self._engine.knowledge.state.policies.by_id:
             raise UnknownPolicyError(policy, self._engine.knowledge.state.policies.by_id)
-        self._engine.sessions.update(session_id, policy=policy, preferences=preferences)
+        owned = owned_session(session_id, api_key_id, organization_id)
+        self._engine.sessions.update(owned, policy=policy, preferences=preferences)
 
     def refresh(self) -> bool:
         """Read the configuration and the published scores if they changed; whether they did.
@@ -371,6 +407,13 @@ class Router:
 
 async def _complete(provider: Provider, model: Model, body: Mapping[str, Any]) -> Answer:
     return await provider.complete(model, body)
+
+
+async def _embed(provider: Provider, model: Model, body: Mapping[str, Any]) -> Answer:
+    from router.providers.apis import ApisProvider
+
+    assert isinstance(provider, ApisProvider)  # noqa: S101 - the catalog lets no other kind have `vectors`
+    return await provider.embed(model, body)
 
 
 def _feature_space(settings: Settings) -> FeatureSpace | None:

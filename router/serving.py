@@ -71,7 +71,7 @@ class Serving:
         """What `ask` gets of the first candidate that answers; each try is put on `attempts`."""
         engine, decision = self._engine, self.decision
         providers = engine.providers.of(self.catalog)
-        body = {**self.request.parameters, "messages": self.request.messages}
+        body = self.request.body()
 
         async def may_try(model: Model) -> bool:
             is_repeated = model.id == self.attempts[-1].model
@@ -90,6 +90,7 @@ class Serving:
             [self.catalog.models[name] for name in names],
             lambda model: ask(providers[model.provider], model, body),
             timeout_s=self.timeout_s,
+            attempt_timeout_s=engine.settings.attempt_timeout_s,
             attempts=self.attempts,
             retries=self._retries,
             may_try=may_try,

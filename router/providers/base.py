@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import ProviderError
+from router.providers.authorities import tls_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -36,6 +37,9 @@ class Provider(Protocol):
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """Answer a chat completion in OpenAI's shape, or raise ProviderError.
 
+        A ResponsesBody is sent as OpenAI's responses API has it where the model is served by that;
+        then `raw` is what came, and `body` the completion that says the same.
+
         `body` lacks `model`: the provider writes its own name for it. The caller owns the deadline
         and cancels when it passes.
         """
@@ -58,6 +62,7 @@ class Providers:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._environment = environment
+        self._tls = tls_of(settings.ssl_cert_file, settings.ssl_cert_dir)
         self._built: dict[tuple[str, ProviderEntry], Provider] = {}
         self._catalog: Catalog | None = None
         self._providers: Mapping[str, Provider] = {}
@@ -81,15 +86,16 @@ class Providers:
         return provider
 
     def _build(self, name: str, entry: ProviderEntry) -> Provider:
+        from router.providers.apis import ApisProvider
         from router.providers.azure import AzureProvider
         from router.providers.keys import KeyRing
-        from router.providers.openai import OpenAIProvider
 
         arguments: dict[str, Any] = {
             "base_url": entry.base_url,
             "keys": KeyRing.read(entry.key_variables, self._environment),
             "max_connections": self._settings.max_connections,
             "max_response_bytes": self._settings.max_response_bytes,
+            "tls": self._tls,
         }
         if entry.kind == "anthropic":
             from router.providers.anthropic import AnthropicProvider
@@ -97,7 +103,7 @@ class Providers:
             return AnthropicProvider(name, **arguments)
         if entry.kind == "azure":
             return AzureProvider(name, api_version=entry.api_version or "", **arguments)
-        return OpenAIProvider(name, **arguments)
+        return ApisProvider(name, **arguments)
 
 
 def failure_of_status(

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
 from router.preferences import Preferences
-from router.request import AUTO, Request
+from router.request import AUTO, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.request import Response
     from router.server.http import Headers
     from router.streaming import Stream
 
@@ -31,17 +30,24 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
         messages=body["messages"],
         model=body.get("model", AUTO),
         parameters=parameters,
-        task_type=_label(headers, "x-intellirouter-task"),
-        policy=_label(headers, "x-intellirouter-policy"),
-        preferences=Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
-        organization_id=_label(headers, "openai-organization"),
-        user_id=body.get("user"),
-        session_id=_label(headers, "x-session-id"),
-        tags=_tags(_label(headers, "x-intellirouter-tags")),
-        ip_address=ip_address,
-        user_agent=headers.get("user-agent"),
-        traceparent=headers.get("traceparent"),
+        **labels_of(body, headers, ip_address=ip_address),
     )
+
+
+def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | None) -> dict[str, Any]:
+    """What a body of OpenAI's and our headers say beside what is asked: fields of Request."""
+    return {
+        "task_type": _label(headers, "x-intellirouter-task"),
+        "policy": _label(headers, "x-intellirouter-policy"),
+        "preferences": Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
+        "organization_id": _label(headers, "openai-organization"),
+        "user_id": body.get("user"),
+        "session_id": _label(headers, "x-session-id"),
+        "tags": _tags(_label(headers, "x-intellirouter-tags")),
+        "ip_address": ip_address,
+        "user_agent": headers.get("user-agent"),
+        "traceparent": headers.get("traceparent"),
+    }
 
 
 def response_headers(response: Response | Stream) -> dict[str, str]:
@@ -55,6 +61,8 @@ def response_headers(response: Response | Stream) -> dict[str, str]:
     }
     if response.cost_usd is not None:
         headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
+    if not isinstance(response, Response) and response.ignored:
+        headers["x-intellirouter-ignored"] = ", ".join(response.ignored)
     return {**headers, **response.limit_headers}
 
 

@@ -115,7 +115,8 @@ class Description:
 def describe(record: RequestRecord, said: Said, catalog: Catalog, starts_ms: Sequence[float]) -> Description:
     """`starts_ms`: when each attempt began, in milliseconds after the request arrived."""
     requested = record.model_requested
-    model = requested if requested == AUTO or requested in catalog.models else OTHER
+    is_named = requested == AUTO or requested in catalog.models or requested in catalog.vectors
+    model = requested if is_named else OTHER
     error = _error_type(record.error_type, is_failed=not record.success)
     labels: Attributes = {
         "gen_ai.operation.name": record.operation,
