@@ -77,7 +77,9 @@ class Request:
             "session_id",
         ):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH):
+            if (value is not None or name == "model") and (
+                not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH
+            ):
                 raise RequestError(
                     f"`{name}` must be a text of 1 to {MAX_LABEL_LENGTH} characters, got `{value!r:.80}`",
                     param=name,

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from router.server.app import ENDPOINTS, create_app
-from router.server.endpoints import openapi_of
+from router.server.openapi import openapi_of
 from router.server.schemas import SCHEMAS
 from tests.test_auth import call
 

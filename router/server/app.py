@@ -10,14 +10,15 @@ from router.errors import RequestError
 from router.request import AUTO
 from router.server import embeddings, health, messages, responses
 from router.server.auth import Keys, admitted
-from router.server.chat import request_of, response_headers
+from router.server.chat import name_model, request_of, response_headers
 from router.server.dispatch import App
-from router.server.endpoints import Endpoint, openapi_of
+from router.server.endpoints import Endpoint
 from router.server.errors import error_body
 from router.server.guard import InFlight
 from router.server.http import HttpResponse, json_response
 from router.server.metrics import CONTENT_TYPE, Metrics
 from router.server.observe import RecentDecisions, Tap, described, may_see
+from router.server.openapi import openapi_of
 from router.server.sse import EventStream
 
 if TYPE_CHECKING:
@@ -165,8 +166,7 @@ async def _openapi(_: HttpRequest) -> HttpResponse:
 def _request(http: HttpRequest) -> Request:
     """The request of an OpenAI body, as its caller's key binds it."""
     body = http.body
-    if isinstance(body.get("model"), str):
-        body["model"] = http.shim.router.catalog.named(body["model"])
+    name_model(body, http.shim.router.catalog)
     return admitted(request_of(body, http.headers, ip_address=http.ip_address), http)
 
 
@@ -186,6 +186,9 @@ ENDPOINTS = (
         scopes=("route",),
         body="ChatCompletionRequest",
         parameters=OUR_HEADERS,
+        is_calling=True,
+        is_recorded=True,
+        is_streaming=True,
     ),
     Endpoint(
         method="POST",
@@ -196,6 +199,9 @@ ENDPOINTS = (
         body="ResponsesRequest",
         answer="ResponseObject",
         parameters=OUR_HEADERS,
+        is_calling=True,
+        is_recorded=True,
+        is_streaming=True,
     ),
     Endpoint(
         method="POST",
@@ -206,6 +212,8 @@ ENDPOINTS = (
         body="EmbeddingsRequest",
         answer="Embeddings",
         parameters=OUR_HEADERS,
+        is_calling=True,
+        is_recorded=True,
     ),
     Endpoint(
         method="POST",
@@ -215,6 +223,9 @@ ENDPOINTS = (
         scopes=("route",),
         body="MessagesRequest",
         parameters=OUR_HEADERS,
+        is_calling=True,
+        is_recorded=True,
+        is_streaming=True,
     ),
     Endpoint(
         method="POST",
@@ -224,6 +235,7 @@ ENDPOINTS = (
         scopes=("route",),
         body="MessagesRequest",
         parameters=OUR_HEADERS,
+        is_calling=True,
     ),
     Endpoint(
         method="POST",
@@ -234,6 +246,7 @@ ENDPOINTS = (
         body="ChatCompletionRequest",
         answer="Decision",
         parameters=OUR_HEADERS,
+        errors=(404, 429),
     ),
     Endpoint(
         method="POST",
@@ -258,10 +271,16 @@ ENDPOINTS = (
         handler=_decision,
         summary="Why a recent request went where it went.",
         scopes=("route", "report"),
+        errors=(404,),
     ),
     Endpoint(method="GET", path="/livez", handler=_livez, summary="Whether the process answers.", scopes=()),
     Endpoint(
-        method="GET", path="/readyz", handler=_readyz, summary="Whether requests are welcome.", scopes=()
+        method="GET",
+        path="/readyz",
+        handler=_readyz,
+        summary="Whether requests are welcome.",
+        scopes=(),
+        errors=(503,),
     ),
     Endpoint(method="GET", path="/health", handler=_health, summary="How everything is.", scopes=("report",)),
     Endpoint(

@@ -11,6 +11,7 @@ from router.request import AUTO, Request, Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from router.catalog import Catalog
     from router.server.http import Headers
     from router.streaming import Stream
 
@@ -32,6 +33,16 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
         parameters=parameters,
         **labels_of(body, headers, ip_address=ip_address),
     )
+
+
+def name_model(body: dict[str, Any], catalog: Catalog) -> None:
+    """Put the catalog's name of the model into a body; RequestError for what is no text, null among it."""
+    model = body.get("model", AUTO)
+    if not isinstance(model, str):
+        raise RequestError(
+            f"`model` must be a text, got `{model!r:.80}`; leave it out for `auto`", param="model"
+        )
+    body["model"] = catalog.named(model)
 
 
 def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | None) -> dict[str, Any]:

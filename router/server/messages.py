@@ -9,7 +9,7 @@ import orjson
 from router.errors import ProviderError, RequestError
 from router.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
 from router.server.auth import admitted
-from router.server.chat import request_of, response_headers
+from router.server.chat import name_model, request_of, response_headers
 from router.server.http import HttpResponse, json_response
 from router.server.sse import EventStream
 from router.translate.answers import message_of
@@ -97,9 +97,14 @@ class AnthropicShape:
         return b"".join(map(to_sse, self._events.fail(kind, body["error"]["message"])))
 
 
+def is_own(path: str) -> bool:
+    """Whether a path is Anthropic's."""
+    return path == PATH or path.startswith(f"{PATH}/")
+
+
 def in_shape(response: HttpResponse, path: str) -> HttpResponse:
     """An error of OpenAI's shape, in Anthropic's on Anthropic's paths."""
-    if path != PATH and not path.startswith(f"{PATH}/"):
+    if not is_own(path):
         return response
     error, status = orjson.loads(response.body)["error"], response.status
     if error["code"] == "overloaded":
@@ -114,8 +119,7 @@ def in_shape(response: HttpResponse, path: str) -> HttpResponse:
 
 def _request_of(http: HttpRequest) -> Request:
     body = http.body
-    if isinstance(body.get("model"), str):
-        body["model"] = http.shim.router.catalog.named(body["model"])
+    name_model(body, http.shim.router.catalog)
     chat = chat_request(body)
     if body.get("stream"):  # Anthropic's streams always tell the usage
         chat |= {"stream": True, "stream_options": {"include_usage": True}}

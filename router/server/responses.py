@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.responses import ResponsesRequest, new_response_id
 from router.server.auth import admitted
-from router.server.chat import labels_of, response_headers
+from router.server.chat import labels_of, name_model, response_headers
 from router.server.http import HttpResponse, json_response
 from router.server.sse import EventStream
 from router.translate.members import RESPONSES
@@ -66,7 +66,6 @@ class ResponsesShape:
 
 def _request_of(http: HttpRequest) -> ResponsesRequest:
     body = http.body
-    if isinstance(body.get("model"), str):
-        body["model"] = http.shim.router.catalog.named(body["model"])
+    name_model(body, http.shim.router.catalog)
     labels = labels_of(body, http.headers, ip_address=http.ip_address)
     return admitted(ResponsesRequest.parse(body, **labels), http)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-_LABEL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255}
+_PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+_LABEL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE}
+_OPTIONAL_LABEL: dict[str, Any] = {**_LABEL, "type": ["string", "null"]}
+_NAMES: dict[str, Any] = {
+    "type": ["array", "null"],
+    "maxItems": 200,
+    "items": {"type": "string", "minLength": 1},
+}
+_USD: dict[str, Any] = {"type": ["number", "null"], "minimum": 0}
+_OBJECTS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 _TOKENS: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
 
 SCHEMAS: dict[str, Any] = {
@@ -25,8 +34,35 @@ SCHEMAS: dict[str, Any] = {
                     "properties": {"role": {"type": "string"}},
                 },
             },
-            "user": _LABEL,
-            "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
+            "stream": {"type": ["boolean", "null"]},
+            "user": _OPTIONAL_LABEL,
+            "provider": {"$ref": "#/components/schemas/Preferences"},
+        },
+    },
+    "Preferences": {
+        "type": ["object", "null"],
+        "description": "Wishes for this request, as OpenRouter's; names are of models and providers.",
+        "additionalProperties": False,
+        "properties": {
+            "order": _NAMES,
+            "only": _NAMES,
+            "ignore": _NAMES,
+            "sort": {"enum": ["price", "latency", None]},
+            "max_price": {
+                "type": ["object", "null"],
+                "description": "Dollars per million tokens.",
+                "additionalProperties": False,
+                "properties": {"prompt": _USD, "completion": _USD},
+            },
+            "allow_fallbacks": {"type": "boolean"},
+            "deterministic": {"type": "boolean"},
+            "data_collection": {"enum": ["allow", "deny"]},
+            "zdr": {"type": "boolean"},
+            "data_policy": _NAMES,
+            "regions": _NAMES,
+            "min_quality": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            "max_cost_usd": _USD,
+            "max_latency_ms": {"type": ["number", "null"], "minimum": 0},
         },
     },
     "ResponsesRequest": {
@@ -50,8 +86,8 @@ SCHEMAS: dict[str, Any] = {
             "text": {"type": ["object", "null"]},
             "reasoning": {"type": ["object", "null"]},
             "stream": {"type": ["boolean", "null"]},
-            "user": _LABEL,
-            "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
+            "user": _OPTIONAL_LABEL,
+            "provider": {"$ref": "#/components/schemas/Preferences"},
         },
     },
     "ResponseObject": {
@@ -87,8 +123,8 @@ SCHEMAS: dict[str, Any] = {
                     {"type": "array", "minItems": 1, "items": _TOKENS},
                 ]
             },
-            "user": _LABEL,
-            "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
+            "user": _OPTIONAL_LABEL,
+            "provider": {"$ref": "#/components/schemas/Preferences"},
         },
     },
     "Embeddings": {
@@ -102,19 +138,26 @@ SCHEMAS: dict[str, Any] = {
     "MessagesRequest": {
         "type": "object",
         "description": "Anthropic's.",
-        "required": ["model", "messages"],
+        "required": ["messages"],
         "properties": {
-            "model": {**_LABEL, "description": "A model of the catalog, its name at Anthropic, or `auto`."},
+            "model": {
+                **_LABEL,
+                "description": "A model of the catalog, its name at Anthropic, or `auto`.",
+                "default": "auto",
+            },
             "messages": {
                 "type": "array",
                 "minItems": 1,
                 "items": {
                     "type": "object",
                     "required": ["role", "content"],
-                    "properties": {"role": {"enum": ["user", "assistant"]}},
+                    "properties": {
+                        "role": {"enum": ["user", "assistant"]},
+                        "content": {"oneOf": [{"type": "string"}, _OBJECTS]},
+                    },
                 },
             },
-            "max_tokens": {"type": "integer", "minimum": 1},
+            "max_tokens": {"description": "An integer, which is the provider's to judge."},
         },
     },
     "Decision": {
@@ -133,11 +176,21 @@ SCHEMAS: dict[str, Any] = {
         "required": ["request_id", "value"],
         "additionalProperties": False,
         "properties": {
-            "request_id": {"type": "string", "description": "The `x-request-id` of an answer."},
-            "metric": {"type": "string", "default": "quality"},
+            "request_id": {
+                "type": "string",
+                "format": "uuid",
+                "description": "The `x-request-id` of an answer: a UUIDv7, whose moment has been.",
+            },
+            "metric": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 64,
+                "pattern": _PRINTABLE,
+                "default": "quality",
+            },
             "value": {"type": "number", "minimum": 0, "maximum": 1},
             "source": {"enum": ["user", "judge", "program"], "default": "user"},
-            "comment": {"type": ["string", "null"]},
+            "comment": {"type": ["string", "null"], "maxLength": 10_000},
         },
     },
     "Models": {
@@ -161,4 +214,34 @@ SCHEMAS: dict[str, Any] = {
             }
         },
     },
+    "AnthropicError": {
+        "type": "object",
+        "required": ["type", "error"],
+        "properties": {
+            "type": {"const": "error"},
+            "error": {
+                "type": "object",
+                "required": ["type", "message"],
+                "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+            },
+            "request_id": {"type": "string"},
+        },
+    },
 }
+HEADER_SCHEMAS: dict[str, dict[str, Any]] = {
+    "x-intellirouter-task": _LABEL,
+    "x-intellirouter-policy": _LABEL,
+    "x-session-id": _LABEL,
+    "openai-organization": _LABEL,
+    "x-intellirouter-tags": {
+        "type": "string",
+        "description": "`team=search, feature=faq`",
+        "pattern": "^$|^[^=, ][^=,]*=[^,]*(,[^=, ][^=,]*=[^,]*)*$",
+        "maxLength": 200,
+    },
+    "x-intellirouter-attempts": {"type": "integer", "minimum": 1},
+    "x-intellirouter-overhead-ms": {"type": "number", "minimum": 0},
+    "x-intellirouter-cost-usd": {"type": "number", "minimum": 0},
+    "retry-after": {"type": "integer", "minimum": 1},
+}
+"""Of headers and path parameters that are not any text."""

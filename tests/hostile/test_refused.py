@@ -175,6 +175,17 @@ BODIES = {
     "messages: text": body(chat(messages="hi"), says="non-empty list"),
     "messages: empty": body(chat(messages=[]), says="non-empty list"),
     "role: number": body(chat(messages=[{"role": 1}]), says="`role`"),
+    "model: null": body(chat(model=None), says="`model` must be a text"),
+    "model: false": body(chat(model=False), says="`model` must be a text"),
+    "count_tokens, model: null": body(
+        chat(model=None, max_tokens=1), path="/v1/messages/count_tokens", says="`model` must be a text"
+    ),
+    "embeddings, model: null": body(
+        b'{"input": "a", "model": null}', path="/v1/embeddings", says="`model` must be a text"
+    ),
+    "responses, model: null": body(
+        b'{"input": "a", "model": null}', path="/v1/responses", says="`model` must be a text"
+    ),
     "user: list": body(chat(user=["a"]), says="`user_id` must be a text"),
     "user: 256 characters": body(chat(user="a" * 256), says="1 to 255"),
     "user with a NUL": body(chat(user="a\x00b"), says="control character"),
