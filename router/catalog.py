@@ -24,6 +24,7 @@ import hashlib
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -31,6 +32,7 @@ from router.errors import ConfigError
 from router.price_entries import PriceEntry
 from router.pricebook import BOOK_NAME, PriceBook
 from router.prices import Price, price_at
+from router.translate.thinking import Thinking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +59,12 @@ DEFAULT_TASKS = (
 # Printable ASCII, since names travel in HTTP headers; no backtick (messages quote with it), no `*`
 # (it stands for all tasks).
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
+BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
+"""Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
 ParsedFile = TypeVar("ParsedFile", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
+Timeout = Annotated[float, Field(gt=0, le=3600)]
+OutputLimit = Literal["max_tokens", "max_completion_tokens"]
 Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
 Api = Literal["chat", "responses"]
 ALL_TASKS = "*"
@@ -69,12 +75,16 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _has_switch(entry: ProviderEntry | ModelEntry) -> bool:
+    return not (entry.stream_usage is None and entry.max_tokens_as is None)
+
+
 class ProviderEntry(_Entry):
     """How to reach one provider."""
 
     kind: Literal["openai", "anthropic", "azure"]
     """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    base_url: Annotated[str, Field(pattern=BASE_URL)]
     """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: the
     resource alone."""
     api_key_env: str | tuple[str, ...] | None = None
@@ -85,6 +95,19 @@ class ProviderEntry(_Entry):
     apis: tuple[Api, ...] = ("chat",)
     """What of OpenAI's it speaks: `[chat, responses]` where it serves OpenAI's responses API itself. Requests
     of that API are translated for the others."""
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer of its models, or a stream's first content; None: as ATTEMPT_TIMEOUT_S says."""
+    stream_usage: bool | None = None
+    """False: it refuses `stream_options`, so that what a stream used is not known. None: True."""
+    max_tokens_as: OutputLimit | None = None
+    """The one name it knows for the bound on the output; None: the name that the client used."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if urlsplit(value).port == 0:  # ValueError for one over 65535
+            raise ValueError("port 0 cannot be reached")
+        return value
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> ProviderEntry:
@@ -93,6 +116,8 @@ class ProviderEntry(_Entry):
             raise ValueError("`apis` are OpenAI's: leave them out of a provider of `kind: anthropic`")
         if (self.kind == "azure") != (self.api_version is not None):
             raise ValueError("`api_version` belongs to `kind: azure`, which needs one, such as `2024-10-21`")
+        if self.kind == "anthropic" and _has_switch(self):
+            raise ValueError("`stream_usage` and `max_tokens_as` are for servers that speak OpenAI's API")
         return self
 
     @property
@@ -115,6 +140,15 @@ class ModelEntry(_Entry):
     context_window: Annotated[int, Field(gt=0)] | None = None
     """Input and output tokens together."""
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer, or a stream's first content; None: as its provider says, like the next two."""
+    stream_usage: bool | None = None
+    """See ProviderEntry."""
+    max_tokens_as: OutputLimit | None = None
+    """See ProviderEntry."""
+    thinking: Thinking | None = None
+    """How a model of Anthropic's takes a reasoning effort: `adaptive` (from Claude 4.6 on), `budget` (3.7 to
+    4.5) or `none`; None: as the version in its name says."""
     capabilities: tuple[Capability, ...] | None = None
     apis: tuple[Api, ...] | None = None
     """What of OpenAI's its provider serves it by; None: the provider's `apis`."""
@@ -188,12 +222,19 @@ class CatalogFile(_Entry):
         return self
 
     def _check_kind(self, model: ModelEntry) -> None:
-        """An `anthropic` provider has neither OpenAI's APIs nor embeddings."""
+        """What its provider's kind has and what it has not."""
         if self.providers[model.provider].kind == "anthropic" and (model.apis or model.vectors):
             raise ValueError(
                 f"model `{model.id}` of provider `{model.provider}` has `apis` or `vectors`, which a provider"
                 " of `kind: anthropic` does not serve"
             )
+        if self.providers[model.provider].kind == "anthropic" and _has_switch(model):
+            raise ValueError(
+                f"model `{model.id}` is Anthropic's; `stream_usage` and `max_tokens_as` are for"
+                " servers that speak OpenAI's API"
+            )
+        if self.providers[model.provider].kind != "anthropic" and model.thinking is not None:
+            raise ValueError(f"model `{model.id}` is not Anthropic's; `thinking` is for those alone")
         if model.apis is not None:
             _check_apis(model.apis)
 
@@ -218,7 +259,15 @@ class Model:
     name: str | None = None
     context_window: int | None = None
     max_output_tokens: int | None = None
+    attempt_timeout_s: float | None = None
+    """Its own, else its provider's, like the next two."""
+    stream_usage: bool = True
+    """Whether it may be asked for the usage of a stream (`stream_options`)."""
+    max_tokens_as: OutputLimit | None = None
+    """The one name it knows for the bound on the output; None: the name that the client used."""
     capabilities: frozenset[str] | None = None
+    thinking: Thinking | None = None
+    """How it takes a reasoning effort, where it is Anthropic's; None: as the version in its name says."""
     apis: frozenset[str] = frozenset({"chat"})
     """What it can be asked by: `chat`, `responses`, or `embeddings` alone."""
     vectors: str | None = None
@@ -286,7 +335,9 @@ class Catalog:
             book = PriceBook.read(path.parent / BOOK_NAME)
         except FileNotFoundError:
             book = None
-        models = {model.id: _model(model, entry.providers, book, path) for model in entry.models}
+        models = {
+            model.id: _model(model, entry.providers[model.provider], book, path) for model in entry.models
+        }
         digest = hashlib.sha256(content)
         for model in models.values():
             digest.update("".join(price.price_id for price in model.prices).encode())
@@ -326,10 +377,8 @@ def _check_apis(apis: tuple[Api, ...]) -> None:
         raise ValueError("`apis` names each API once, and at least one: `[chat, responses]`")
 
 
-def _model(
-    entry: ModelEntry, providers: Mapping[str, ProviderEntry], book: PriceBook | None, path: Path
-) -> Model:
-    apis: tuple[str, ...] = entry.apis or providers[entry.provider].apis
+def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, path: Path) -> Model:
+    apis: tuple[str, ...] = entry.apis or provider.apis
     return Model(
         id=entry.id,
         provider=entry.provider,
@@ -337,6 +386,10 @@ def _model(
         name=entry.name,
         context_window=entry.context_window,
         max_output_tokens=entry.max_output_tokens,
+        attempt_timeout_s=entry.attempt_timeout_s or provider.attempt_timeout_s,
+        stream_usage=(provider if entry.stream_usage is None else entry).stream_usage is not False,
+        max_tokens_as=entry.max_tokens_as or provider.max_tokens_as,
+        thinking=entry.thinking,
         capabilities=_labels(entry.capabilities),
         apis=frozenset(apis if entry.vectors is None else ("embeddings",)),
         vectors=entry.vectors,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
+from router.compliance import FILE_NAME
 from router.errors import ConfigError
 from router.records import BodyMode
 
@@ -40,6 +41,9 @@ class Settings(BaseModel):
     port: Annotated[
         int, Field(alias="INTELLIROUTER_PORT", description="Port of the HTTP shim.", ge=0, le=65535)
     ] = 8080
+    workers: Annotated[
+        int, Field(alias="WORKERS", description="Processes that serve the HTTP shim.", ge=1, le=256)
+    ] = 1
     default_policy: Annotated[
         str, Field(alias="DEFAULT_POLICY", description="Routing policy of a request that names none.")
     ] = "balanced"
@@ -62,6 +66,16 @@ class Settings(BaseModel):
             le=3600,
         ),
     ] = 120.0
+    attempt_timeout_s: Annotated[
+        float | None,
+        Field(
+            alias="ATTEMPT_TIMEOUT_S",
+            description="Time for one model's answer, or a stream's first content;"
+            " unset: half of what is left while another can be asked.",
+            gt=0,
+            le=3600,
+        ),
+    ] = None
     max_attempts: Annotated[
         int,
         Field(alias="MAX_ATTEMPTS", description="Models tried for one request.", ge=1, le=10),
@@ -79,6 +93,18 @@ class Settings(BaseModel):
         int,
         Field(alias="MAX_CONNECTIONS", description="Open connections to each provider.", ge=1, le=10_000),
     ] = 256
+    ssl_cert_file: Annotated[
+        Path | None,
+        Field(
+            alias="SSL_CERT_FILE",
+            description="PEM file of the authorities that providers' certificates are checked against;"
+            " unset: certifi's.",
+        ),
+    ] = None
+    ssl_cert_dir: Annotated[
+        Path | None,
+        Field(alias="SSL_CERT_DIR", description="The same, a folder prepared by `openssl rehash`."),
+    ] = None
     max_body_bytes: Annotated[
         int,
         Field(alias="MAX_BODY_BYTES", description="Largest request body the HTTP shim reads.", ge=1024),
@@ -201,7 +227,15 @@ class Settings(BaseModel):
         SecretStr | None,
         Field(
             alias="REDIS_URL",
-            description="Redis that counts limits and budgets for several routers; unset: each its own.",
+            description="Redis that counts limits and budgets for the routers of several machines.",
+        ),
+    ] = None
+    limits_store: Annotated[
+        Literal["memory", "file", "redis"] | None,
+        Field(
+            alias="LIMITS_STORE",
+            description="Who shares limits and budgets: `memory` nobody, `file` this machine's processes,"
+            " `redis` all; unset: `redis` with REDIS_URL, `file` with WORKERS above 1, else `memory`.",
         ),
     ] = None
     limits_on_error: Annotated[
@@ -306,6 +340,11 @@ class Settings(BaseModel):
         int, Field(alias="DUCKDB_THREADS", description="Threads of a DuckDB connection.", ge=1, le=512)
     ] = 2
 
+    @field_validator("ssl_cert_file", "ssl_cert_dir", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("rollup_retention_days")
     @classmethod
     def _no_shorter_than_raw(cls, value: int | None, info: ValidationInfo) -> int | None:
@@ -346,6 +385,15 @@ class Settings(BaseModel):
             yield str(field.alias), default, str(field.description)
 
     @property
+    def limits_store_in_use(self) -> Literal["memory", "file", "redis"]:
+        """Where limits and budgets are counted."""
+        if self.limits_store is not None:
+            return self.limits_store
+        if self.redis_url is not None:
+            return "redis"
+        return "file" if self.workers > 1 else "memory"
+
+    @property
     def catalog_file(self) -> Path:
         """Models, providers, prices and task types."""
         return self.home / "catalog.yaml"
@@ -374,6 +422,11 @@ class Settings(BaseModel):
     def keys_file(self) -> Path:
         """Virtual keys of the HTTP shim, hashed; optional."""
         return self.home / "keys.json"
+
+    @property
+    def compliance_file(self) -> Path:
+        """Who changed which key, and when; only ever appended to."""
+        return self.home / FILE_NAME
 
     @property
     def retention_file(self) -> Path:

@@ -21,6 +21,7 @@ from router.journal import Journal
 from router.loop import LoopThread
 from router.records import FeedbackRecord, new_id
 from router.request import Response
+from router.sessions import owned_session
 from router.streaming import Stream, SyncStream
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreBoard, ScoreSource
+    from router.sessions import SessionStore
     from router.state import StateSource
 
 
@@ -119,6 +121,15 @@ class Router:
     @sink.setter
     def sink(self, sink: RecordSink) -> None:
         self._engine.sink = sink
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Where sessions are remembered."""
+        return self._engine.sessions
+
+    @sessions.setter
+    def sessions(self, sessions: SessionStore) -> None:
+        self._engine.sessions = sessions
 
     @property
     def unrecorded(self) -> int:
@@ -275,12 +286,23 @@ class Router:
         return feedback_id
 
     def open_session(
-        self, session_id: str, *, policy: str | None = None, preferences: Preferences | None = None
+        self,
+        session_id: str,
+        *,
+        api_key_id: str | None = None,
+        organization_id: str | None = None,
+        policy: str | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
-        """Give a session a policy and preferences of its own; requests may still name others."""
+        """Give a session a policy and preferences of its own; requests may still name others.
+
+        Whose it is must be said as its requests say it: another key's, or another organisation's,
+        session of the same id is another one.
+        """
         if policy is not None and policy not in self._engine.knowledge.state.policies.by_id:
             raise UnknownPolicyError(policy, self._engine.knowledge.state.policies.by_id)
-        self._engine.sessions.update(session_id, policy=policy, preferences=preferences)
+        owned = owned_session(session_id, api_key_id, organization_id)
+        self._engine.sessions.update(owned, policy=policy, preferences=preferences)
 
     def refresh(self) -> bool:
         """Read the configuration and the published scores if they changed; whether they did.

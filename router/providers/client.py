@@ -16,6 +16,7 @@ import httpx
 from router.providers.transport import Transport
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Mapping
 
 CONNECT_TIMEOUT_S = 10.0
@@ -25,8 +26,10 @@ CONNECT_TIMEOUT_S = 10.0
 class Client:
     """Posts to one provider; redirects are not followed, proxies and cookies not known."""
 
-    def __init__(self, *, max_connections: int) -> None:
+    def __init__(self, *, max_connections: int, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` None: certificates are checked against certifi's authorities."""
         self._max_connections = max_connections
+        self._tls = tls
         # Connections belong to the event loop that opened them; `Router.complete_sync` has its own.
         self._transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDictionary()
 
@@ -62,5 +65,7 @@ class Client:
         loop = asyncio.get_running_loop()
         transport = self._transports.get(loop)
         if transport is None:
-            transport = self._transports[loop] = Transport(max_connections=self._max_connections)
+            transport = self._transports[loop] = Transport(
+                max_connections=self._max_connections, tls=self._tls
+            )
         return transport

@@ -11,6 +11,7 @@ import httpx
 import orjson
 
 from router.errors import InexpressibleError, ProviderError, RequestError
+from router.providers.authorities import refusal_of
 from router.providers.base import Answer, failure_of_status
 from router.providers.client import Client
 from router.providers.retry_after import retry_after_s
@@ -19,9 +20,10 @@ from router.translate.portable import portable
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from router.catalog import Model
+    from router.catalog import Model, OutputLimit
     from router.providers.keys import KeyRing
 
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
@@ -29,6 +31,8 @@ MAX_DETAIL_LENGTH = 300
 MAX_REFUSAL_BYTES = 64 << 10
 REFUSAL_TIMEOUT_S = 2.0
 """What is read of an answer that is no success, and for how long: the status says most of it."""
+SHOULD_RETRY = {"true": True, "false": False}
+"""Values of `x-should-retry`, by which OpenAI's and Anthropic's own clients go before any status."""
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -46,13 +50,21 @@ class OpenAIProvider:
     """A Provider for an OpenAI-compatible base URL; the base of those that speak another format."""
 
     def __init__(
-        self, name: str, *, base_url: str, keys: KeyRing, max_connections: int, max_response_bytes: int
+        self,
+        name: str,
+        *,
+        base_url: str,
+        keys: KeyRing,
+        max_connections: int,
+        max_response_bytes: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """`tls` None: certificates are checked against certifi's authorities."""
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._keys = keys
         self._max_response_bytes = max_response_bytes
-        self._client = Client(max_connections=max_connections)
+        self._client = Client(max_connections=max_connections, tls=tls)
         self._urls: dict[str, httpx.URL] = {}
         """By address: parsing one takes 20 µs."""
 
@@ -63,9 +75,7 @@ class OpenAIProvider:
 
     async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider."""
-        options = body.get("stream_options")
-        asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
-        request, headers = self._asked(model, {**body, "stream": True, "stream_options": asked})
+        request, headers = self._asked(model, _streamed(body, model))
         splitter, size = EventSplitter(), 0
         async with self._post(self._address(model), orjson.dumps(request), headers, model) as response:
             async for part in response.aiter_raw():  # decompressed by the transport
@@ -103,7 +113,10 @@ class OpenAIProvider:
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The provider's own request for `body`, and its headers; RequestError where it has none."""
-        return {**portable(body)[0], "model": model.provider_model}, HEADERS
+        request = {**portable(body)[0], "model": model.provider_model}
+        if model.max_tokens_as is not None:
+            _name_limit(request, model.max_tokens_as)
+        return request, HEADERS
 
     async def _send(
         self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
@@ -139,6 +152,10 @@ class OpenAIProvider:
 
     def _unanswered(self, error: Exception, model: Model) -> ProviderError:
         """The error of a call that brought no whole response; `error` is httpx's."""
+        if why := refusal_of(error):
+            refused = self._broken("connection", why, model, may_be_billed=False)
+            refused.should_retry = False  # a certificate stays what it is
+            return refused
         what = type(error).__name__
         if isinstance(error, NEVER_SENT):
             return self._broken("connection", f"cannot be reached ({what})", model, may_be_billed=False)
@@ -152,6 +169,9 @@ class OpenAIProvider:
         """The error of a response that is not a 200."""
         wait_s = retry_after_s(response.headers)
         failure = self._failure(response.status_code, _error_of(raw), wait_s, model)
+        failure.should_retry = SHOULD_RETRY.get(response.headers.get("x-should-retry", "").lower())
+        if failure.should_retry:
+            failure.is_retryable = True
         failure.has_other_key = self._keys.refused(key, response.status_code, wait_s)
         return failure
 
@@ -252,6 +272,22 @@ class OpenAIProvider:
             is_retryable=True,
             may_be_billed=may_be_billed,
         )
+
+
+def _streamed(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """The request for a stream, with its usage where the provider may be asked for it."""
+    request = {**body, "stream": True}
+    options = request.pop("stream_options", None)
+    if model.stream_usage:
+        request["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return request
+
+
+def _name_limit(request: dict[str, Any], name: OutputLimit) -> None:
+    """Give the bound on the output the one name that the provider knows; of two the newer name's holds."""
+    limits = [request.pop(known) for known in ("max_completion_tokens", "max_tokens") if known in request]
+    if limits:
+        request[name] = next((limit for limit in limits if limit is not None), None)
 
 
 async def _read_refusal(response: httpx.Response) -> bytes:

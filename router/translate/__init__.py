@@ -2,6 +2,7 @@
 
     chat        Anthropic request  ─► OpenAI request       (what `/v1/messages` is sent)
     messages    OpenAI request     ─► Anthropic request    (what an `anthropic` provider is sent)
+    thinking    reasoning effort for models that take a budget
     answers     answers, both ways                         events   streams, both ways
     portable    an OpenAI request without what only Anthropic knows (what others are sent)
 

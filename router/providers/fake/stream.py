@@ -54,6 +54,9 @@ async def stream(
 
 async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> None:
     script = answer.stream
+    options = request.get("stream_options")
+    is_asked = isinstance(options, dict) and bool(options.get("include_usage"))
+    announced = {"usage": None} if is_asked and script.is_usage_announced else {}
     head = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 0, "model": request["model"]}
 
     async def event(content: bytes, *, is_last: bool = False) -> None:
@@ -62,7 +65,7 @@ async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> N
 
     async def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        await event(_data({**head, "choices": [choice]}))
+        await event(_data({**head, "choices": [choice], **announced}))
 
     if script.role_first:
         await chunk({"role": "assistant", "content": ""})
@@ -80,8 +83,6 @@ async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> N
         return
     if script.chunks != 0:
         await chunk({}, "stop" if answer.tools is None else "tool_calls")
-    options = request.get("stream_options")
-    is_asked = isinstance(options, dict) and options.get("include_usage")
     if is_asked and script.is_usage_sent and answer.usage is not None:
         await event(_data({**head, "choices": [], "usage": orjson.Fragment(answer.usage)}))
     await event(b"data: [DONE]\n\n" if script.is_done_sent else b"", is_last=True)
