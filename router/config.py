@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
+from router.compliance import FILE_NAME
 from router.errors import ConfigError
 from router.records import BodyMode
 
@@ -421,6 +422,11 @@ class Settings(BaseModel):
     def keys_file(self) -> Path:
         """Virtual keys of the HTTP shim, hashed; optional."""
         return self.home / "keys.json"
+
+    @property
+    def compliance_file(self) -> Path:
+        """Who changed which key, and when; only ever appended to."""
+        return self.home / FILE_NAME
 
     @property
     def retention_file(self) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
 from router.request import AUTO
-from router.server import health, messages
+from router.server import embeddings, health, messages, responses
 from router.server.auth import Keys, admitted
 from router.server.chat import request_of, response_headers
 from router.server.dispatch import App
@@ -183,6 +183,26 @@ ENDPOINTS = (
         summary="OpenAI's chat completions, answered by the model that is chosen.",
         scopes=("route",),
         body="ChatCompletionRequest",
+        parameters=OUR_HEADERS,
+    ),
+    Endpoint(
+        method="POST",
+        path=responses.PATH,
+        handler=responses.responses,
+        summary="OpenAI's responses, answered by the model that is chosen.",
+        scopes=("route",),
+        body="ResponsesRequest",
+        answer="ResponseObject",
+        parameters=OUR_HEADERS,
+    ),
+    Endpoint(
+        method="POST",
+        path=embeddings.PATH,
+        handler=embeddings.embeddings,
+        summary="OpenAI's embeddings, by a model that gives the vectors asked for.",
+        scopes=("route",),
+        body="EmbeddingsRequest",
+        answer="Embeddings",
         parameters=OUR_HEADERS,
     ),
     Endpoint(
