@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from contextlib import contextmanager
@@ -23,12 +24,22 @@ if TYPE_CHECKING:
     from router.server.dispatch import App
 
 
+LAST_WORDS_S = 0.25
+"""Between the last connection and the end of those that ask nothing."""
+
+
 class Server(uvicorn.Server):
     """A graceful stop is a success.
 
     uvicorn's own server raises the signal again at the end, which makes an orderly SIGTERM look like
-    a crash to a process manager.
+    a crash to a process manager; and it ends connections whose first request is still on its way.
     """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST_WORDS_S)
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
