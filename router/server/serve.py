@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _rest_collector()
         for server in self.servers:
             host, port, *_ = server.sockets[0].getsockname()
             shown = f"[{host}]" if ":" in host else host
@@ -43,6 +45,17 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _rest_collector() -> None:
+    """Let the garbage collector look less often, and never at what is there from the start.
+
+    What a request leaves is freed without it. By default it looks after every 700 objects, a few
+    times a request, and walked again what is kept on purpose: a sixth of the CPU of a request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 def serve(settings: Settings) -> None:
