@@ -96,7 +96,7 @@ class Certificate(_Part):
     searched: Search | None
     """None: not searched (late segments, or one organisation of a person who may be in others)."""
     remaining: tuple[str, ...] = ()
-    """Files in which the id still stands, or that nobody could read."""
+    """Files in which the id still stands, those that people edit among them, or that nobody could read."""
     pending_journals: tuple[str, ...] = ()
     """Journals of running routers that held the id; their segments are rewritten when they load."""
 
@@ -110,6 +110,7 @@ def issue(
     rewritten_journals: Sequence[str],
     pending_journals: Sequence[str],
     searched: Found | None,
+    mentioned: Collection[str] = (),
 ) -> Certificate:
     """Write the certificate beside the tombstone; one for late segments has its own time in its name."""
     files = rewritings(settings, tombstone.moments)
@@ -121,10 +122,10 @@ def issue(
     is_late = path.exists()
     if is_late:
         path = path.with_name(f"{tombstone.name}-late-{finished_at:%Y%m%dT%H%M%S%f}.json")
-    remaining: set[str] = set()
+    remaining = set(mentioned)
     if searched is not None:
         found = {_relative(name, settings) for name in (*searched.hits, *searched.unreadable)}
-        remaining = found - set(pending_journals)
+        remaining |= found - set(pending_journals)
     certificate = Certificate(
         person=tombstone.person,
         organization=tombstone.organization,

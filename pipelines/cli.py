@@ -182,11 +182,14 @@ def erase_command(
     """Remove a person from records, feedback and audit trail; bills stay as they are."""
     from pipelines.erasure import erase, preview
     from pipelines.errors import ErasureError
+    from pipelines.mentions import advice, mentions
 
     settings = _settings(home)
     trace = preview(settings, user, organization=organization)
     rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in trace.rows.items()) or "no rows"
     click.echo(f"found {rows} in {len(trace.segments)} segments")
+    for name in mentions(settings, user, organization=organization):
+        click.echo(f"  {name} names them too: {advice(name)}")
     if dry_run:
         return
     if not yes:
@@ -198,8 +201,9 @@ def erase_command(
         click.echo(f"  {name}: still open in a router; the refresh after its sealing erases it")
     if certificate.remaining:
         raise ErasureError(
-            f"the id still stands in {', '.join(f'`{name}`' for name in certificate.remaining)}, or they"
-            " cannot be read; remove them, or upgrade if they are newer than this release, and erase again"
+            "the id still stands in these files, or they cannot be read: "
+            + "; ".join(f"`{name}`: {advice(name)}" for name in certificate.remaining)
+            + "; then erase again"
         )
 
 

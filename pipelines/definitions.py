@@ -16,6 +16,7 @@ defs = dg.Definitions(
         experiments.experiment_results,
         publish.published_scores,
         publish.model_registry,
+        publish.compliance_logs,
         publish.task_classifier,
         publish.published_warehouse,
         retention.retained_records,

@@ -3,7 +3,8 @@
 In this order, so that a stop at any point is resumed by the next refresh: load what is pending, put
 down a tombstone, rewrite every segment that holds the person (`removals` keeps what their requests
 added to the rollups), clear damaged and set-aside files (`remains`), let the tables follow, copy the
-build database and the published one anew, look for the id in every file, sign the certificate.
+build database and the published one anew, look for the id in every file, sign the certificate. Files
+that people edit (keys, limits, policies) are not changed: where they name the person, they `remain`.
 
 Records of the person in the open journal of a running router are sealed seconds later. The next
 refresh compares late segments with the tombstones (`honour`) and rewrites them; records made after
@@ -20,13 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import certificates, publishing, remains, removals, tombstones
+from pipelines.compliance import load_compliance
 from pipelines.errors import LegalHoldError
 from pipelines.holds import RetentionFile
+from pipelines.mentions import mentions
 from pipelines.persons import Doomed, columns, trace
 from pipelines.retention import catch_up
 from pipelines.search import search
 from pipelines.tombstones import Key, Tombstone
 from pipelines.warehouse import Warehouse
+from router import compliance
 from router.errors import SegmentError
 from router.journal import Journal
 from router.records import DATASETS, RequestRecord
@@ -57,6 +61,7 @@ def erase(settings: Settings, user: str, *, organization: str | None = None) -> 
         found = trace(settings.lake, doomed)
         _learn_from_tables(warehouse, doomed, found, user)
         _refuse_if_held(settings, user, organization, found)
+        compliance.forget(settings.compliance_file, user, organization=organization)
         tombstone = _put_down(settings, tombstone, doomed)
         return _carry_out(warehouse, tombstone, Doomed(tombstone, key, user), user=user)
 
@@ -99,6 +104,7 @@ def _carry_out(
         )
     removed_files = remains.clear(warehouse, doomed, now)
     journals = remains.clean_journals(settings, doomed)
+    load_compliance(warehouse)
     catch_up(warehouse)
     _note_honoured(warehouse, tombstone, started)  # what was sealed meanwhile is looked at next time
     hours = certificates.hours(warehouse, tombstone)
@@ -118,6 +124,7 @@ def _carry_out(
         rewritten_journals=journals,
         pending_journals=remains.pending_journals(settings, doomed.users),
         searched=searched,
+        mentioned=mentions(settings, user, organization=tombstone.organization) if user else (),
     )
     tombstone.model_copy(update={"moments": ()}).write(settings.erasures)
     return certificate

@@ -11,6 +11,7 @@ from pipelines import lake, shares
 from pipelines.certificates import Certificate
 from pipelines.errors import WarehouseError
 from pipelines.findings import error, warning
+from pipelines.mentions import advice
 from pipelines.tombstones import SUFFIX, Tombstone
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def erasures(settings: Settings) -> Iterator[Finding]:
             yield error(
                 "an erasure is unfinished: the id still stands in a file, or nobody could read it",
                 f"{name}, says {path.name}",
-                "remove the file, or upgrade if it is newer than this release, and erase the person again",
+                f"{advice(name)}, and erase the person again",
             )
 
 

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from router.ejection import BreakerRules, Target
+from router.errors import TIMEOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from router.catalog import Model
 
 COUNTED = frozenset(
-    {"authentication", "bad_response", "connection", "overloaded", "rate_limited", "server_error",
-     "stream_cut", "timeout"}
+    {"attempt_timeout", "authentication", "bad_response", "connection", "overloaded", "rate_limited",
+     "server_error", "stream_cut", "timeout"}
 )  # fmt: skip
 """Error types that are the provider's doing; see `router.errors.ProviderError`."""
 PROBING = "it was ejected, and the request that tries it again is under way"
@@ -126,7 +127,7 @@ class Breaker:
             was_healthy = all(target.reason is None for target in targets)
             if success:
                 self._succeed(model, targets, now)
-            elif error_type not in COUNTED or self._is_unfair(error_type, latency_ms):
+            elif error_type not in COUNTED or self._is_unfair(model, error_type, latency_ms):
                 for target in targets:
                     target.probe_until = 0.0  # says nothing: the next request is the probe
             else:
@@ -165,13 +166,13 @@ class Breaker:
         own = self._by_model[model]
         return (own,) if provider is None else (own, provider)
 
-    def _is_unfair(self, error_type: str | None, latency_ms: float | None) -> bool:
+    def _is_unfair(self, model: str, error_type: str | None, latency_ms: float | None) -> bool:
         """Whether the models tried before it had used up the time that this one lacked."""
-        return (
-            error_type == "timeout"
-            and latency_ms is not None
-            and latency_ms < 1000.0 * self.rules.fair_timeout_s
-        )
+        if error_type not in TIMEOUTS or latency_ms is None:
+            return False
+        known = self._models.get(model)
+        own_s = known.attempt_timeout_s if known is not None else None
+        return latency_ms < 1000.0 * min(self.rules.fair_timeout_s, 0.9 * (own_s or inf))
 
     def _succeed(self, model: str, targets: Iterable[Target], now: float) -> None:
         for target in targets:

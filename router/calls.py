@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("router")
 
+SHARE_OF_TIME = 0.5
+"""Of the time left: a model has so much of it while another can still be asked. Of 120 s the first has
+60, the second 30, and the third the rest."""
+
 
 class Replied(Protocol):
     """What a call gives: a whole answer, or a stream whose first content is here."""
@@ -38,6 +42,7 @@ async def call(
     ask: Callable[[Model], Awaitable[T]],
     *,
     timeout_s: float,
+    attempt_timeout_s: float | None,
     attempts: list[Attempt],
     retries: RequestRetries,
     may_try: Callable[[Model], Awaitable[bool]],
@@ -45,9 +50,10 @@ async def call(
 ) -> T:
     """The first usable answer that `ask` gets down `models`; each try is put on `attempts`.
 
+    A try may take what its model says, else `attempt_timeout_s`, else SHARE_OF_TIME of what is left.
     `may_try` is asked before each try but the first; `on_attempt` hears how each try ended.
     ProviderError when no model is left, or when trying another would not help; its type is
-    `timeout` when `timeout_s` is over.
+    `timeout` when `timeout_s` is over, and `attempt_timeout` when only a try's own time is.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout_s
@@ -61,7 +67,11 @@ async def call(
             )
         retries.begin(model.provider)
         while True:
-            answer, failure = await _try(model, ask, attempts, deadline, timeout_s, on_attempt)
+            ends_at = _end_of_try(
+                model, attempt_timeout_s, now=clock(), deadline=deadline, is_last=model is models[-1]
+            )
+            is_cut_short = ends_at < deadline
+            answer, failure = await _try(model, ask, attempts, ends_at, is_cut_short, on_attempt)
             if answer is not None:
                 return answer
             assert failure is not None  # noqa: S101 - no answer means a failure
@@ -74,12 +84,22 @@ async def call(
     raise failure
 
 
+def _end_of_try(
+    model: Model, attempt_timeout_s: float | None, *, now: float, deadline: float, is_last: bool
+) -> float:
+    """Until when a model may be waited for."""
+    allowed_s = attempt_timeout_s if model.attempt_timeout_s is None else model.attempt_timeout_s
+    if allowed_s is not None:
+        return min(now + allowed_s, deadline)
+    return deadline if is_last else now + SHARE_OF_TIME * (deadline - now)
+
+
 async def _try(
     model: Model,
     ask: Callable[[Model], Awaitable[T]],
     attempts: list[Attempt],
-    deadline: float,
-    timeout_s: float,
+    ends_at: float,
+    is_cut_short: bool,
     on_attempt: Callable[[Attempt, ProviderError | None], None],
 ) -> tuple[T | None, ProviderError | None]:
     """One call: its answer or its failure."""
@@ -87,17 +107,10 @@ async def _try(
     answer: T | None = None
     failure: ProviderError | None = None
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout_at(ends_at):
             answer = await ask(model)
     except TimeoutError:
-        failure = ProviderError(
-            f"no answer within {timeout_s:g} s (REQUEST_TIMEOUT_S);"
-            f" last tried `{model.id}` at provider `{model.provider}`",
-            provider=model.provider,
-            model=model.id,
-            error_type="timeout",
-            is_retryable=True,
-        )
+        failure = _silence(model, since_ms(started), is_cut_short=is_cut_short)
     except ProviderError as error:
         failure = error
     except asyncio.CancelledError:
@@ -117,6 +130,21 @@ async def _try(
     attempts.append(attempt)
     on_attempt(attempt, failure)
     return answer, failure
+
+
+def _silence(model: Model, waited_ms: float, *, is_cut_short: bool) -> ProviderError:
+    """The failure of a model that did not answer in the time of its try, or of the request."""
+    limit = (
+        "ATTEMPT_TIMEOUT_S, or `attempt_timeout_s` in catalog.yaml" if is_cut_short else "REQUEST_TIMEOUT_S"
+    )
+    return ProviderError(
+        f"no answer of model `{model.id}` at provider `{model.provider}` within {waited_ms / 1000:.3g} s;"
+        f" ask again, or raise {limit}",
+        provider=model.provider,
+        model=model.id,
+        error_type="attempt_timeout" if is_cut_short else "timeout",
+        is_retryable=True,
+    )
 
 
 def since_ms(started: float) -> float:

@@ -21,6 +21,7 @@ import hashlib
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -53,8 +54,12 @@ DEFAULT_TASKS = (
 # Printable ASCII, since names travel in HTTP headers; no backtick (messages quote with it), no `*`
 # (it stands for all tasks).
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
+BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
+"""Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
 ParsedFile = TypeVar("ParsedFile", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
+Timeout = Annotated[float, Field(gt=0, le=3600)]
+OutputLimit = Literal["max_tokens", "max_completion_tokens"]
 Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
 ALL_TASKS = "*"
 """The key of a quality score that holds for every task without one of its own."""
@@ -64,12 +69,16 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _has_switch(entry: ProviderEntry | ModelEntry) -> bool:
+    return not (entry.stream_usage is None and entry.max_tokens_as is None)
+
+
 class ProviderEntry(_Entry):
     """How to reach one provider."""
 
     kind: Literal["openai", "anthropic", "azure"]
     """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    base_url: Annotated[str, Field(pattern=BASE_URL)]
     """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: the
     resource alone."""
     api_key_env: str | tuple[str, ...] | None = None
@@ -77,11 +86,26 @@ class ProviderEntry(_Entry):
     (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
     api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
     """Of Azure's API, which needs one: `2024-10-21`."""
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer of its models, or a stream's first content; None: as ATTEMPT_TIMEOUT_S says."""
+    stream_usage: bool | None = None
+    """False: it refuses `stream_options`, so that what a stream used is not known. None: True."""
+    max_tokens_as: OutputLimit | None = None
+    """The one name it knows for the bound on the output; None: the name that the client used."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if urlsplit(value).port == 0:  # ValueError for one over 65535
+            raise ValueError("port 0 cannot be reached")
+        return value
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> ProviderEntry:
         if (self.kind == "azure") != (self.api_version is not None):
             raise ValueError("`api_version` belongs to `kind: azure`, which needs one, such as `2024-10-21`")
+        if self.kind == "anthropic" and _has_switch(self):
+            raise ValueError("`stream_usage` and `max_tokens_as` are for servers that speak OpenAI's API")
         return self
 
     @property
@@ -104,6 +128,12 @@ class ModelEntry(_Entry):
     context_window: Annotated[int, Field(gt=0)] | None = None
     """Input and output tokens together."""
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer, or a stream's first content; None: as its provider says, like the next two."""
+    stream_usage: bool | None = None
+    """See ProviderEntry."""
+    max_tokens_as: OutputLimit | None = None
+    """See ProviderEntry."""
     capabilities: tuple[Capability, ...] | None = None
     regions: tuple[Name, ...] | None = None
     """Where the provider computes, in your own words: `eu`, `us-east-1`."""
@@ -145,6 +175,11 @@ class CatalogFile(_Entry):
         for model in self.models:
             if model.provider not in self.providers:
                 raise ValueError(f"model `{model.id}` names the unknown provider `{model.provider}`")
+            if self.providers[model.provider].kind == "anthropic" and _has_switch(model):
+                raise ValueError(
+                    f"model `{model.id}` is Anthropic's; `stream_usage` and `max_tokens_as` are for"
+                    " servers that speak OpenAI's API"
+                )
             if model.id in seen or model.id == "auto":
                 raise ValueError(f"model id `{model.id}` is taken; ids are unique and `auto` is the router's")
             seen.add(model.id)
@@ -172,6 +207,12 @@ class Model:
     name: str | None = None
     context_window: int | None = None
     max_output_tokens: int | None = None
+    attempt_timeout_s: float | None = None
+    """Its own, else its provider's, like the next two."""
+    stream_usage: bool = True
+    """Whether it may be asked for the usage of a stream (`stream_options`)."""
+    max_tokens_as: OutputLimit | None = None
+    """The one name it knows for the bound on the output; None: the name that the client used."""
     capabilities: frozenset[str] | None = None
     regions: frozenset[str] | None = None
     data_policy: frozenset[str] | None = None
@@ -231,7 +272,9 @@ class Catalog:
             book = PriceBook.read(path.parent / BOOK_NAME)
         except FileNotFoundError:
             book = None
-        models = {model.id: _model(model, book, path) for model in entry.models}
+        models = {
+            model.id: _model(model, entry.providers[model.provider], book, path) for model in entry.models
+        }
         digest = hashlib.sha256(content)
         for model in models.values():
             digest.update("".join(price.price_id for price in model.prices).encode())
@@ -266,7 +309,7 @@ def _may_be_shown(problem: ErrorDetails) -> bool:
     return isinstance(problem["input"], str | int | float) and problem["loc"][-1:] != ("base_url",)
 
 
-def _model(entry: ModelEntry, book: PriceBook | None, path: Path) -> Model:
+def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, path: Path) -> Model:
     return Model(
         id=entry.id,
         provider=entry.provider,
@@ -274,6 +317,9 @@ def _model(entry: ModelEntry, book: PriceBook | None, path: Path) -> Model:
         name=entry.name,
         context_window=entry.context_window,
         max_output_tokens=entry.max_output_tokens,
+        attempt_timeout_s=entry.attempt_timeout_s or provider.attempt_timeout_s,
+        stream_usage=(provider if entry.stream_usage is None else entry).stream_usage is not False,
+        max_tokens_as=entry.max_tokens_as or provider.max_tokens_as,
         capabilities=_labels(entry.capabilities),
         regions=_labels(entry.regions),
         data_policy=_labels(entry.data_policy),

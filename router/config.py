@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
+from router.compliance import FILE_NAME
 from router.errors import ConfigError
 from router.records import BodyMode
 
@@ -62,6 +63,16 @@ class Settings(BaseModel):
             le=3600,
         ),
     ] = 120.0
+    attempt_timeout_s: Annotated[
+        float | None,
+        Field(
+            alias="ATTEMPT_TIMEOUT_S",
+            description="Time for one model's answer, or a stream's first content;"
+            " unset: half of what is left while another can be asked.",
+            gt=0,
+            le=3600,
+        ),
+    ] = None
     max_attempts: Annotated[
         int,
         Field(alias="MAX_ATTEMPTS", description="Models tried for one request.", ge=1, le=10),
@@ -79,6 +90,18 @@ class Settings(BaseModel):
         int,
         Field(alias="MAX_CONNECTIONS", description="Open connections to each provider.", ge=1, le=10_000),
     ] = 256
+    ssl_cert_file: Annotated[
+        Path | None,
+        Field(
+            alias="SSL_CERT_FILE",
+            description="PEM file of the authorities that providers' certificates are checked against;"
+            " unset: certifi's.",
+        ),
+    ] = None
+    ssl_cert_dir: Annotated[
+        Path | None,
+        Field(alias="SSL_CERT_DIR", description="The same, a folder prepared by `openssl rehash`."),
+    ] = None
     max_body_bytes: Annotated[
         int,
         Field(alias="MAX_BODY_BYTES", description="Largest request body the HTTP shim reads.", ge=1024),
@@ -306,6 +329,11 @@ class Settings(BaseModel):
         int, Field(alias="DUCKDB_THREADS", description="Threads of a DuckDB connection.", ge=1, le=512)
     ] = 2
 
+    @field_validator("ssl_cert_file", "ssl_cert_dir", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("rollup_retention_days")
     @classmethod
     def _no_shorter_than_raw(cls, value: int | None, info: ValidationInfo) -> int | None:
@@ -374,6 +402,11 @@ class Settings(BaseModel):
     def keys_file(self) -> Path:
         """Virtual keys of the HTTP shim, hashed; optional."""
         return self.home / "keys.json"
+
+    @property
+    def compliance_file(self) -> Path:
+        """Who changed which key, and when; only ever appended to."""
+        return self.home / FILE_NAME
 
     @property
     def retention_file(self) -> Path:

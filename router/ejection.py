@@ -51,7 +51,8 @@ class BreakerRules:
             max_ejection_s=10 * settings.health_ejection_s,
             max_ejected_share=settings.health_max_ejected_share,
             probe_timeout_s=settings.request_timeout_s,
-            fair_timeout_s=settings.request_timeout_s / 2,
+            # A little less than the first of several models has, so that its silence counts.
+            fair_timeout_s=min(0.45 * settings.request_timeout_s, 0.9 * (settings.attempt_timeout_s or inf)),
         )
 
 

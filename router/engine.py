@@ -30,7 +30,7 @@ from router.records import new_id
 from router.refresh import Refresher
 from router.retries import Retries
 from router.serving import Serving
-from router.sessions import Sessions
+from router.sessions import Sessions, owned_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -185,7 +185,8 @@ class Engine:
         estimate = request.estimated_input_tokens()
         if answer.usage.tokens_input and estimate >= MIN_ESTIMATE:
             changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
-        self.sessions.update(request.session_id, **changes)
+        owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
+        self.sessions.update(owned, **changes)
 
     def prompt_features(self, request: Request, request_id: str) -> str | None:
         """What the task classifier learns from, of a sample of the requests that come labelled."""
@@ -199,7 +200,10 @@ class Engine:
         return self._features.pack(features) if features else None
 
     def _session(self, request: Request) -> Session:
-        return (self.sessions.get(request.session_id) if request.session_id else None) or NEW_SESSION
+        if request.session_id is None:
+            return NEW_SESSION
+        owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
+        return self.sessions.get(owned) or NEW_SESSION
 
     def _policy(self, knowledge: Knowledge, request: Request, session: Session) -> Policy:
         return knowledge.policy_of(request, session, self.settings.default_policy)

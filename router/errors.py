@@ -125,15 +125,17 @@ class NoEligibleModelError(RequestError):
         self.request_id = request_id
 
 
-MAYBE_BILLED = frozenset({"timeout", "connection", "bad_response", "stream_cut"})
+TIMEOUTS = frozenset({"timeout", "attempt_timeout"})
+MAYBE_BILLED = TIMEOUTS | {"connection", "bad_response", "stream_cut"}
 """Failures after which the provider may have answered, and charge for it."""
 
 
 class ProviderError(IntelliRouterError):
     """A provider failed; after retries and fallback this is what the caller sees.
 
-    `error_type` is one of `timeout`, `connection`, `rate_limited`, `overloaded`, `server_error`,
-    `authentication`, `bad_request`, `bad_response`, `stream_cut`. The message may quote the request, since
+    `error_type` is one of `timeout` (of the request), `attempt_timeout` (of one try), `connection`,
+    `rate_limited`, `overloaded`, `server_error`, `authentication`, `bad_request`, `bad_response`,
+    `stream_cut`. The message may quote the request, since
     providers do: it is the caller's, `facts` is what logs say of the failure.
     """
 
@@ -164,6 +166,8 @@ class ProviderError(IntelliRouterError):
         """The provider's own name of the failure, where that is an identifier and no prose."""
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
+        self.should_retry: bool | None = None
+        """The provider's own word on asking the same again (`x-should-retry`); None: it says nothing."""
         self.has_other_key = False
         """Whether the provider refused or limited one key while another is ready to be tried."""
         self.attempts: tuple[Attempt, ...] = ()

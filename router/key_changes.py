@@ -1,20 +1,21 @@
-"""Making, rotating and revoking keys: each change is one atomic replacement of `keys.json`."""
+"""Making, rotating and revoking keys: each change is one atomic replacement of `keys.json`.
+
+Who changed what stands in the trail beside it (`router.compliance`).
+"""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from router import compliance
 from router.errors import ConfigError, nearest
-from router.files import make_folder, write_atomically
+from router.files import locked, write_atomically
 from router.keys import PREFIX, KeyEntry, KeyFile, KeysFile, SecretEntry, digest_of, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -33,8 +34,9 @@ def create(
     organization_id: str | None = None,
     user_id: str | None = None,
     expires_at: datetime | None = None,
+    actor: str | None = None,
 ) -> tuple[KeyEntry, str]:
-    """A new key and its token, which is stored nowhere."""
+    """A new key and its token, which is stored nowhere; `actor` None: the operating system's user."""
     token, secret = _secret()
     entry = KeyEntry(
         id=f"key_{secrets.token_hex(6)}",
@@ -47,12 +49,12 @@ def create(
         expires_at=expires_at,
         secrets=(secret,),
     )
-    with _changing(path) as file:
-        _write(path, (*file.keys, entry))
+    with locked(path):
+        _write(path, (*KeyFile(path).read().keys, entry), "key.created", None, entry, actor)
     return entry, token
 
 
-def rotate(path: Path, key_id: str, *, grace: timedelta) -> tuple[KeyEntry, str]:
+def rotate(path: Path, key_id: str, *, grace: timedelta, actor: str | None = None) -> tuple[KeyEntry, str]:
     """A new token for a key that keeps its id, limits and budgets; older tokens work for `grace` longer.
 
     ConfigError for a key that is unknown, expired or revoked.
@@ -70,16 +72,19 @@ def rotate(path: Path, key_id: str, *, grace: timedelta) -> tuple[KeyEntry, str]
         ]
         return entry.model_copy(update={"secrets": (*old, secret)})
 
-    return _change(path, key_id, rotated), token
+    return _change(path, key_id, rotated, "key.rotated", actor), token
 
 
-def revoke(path: Path, key_id: str) -> KeyEntry:
-    """A key that opens nothing any more; it stays in the file, so that records can be read."""
+def revoke(path: Path, key_id: str, *, actor: str | None = None) -> KeyEntry:
+    """A key that opens nothing any more; it stays in the file, so that records can be read.
+
+    One that is revoked already is left as it is.
+    """
 
     def revoked(entry: KeyEntry) -> KeyEntry:
         return entry.model_copy(update={"revoked_at": entry.revoked_at or now()})
 
-    return _change(path, key_id, revoked)
+    return _change(path, key_id, revoked, "key.revoked", actor)
 
 
 def _secret() -> tuple[str, SecretEntry]:
@@ -87,28 +92,42 @@ def _secret() -> tuple[str, SecretEntry]:
     return token, SecretEntry(sha256=digest_of(token), created_at=now())
 
 
-def _change(path: Path, key_id: str, change: Callable[[KeyEntry], KeyEntry]) -> KeyEntry:
-    with _changing(path) as file:
-        known = {entry.id: entry for entry in file.keys}
+def _change(
+    path: Path, key_id: str, change: Callable[[KeyEntry], KeyEntry], action: str, actor: str | None
+) -> KeyEntry:
+    with locked(path):
+        entries = KeyFile(path).read().keys
+        known = {entry.id: entry for entry in entries}
         if key_id not in known:
             raise ConfigError(f"no key `{key_id}` in `{path}`: {nearest(key_id, known)}")
-        changed = change(known[key_id])
-        _write(path, tuple(changed if entry.id == key_id else entry for entry in file.keys))
+        old = known[key_id]
+        changed = change(old)
+        if changed != old:
+            keys = tuple(changed if entry is old else entry for entry in entries)
+            _write(path, keys, action, old, changed, actor)
     return changed
 
 
-def _write(path: Path, keys: tuple[KeyEntry, ...]) -> None:
+def _write(
+    path: Path,
+    keys: tuple[KeyEntry, ...],
+    action: str,
+    before: KeyEntry | None,
+    after: KeyEntry,
+    actor: str | None,
+) -> None:
     content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True)
-    write_atomically(path, content.encode() + b"\n", mode=OWNER_ONLY)
+    event = compliance.new_event(
+        action,
+        after.id,
+        before=None if before is None else _without_secrets(before),
+        after=_without_secrets(after),
+        actor=actor,
+    )
+    with compliance.recorded(path.with_name(compliance.FILE_NAME), event):
+        write_atomically(path, content.encode() + b"\n", mode=OWNER_ONLY)
 
 
-@contextmanager
-def _changing(path: Path) -> Iterator[KeysFile]:
-    """The file as it is, while nobody else changes it."""
-    make_folder(path.parent)
-    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, OWNER_ONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield KeyFile(path).read()
-    finally:
-        os.close(lock)
+def _without_secrets(entry: KeyEntry) -> dict[str, Any]:
+    """A key as the trail keeps it: of its secrets only since when and until when they open it."""
+    return entry.model_dump(mode="json", exclude_none=True, exclude={"secrets": {"__all__": {"sha256"}}})

@@ -86,6 +86,12 @@ class Request:
                 )
         if len(self.tags) > MAX_TAGS:
             raise RequestError(f"at most {MAX_TAGS} tags are kept, got `{len(self.tags)}`", param="tags")
+        for label in (*self.tags, *self.tags.values()):
+            if not isinstance(label, str) or len(label) > MAX_LABEL_LENGTH:
+                raise RequestError(
+                    f"tags are texts of at most {MAX_LABEL_LENGTH} characters, got `{label!r:.80}`",
+                    param="tags",
+                )
 
     @property
     def is_streaming(self) -> bool:
@@ -159,6 +165,13 @@ class Request:
             ):
                 needs.add("vision")
         return frozenset(needs) if needs else NO_CAPABILITIES
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds control characters, which a report or a terminal would obey."""
+    return not text.isprintable() and any(
+        character < " " or "\x7f" <= character <= "\x9f" for character in text
+    )
 
 
 def _bytes(text: str) -> int:

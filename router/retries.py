@@ -2,8 +2,9 @@
 
 A failure that passes by itself (408, 409, 429, 5xx, 529, a connection that broke) is retried on the
 same model, up to MAX_RETRIES times, after a moment with jitter or what the provider asks for
-(Retry-After). Where that is too long to wait, where the deadline is nearer, where the breaker has
-ejected the model, or where the provider's retry budget is spent, the next candidate is asked at once.
+(Retry-After). The provider's own word (`x-should-retry`) stands above the status. Where that is too
+long to wait, where the deadline is nearer, where the breaker has ejected the model, or where the
+provider's retry budget is spent, the next candidate is asked at once.
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ def wait_before_retry_s(failure: ProviderError, *, retries: int, draw: float) ->
     `draw` in [0, 1) spreads what failed together. A provider's Retry-After is the least it is.
     """
     status = failure.status_code
-    is_passing = failure.error_type == "connection" if status is None else _passes(status)
+    is_passing = failure.should_retry
+    if is_passing is None:
+        is_passing = failure.error_type == "connection" if status is None else _passes(status)
     if not is_passing or (failure.retry_after_s or 0.0) > MAX_WAIT_S:
         return None
     backoff_s = min(BASE_WAIT_S * 2.0**retries, MAX_WAIT_S) * (0.5 + 0.5 * draw)

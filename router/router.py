@@ -21,6 +21,7 @@ from router.journal import Journal
 from router.loop import LoopThread
 from router.records import FeedbackRecord, new_id
 from router.request import Response
+from router.sessions import owned_session
 from router.streaming import Stream, SyncStream
 
 if TYPE_CHECKING:
@@ -258,12 +259,23 @@ class Router:
         return feedback_id
 
     def open_session(
-        self, session_id: str, *, policy: str | None = None, preferences: Preferences | None = None
+        self,
+        session_id: str,
+        *,
+        api_key_id: str | None = None,
+        organization_id: str | None = None,
+        policy: str | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
-        """Give a session a policy and preferences of its own; requests may still name others."""
+        """Give a session a policy and preferences of its own; requests may still name others.
+
+        Whose it is must be said as its requests say it: another key's, or another organisation's,
+        session of the same id is another one.
+        """
         if policy is not None and policy not in self._engine.knowledge.state.policies.by_id:
             raise UnknownPolicyError(policy, self._engine.knowledge.state.policies.by_id)
-        self._engine.sessions.update(session_id, policy=policy, preferences=preferences)
+        owned = owned_session(session_id, api_key_id, organization_id)
+        self._engine.sessions.update(owned, policy=policy, preferences=preferences)
 
     def refresh(self) -> bool:
         """Read the configuration and the published scores if they changed; whether they did.

@@ -84,6 +84,7 @@ class Serving:
             [self.catalog.models[name] for name in names],
             lambda model: ask(providers[model.provider], model, body),
             timeout_s=self.timeout_s,
+            attempt_timeout_s=engine.settings.attempt_timeout_s,
             attempts=self.attempts,
             retries=self._retries,
             may_try=may_try,

@@ -1,4 +1,8 @@
-"""Sessions: a conversation stays with its model, and keeps the policy and preferences it began with."""
+"""Sessions: a conversation stays with its model, and keeps the policy and preferences it began with.
+
+A client makes its session ids up, so an id says which conversation only together with whose it is:
+the key that asks, and the organisation.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,23 @@ class Session:
     request's context is checked against windows with it."""
 
 
+def owned_session(session_id: str, api_key_id: str | None, organization_id: str | None) -> str:
+    """Names a session among everybody's; the id alone where nobody owns it."""
+    if api_key_id is None and organization_id is None and "\n" not in session_id:
+        return session_id
+    return f"{api_key_id or ''}\n{organization_id or ''}\n{session_id}"
+
+
+def session_id_of(owned: str) -> str:
+    """The client's own id in what `owned_session` gave."""
+    return owned.split("\n", 2)[-1]
+
+
 class Sessions:
-    """Sessions by id, bounded in number and in idle time; safe to use from several threads."""
+    """Sessions by the name that `owned_session` gives, bounded in number and in idle time.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, *, ttl_s: float, max_sessions: int) -> None:
         self._ttl_s = ttl_s
@@ -37,25 +56,25 @@ class Sessions:
         self._entries: OrderedDict[str, tuple[Session, float]] = OrderedDict()
         self._lock = threading.Lock()  # guards _entries
 
-    def get(self, session_id: str) -> Session | None:
+    def get(self, owned: str) -> Session | None:
         """The session, None when it is new or idle for too long."""
         with self._lock:
-            entry = self._entries.get(session_id)
+            entry = self._entries.get(owned)
             if entry is None:
                 return None
             if time.monotonic() - entry[1] > self._ttl_s:
-                del self._entries[session_id]
+                del self._entries[owned]
                 return None
             return entry[0]
 
-    def update(self, session_id: str, **changes: Any) -> None:
+    def update(self, owned: str, **changes: Any) -> None:
         """Change fields of the session, new or not, and remember that it is alive."""
         with self._lock:
             now = time.monotonic()
-            session, touched = self._entries.get(session_id) or (Session(), now)
+            session, touched = self._entries.get(owned) or (Session(), now)
             if now - touched > self._ttl_s:
                 session = Session()
-            self._entries[session_id] = (replace(session, **changes), now)
-            self._entries.move_to_end(session_id)
+            self._entries[owned] = (replace(session, **changes), now)
+            self._entries.move_to_end(owned)
             while len(self._entries) > self._max_sessions:
                 self._entries.popitem(last=False)

@@ -57,6 +57,9 @@ class Stream:
         self._is_recorded = False
         self._pending: Iterator[StreamEvent] = iter(())
         options = serving.request.parameters.get("stream_options")
+        is_unheard = bool(options) and not serving.catalog.models[self.model].stream_usage
+        self.ignored = ("stream_options",) if is_unheard else ()
+        """Members of the request that the provider was not told, since it refuses them."""
         self._passes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
 
     @classmethod

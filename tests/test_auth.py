@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     OpenRouter = Callable[..., tuple[Router, list[Record]]]
 
+PRICED = {"prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "10"}]}
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 ELSEWHERE, HERE = "203.0.113.9", "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - it is what must not be listened on
@@ -225,6 +226,43 @@ def test_a_keys_models_leave_its_users_preferences_and_sessions_alone(
     call(router, headers={**bearer(wide), "x-session-id": "t"}, json={**BODY, "model": "large"})
     exclusions = [item.exclusion for item in requests_of(records)[-1].candidates]
     assert exclusions == [None, None]
+
+
+def test_a_session_id_is_its_keys_own(open_router: OpenRouter, tmp_path: Path) -> None:
+    """Two keys that use one session id share neither the model nor the policy; the record keeps the id."""
+    router, records = open_router("small", "large")
+    (_, one), (_, two) = key(tmp_path), key(tmp_path)
+    session = {"x-session-id": "s"}
+    only_large = {**BODY, "provider": {"only": ["large"]}}
+    call(router, headers={**bearer(one), **session, "x-intellirouter-policy": "quality"}, json=only_large)
+    for _ in range(4):
+        call(router, headers={**bearer(one), **session})
+    for _ in range(20):
+        call(router, headers={**bearer(two), **session, "openai-organization": "acme"})
+    first, others = requests_of(records)[:5], requests_of(records)[5:]
+    assert {(item.model_selected, item.policy_id) for item in first} == {("large", "quality")}
+    assert {item.policy_id for item in others} == {"balanced"}
+    assert others[0].strategy != "sticky"
+    assert {item.strategy for item in others[1:]} == {"sticky"}
+    assert {item.session_id for item in (*first, *others)} == {"s"}
+
+
+def test_a_sessions_budget_is_its_keys_own(open_router: OpenRouter, tmp_path: Path) -> None:
+    """What one key spent in a session is nothing to another key's session of the same id."""
+    (tmp_path / "limits.yaml").write_text(
+        "budgets: [{id: each, scope: session, subject: '*', usd: 0.003, period: total, mode: hard}]"
+    )
+    router, _ = open_router({"id": "small", **PRICED})
+    (_, one), (_, two) = key(tmp_path), key(tmp_path)
+    body = {**BODY, "max_tokens": 100}
+
+    def statuses(token: str) -> list[int]:
+        headers = {**bearer(token), "x-session-id": "s"}
+        return [call(router, headers=headers, json=body).status_code for _ in range(2)]
+
+    assert statuses(one) == statuses(two) == [200, 429]
+    refused = call(router, headers={**bearer(one), "x-session-id": "s"}, json=body)
+    assert "of session `s` has $0.001" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,20 @@ def test_a_timeout_counts_only_where_there_was_time() -> None:
     assert set(health.view().models) == {"a"}
 
 
+def test_a_try_that_is_cut_short_counts_only_where_there_was_time() -> None:
+    """The first of several models is blamed for its silence, the one asked in the rest of the time is not."""
+    rules = BreakerRules.of(Settings.load({"REQUEST_TIMEOUT_S": "120"}))
+    brief = replace(model("b"), attempt_timeout_s=5.0)
+    health, _ = breaker([model("a"), brief, model("c"), model("d")], rules)
+    fail(health, "a", 50, "attempt_timeout", latency_ms=30_000.0)
+    fail(health, "b", 50, "attempt_timeout", latency_ms=1_000.0)
+    assert not health.view().models
+    fail(health, "a", 5, "attempt_timeout", latency_ms=59_999.0)
+    fail(health, "b", 5, "attempt_timeout", latency_ms=4_999.0)
+    assert set(health.view().models) == {"a", "b"}
+    assert BreakerRules.of(Settings.load({"ATTEMPT_TIMEOUT_S": "10"})).fair_timeout_s == 9.0
+
+
 def test_one_request_tries_an_ejected_model_again() -> None:
     """When the time is over one call may begin; the others wait for what it comes to."""
     health, clock = breaker()
@@ -404,5 +418,5 @@ def test_settings_are_the_rules() -> None:
         max_ejection_s=100.0,
         max_ejected_share=0.2,
         probe_timeout_s=60.0,
-        fair_timeout_s=30.0,
+        fair_timeout_s=27.0,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from router.compliance import FILE_NAME, read_events
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError
 from router.key_changes import create, revoke, rotate
 from router.keys import KeyFile, now
+from router.records import moment_of
 from router.server.auth import Keys
 from tests.factories import write_catalog
 
@@ -86,6 +89,80 @@ def test_an_expired_or_revoked_key_opens_nothing(path: Path) -> None:
     revoke(path, revoked)
     with pytest.raises(InvalidKeyError, match=f"`{revoked}` is revoked"):
         KeyFile(path).load().caller(second, at=now())
+
+
+def test_every_change_leaves_an_event_without_a_secret(path: Path) -> None:
+    """Who, when, what, and how the key stood before and after; neither token nor digest is among it."""
+    key_id, first = make(path, organization_id="acme", user_id="ada", actor="grace")
+    entry, second = rotate(path, key_id, grace=HOUR, actor="grace")
+    revoke(path, key_id)
+    trail = path.with_name(FILE_NAME)
+    created, rotated, revoked = read_events(trail)
+    assert [item.action for item in (created, rotated, revoked)] == [
+        "key.created", "key.rotated", "key.revoked",
+    ]  # fmt: skip
+    assert [item.actor for item in (created, rotated, revoked)] == ["grace", "grace", system_user()]
+    assert {item.subject for item in (created, rotated, revoked)} == {key_id}
+    assert created.before is None
+    assert (created.after["user_id"], len(created.after["secrets"])) == ("ada", 1)
+    assert rotated.before == created.after
+    assert (len(rotated.after["secrets"]), "revoked_at" in rotated.after) == (2, False)
+    assert (revoked.before, "revoked_at" in revoked.after) == (rotated.after, True)
+    assert all(moment_of(item.id) == item.timestamp for item in (created, rotated, revoked))
+    content = trail.read_text()
+    for secret in (first, second, first[3:], *(item.sha256 for item in entry.secrets)):
+        assert secret not in content
+    assert stat.S_IMODE(trail.stat().st_mode) == 0o600
+
+
+def test_what_changes_nothing_leaves_no_event(path: Path) -> None:
+    """A key that is revoked already, one that is unknown, and a change that cannot be written."""
+    key_id, _ = make(path)
+    first = revoke(path, key_id)
+    assert revoke(path, key_id) == first
+    for failing in ("key_000000000000", key_id):
+        with pytest.raises(ConfigError):
+            rotate(path, failing, grace=HOUR)
+    before = path.read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("router.key_changes.write_atomically", _no_space)
+        with pytest.raises(OSError, match="No space"):
+            make(path)
+    assert path.read_bytes() == before
+    assert [item.action for item in read_events(path.with_name(FILE_NAME))] == ["key.created", "key.revoked"]
+
+
+def test_a_key_is_not_made_without_its_event(path: Path) -> None:
+    """Where the trail cannot be written, nothing is changed."""
+    make(path)
+    before = path.read_bytes()
+    path.with_name(FILE_NAME).unlink()
+    path.with_name(FILE_NAME).mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        make(path)
+    assert path.read_bytes() == before
+
+
+def test_a_torn_event_is_no_event_and_a_damaged_one_is_told(path: Path) -> None:
+    """What a crash left of a line is overwritten by the next; a line that is none is named."""
+    make(path)
+    trail = path.with_name(FILE_NAME)
+    whole = trail.read_bytes()
+    trail.write_bytes(whole + b'{"id": "torn')
+    assert len(read_events(trail)) == 1
+    make(path)
+    assert (len(read_events(trail)), trail.read_bytes().startswith(whole)) == (2, True)
+    trail.write_bytes(b"{}\n" + whole)
+    with pytest.raises(ConfigError, match="line `1` of"):
+        read_events(trail)
+
+
+def _no_space(*_: Any, **__: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def system_user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 @pytest.mark.parametrize(

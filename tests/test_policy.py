@@ -46,7 +46,7 @@ def test_the_nearest_assignment_wins(tmp_path: Path) -> None:
         "environment": "staging",
     }
     with Router.open(home=tmp_path) as router:
-        router.open_session("s", policy="of-session")
+        router.open_session("s", organization_id="o", policy="of-session")
         found = []
         for name in list(given):
             found.append(router.route(Request(messages=MESSAGES, **given)).policy_id)

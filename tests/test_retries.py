@@ -46,6 +46,20 @@ def test_what_stays_as_it_is_is_asked_of_another_model(error_type: str, status: 
     assert wait_before_retry_s(failure(error_type, status), retries=0, draw=0.5) is None
 
 
+def test_the_providers_own_word_stands_above_the_status() -> None:
+    """`x-should-retry`: what would pass is not repeated, what would stay is; Retry-After holds still."""
+    for should_retry, status, retry_after_s, expected in (
+        (False, 503, None, None),
+        (False, 429, 0.5, None),
+        (True, 400, None, pytest.approx(0.1875)),
+        (True, 503, 1.0, pytest.approx(1.05)),
+        (True, 503, 30.0, None),
+    ):
+        failed = failure("x", status, retry_after_s=retry_after_s)
+        failed.should_retry = should_retry
+        assert wait_before_retry_s(failed, retries=0, draw=0.5) == expected
+
+
 @pytest.mark.parametrize(
     ("asked_s", "least_s", "most_s"),
     [(0.0, 0.125, 0.25), (1.0, 1.0, 1.1), (2.0, 2.0, 2.2), (2.1, None, None)],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import classifier, publishing, registry
+from pipelines import classifier, compliance, publishing, registry
 from pipelines.defs.common import KINDS, POOL, Workspace
 
 
@@ -76,6 +76,14 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
     yield dg.MaterializeResult(asset_key="model_prices", metadata=facts)
 
 
+@dg.asset(group_name="registry", kinds=KINDS, pool=POOL)
+def compliance_logs(workspace: Workspace) -> dg.MaterializeResult[None]:
+    """Who changed which key, when, and how it stood before."""
+    result = compliance.load_compliance(workspace)
+    facts = {"note": result.problem} if result.problem else {"events": result.events}
+    return dg.MaterializeResult(metadata=facts)
+
+
 @dg.asset(deps=["request_analytics"], group_name="publish", kinds={"numpy"}, pool=POOL)
 def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
     """Learns tasks from labelled prompts: `scores/classifier.bin`, while it beats rules and default."""
@@ -103,6 +111,7 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "request_logs",
         "models",
         "model_prices",
+        "compliance_logs",
         "task_cost_daily",
         "usage_by_org_daily",
         "model_performance_history",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import BudgetExceededError, RateLimitedError
 from router.limits.periods import dollars
+from router.sessions import session_id_of
 
 if TYPE_CHECKING:
     from router.limits.counters import Account, Rate, Taken
@@ -75,12 +76,13 @@ class Admission:
         now = now or datetime.now(UTC)
         left = max(account.limit - self.charged[self.accounts.index(account)], 0)
         asked = "a model without a known price" if worst_case is None else f"up to {dollars(worst_case)}"
+        subject = session_id_of(account.subject) if account.scope == "session" else account.subject
         is_total = account.period == "total"
         end = None if is_total else datetime.fromtimestamp(account.ends_s, UTC)
         span = "in total" if is_total else f"per {account.period}"
         advice = "" if end is None else f"wait until {end:%Y-%m-%d %H:%M} UTC, "
         return BudgetExceededError(
-            f"budget `{account.budget_id}` of {account.scope} `{account.subject}` has {dollars(left)} left of"
+            f"budget `{account.budget_id}` of {account.scope} `{subject}` has {dollars(left)} left of"
             f" {dollars(account.limit)} {span}, the request needs {asked}; {advice}allow a cheaper model"
             " or fewer output tokens, or raise the budget in limits.yaml",
             budget_id=account.budget_id,

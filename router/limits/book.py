@@ -7,7 +7,8 @@
       - {id: acme, scope: organization, subject: acme, usd: 900, period: month, mode: soft, alert_at: 0.8}
 
 `*` is each subject of the scope on its own. An entry that names a subject replaces `*` for it, for
-that scope and that length of time. A request that names no user is held by no user's entry.
+that scope and that length of time. A request that names no user is held by no user's entry. A session
+is its key's and its organisation's: sessions of one id that others own are counted apart.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from router.catalog import Name, parse_yaml
 from router.limits.counters import Account, Rate, Scope, Subjects, Unit
 from router.limits.periods import Period, period_of, to_pico
+from router.sessions import owned_session, session_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,6 +162,8 @@ class LimitBook:
         for scope, subject in zip(get_args(Scope), subjects, strict=True):
             if subject is None:
                 continue
+            if scope == "session":
+                subject = owned_session(subject, subjects.key, subjects.organization)
             digest = digest_of(scope, subject)
             rates += [
                 _rate(unit, entry, limit, subject, digest)
@@ -181,9 +185,9 @@ class LimitBook:
         return found
 
     def budgets_of(self, scope: Scope, subject: str) -> list[BudgetEntry]:
-        """The budgets that hold a subject."""
+        """The budgets that hold a subject; a session's is named by the client's own id."""
         found: dict[Period, BudgetEntry] = {}
-        for wanted in (ANY, subject):
+        for wanted in (ANY, session_id_of(subject) if scope == "session" else subject):
             found |= {
                 entry.period: entry
                 for entry in self.budgets

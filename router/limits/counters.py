@@ -63,6 +63,7 @@ class Account:
     budget_id: str
     scope: Scope
     subject: str
+    """Of a session: its id with its owner (`router.sessions.owned_session`)."""
     period: Period
     starts_s: int
     ends_s: int

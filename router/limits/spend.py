@@ -21,9 +21,10 @@ import orjson
 from router.limits.lake import REMOVED, Rows, read_folders, read_removed
 from router.limits.periods import DAY_S, first_day, period_of, to_pico
 from router.records import MONEY_SCALE, RequestRecord, moment_of
+from router.sessions import owned_session
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("router.limits")
 
-COLUMNS: Mapping[Scope, str] = {
-    "key": "api_key_id",
-    "user": "user_id",
-    "organization": "organization_id",
-    "session": "session_id",
+COLUMNS: Mapping[Scope, tuple[str, ...]] = {
+    "key": ("api_key_id",),
+    "user": ("user_id",),
+    "organization": ("organization_id",),
+    "session": ("session_id", "api_key_id", "organization_id"),
 }
+"""What names a scope's subject; a row without the first counts for nobody."""
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -61,36 +63,37 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
     today = int((time.time() if now_s is None else now_s) // DAY_S)
     first_days = {(scope, period): first_day(period, today) for scope, period in wanted}
     since = min(first_days.values())
-    columns = sorted({COLUMNS[scope] for scope, _ in wanted})
+    kinds = sorted({COLUMNS[scope] for scope, _ in wanted})
+    columns = sorted({column for kind in kinds for column in kind})
     journals = _read_journals(home)
 
-    def places(day: int, column: str) -> list[Place]:
+    def places(day: int, kind: tuple[str, ...]) -> list[Place]:
         return [
             (scope, period, period_of(period, day)[0])
             for (scope, period), first in first_days.items()
-            if COLUMNS[scope] == column and day >= first
+            if COLUMNS[scope] == kind and day >= first
         ]
 
     for record in journals.values():
-        for column in columns:
-            subject = record.subjects[column]
+        for kind in kinds:
+            subject = _subject([record.subjects[column] for column in kind])
             if record.pico is not None and subject is not None:
-                for place in places(record.day, column):
+                for place in places(record.day, kind):
                     spend.amounts[(*place, subject)] += record.pico
     # Days that count in the same periods are added up before Python sees a row.
-    sums: dict[tuple[str, tuple[Place, ...]], list[Any]] = defaultdict(list)
+    sums: dict[tuple[tuple[str, ...], tuple[Place, ...]], list[Any]] = defaultdict(list)
     for day, folder in _days(home, since):
         rows = _read_day(folder, columns, journals)
         spend.unreadable += rows.damaged
-        for column in columns:
-            parts = sums[column, tuple(places(day, column))]
-            parts.append(_sum_by(column, rows.table))
-            if column == COLUMNS["organization"] and rows.removals:
+        for kind in kinds:
+            parts = sums[kind, tuple(places(day, kind))]
+            parts.append(_sum_by(kind, rows.table))
+            if kind == COLUMNS["organization"] and rows.removals:
                 # Erasing a person changes no bill, and gives no organisation its budget back.
                 removed = read_removed(home / "lake" / REMOVED / folder.name, rows.removals)
-                parts += [_sum_by(column, table) for table in removed]
-    for (column, targets), tables in sums.items():
-        for subject, pico in _amounts(column, tables):
+                parts += [_sum_by(kind, table) for table in removed]
+    for (kind, targets), tables in sums.items():
+        for subject, pico in _amounts(kind, tables):
             for place in targets:
                 spend.amounts[(*place, subject)] += pico
     if spend.unreadable:
@@ -117,21 +120,33 @@ def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
     return found
 
 
-def _sum_by(column: str, table: Any) -> Any:
-    """The cost of each subject in a column; rows without one count for nobody."""
+def _sum_by(kind: tuple[str, ...], table: Any) -> Any:
+    """The cost of each subject; rows without one count for nobody."""
     import pyarrow.compute as pc
 
-    rows = table.filter(pc.is_valid(table.column(column)))
-    return rows.group_by(column).aggregate([("cost_usd", "sum")]).rename_columns([column, "cost_usd"])
+    rows = table.filter(pc.is_valid(table.column(kind[0])))
+    return rows.group_by(list(kind)).aggregate([("cost_usd", "sum")]).rename_columns([*kind, "cost_usd"])
 
 
-def _amounts(column: str, parts: list[Any]) -> Iterator[tuple[str, int]]:
+def _amounts(kind: tuple[str, ...], parts: list[Any]) -> Iterator[tuple[str, int]]:
     import pyarrow as pa
 
-    total = _sum_by(column, pa.concat_tables(parts))
+    total = _sum_by(kind, pa.concat_tables(parts))
     with localcontext(prec=60):
         picos = [int(cost.scaleb(MONEY_SCALE)) for cost in total.column("cost_usd").to_pylist()]
-    yield from zip(total.column(column).to_pylist(), picos, strict=True)
+    rows = zip(*(total.column(column).to_pylist() for column in kind), strict=True)
+    for names, pico in zip(rows, picos, strict=True):
+        subject = _subject(names)
+        assert subject is not None  # noqa: S101 - `_sum_by` leaves such rows out
+        yield subject, pico
+
+
+def _subject(names: Sequence[str | None]) -> str | None:
+    """What the columns of a kind name; None when the first says nothing."""
+    first, *owners = names
+    if first is None or not owners:
+        return first
+    return owned_session(first, *owners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +175,7 @@ def _read_journals(home: Path) -> dict[str, _Unsealed]:
                 records[raw["id"]] = _Unsealed(
                     moment,
                     int(moment.timestamp()) // DAY_S,
-                    {column: raw[column] for column in COLUMNS.values()},
+                    {column: raw[column] for kind in COLUMNS.values() for column in kind},
                     None if cost is None else to_pico(Decimal(cost)),
                 )
             except (ValueError, KeyError, TypeError, ArithmeticError):

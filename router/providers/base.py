@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import ProviderError
+from router.providers.authorities import tls_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -58,6 +59,7 @@ class Providers:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._environment = environment
+        self._tls = tls_of(settings.ssl_cert_file, settings.ssl_cert_dir)
         self._built: dict[tuple[str, ProviderEntry], Provider] = {}
         self._catalog: Catalog | None = None
         self._providers: Mapping[str, Provider] = {}
@@ -90,6 +92,7 @@ class Providers:
             "keys": KeyRing.read(entry.key_variables, self._environment),
             "max_connections": self._settings.max_connections,
             "max_response_bytes": self._settings.max_response_bytes,
+            "tls": self._tls,
         }
         if entry.kind == "anthropic":
             from router.providers.anthropic import AnthropicProvider

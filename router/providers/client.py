@@ -11,6 +11,7 @@ import httpx
 from router.providers.transport import Transport, request_head, send
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from router.providers.pool import Pool
@@ -23,8 +24,10 @@ CONNECT_TIMEOUT_S = 10.0
 class Client:
     """Posts to one provider; redirects are not followed, proxies and cookies not known."""
 
-    def __init__(self, *, max_connections: int) -> None:
+    def __init__(self, *, max_connections: int, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` None: certificates are checked against certifi's authorities."""
         self._max_connections = max_connections
+        self._tls = tls
         # Connections belong to the event loop that opened them; `Router.complete_sync` has its own.
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connections] = WeakKeyDictionary()
 
@@ -51,15 +54,16 @@ class Client:
         loop = asyncio.get_running_loop()
         connections = self._connections.get(loop)
         if connections is None:
-            connections = self._connections[loop] = _Connections(self._max_connections)
+            transport = Transport(max_connections=self._max_connections, tls=self._tls)
+            connections = self._connections[loop] = _Connections(transport)
         return connections
 
 
 class _Connections:
     """Those of one event loop."""
 
-    def __init__(self, max_connections: int) -> None:
-        self.transport = Transport(max_connections=max_connections)
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
         self._ways: dict[str, tuple[Pool, bytes, bytes]] = {}
 
     def way_to(self, address: str) -> tuple[Pool, bytes, bytes]:

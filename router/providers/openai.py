@@ -11,6 +11,7 @@ import httpx
 import orjson
 
 from router.errors import InexpressibleError, ProviderError, RequestError
+from router.providers.authorities import refusal_of
 from router.providers.base import Answer, failure_of_status
 from router.providers.client import Client
 from router.providers.retry_after import retry_after_s
@@ -19,10 +20,11 @@ from router.translate.portable import portable
 from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
-    from router.catalog import Model
+    from router.catalog import Model, OutputLimit
     from router.providers.keys import KeyRing
     from router.providers.transport import Reply
 
@@ -31,6 +33,8 @@ MAX_DETAIL_LENGTH = 300
 MAX_REFUSAL_BYTES = 64 << 10
 REFUSAL_TIMEOUT_S = 2.0
 """What is read of an answer that is no success, and for how long: the status says most of it."""
+SHOULD_RETRY = {"true": True, "false": False}
+"""Values of `x-should-retry`, by which OpenAI's and Anthropic's own clients go before any status."""
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -48,13 +52,21 @@ class OpenAIProvider:
     """A Provider for an OpenAI-compatible base URL; the base of those that speak another format."""
 
     def __init__(
-        self, name: str, *, base_url: str, keys: KeyRing, max_connections: int, max_response_bytes: int
+        self,
+        name: str,
+        *,
+        base_url: str,
+        keys: KeyRing,
+        max_connections: int,
+        max_response_bytes: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """`tls` None: certificates are checked against certifi's authorities."""
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._keys = keys
         self._max_response_bytes = max_response_bytes
-        self._client = Client(max_connections=max_connections)
+        self._client = Client(max_connections=max_connections, tls=tls)
 
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """See Provider."""
@@ -63,9 +75,7 @@ class OpenAIProvider:
 
     async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider."""
-        options = body.get("stream_options")
-        asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
-        request, headers = self._asked(model, {**body, "stream": True, "stream_options": asked})
+        request, headers = self._asked(model, _streamed(body, model))
         splitter, size = EventSplitter(), 0
         async with self._post(self._address(model), orjson.dumps(request), headers, model) as reply:
             while part := await reply.read():
@@ -103,7 +113,10 @@ class OpenAIProvider:
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The provider's own request for `body`, and its headers; RequestError where it has none."""
-        return {**portable(body)[0], "model": model.provider_model}, HEADERS
+        request = {**portable(body)[0], "model": model.provider_model}
+        if model.max_tokens_as is not None:
+            _name_limit(request, model.max_tokens_as)
+        return request, HEADERS
 
     async def _send(
         self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
@@ -133,6 +146,10 @@ class OpenAIProvider:
 
     def _unanswered(self, error: Exception, model: Model) -> ProviderError:
         """The error of a call that brought no whole response; `error` is httpx's."""
+        if why := refusal_of(error):
+            refused = self._broken("connection", why, model, may_be_billed=False)
+            refused.should_retry = False  # a certificate stays what it is
+            return refused
         what = type(error).__name__
         if isinstance(error, NEVER_SENT):
             return self._broken("connection", f"cannot be reached ({what})", model, may_be_billed=False)
@@ -144,8 +161,12 @@ class OpenAIProvider:
 
     def _refusal(self, reply: Reply, raw: bytes, model: Model, key: str | None) -> ProviderError:
         """The error of a reply that is not a 200."""
-        wait_s = retry_after_s(httpx.Headers(reply.headers))
+        headers = httpx.Headers(reply.headers)
+        wait_s = retry_after_s(headers)
         failure = self._failure(reply.status_code, _error_of(raw), wait_s, model)
+        failure.should_retry = SHOULD_RETRY.get(headers.get("x-should-retry", "").lower())
+        if failure.should_retry:
+            failure.is_retryable = True
         failure.has_other_key = self._keys.refused(key, reply.status_code, wait_s)
         return failure
 
@@ -274,6 +295,22 @@ class _Post:
         self._reply.close()
         if isinstance(error, httpx.HTTPError):
             raise self._provider._unanswered(error, self._model) from error
+
+
+def _streamed(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """The request for a stream, with its usage where the provider may be asked for it."""
+    request = {**body, "stream": True}
+    options = request.pop("stream_options", None)
+    if model.stream_usage:
+        request["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return request
+
+
+def _name_limit(request: dict[str, Any], name: OutputLimit) -> None:
+    """Give the bound on the output the one name that the provider knows; of two the newer name's holds."""
+    limits = [request.pop(known) for known in ("max_completion_tokens", "max_tokens") if known in request]
+    if limits:
+        request[name] = next((limit for limit in limits if limit is not None), None)
 
 
 async def _read_refusal(reply: Reply) -> bytes:

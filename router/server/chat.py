@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
 from router.preferences import Preferences
-from router.request import AUTO, Request
+from router.request import AUTO, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.request import Response
     from router.server.http import Headers
     from router.streaming import Stream
 
@@ -31,13 +30,13 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
         messages=body["messages"],
         model=body.get("model", AUTO),
         parameters=parameters,
-        task_type=headers.get("x-intellirouter-task"),
-        policy=headers.get("x-intellirouter-policy"),
+        task_type=_label(headers, "x-intellirouter-task"),
+        policy=_label(headers, "x-intellirouter-policy"),
         preferences=Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
-        organization_id=headers.get("openai-organization"),
+        organization_id=_label(headers, "openai-organization"),
         user_id=body.get("user"),
-        session_id=headers.get("x-session-id"),
-        tags=_tags(headers.get("x-intellirouter-tags")),
+        session_id=_label(headers, "x-session-id"),
+        tags=_tags(_label(headers, "x-intellirouter-tags")),
         ip_address=ip_address,
         user_agent=headers.get("user-agent"),
     )
@@ -54,7 +53,20 @@ def response_headers(response: Response | Stream) -> dict[str, str]:
     }
     if response.cost_usd is not None:
         headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
+    if not isinstance(response, Response) and response.ignored:
+        headers["x-intellirouter-ignored"] = ", ".join(response.ignored)
     return {**headers, **response.limit_headers}
+
+
+def _label(headers: Headers, name: str) -> str | None:
+    """A header as the text its client wrote; servers read headers as Latin-1, clients write UTF-8."""
+    value = headers.get(name)
+    if value is None or value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        raise RequestError(f"header `{name}` is not UTF-8: encode it so", param=name) from None
 
 
 def _tags(header: str | None) -> Mapping[str, str]:
@@ -63,7 +75,7 @@ def _tags(header: str | None) -> Mapping[str, str]:
         return {}
     tags = {}
     for part in header.split(","):
-        key, separator, value = part.strip().partition("=")
+        key, separator, value = part.strip(" \t").partition("=")
         if not separator or not key:
             raise RequestError(
                 f"`x-intellirouter-tags` holds `{part.strip()!s:.80}`; write it as key=value, key=value",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.errors import ProviderError
+from router.errors import TIMEOUTS, ProviderError
 
 if TYPE_CHECKING:
     from router.errors import IntelliRouterError
@@ -16,7 +16,7 @@ PASSED_STATUS = (400, 413, 422, 429)
 def status_of(error: IntelliRouterError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, ProviderError):
-        if error.error_type == "timeout":
+        if error.error_type in TIMEOUTS:
             return 504
         if error.status_code in PASSED_STATUS:
             return error.status_code

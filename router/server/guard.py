@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.errors import OverloadedError, RequestError
+from router.request import has_control
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,14 @@ class HeadersTooLargeError(RequestError):
     headers = CLOSE
 
 
+class UnsupportedEncodingError(RequestError):
+    """The request's body is compressed: what it unpacks to could be of any size."""
+
+    code = "unsupported_content_encoding"
+    http_status = 415
+    headers = CLOSE
+
+
 class InFlight:
     """How many requests are being served, and how many may be."""
 
@@ -66,7 +75,7 @@ class ClientGoneError(Exception):
 
 
 def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> None:
-    """Refuse too many headers, and a body that is announced to be too large."""
+    """Refuse too many headers, and a body that is announced to be too large, or compressed."""
     if len(headers) > MAX_HEADERS:
         raise HeadersTooLargeError(f"`{len(headers)}` headers are more than the {MAX_HEADERS} that are read")
     size = sum(len(name) + len(value) for name, value in headers)
@@ -76,6 +85,8 @@ def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> No
         # Longer than any number that fits; the server has checked that it is one.
         if name == b"content-length" and (len(value) > 18 or int(value) > max_body_bytes):
             raise _too_large(max_body_bytes)
+        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            raise UnsupportedEncodingError("the body has a content-encoding; send it uncompressed")
 
 
 async def read_body(receive: Receive, max_bytes: int) -> dict[str, Any]:
@@ -123,12 +134,8 @@ def check_labels(request: Request) -> None:
         "x-intellirouter-tags": "".join(f"{key}{value}" for key, value in request.tags.items()),
     }
     for name, value in labels.items():
-        if value and not value.isprintable() and any(_is_control(character) for character in value):
+        if value and has_control(value):
             raise RequestError(f"`{name}` holds a control character: `{value!r:.80}`; remove it", param=name)
-
-
-def _is_control(character: str) -> bool:
-    return character < " " or "\x7f" <= character <= "\x9f"
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES = frozenset(
     {
+        "attempt_timeout",
         "authentication",
         "bad_request",
         "bad_response",

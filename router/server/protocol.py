@@ -62,8 +62,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head ends, and a body begins, if an empty one."""
         self._is_head_pending = False
+        super().on_headers_complete()  # raises where the target is no path: then no body is waited for
         self._is_body_pending = True
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """A body ends."""

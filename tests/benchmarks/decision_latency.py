@@ -117,7 +117,7 @@ def measure(count: int, rounds: int) -> list[int]:
         (home / "scores").mkdir()
         (home / "scores" / "current.json").write_bytes(snapshot(names, source).to_json())
         with Router.open(home=home, seed=1) as router:
-            router.open_session("s-sticky", policy="bot")
+            router.open_session("s-sticky", organization_id="acme", policy="bot")
             requests = [
                 Request(
                     messages=[{"role": "user", "content": "x" * source.randrange(20, 4000)}],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.errors import ConfigError
-from router.limits.book import MAX_CACHED, LimitBook
+from router.limits.book import MAX_CACHED, LimitBook, LimitsFile
 from router.limits.counters import Subjects
 from router.limits.periods import DAY_S, dollars, first_day, period_of, to_pico, to_usd
 
@@ -106,6 +106,23 @@ def test_each_subject_of_a_star_has_counters_of_its_own(home: Path) -> None:
         keys.add(rules.accounts(0)[0].key)
         assert user not in rules.accounts(0)[0].key
     assert len(keys) == 2
+
+
+def test_a_session_is_an_account_of_its_owner() -> None:
+    """One id of two keys: two accounts under one entry, `*` or named by the client's own id."""
+    entries = [
+        {"id": name, "scope": "session", "subject": subject, "usd": 1, "period": "total", "mode": "hard"}
+        for name, subject in (("each", "*"), ("named", "s1"))
+    ]
+    book = LimitBook(LimitsFile.model_validate({"budgets": entries}))
+    found = {}
+    for session in ("s1", "s2"):
+        for key in ("k1", "k2", None):
+            rules = book.rules(Subjects(key=key, organization="acme", session=session))
+            assert rules is not None
+            (account,) = rules.accounts(0)
+            found[account.key] = account.budget_id
+    assert list(found.values()) == ["named"] * 3 + ["each"] * 3
 
 
 def test_sessions_without_a_budget_do_not_fill_the_cache(home: Path) -> None:

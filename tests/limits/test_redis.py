@@ -115,7 +115,8 @@ def test_redis_opens_budgets_from_the_records_once(home: Path, mortal_server: Re
         "  - {id: day, scope: user, subject: '*', usd: 10, period: day, mode: hard}\n"
         "  - {id: total, scope: session, subject: '*', usd: 9, period: total, mode: hard}\n"
     )
-    seal_records(settings, [make_record(AT, user_id="ada", session_id="s1", cost_usd=Decimal(2))])
+    ada = {"user_id": "ada", "api_key_id": "k1", "organization_id": "acme", "session_id": "s1"}
+    seal_records(settings, [make_record(AT, **ada, cost_usd=Decimal(2))])
     seal_records(settings, [make_record(AT, user_id="bob", cost_usd=Decimal(3))])
     first, second = Limits.open(settings), Limits.open(settings)
 

@@ -15,6 +15,7 @@ from router.config import Settings
 from router.journal import encode
 from router.limits.periods import period_of
 from router.limits.spend import find_costs, read_spend
+from router.sessions import owned_session
 from tests.pipelines.helpers import make_record, seal_records
 
 if TYPE_CHECKING:
@@ -68,9 +69,22 @@ def test_each_scope_counts_its_own_subjects(home: Path) -> None:
         spent(home, "user", "day", "ada"),
         spent(home, "organization", "month", "acme"),
         spent(home, "key", "day", "k1"),
-        spent(home, "session", "total", "s1"),
+        spent(home, "session", "total", owned_session("s1", None, "acme")),
     ]
     assert [pico // USD for pico in found] == [1, 3, 2, 1]
+
+
+def test_a_session_is_counted_with_its_owner(home: Path) -> None:
+    """The id that two keys, two organisations and nobody use names five sessions; each goes on by itself."""
+    owners = [("k1", "acme"), ("k2", "acme"), ("k1", "umbra"), ("k1", None), (None, None)]
+    rows = [
+        record(cost=str(10**place), session_id="s", api_key_id=key, organization_id=organization)
+        for place, (key, organization) in enumerate(owners)
+    ]
+    seal_records(Settings.load({}, home=home), [*rows, record(cost="70", api_key_id="k2", session_id=None)])
+    unsealed(home, [record(cost="1", session_id="s", api_key_id="k2", organization_id="acme")])
+    found = [spent(home, "session", "total", owned_session("s", *owner)) // USD for owner in owners]
+    assert found == [1, 11, 100, 1000, 10000]
 
 
 def test_a_record_that_a_journal_still_holds_counts_once(home: Path) -> None:

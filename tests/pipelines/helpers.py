@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from pipelines import loading, publishing, registry, rollups, scoring
+from pipelines import compliance, loading, publishing, registry, rollups, scoring
 from pipelines.experiments import registry as registry_of_experiments
 from pipelines.experiments import results
 from pipelines.warehouse import Warehouse
@@ -135,3 +135,4 @@ def run_steps(warehouse: Warehouse) -> None:
     results.compute_results(warehouse)
     publishing.publish_scores(warehouse)
     registry.load_registry(warehouse)
+    compliance.load_compliance(warehouse)

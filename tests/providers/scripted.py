@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
     from types import TracebackType
     from typing import Self
@@ -69,12 +70,13 @@ class Exchange:
 class ScriptedServer:
     """Runs in a thread of its own; the behaviour is asked for every request."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Exchange] = []
         self.connections = 0
         self.open = 0
         self.most_open = 0
         self._behaviour = behaviour
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
@@ -99,7 +101,7 @@ class ScriptedServer:
     async def _start(self) -> int:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1000)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1000, ssl=self._tls)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 

@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -20,6 +21,7 @@ import yaml
 
 from router import ProviderError, Request, Router
 from router.preferences import Preferences
+from router.server.errors import status_of
 from tests.providers.scripted import Exchange, ScriptedServer, completion
 from tests.recording import Recorder, only_request
 
@@ -92,7 +94,8 @@ class Fault:
 
 
 LIMITED, BUSY, BROKEN = (429, "rate_limited"), (503, "overloaded"), (500, "server_error")
-CUT, BAD, LATE = (None, "connection"), (None, "bad_response"), (None, "timeout")
+CUT, BAD = (None, "connection"), (None, "bad_response")
+LATE, SILENT = (None, "timeout"), (None, "attempt_timeout")
 FAULTS: dict[str, Fault] = {
     "429": Fault(answering("429 Slow Down"), [LIMITED, LIMITED]),
     "429, retry-after-ms: 80": Fault(answering("429 Slow Down", retry_after_ms="80"), [LIMITED, LIMITED]),
@@ -108,6 +111,12 @@ FAULTS: dict[str, Fault] = {
     "503": Fault(answering("503 Busy"), [BUSY, BUSY]),
     "503, retry-after: 30": Fault(answering("503 Busy", retry_after="30"), [BUSY]),
     "529": Fault(answering("529 Overloaded"), [(529, "overloaded")] * 2),
+    "503, x-should-retry: false": Fault(answering("503 Busy", x_should_retry="false"), [BUSY]),
+    "429, x-should-retry: false": Fault(answering("429 No Quota", x_should_retry="False"), [LIMITED]),
+    "400, x-should-retry: true": Fault(
+        answering("400 Bad", x_should_retry="true"), [(400, "bad_request")] * 2
+    ),
+    "503, x-should-retry: perhaps": Fault(answering("503 Busy", x_should_retry="perhaps"), [BUSY, BUSY]),
     "401": Fault(answering("401 Who"), [(401, "authentication")]),
     "400": Fault(answering("400 Bad"), [(400, "bad_request")], is_retryable=False),
     "404": Fault(answering("404 No Model"), [(404, "bad_request")]),
@@ -172,23 +181,34 @@ class Seen:
         return f"| {name} | {saw} | {tries} | {self.record.status_code or '-'} | {self.took_s:.2f} s |"
 
 
-def ask(home: Path, urls: dict[str, str], **settings: Any) -> Seen:
-    """A request to the model `faulty`, behind which the others stand."""
-    content = {
-        "providers": {name: {"kind": "openai", "base_url": url} for name, url in urls.items()},
-        "models": [{"id": name, "provider": name} for name in urls],
-    }
-    (home / "catalog.yaml").write_text(yaml.safe_dump(content))
+FIRST_FAULTY = Request(
+    messages=[{"role": "user", "content": "hi"}], preferences=Preferences(order=("faulty",))
+)
+
+
+@contextmanager
+def opened(
+    home: Path, urls: dict[str, str], *, stated: dict[str, Any] | None = None, **settings: Any
+) -> Iterator[tuple[Router, Recorder]]:
+    """A router whose models stand at a provider each; `stated` is more of the model or `provider` faulty."""
+    stated = stated or {}
+    providers: dict[str, Any] = {name: {"kind": "openai", "base_url": url} for name, url in urls.items()}
+    providers["faulty"] |= stated.get("provider", {})
+    models = [{"id": name, "provider": name, **stated.get(name, {})} for name in urls]
+    (home / "catalog.yaml").write_text(yaml.safe_dump({"providers": providers, "models": models}))
     with Router.open(home=home, request_timeout_s=DEADLINE_S, **settings) as router:
         recorder = Recorder(router.sink)
         router.sink = recorder
-        request = Request(
-            messages=[{"role": "user", "content": "hi"}], preferences=Preferences(order=("faulty",))
-        )
+        yield router, recorder
+
+
+def ask(home: Path, urls: dict[str, str], **options: Any) -> Seen:
+    """A request to the model `faulty`, behind which the others stand; `options` are of `opened`."""
+    with opened(home, urls, **options) as (router, recorder):
         answer, error = None, None
         started = time.perf_counter()
         try:
-            answer = router.complete_sync(request).text
+            answer = router.complete_sync(FIRST_FAULTY).text
         except ProviderError as failure:
             error = failure
         took_s = time.perf_counter() - started
@@ -239,11 +259,87 @@ def test_another_model_answers_for_a_faulty_one(
     fault = FAULTS[name]
     seen = ask_faulty(tmp_path, fault, {"spare": spare.url})
     print(seen.row(f"{name}, with a spare"))  # noqa: T201 - the table
-    is_saved = fault.is_retryable and fault.tries[-1] != LATE
-    assert tried(seen) == [("faulty", *one) for one in fault.tries] + [("spare", *FINE)] * is_saved
+    is_saved = fault.is_retryable
+    tries = [SILENT if one == LATE else one for one in fault.tries]
+    assert tried(seen) == [("faulty", *one) for one in tries] + [("spare", *FINE)] * is_saved
     assert seen.answer == ("from the spare" if is_saved else None)
     assert (seen.record.success, seen.record.model_decided) == (is_saved, "faulty")
     assert seen.took_s < 1.1 * DEADLINE_S
+
+
+SILENCE = FAULTS["no answer"]
+
+
+def test_each_silent_model_has_half_of_the_time_left(tmp_path: Path) -> None:
+    """Of 1.5 s the first has 0.75, the second 0.375, the last the rest; the total stands within 10%."""
+    assert SILENCE.behaviour is not None
+    with ScriptedServer(SILENCE.behaviour) as other, ScriptedServer(SILENCE.behaviour) as last:
+        seen = ask_faulty(tmp_path, SILENCE, {"other": other.url, "last": last.url})
+    assert [item.error_type for item in seen.record.attempts] == ["attempt_timeout"] * 2 + ["timeout"]
+    took_s = [(item.latency_ms or 0.0) / 1000.0 for item in seen.record.attempts]
+    assert took_s == pytest.approx([0.75, 0.375, 0.375], abs=0.15)
+    assert seen.error is not None
+    assert seen.error.error_type == "timeout"
+    assert seen.took_s < 1.1 * DEADLINE_S
+
+
+@pytest.mark.parametrize(
+    ("stated", "settings", "most_s"),
+    [
+        ({}, {"attempt_timeout_s": 0.2}, 0.2),
+        ({"faulty": {"attempt_timeout_s": 0.3}}, {"attempt_timeout_s": 0.1}, 0.3),
+        ({"provider": {"attempt_timeout_s": 0.25}}, {}, 0.25),
+        ({"provider": {"attempt_timeout_s": 0.1}, "faulty": {"attempt_timeout_s": 1.2}}, {}, 1.2),
+        ({"faulty": {"attempt_timeout_s": 30}}, {}, DEADLINE_S),
+    ],
+)
+def test_the_time_of_a_try_can_be_set(
+    tmp_path: Path, spare: ScriptedServer, stated: dict[str, Any], settings: dict[str, Any], most_s: float
+) -> None:
+    """The model's own stands above its provider's, and that above the setting; none passes the total."""
+    assert SILENCE.behaviour is not None
+    with ScriptedServer(SILENCE.behaviour) as server:
+        seen = ask(tmp_path, {"faulty": server.url, "spare": spare.url}, stated=stated, **settings)
+    first = seen.record.attempts[0]
+    assert (first.latency_ms or 0.0) / 1000.0 == pytest.approx(most_s, abs=0.15)
+    is_saved = most_s < DEADLINE_S
+    assert first.error_type == ("attempt_timeout" if is_saved else "timeout")
+    assert seen.answer == ("from the spare" if is_saved else None)
+
+
+def test_a_silent_stream_is_served_by_another_model(tmp_path: Path, spare: ScriptedServer) -> None:
+    """Until the first content a stream is a try like any other: headers alone do not hold it up."""
+    chunk = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\n'
+    streaming = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+
+    async def pings(exchange: Exchange) -> None:
+        await exchange.send(streaming)
+        while True:
+            await exchange.send(b": ping\n\n")
+            await asyncio.sleep(0.05)
+
+    with (
+        ScriptedServer(pings) as silent,
+        ScriptedServer(sending(streaming, chunk, b"data: [DONE]\n\n")) as other,
+        opened(tmp_path, {"faulty": silent.url, "spare": other.url}) as (router, recorder),
+    ):
+        with router.stream_sync(FIRST_FAULTY) as stream:
+            assert "".join(event.text for event in stream) == "hi"
+        record = only_request(recorder.records)
+    assert [item.error_type for item in record.attempts] == ["attempt_timeout", None]
+    assert record.attempts[0].latency_ms == pytest.approx(500 * DEADLINE_S, abs=150)
+
+
+def test_a_silent_model_is_told_as_a_gateway_timeout(tmp_path: Path) -> None:
+    """Where its own time is over and no other can be asked, the caller hears so, and what to raise."""
+    assert SILENCE.behaviour is not None
+    with ScriptedServer(SILENCE.behaviour) as server:
+        seen = ask(tmp_path, {"faulty": server.url}, attempt_timeout_s=0.2)
+    assert seen.error is not None
+    assert (seen.error.error_type, status_of(seen.error)) == ("attempt_timeout", 504)
+    assert "`faulty` within 0.2" in str(seen.error)
+    assert "ATTEMPT_TIMEOUT_S" in str(seen.error)
+    assert seen.error.may_be_billed
 
 
 def test_waiting_for_a_retry_is_no_overhead(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""The trail of what people change: who, what, when, and how it stood before.
+
+    compliance_logs.jsonl    one AuditEvent a line, oldest first; beside the files it tells of
+
+An event is on disk before its change is: no change lacks one, and a crash between the two leaves an
+event of a change that did not come. No secret stands here, not even hashed. Lines are only ever added,
+except that erasing a person takes their id out of them. The pipelines load the file as the table
+`compliance_logs`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import ConfigError
+from router.files import locked, sync_folder, write_atomically
+from router.records import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FILE_NAME = "compliance_logs.jsonl"
+ERASED = "[erased]"
+"""Stands for an erased person's id."""
+OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One change."""
+
+    id: str
+    """UUIDv7."""
+    timestamp: datetime
+    actor: str
+    """Who made it: the operating system's user, where the command line did."""
+    action: str
+    """`key.created`, `key.rotated`, `key.revoked`."""
+    subject: str
+    """What was changed: the id of the key."""
+    before: Mapping[str, Any] | None
+    """How it stood; None where it is new."""
+    after: Mapping[str, Any]
+
+
+def new_event(
+    action: str,
+    subject: str,
+    *,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any],
+    actor: str | None = None,
+) -> AuditEvent:
+    """An event of now; `actor` None: the operating system's user."""
+    event_id, timestamp = new_id()
+    return AuditEvent(
+        id=event_id,
+        timestamp=timestamp,
+        actor=actor or _system_user(),
+        action=action,
+        subject=subject,
+        before=before,
+        after=after,
+    )
+
+
+@contextmanager
+def recorded(path: Path, event: AuditEvent) -> Iterator[None]:
+    """Make a change whose event is on disk; one that fails takes its event back. OSError without either."""
+    with locked(path):
+        size = len(_whole(path))
+        try:
+            _append(path, orjson.dumps(event) + b"\n", size)
+            yield
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.truncate(path, size)
+            raise
+
+
+def read_events(path: Path) -> list[AuditEvent]:
+    """The events, oldest first; none where there is no file. ConfigError names a line that is none."""
+    events = []
+    for number, line in enumerate(_whole(path).splitlines(), 1):
+        try:
+            raw = orjson.loads(line)
+            events.append(AuditEvent(**{**raw, "timestamp": datetime.fromisoformat(raw["timestamp"])}))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(
+                f"line `{number}` of `{path}` is no event of the audit trail; restore the file from a backup"
+            ) from error
+    return events
+
+
+def forget(path: Path, user: str, *, organization: str | None = None) -> int:
+    """Take a person's id out of the events, in one organisation or in all; how many said it."""
+    with locked(path):
+        events = read_events(path)
+        kept = [_without(event, user, organization) for event in events]
+        changed = sum(old != new for old, new in zip(events, kept, strict=True))
+        if changed:
+            write_atomically(path, b"".join(orjson.dumps(event) + b"\n" for event in kept), mode=OWNER_ONLY)
+    return changed
+
+
+def _without(event: AuditEvent, user: str, organization: str | None) -> AuditEvent:
+    states = [event.before, event.after]
+    for place, state in enumerate(states):
+        if state is not None and organization in (None, state.get("organization_id")):
+            said = {name: ERASED for name in ("user_id", "name") if state.get(name) == user}
+            states[place] = {**state, **said}
+    before, after = states
+    return replace(event, before=before, after=after or {})
+
+
+def _append(path: Path, line: bytes, size: int) -> None:
+    """Put a line behind the whole ones; what a crash left of one is overwritten."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+    with os.fdopen(descriptor, "r+b") as file:
+        file.truncate(size)
+        file.seek(size)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def _whole(path: Path) -> bytes:
+    """The lines that are there to their end."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError(
+            f"`{path}` cannot be read ({error.strerror}): give it to the user who serves"
+        ) from error
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _system_user() -> str:
+    """The user's name as the system has it, whatever the environment says."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
