@@ -47,6 +47,8 @@ RATES = "input_usd_per_mtok: 0.15, output_usd_per_mtok: 0.6"
 PATH = "/v1/chat/completions"
 READY = "listening on "
 ROUNDS = 3
+SEALED_AFTER_S = 7.0
+"""The default interval, and the sealing."""
 CHUNKS = 50
 TEXT = "a piece of text "
 USAGE = {"prompt_tokens": 48, "completion_tokens": 32, "total_tokens": 80}
@@ -283,11 +285,17 @@ def servers(latency_s: float, names: tuple[str, ...]) -> Iterator[dict[str, Chil
         yield started
 
 
+def warm(url: str, calls: int) -> None:
+    """Fill the caches; after many calls wait until their segment is sealed, which loads pyarrow."""
+    uvloop.run(rate(url, WHOLE, 64, calls=calls))
+    if calls >= 1000:
+        time.sleep(SEALED_AFTER_S)
+
+
 def overhead(children: dict[str, ChildProcess], *, calls: int, seconds: float) -> None:
     """Figures 1 and 2."""
     urls = {name: child.url for name, child in children.items()}
-    uvloop.run(rate(urls["shim"], WHOLE, 64, calls=calls))
-    time.sleep(0 if calls < 100 else 7)  # the first segment is sealed, which loads pyarrow
+    warm(urls["shim"], calls)
     for what, content, connections, at in (("whole", WHOLE, 64, 1), ("stream", STREAMED, 16, 0)):
         waits = uvloop.run(waits_ms(urls, content, calls))
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in urls if name != "direct"}
@@ -306,7 +314,7 @@ def in_flight(connections: int, *, calls: int, steps: int) -> None:
     """Figure 3: the memory after each of `steps` times 20,000 calls."""
     with servers(0.2, ("shim",)) as children:
         shim = children["shim"]
-        uvloop.run(rate(shim.url, WHOLE, connections, calls=2 * connections))
+        warm(shim.url, calls // 10)
         used = cpu_s(shim.pid)
         per_second = uvloop.run(rate(shim.url, WHOLE, connections, calls=calls))
         used = 1e6 * (cpu_s(shim.pid) - used) / calls
