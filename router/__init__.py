@@ -14,6 +14,7 @@ Where to read on, in the order a request takes:
     engine      admit, decide         serving     call, record, settle
     streaming   piece by piece        upstream    one provider's stream
     request     what is asked and answered        records     the record contract
+    responses   OpenAI's other way to ask         embeddings  vectors, which do not mix
     knowledge   everything a decision reads       journal     safe before the reply leaves
     tasks       task types                        segments    journal to Parquet
     policy      what to optimise                  state       catalog and policies, reloaded
@@ -26,6 +27,7 @@ Where to read on, in the order a request takes:
 Importing this package loads neither dagster, duckdb, polars nor pyarrow.
 """
 
+from router.embeddings import EmbeddingRequest
 from router.errors import (
     BudgetExceededError,
     ConfigError,
@@ -46,6 +48,7 @@ from router.explanations import Explanation, explain
 from router.preferences import Preferences
 from router.providers.sse import StreamEvent
 from router.request import Decision, Request, Response
+from router.responses import ResponsesRequest
 from router.router import Router
 from router.streaming import Stream, SyncStream
 
@@ -53,6 +56,7 @@ __all__ = [
     "BudgetExceededError",
     "ConfigError",
     "Decision",
+    "EmbeddingRequest",
     "Explanation",
     "IntelliRouterError",
     "JournalError",
@@ -64,6 +68,7 @@ __all__ = [
     "Request",
     "RequestError",
     "Response",
+    "ResponsesRequest",
     "Router",
     "ScoresError",
     "SegmentError",

@@ -25,6 +25,7 @@ KEPT_TEXTS = frozenset(
      "system_fingerprint", "tool_choice", "type"}
 )  # fmt: skip
 """Members whose text is the protocol's, not a person's or a model's."""
+NUMBERS = (int, float)
 MAX_KEPT_LENGTH = 64
 MAX_DETAILS_LENGTH = 500
 
@@ -53,6 +54,8 @@ def _redacted(value: Any, member: str) -> Any:
     if value is None or isinstance(value, int | float):  # most members of an answer: numbers and nothing
         return value
     if isinstance(value, list | tuple):
+        if value and all(type(item) in NUMBERS for item in value):  # tokens and vectors spell a text too
+            return f"[redacted: {len(value)} numbers]"
         return [_redacted(item, member) for item in value]
     if hasattr(value, "items"):
         return {name: _redacted(item, name) for name, item in value.items()}

@@ -9,6 +9,9 @@
         context_window: 128000
         capabilities: [tools, json, vision]
         quality_scores: {"*": 0.75, math: 0.7}
+      - id: text-embedding-3-small
+        provider: openai
+        vectors: text-embedding-3-small
 
 Prices come from the price book (`router.pricebook`) by the model's own name or its `price_ref`, and
 from the model's own `prices` (`router.price_entries`), which stand above the book. Base URLs and the
@@ -29,6 +32,7 @@ from router.errors import ConfigError
 from router.price_entries import PriceEntry
 from router.pricebook import BOOK_NAME, PriceBook
 from router.prices import Price, price_at
+from router.translate.thinking import Thinking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +45,7 @@ DEFAULT_TASKS = (
     "chat",
     "classification",
     "code",
+    "embedding",
     "extraction",
     "math",
     "reasoning",
@@ -61,6 +66,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]
 OutputLimit = Literal["max_tokens", "max_completion_tokens"]
 Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
+Api = Literal["chat", "responses"]
 ALL_TASKS = "*"
 """The key of a quality score that holds for every task without one of its own."""
 
@@ -86,6 +92,9 @@ class ProviderEntry(_Entry):
     (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
     api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
     """Of Azure's API, which needs one: `2024-10-21`."""
+    apis: tuple[Api, ...] = ("chat",)
+    """What of OpenAI's it speaks: `[chat, responses]` where it serves OpenAI's responses API itself. Requests
+    of that API are translated for the others."""
     attempt_timeout_s: Timeout | None = None
     """Time for one answer of its models, or a stream's first content; None: as ATTEMPT_TIMEOUT_S says."""
     stream_usage: bool | None = None
@@ -102,6 +111,9 @@ class ProviderEntry(_Entry):
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> ProviderEntry:
+        _check_apis(self.apis)
+        if self.kind == "anthropic" and self.apis != ("chat",):
+            raise ValueError("`apis` are OpenAI's: leave them out of a provider of `kind: anthropic`")
         if (self.kind == "azure") != (self.api_version is not None):
             raise ValueError("`api_version` belongs to `kind: azure`, which needs one, such as `2024-10-21`")
         if self.kind == "anthropic" and _has_switch(self):
@@ -134,7 +146,15 @@ class ModelEntry(_Entry):
     """See ProviderEntry."""
     max_tokens_as: OutputLimit | None = None
     """See ProviderEntry."""
+    thinking: Thinking | None = None
+    """How a model of Anthropic's takes a reasoning effort: `adaptive` (from Claude 4.6 on), `budget` (3.7 to
+    4.5) or `none`; None: as the version in its name says."""
     capabilities: tuple[Capability, ...] | None = None
+    apis: tuple[Api, ...] | None = None
+    """What of OpenAI's its provider serves it by; None: the provider's `apis`."""
+    vectors: Name | None = None
+    """Of a model that embeds, and does nothing else: the name of its vectors. Models that name the same are
+    declared to give the same vectors, and stand in for one another; others never do."""
     regions: tuple[Name, ...] | None = None
     """Where the provider computes, in your own words: `eu`, `us-east-1`."""
     data_policy: tuple[Name, ...] | None = None
@@ -159,6 +179,14 @@ class ModelEntry(_Entry):
             )
         return tuple(sorted(value, key=lambda price: price.start))
 
+    @model_validator(mode="after")
+    def _output_has_a_price(self) -> ModelEntry:
+        if self.vectors is None and not all(part.has_output for price in self.prices for part in price.parts):
+            raise ValueError(
+                "a price lacks `output_usd_per_mtok`, which only models with `vectors` do without"
+            )
+        return self
+
 
 class CatalogFile(_Entry):
     """The whole of `catalog.yaml`."""
@@ -175,11 +203,7 @@ class CatalogFile(_Entry):
         for model in self.models:
             if model.provider not in self.providers:
                 raise ValueError(f"model `{model.id}` names the unknown provider `{model.provider}`")
-            if self.providers[model.provider].kind == "anthropic" and _has_switch(model):
-                raise ValueError(
-                    f"model `{model.id}` is Anthropic's; `stream_usage` and `max_tokens_as` are for"
-                    " servers that speak OpenAI's API"
-                )
+            self._check_kind(model)
             if model.id in seen or model.id == "auto":
                 raise ValueError(f"model id `{model.id}` is taken; ids are unique and `auto` is the router's")
             seen.add(model.id)
@@ -194,7 +218,35 @@ class CatalogFile(_Entry):
                 raise ValueError(
                     f"alias `{alias}` of `{target}` must be a new name of `auto` or of a model of the catalog"
                 )
+        self._check_vectors()
         return self
+
+    def _check_kind(self, model: ModelEntry) -> None:
+        """What its provider's kind has and what it has not."""
+        if self.providers[model.provider].kind == "anthropic" and (model.apis or model.vectors):
+            raise ValueError(
+                f"model `{model.id}` of provider `{model.provider}` has `apis` or `vectors`, which a provider"
+                " of `kind: anthropic` does not serve"
+            )
+        if self.providers[model.provider].kind == "anthropic" and _has_switch(model):
+            raise ValueError(
+                f"model `{model.id}` is Anthropic's; `stream_usage` and `max_tokens_as` are for"
+                " servers that speak OpenAI's API"
+            )
+        if self.providers[model.provider].kind != "anthropic" and model.thinking is not None:
+            raise ValueError(f"model `{model.id}` is not Anthropic's; `thinking` is for those alone")
+        if model.apis is not None:
+            _check_apis(model.apis)
+
+    def _check_vectors(self) -> None:
+        """A name asks for vectors or for one model: where it could mean both, both are the same."""
+        spaces = {model.vectors for model in self.models} - {None}
+        for name in spaces:
+            meant = next((model.vectors for model in self.models if model.id == name), name)
+            if name == "auto" or name in self.aliases or meant != name:
+                raise ValueError(
+                    f"vectors `{name}` have the name of something else; give them one of their own"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +266,12 @@ class Model:
     max_tokens_as: OutputLimit | None = None
     """The one name it knows for the bound on the output; None: the name that the client used."""
     capabilities: frozenset[str] | None = None
+    thinking: Thinking | None = None
+    """How it takes a reasoning effort, where it is Anthropic's; None: as the version in its name says."""
+    apis: frozenset[str] = frozenset({"chat"})
+    """What it can be asked by: `chat`, `responses`, or `embeddings` alone."""
+    vectors: str | None = None
+    """The name of the vectors it gives; None: it does not embed."""
     regions: frozenset[str] | None = None
     data_policy: frozenset[str] | None = None
     availability_status: str = "available"
@@ -244,6 +302,11 @@ class Catalog:
     """SHA-256 of the file's bytes and of the price book's rows in use."""
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Other names of `auto` and of models."""
+
+    @property
+    def vectors(self) -> frozenset[str]:
+        """The names of all vectors that its models give."""
+        return frozenset(model.vectors for model in self.models.values() if model.vectors is not None)
 
     def named(self, name: str) -> str:
         """The model a client means: an id, else an alias, else the provider's own name of a model."""
@@ -309,7 +372,13 @@ def _may_be_shown(problem: ErrorDetails) -> bool:
     return isinstance(problem["input"], str | int | float) and problem["loc"][-1:] != ("base_url",)
 
 
+def _check_apis(apis: tuple[Api, ...]) -> None:
+    if not apis or len(set(apis)) < len(apis):
+        raise ValueError("`apis` names each API once, and at least one: `[chat, responses]`")
+
+
 def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, path: Path) -> Model:
+    apis: tuple[str, ...] = entry.apis or provider.apis
     return Model(
         id=entry.id,
         provider=entry.provider,
@@ -320,7 +389,10 @@ def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, p
         attempt_timeout_s=entry.attempt_timeout_s or provider.attempt_timeout_s,
         stream_usage=(provider if entry.stream_usage is None else entry).stream_usage is not False,
         max_tokens_as=entry.max_tokens_as or provider.max_tokens_as,
+        thinking=entry.thinking,
         capabilities=_labels(entry.capabilities),
+        apis=frozenset(apis if entry.vectors is None else ("embeddings",)),
+        vectors=entry.vectors,
         regions=_labels(entry.regions),
         data_policy=_labels(entry.data_policy),
         availability_status=entry.availability_status,
@@ -358,6 +430,7 @@ providers:
     kind: openai # any server that speaks OpenAI's chat completions; or `anthropic`
     base_url: https://api.openai.com/v1
     api_key_env: OPENAI_API_KEY # the variable's name, or a list; keys stay in the environment
+    apis: [chat, responses] # leave it out where the server has no /v1/responses of its own
   # azure: # models name the deployment as `provider_model`
   #   kind: azure
   #   base_url: https://NAME.openai.azure.com
@@ -394,10 +467,13 @@ models:
         input_usd_per_mtok: 0.15
         output_usd_per_mtok: 0.60
         cached_input_usd_per_mtok: 0.075
+  # - id: text-embedding-3-small             # /v1/embeddings; models of the same `vectors` stand in for
+  #   provider: openai                       # one another, others never do
+  #   vectors: text-embedding-3-small
 
 # The labels a request's task may carry. A label outside this list is refused, so that a typing
 # error does not open a cell of its own.
 tasks:
-  [chat, classification, code, extraction, math, reasoning, retrieval, summarisation, tool-use,
-   translation, writing]
+  [chat, classification, code, embedding, extraction, math, reasoning, retrieval, summarisation,
+   tool-use, translation, writing]
 """

@@ -111,11 +111,12 @@ def _serve() -> click.Command:
     @click.option("--home", type=click.Path(path_type=Path), help="Data folder (INTELLIROUTER_HOME).")
     @click.option("--host", help="Address to listen on (INTELLIROUTER_HOST).")
     @click.option("--port", type=int, help="Port, 0 for a free one (INTELLIROUTER_PORT).")
-    def serve(home: Path | None, host: str | None, port: int | None) -> None:
+    @click.option("--workers", type=int, help="Processes that serve (WORKERS).")
+    def serve(home: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
         from router.config import Settings
         from router.server.serve import serve as run
 
-        run(Settings.load(home=home, host=host, port=port))
+        run(Settings.load(home=home, host=host, port=port, workers=workers))
 
     return serve
 

@@ -41,6 +41,9 @@ class Settings(BaseModel):
     port: Annotated[
         int, Field(alias="INTELLIROUTER_PORT", description="Port of the HTTP shim.", ge=0, le=65535)
     ] = 8080
+    workers: Annotated[
+        int, Field(alias="WORKERS", description="Processes that serve the HTTP shim.", ge=1, le=256)
+    ] = 1
     default_policy: Annotated[
         str, Field(alias="DEFAULT_POLICY", description="Routing policy of a request that names none.")
     ] = "balanced"
@@ -224,7 +227,15 @@ class Settings(BaseModel):
         SecretStr | None,
         Field(
             alias="REDIS_URL",
-            description="Redis that counts limits and budgets for several routers; unset: each its own.",
+            description="Redis that counts limits and budgets for the routers of several machines.",
+        ),
+    ] = None
+    limits_store: Annotated[
+        Literal["memory", "file", "redis"] | None,
+        Field(
+            alias="LIMITS_STORE",
+            description="Who shares limits and budgets: `memory` nobody, `file` this machine's processes,"
+            " `redis` all; unset: `redis` with REDIS_URL, `file` with WORKERS above 1, else `memory`.",
         ),
     ] = None
     limits_on_error: Annotated[
@@ -372,6 +383,15 @@ class Settings(BaseModel):
         for field in cls.model_fields.values():
             default = "" if field.default is None else str(field.default)
             yield str(field.alias), default, str(field.description)
+
+    @property
+    def limits_store_in_use(self) -> Literal["memory", "file", "redis"]:
+        """Where limits and budgets are counted."""
+        if self.limits_store is not None:
+            return self.limits_store
+        if self.redis_url is not None:
+            return "redis"
+        return "file" if self.workers > 1 else "memory"
 
     @property
     def catalog_file(self) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.preferences import Preferences
+from router.request import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +31,12 @@ class Needs(NamedTuple):
     context_window: int
     """Tokens of the smallest window in the catalog that input and allowed output fit."""
     capabilities: frozenset[str]
+    vectors: str | None = None
+    """The name that embeddings are asked by."""
+    apis: frozenset[str] = CHAT
+    """By which of these a model can be asked."""
+    native: str | None = None
+    """What in the request only OpenAI's responses API has."""
 
 
 def standing_exclusions(catalog: Catalog, environment: Mapping[str, str]) -> dict[str, str]:
@@ -72,6 +79,10 @@ def exclusions_of(
 def _reasons(
     model: Model, expected: Candidate, policy: Policy, wishes: Preferences, needs: Needs, at: datetime
 ) -> Iterator[str]:
+    if not needs.apis & model.apis:
+        yield _api_reason(model, needs)
+    if needs.vectors is not None and model.vectors != needs.vectors:
+        yield f"its vectors are `{model.vectors}`, which do not mix with `{needs.vectors}`"
     own = {model.id, model.provider}
     if wishes.only is not None and not own & wishes.only:
         yield "the request's `only` does not list it"
@@ -100,6 +111,18 @@ def _reasons(
         yield f"the request exceeds its context window of {model.context_window} tokens"
     yield from _price_reasons(model, wishes, at)
     yield from _estimate_reasons(expected, policy, wishes)
+
+
+def _api_reason(model: Model, needs: Needs) -> str:
+    if model.vectors is not None:
+        return "it embeds, and does nothing else"
+    if "embeddings" in needs.apis:
+        return "it does not embed: catalog.yaml states no `vectors` of it"
+    if needs.native is not None:
+        return (
+            f"{needs.native} needs OpenAI's responses API, which catalog.yaml does not state among its `apis`"
+        )
+    return "it is served by OpenAI's responses API alone"
 
 
 def _price_reasons(model: Model, wishes: Preferences, at: datetime) -> Iterator[str]:

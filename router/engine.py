@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreSource
-    from router.sessions import Session
+    from router.sessions import Session, SessionStore
     from router.state import StateSource
 
 logger = logging.getLogger("router")
@@ -81,7 +81,9 @@ class Engine:
         self.limits = limits
         self.unrecorded = 0
         self.unlogged = 0
-        self.sessions = Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions)
+        self.sessions: SessionStore = Sessions(
+            ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions
+        )
         self.providers = Providers(settings, variables)
         self.breaker = Breaker((), BreakerRules.of(settings))
         self.retries = Retries(settings.max_retries)
@@ -175,22 +177,22 @@ class Engine:
 
     def remember(self, request: Request, decision: Decision, model: str, answer: Answer) -> None:
         """Let the request's session stay with the model that answered."""
-        if request.session_id is None:
-            return
+        if request.session_id is None or request.operation != "chat":
+            return  # vectors are no conversation
         changes: dict[str, Any] = {"model": model, "treated_as": decision.treated_as}
         if request.policy is not None:
             changes["policy"] = request.policy
         if request.preferences is not None and not request.preferences.is_limit_only:
             changes["preferences"] = request.preferences
         estimate = request.estimated_input_tokens()
-        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE:
+        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE and not request.is_open_ended:
             changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
         owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
         self.sessions.update(owned, **changes)
 
     def prompt_features(self, request: Request, request_id: str) -> str | None:
         """What the task classifier learns from, of a sample of the requests that come labelled."""
-        if self._features is None or request.task_type is None:
+        if self._features is None or request.task_type is None or request.operation != "chat":
             return None
         from router.features import is_sampled
 

@@ -40,10 +40,11 @@ class Funds:
         model's, else its context window.
         """
         price = model.price_at(self._at)
-        allowed = self._request.max_output_tokens() or model.max_output_tokens or model.context_window
-        if price is None or allowed is None:
+        tokens = self._request.worst_case_tokens(model, self._max_input_tokens)
+        if price is None or tokens is None:
             return None
-        return price.worst_case_picousd(self._max_input_tokens, allowed * self._request.choices())
+        given, allowed = tokens
+        return price.worst_case_picousd(given, allowed * self._request.choices())
 
     def exclusions(self, plan: Plan, models: Mapping[str, Model]) -> dict[str, str]:
         """The plan's eligible models that do not fit the tightest hard budget, and why."""
@@ -60,7 +61,7 @@ class Funds:
         """Whether even the dearest model of the plan fits, asked of a bound that similar requests share."""
         allowed = self._request.max_output_tokens() * self._request.choices()
         key = (self._max_input_tokens.bit_length(), allowed.bit_length())
-        if allowed == 0 or self.admission.headroom is None:
+        if allowed == 0 or self.admission.headroom is None or self._request.is_open_ended:
             return False
         if key not in plan.ceilings:
             prices = [models[name].price_at(self._at) for name in plan.ranking]

@@ -10,7 +10,8 @@ from router.assignment import assign
 from router.breaker import Ejections
 from router.decide import make_plan
 from router.eligibility import Needs, exclusions_of
-from router.errors import NoEligibleModelError, UnknownModelError, UnknownPolicyError
+from router.embeddings import EmbeddingRequest
+from router.errors import NoEligibleModelError, RequestError, UnknownModelError, UnknownPolicyError
 from router.preferences import check_names
 from router.request import AUTO, Decision
 from router.scores import tokens_bucket
@@ -107,20 +108,24 @@ class Knowledge:
     ) -> Decision:
         """Choose a model.
 
-        RequestError for an unknown model or task, NoEligibleModelError when every candidate is
+        RequestError for an unknown model or task, and for what several providers might not know;
+        NoEligibleModelError when every candidate is
         excluded, BudgetExceededError when all that could serve cost more than `funds` allow.
         """
         catalog = self.state.catalog
         task_type, task_type_source, confidence = classify(request, catalog.tasks, self.classifier)
         pinned = None if request.model == AUTO else request.model
-        if pinned is not None and pinned not in catalog.models:
+        vectors = None
+        if isinstance(request, EmbeddingRequest):
+            pinned, vectors = request.meant(catalog)
+        elif pinned is not None and pinned not in catalog.models:
             raise UnknownModelError(pinned, catalog.models)
         preferences = self._preferences(request, session)
         treatment = self._treatment(request, session, task_type, moment)
         if treatment is not None and not treatment.is_shadow and treatment.policy_id is not None:
             policy = self.state.policies.by_id[treatment.policy_id]
         tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
-        needs = self._needs(request, tokens)
+        needs = self._needs(request, tokens, vectors)
         if pinned is not None:
             ejections = NO_EJECTIONS  # what a request asks for by name it gets
         plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
@@ -139,6 +144,8 @@ class Knowledge:
             if choice is None:
                 draw = moment.draw
                 choice = plan.draw(draw)
+        if choice is not None and pinned is None and session.model is None and request.refers_to is not None:
+            self._check_provider(request.refers_to, choice)
         if choice is None:
             excluded = plan.exclusions if pinned is None else {pinned: plan.exclusions[pinned]}
             raise NoEligibleModelError(task_type, excluded, request_id=moment.request_id)
@@ -172,6 +179,17 @@ class Knowledge:
             else None,
         )
 
+    def _check_provider(self, member: str, choice: Choice) -> None:
+        """Refuse what only the provider knows that answered before, where several could answer now."""
+        found = sorted({self._provider_of[name] for name in (choice.model, *choice.fallbacks)})
+        if len(found) > 1:
+            raise RequestError(
+                f"`{member}` is known to one provider alone, and `{'`, `'.join(found)}` could answer:"
+                " name the model that answered before, send its conversation's x-session-id, or say"
+                ' `"provider": {"only": [...]}`',
+                param=member,
+            )
+
     def _preferences(self, request: Request, session: Session) -> Preferences | None:
         """The first there are of: the request's, session's, user's or organisation's.
 
@@ -193,6 +211,8 @@ class Knowledge:
     ) -> Assignment | None:
         """The experiment the request is in; one whose model or policy was asked for by name is in none."""
         if not self.state.experiments or request.model != AUTO or request.policy or session.policy:
+            return None
+        if request.operation != "chat":
             return None
         return assign(
             self.state.experiments,
@@ -247,13 +267,16 @@ class Knowledge:
             providers=self._provider_of,
         )
 
-    def _needs(self, request: Request, tokens: int) -> Needs:
-        context_tokens = tokens + request.max_output_tokens()
+    def _needs(self, request: Request, tokens: int, vectors: str | None) -> Needs:
+        context_tokens = request.context_tokens(tokens)
         place = bisect_left(self._windows, context_tokens)
         return Needs(
             input_tokens_bucket=tokens_bucket(tokens),
             context_window=self._windows[place] if place < len(self._windows) else BEYOND_EVERY_WINDOW,
             capabilities=request.needed_capabilities(),
+            vectors=vectors,
+            apis=request.apis,
+            native=request.native,
         )
 
     def _plan(

@@ -15,6 +15,7 @@ from router.prices import cost
 from router.records import Attempt, BodyMode, Candidate, RequestLog, RequestRecord, Tag
 from router.request import AUTO
 from router.tasks import classify
+from router.usage import UNPRICED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -146,6 +147,7 @@ def refused_record(
     """The record of a request that was understood and not served."""
     exclusions = error.exclusions if isinstance(error, NoEligibleModelError) else {}
     task_type, task_type_source, _ = classify(request, state.catalog.tasks)
+    is_pinned = request.model != AUTO and request.model not in state.catalog.vectors
     return RequestRecord(
         **_identity(request, settings),
         id=request_id,
@@ -156,7 +158,7 @@ def refused_record(
         policy_id=policy.id,
         policy_version=policy.version,
         config_hash=state.config_hash,
-        strategy=policy.strategy if request.model == AUTO else "pinned",
+        strategy="pinned" if is_pinned else policy.strategy,
         reason="every candidate is excluded" if exclusions else "refused before a model was chosen",
         candidates=[
             Candidate(model=model, is_eligible=False, exclusion=reason)
@@ -181,7 +183,6 @@ def build_log(
     request: Request, record: RequestRecord, answer: Answer | None, *, body_mode: BodyMode
 ) -> RequestLog:
     """The audit trail's entry of a recorded request."""
-    body = {**request.parameters, "model": request.model, "messages": request.messages}
     decision = {name: getattr(record, name) for name in DECISION_FIELDS}
     return RequestLog(
         request_id=record.id,
@@ -189,7 +190,7 @@ def build_log(
         organization_id=record.organization_id,
         user_id=record.user_id,
         body_mode=body_mode,
-        request_data=kept(body, body_mode),
+        request_data=kept(request.asked(), body_mode),
         response_data=kept(answer.body if answer else None, body_mode),
         routing_decision=orjson.dumps(decision).decode(),
         error_details=record.error_details,
@@ -201,6 +202,7 @@ def build_log(
 def _identity(request: Request, settings: Settings) -> dict[str, Any]:
     return {
         "environment": request.environment or settings.environment,
+        "operation": request.operation,
         "organization_id": request.organization_id,
         "user_id": request.user_id,
         "api_key_id": request.api_key_id,
@@ -213,10 +215,16 @@ def _identity(request: Request, settings: Settings) -> dict[str, Any]:
 def cost_of(
     answer: Answer | None, served: str, at: datetime, catalog: Catalog
 ) -> tuple[Decimal | None, str | None]:
-    """(cost, price id) of an answer; a failed request has no known cost, so None and not 0."""
+    """(cost, price id) of an answer; a failed request has no known cost, so None and not 0.
+
+    Nor has one that used what is charged beside the tokens.
+    """
     if answer is None:
         return None, None
     model = catalog.models[served]
+    usage = answer.body.get("usage")
+    if isinstance(usage, dict) and usage.get(UNPRICED):
+        return None, None
     if model.cost_source == "provider":
         return answer.provider_cost_usd, "provider" if answer.provider_cost_usd is not None else None
     price = model.price_at(at)

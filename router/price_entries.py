@@ -32,7 +32,8 @@ class RatesEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_usd_per_mtok: Money
-    output_usd_per_mtok: Money
+    output_usd_per_mtok: Money | None = None
+    """Left out of models that embed, which have no output; every other model's is needed."""
     cached_input_usd_per_mtok: Money | None = None
     cache_write_usd_per_mtok: Money | None = None
     cache_write_1h_usd_per_mtok: Money | None = None
@@ -42,6 +43,11 @@ class RatesEntry(BaseModel):
     def rates(self) -> dict[str, Decimal | None]:
         """The fields of `router.prices.Rates`."""
         return {name: getattr(self, name) for name in Rates.__dataclass_fields__}
+
+    @property
+    def has_output(self) -> bool:
+        """Whether output has a price."""
+        return self.output_usd_per_mtok is not None
 
     @property
     def has_zero(self) -> bool:
@@ -145,10 +151,14 @@ class PriceEntry(_TieredEntry):
                 )
         return value
 
+    @property
+    def parts(self) -> tuple[RatesEntry, ...]:
+        """Everything in the row that has rates of its own."""
+        return (self, *self.tiers, *self.windows, *(tier for item in self.windows for tier in item.tiers))
+
     @model_validator(mode="after")
     def _zero_is_meant(self) -> PriceEntry:
-        parts = (self, *self.tiers, *self.windows, *(tier for item in self.windows for tier in item.tiers))
-        has_zero = any(part.has_zero for part in parts)
+        has_zero = any(part.has_zero for part in self.parts)
         if has_zero and not self.is_free:
             raise ValueError(
                 "a price of 0 would bill nothing; add `is_free: true` if that is meant, or leave the"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from router.errors import RequestError
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from router.catalog import Model
     from router.preferences import Preferences
     from router.prices import Usage
     from router.records import Candidate, Strategy, TaskTypeSource
@@ -26,6 +29,7 @@ MAX_ATTACHMENT_TOKENS = 40_000
 INPUT_PARAMETERS = ("tools", "functions", "response_format")
 """Parameters that a model reads, and a provider counts, as input."""
 NO_CAPABILITIES: frozenset[str] = frozenset()
+CHAT = frozenset({"chat"})
 MAX_LABEL_LENGTH = 255
 MAX_TAGS = 32
 
@@ -38,6 +42,8 @@ class Request:
     (`temperature`, `tools`, `max_tokens`, …) and reaches the provider untouched.
     """
 
+    operation: ClassVar[str] = "chat"
+    """What the record calls it; `embeddings` is the other one."""
     messages: Sequence[Mapping[str, Any]]
     model: str = AUTO
     """`auto`, or the id of one catalog model."""
@@ -57,18 +63,7 @@ class Request:
     user_agent: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.messages, list | tuple) or not self.messages:
-            raise RequestError(
-                # The type and not the value: error bodies are logged, prompts are not.
-                f"`messages` must be a non-empty list of message objects, got `{_kind(self.messages)}`",
-                param="messages",
-            )
-        for position, message in enumerate(self.messages):
-            if not hasattr(message, "get") or not isinstance(message.get("role"), str):
-                raise RequestError(
-                    f"`messages[{position}]` must be an object with a `role`, got `{_kind(message)}`",
-                    param=f"messages.{position}",
-                )
+        self._check_messages()
         for name in (
             "model",
             "task_type",
@@ -93,10 +88,52 @@ class Request:
                     param="tags",
                 )
 
+    def _check_messages(self) -> None:
+        if not isinstance(self.messages, list | tuple) or not self.messages:
+            raise RequestError(
+                # The type and not the value: error bodies are logged, prompts are not.
+                f"`messages` must be a non-empty list of message objects, got `{_kind(self.messages)}`",
+                param="messages",
+            )
+        for position, message in enumerate(self.messages):
+            if not hasattr(message, "get") or not isinstance(message.get("role"), str):
+                raise RequestError(
+                    f"`messages[{position}]` must be an object with a `role`, got `{_kind(message)}`",
+                    param=f"messages.{position}",
+                )
+
     @property
     def is_streaming(self) -> bool:
         """Whether the answer is asked for in pieces (`stream`)."""
         return bool(self.parameters.get("stream"))
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether a model may read more than what stands in the request."""
+        return False
+
+    @property
+    def refers_to(self) -> str | None:
+        """The member that names what one provider alone knows; None: there is none."""
+        return None
+
+    def body(self) -> Mapping[str, Any]:
+        """What providers are asked, but for the model."""
+        return {**self.parameters, "messages": self.messages}
+
+    def asked(self) -> Mapping[str, Any]:
+        """The body as the caller's API has it, for the audit trail."""
+        return {**self.body(), "model": self.model}
+
+    @property
+    def apis(self) -> frozenset[str]:
+        """By which of these (`Model.apis`) a model can be asked."""
+        return CHAT
+
+    @property
+    def native(self) -> str | None:
+        """What in the request only OpenAI's responses API has; None: nothing."""
+        return None
 
     def last_text(self) -> str:
         """The text of the last message, empty when it has none."""
@@ -112,6 +149,18 @@ class Request:
             else:
                 length += sum(map(len, _texts(content)))
         return length // CHARACTERS_PER_TOKEN
+
+    def context_tokens(self, tokens_input: int) -> int:
+        """What must fit a model's context window, where the whole input has so many tokens."""
+        return tokens_input + self.max_output_tokens()
+
+    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | None:
+        """(input, output of one choice), the most that `model` may count; None when no bound is known.
+
+        `max_input_tokens` is the request's own, computed once.
+        """
+        allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
+        return None if allowed is None else (max_input_tokens, allowed)
 
     def max_output_tokens(self) -> int:
         """What the caller allows, 0 when they do not say."""
@@ -255,6 +304,16 @@ class Response:
         message = choices[0].get("message") if isinstance(choices, list) and choices else None
         content = message.get("content") if isinstance(message, dict) else None
         return content if isinstance(content, str) else ""
+
+    @property
+    def vectors(self) -> list[list[float]]:
+        """The embeddings, one an input; empty when there are none.
+
+        ValueError for a `base64` that does not hold floats.
+        """
+        data = self.body.get("data")
+        rows = [row["embedding"] for row in data] if isinstance(data, list) else []
+        return [list(array("f", base64.b64decode(row))) if isinstance(row, str) else row for row in rows]
 
 
 def _kind(value: object) -> str:

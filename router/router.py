@@ -25,13 +25,14 @@ from router.sessions import owned_session
 from router.streaming import Stream, SyncStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
     from router.catalog import Catalog, Model
     from router.classifier import TaskClassifier
     from router.config import Settings
+    from router.embeddings import EmbeddingRequest
     from router.features import FeatureSpace
     from router.journal import RecordSink
     from router.limits.limits import Limits
@@ -40,11 +41,12 @@ if TYPE_CHECKING:
     from router.refresh import Source
     from router.request import Decision, Request
     from router.scores import ScoreBoard, ScoreSource
+    from router.sessions import SessionStore
     from router.state import StateSource
 
 
 class Router:
-    """Routes chat completions; one instance serves many threads and event loops."""
+    """Routes chat completions, responses and embeddings; one instance serves many threads and event loops."""
 
     def __init__(
         self,
@@ -121,6 +123,15 @@ class Router:
         self._engine.sink = sink
 
     @property
+    def sessions(self) -> SessionStore:
+        """Where sessions are remembered."""
+        return self._engine.sessions
+
+    @sessions.setter
+    def sessions(self, sessions: SessionStore) -> None:
+        self._engine.sessions = sessions
+
+    @property
     def unrecorded(self) -> int:
         """Requests served though their record is not safe (JOURNAL_ON_ERROR=serve); reports may lack them."""
         return self._engine.unrecorded
@@ -156,11 +167,21 @@ class Router:
         """
         if request.is_streaming:
             raise RequestError("`stream` is set: use `Router.stream`, or leave it out", param="stream")
+        _check_chat(request)
+        return await self._serve(request, _complete)
+
+    async def embed(self, request: EmbeddingRequest) -> Response:
+        """`complete` for embeddings: the same way to an answer and its record; errors as of `complete`."""
+        return await self._serve(request, _embed)
+
+    async def _serve(
+        self, request: Request, ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[Answer]]
+    ) -> Response:
         serving = await self._engine.begin(request)
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await serving.call(_complete, on_attempt=serving.note)
+            answer = await serving.call(ask, on_attempt=serving.note)
         except BaseException as error:  # a cancelled request is recorded like any other
             failure = error
         record = await serving.finish(answer, failure)
@@ -195,6 +216,7 @@ class Router:
         ProviderError when the answer is cut, JournalError when it cannot be recorded. Leaving early
         closes the call, which is recorded as `cancelled`.
         """
+        _check_chat(request)
         stream = await Stream.open(self._engine, request)
         try:
             yield stream
@@ -218,9 +240,14 @@ class Router:
         """`complete` for callers without an event loop; may be called from any thread but a loop's."""
         return self._own_loop().run(self.complete(request))
 
+    def embed_sync(self, request: EmbeddingRequest) -> Response:
+        """`embed` for callers without an event loop."""
+        return self._own_loop().run(self.embed(request))
+
     @contextmanager
     def stream_sync(self, request: Request) -> Iterator[SyncStream]:
         """`stream` for callers without an event loop: `with` and `for` without `async`."""
+        _check_chat(request)
         loop = self._own_loop()
         stream = loop.run(Stream.open(self._engine, request))
         try:
@@ -366,8 +393,20 @@ class Router:
             return self._private_loop
 
 
+def _check_chat(request: Request) -> None:
+    if request.operation != "chat":
+        raise RequestError("embeddings are no answer to complete or stream: use `Router.embed`")
+
+
 async def _complete(provider: Provider, model: Model, body: Mapping[str, Any]) -> Answer:
     return await provider.complete(model, body)
+
+
+async def _embed(provider: Provider, model: Model, body: Mapping[str, Any]) -> Answer:
+    from router.providers.apis import ApisProvider
+
+    assert isinstance(provider, ApisProvider)  # noqa: S101 - the catalog lets no other kind have `vectors`
+    return await provider.embed(model, body)
 
 
 def _feature_space(settings: Settings) -> FeatureSpace | None:

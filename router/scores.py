@@ -100,7 +100,9 @@ class ScoreBoard:
         """The tables that decisions looked up."""
         self._made_at = datetime.now(UTC)
         self._prices = {model.id: model.price_at(self._made_at) for model in catalog.models.values()}
-        stated = [model.quality_score(ALL_TASKS) for model in catalog.models.values()]
+        self._answering = [model for model in catalog.models.values() if model.vectors is None]
+        """What a request costs is told by these: embeddings cost next to nothing."""
+        stated = [model.quality_score(ALL_TASKS) for model in self._answering]
         priors = [prior for prior in stated if prior is not None]
         self._prior_mean = sum(priors) / len(priors) if priors else PRIOR_QUALITY
 
@@ -195,7 +197,7 @@ class ScoreBoard:
         found = self._reference(self._mean_cost_usd)
         if found is not None:
             return found
-        known = [self.cost_usd(ALL_TASKS, model) for model in self._catalog.models.values()]
+        known = [self.cost_usd(ALL_TASKS, model) for model in self._answering]
         values = [value for value in known if value]
         return sum(values) / len(values) if values else None
 
@@ -205,7 +207,7 @@ class ScoreBoard:
 
     def _reference(self, figure: Callable[[Model], float | None]) -> float | None:
         known = []
-        for model in self._catalog.models.values():
+        for model in self._answering:
             cell = self._cells.get((ALL_TASKS, model.id))
             if cell is not None:
                 known.append((*self.quality(ALL_TASKS, model), cell.effective_sample_size, model))

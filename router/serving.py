@@ -69,7 +69,7 @@ class Serving:
         """What `ask` gets of the first candidate that answers; each try is put on `attempts`."""
         engine, decision = self._engine, self.decision
         providers = engine.providers.of(self.catalog)
-        body = {**self.request.parameters, "messages": self.request.messages}
+        body = self.request.body()
 
         async def may_try(model: Model) -> bool:
             is_repeated = model.id == self.attempts[-1].model

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from router.preferences import Preferences
@@ -44,8 +44,18 @@ def session_id_of(owned: str) -> str:
     return owned.split("\n", 2)[-1]
 
 
+class SessionStore(Protocol):
+    """Where sessions are remembered, by the name that `owned_session` gives."""
+
+    def get(self, owned: str) -> Session | None:
+        """The session, None when it is new or idle for too long."""
+
+    def update(self, owned: str, **changes: Any) -> None:
+        """Change fields of the session, new or not, and remember that it is alive."""
+
+
 class Sessions:
-    """Sessions by the name that `owned_session` gives, bounded in number and in idle time.
+    """A SessionStore of one process, bounded in number and in idle time.
 
     Safe to use from several threads.
     """
@@ -57,7 +67,7 @@ class Sessions:
         self._lock = threading.Lock()  # guards _entries
 
     def get(self, owned: str) -> Session | None:
-        """The session, None when it is new or idle for too long."""
+        """See SessionStore."""
         with self._lock:
             entry = self._entries.get(owned)
             if entry is None:
@@ -68,7 +78,7 @@ class Sessions:
             return entry[0]
 
     def update(self, owned: str, **changes: Any) -> None:
-        """Change fields of the session, new or not, and remember that it is alive."""
+        """See SessionStore."""
         with self._lock:
             now = time.monotonic()
             session, touched = self._entries.get(owned) or (Session(), now)

@@ -13,7 +13,7 @@ from router.calls import since_ms
 from router.deadline import Deadline
 from router.errors import ProviderError
 from router.outcome import cost_of
-from router.providers.sse import DONE, StreamEvent
+from router.providers.sse import DONE, StreamEvent, without_usage
 from router.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -151,7 +151,9 @@ class Stream:
         if data is None:
             return None if event is DONE else event
         if not isinstance(data.get("usage"), dict):
-            return event
+            if self._passes_usage or "usage" not in data:
+                return event
+            return without_usage(event)
         if self._passes_usage:
             return self._with_cost(data)
         return event if data.get("choices") else None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_TASK = "chat"
 TOOLS_TASK = "tool-use"
 CODE_TASK = "code"
+EMBEDDING_TASK = "embedding"
 CONFIDENCE_FLOOR = 0.5
 """A guess that is less sure is not acted upon."""
 
@@ -60,5 +61,7 @@ def task_of(
 
 def classify(request: Request, known: AbstractSet[str], classifier: TaskClassifier | None = None) -> TaskType:
     """`task_of` a request; the text of a labelled one is not looked at."""
+    if request.operation == "embeddings" and request.task_type is None:
+        return TaskType(EMBEDDING_TASK, "rule", None)
     text = "" if request.task_type is not None else request.last_text()
     return task_of(request.task_type, request.parameters, text, known, classifier)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
+UNPRICED = "unpriced"
+"""Member of a usage in OpenAI's chat shape: what was used that is charged beside the tokens."""
 MAX_TOKENS = 10**12
 """A count above this is a provider's mistake, and counts as not known."""
 
@@ -63,6 +65,12 @@ def usage_from_openai_responses(body: object) -> Usage:
         tokens_cache_write=_count(input_details, "cache_write_tokens"),
         tokens_reasoning=_count(_member(raw, "output_tokens_details"), "reasoning_tokens"),
     )
+
+
+def usage_from_embeddings(body: object) -> Usage:
+    """Usage of embeddings, which have no output."""
+    given = _count(_member(body, "usage"), "prompt_tokens")
+    return Usage(tokens_input=given, tokens_output=None if given is None else 0)
 
 
 def usage_from_anthropic(body: object) -> Usage:

@@ -251,3 +251,63 @@ def test_names_of_a_model(tmp_path: Path) -> None:
     catalog = load(tmp_path, PROVIDERS + models + "aliases: {other: auto, n-latest: n}")
     named = [catalog.named(name) for name in ("m", "auto", "other", "n-latest", "long-m", "unknown")]
     assert named == ["m", "auto", "auto", "n", "m", "unknown"]
+
+
+KINDS = """providers:
+  plain: {kind: openai, base_url: 'http://h/v1'}
+  full: {kind: openai, base_url: 'http://h/v1', apis: [chat, responses]}
+  claude: {kind: anthropic, base_url: 'http://h/v1'}
+"""
+
+
+def test_apis_are_the_providers_unless_the_model_says_otherwise(tmp_path: Path) -> None:
+    """Chat alone where nothing is stated; a model that embeds does nothing else."""
+    catalog = load(
+        tmp_path,
+        KINDS
+        + """models:
+  - {id: a, provider: plain}
+  - {id: b, provider: full}
+  - {id: c, provider: full, apis: [responses]}
+  - {id: d, provider: full, vectors: x}
+  - {id: e, provider: claude}
+""",
+    )
+    assert {name: set(model.apis) for name, model in catalog.models.items()} == {
+        "a": {"chat"},
+        "b": {"chat", "responses"},
+        "c": {"responses"},
+        "d": {"embeddings"},
+        "e": {"chat"},
+    }
+    assert catalog.vectors == {"x"}
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("[{id: a, provider: claude, vectors: x}]", "`kind: anthropic` does not serve"),
+        ("[{id: a, provider: claude, apis: [responses]}]", "`kind: anthropic` does not serve"),
+        ("[{id: a, provider: plain, apis: []}]", "names each API once, and at least one"),
+        ("[{id: a, provider: plain, apis: [chat, chat]}]", "names each API once, and at least one"),
+        ("[{id: a, provider: plain, vectors: b}, {id: b, provider: plain}]", "the name of something else"),
+        ("[{id: a, provider: plain, vectors: auto}]", "the name of something else"),
+        (
+            "[{id: a, provider: plain, prices: [{start: 2026-01-01, input_usd_per_mtok: 1}]}]",
+            "lacks `output_usd_per_mtok`",
+        ),
+    ],
+)
+def test_what_no_provider_serves_is_refused(tmp_path: Path, models: str, message: str) -> None:
+    """And a name that could mean two things, and a price that would bill no output."""
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, f"{KINDS}models: {models}")
+
+
+def test_apis_of_anthropic_are_its_own(tmp_path: Path) -> None:
+    """`apis` name OpenAI's."""
+    with pytest.raises(ConfigError, match="`apis` are OpenAI's"):
+        load(
+            tmp_path,
+            "providers: {p: {kind: anthropic, base_url: 'http://h/v1', apis: [responses]}}\nmodels: []",
+        )

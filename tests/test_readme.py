@@ -74,6 +74,14 @@ def test_the_streaming_example_answers(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_embedding_example_answers(folder: Path, fake_url: str) -> None:
+    """The callable's other two APIs, by the two models that serve them."""
+    models: list[str | dict[str, Any]] = ["small", {"id": "large", "vectors": "large"}]
+    write_catalog(folder / "intellirouter-data", models, base_url=fake_url)
+    assert run_python(block("embed"), folder) == "2 from small\n"
+
+
+@pytest.mark.slow
 def test_the_openai_example_answers(folder: Path, port: str) -> None:
     """The openai package's example prints the answer and the id to judge it by."""
     printed = run_python(block("openai").replace("8080", port), folder)
@@ -138,6 +146,15 @@ def test_the_example_catalog_is_taken(tmp_path: Path) -> None:
     assert [entry.kind for entry in catalog.providers.values()] == ["openai", "azure"]
     assert [len(entry.key_variables) for entry in catalog.providers.values()] == [2, 1]
     assert catalog.models["gpt-4o-azure"].provider_model == "my-deployment"
+
+
+def test_the_example_of_vectors_is_taken(tmp_path: Path) -> None:
+    """Two deployments that stand in for one another, and a model of two APIs."""
+    (tmp_path / "catalog.yaml").write_text(block("vectors.yaml"))
+    catalog = Catalog.load(tmp_path / "catalog.yaml")
+    assert catalog.vectors == {"text-embedding-3-small"}
+    assert [model.vectors is None for model in catalog.models.values()] == [True, False, False]
+    assert catalog.models["gpt-4o"].apis == {"chat", "responses"}
 
 
 def test_the_example_file_names_only_what_exists() -> None:

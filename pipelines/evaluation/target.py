@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from router.config import Settings
     from router.policy import Policy
 
+EVERY_API = frozenset({"chat", "embeddings", "responses"})
+
 
 def target_odds(
     log: Log, policy: Policy, *, catalog: Catalog, settings: Settings
@@ -61,7 +63,9 @@ def _probabilities(
         catalog=catalog,
         policy=policy,
         preferences=None,
-        needs=Needs(input_tokens_bucket=bucket, context_window=0, capabilities=frozenset()),
+        needs=Needs(  # which models an API reached stands in their states
+            input_tokens_bucket=bucket, context_window=0, capabilities=frozenset(), apis=EVERY_API
+        ),
         standing={},
         at=datetime.now(UTC),
     )

@@ -5,8 +5,8 @@
 Where to read on:
 
     limits      `Limits`: the steps above         memory      counters of one process
-    admission   one request's way through         remote      counters of many processes, on Redis
-    book        limits.yaml, compiled             spend       what lake and journals say was spent
-    counters    what a store counts, the seam     reservations  what was in flight when a process died
-    periods     calendar and amounts
+    admission   one request's way through         shared      counters of one machine's processes, in a file
+    book        limits.yaml, compiled             remote      counters of many machines, on Redis
+    counters    what a store counts, the seam     spend       what lake and journals say was spent
+    periods     calendar and amounts              reservations  what was in flight when a process died
 """

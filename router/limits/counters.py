@@ -1,6 +1,7 @@
 """What a store counts, and the seam behind which it does.
 
-Two stores implement `LimitStore`: `memory` for one process, `remote` for many. One suite runs both.
+Three stores implement `LimitStore`: `memory` for one process, `shared` for those of one machine, `remote`
+for those of many. One suite runs them all.
 """
 
 from __future__ import annotations
@@ -102,11 +103,14 @@ class Reserved(NamedTuple):
 class LimitStore(Protocol):
     """Counts what was used and charged. Every operation is all or nothing.
 
-    The methods are coroutines so that one path serves both stores; the one in memory never waits.
+    The methods are coroutines so that one path serves every store; the one in memory never waits.
     LimitsUnavailableError when the counters cannot be reached.
     """
 
+    name: str
+    """`memory`, `file` or `redis`, as LIMITS_STORE says it."""
     is_remote: bool
+    """Whether it keeps what is held when every process has ended."""
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
         """Count one request of `tokens` in every rate, or in none; say what is charged."""
@@ -136,3 +140,6 @@ class LimitStore(Protocol):
 
     async def aclose(self) -> None:
         """Release the running event loop's connections."""
+
+    def close(self) -> None:
+        """Let go of what the process holds; nothing can be counted afterwards."""

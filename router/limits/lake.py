@@ -31,11 +31,14 @@ class Rows(NamedTuple):
     """For each rewriting that took rows out, the names of the segments it replaced."""
 
 
-def read_folders(folders: list[Path], columns: list[str]) -> Rows:
-    """Columns of every segment that stands in some hour folders of `request_analytics`."""
+def read_folders(folders: list[Path], columns: list[str], *, where: Any = None) -> Rows:
+    """Columns of every segment that stands in some hour folders of `request_analytics`.
+
+    `where` is a pyarrow expression that rows must fulfil.
+    """
     for attempt in range(LISTINGS):
         try:
-            return _read_listed(folders, columns)
+            return _read_listed(folders, columns, where)
         except FileNotFoundError:  # replaced meanwhile: what replaces it is listed next
             if attempt == LISTINGS - 1:
                 raise
@@ -52,7 +55,7 @@ def read_removed(folder: Path, removals: Collection[frozenset[str]]) -> Iterator
                 yield file.read(columns=["organization_id", "cost_usd"])
 
 
-def _read_listed(folders: list[Path], columns: list[str]) -> Rows:
+def _read_listed(folders: list[Path], columns: list[str], where: Any) -> Rows:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
@@ -61,11 +64,11 @@ def _read_listed(folders: list[Path], columns: list[str]) -> Rows:
     schema = arrow_schema(RequestRecord)
     paths, damaged, removals = _list(folders)
     try:
-        table = pads.dataset(paths, schema=schema, format="parquet").to_table(columns=columns)
+        table = pads.dataset(paths, schema=schema, format="parquet").to_table(columns=columns, filter=where)
     except (pa.ArrowException, OSError):
         if not all(Path(path).exists() for path in paths):
             raise FileNotFoundError from None
-        table, unreadable = _one_by_one(paths, schema, columns)
+        table, unreadable = _one_by_one(paths, schema, columns, where)
         damaged += unreadable
     return Rows(table, damaged, frozenset(removals))
 
@@ -96,7 +99,7 @@ def _sources(manifest: Manifest) -> frozenset[str]:
     return frozenset(Manifest.parse(text.encode(), manifest.name).name for text in manifest.sources)
 
 
-def _one_by_one(paths: list[str], schema: Any, columns: list[str]) -> tuple[Any, list[str]]:
+def _one_by_one(paths: list[str], schema: Any, columns: list[str], where: Any) -> tuple[Any, list[str]]:
     """What can be read, and the names of the files that cannot."""
     import pyarrow as pa
     import pyarrow.dataset as pads
@@ -105,7 +108,9 @@ def _one_by_one(paths: list[str], schema: Any, columns: list[str]) -> tuple[Any,
     damaged = []
     for path in paths:
         try:
-            tables.append(pads.dataset([path], schema=schema, format="parquet").to_table(columns=columns))
+            tables.append(
+                pads.dataset([path], schema=schema, format="parquet").to_table(columns=columns, filter=where)
+            )
         except (pa.ArrowException, OSError):
             damaged.append(Path(path).name)
     return pa.concat_tables(tables), damaged

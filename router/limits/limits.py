@@ -77,11 +77,14 @@ class Limits:
         book = LimitBook.load(settings.limits_file)
         _check_retention(book, settings)
         opening = Opening(settings.home, book)
+        log: ReservationLog | None = None
         store: LimitStore
-        if settings.redis_url is not None:
+        if settings.limits_store_in_use == "redis":
             from router.limits.remote import RedisStore
 
-            store, log = RedisStore(settings.redis_url.get_secret_value(), opening.charges), None
+            store = RedisStore(_redis_url(settings), opening.charges)
+        elif settings.limits_store_in_use == "file":
+            store, log = _shared(settings.home / "budgets", opening)
         else:
             opening.read()
             log = ReservationLog(settings.home / "budgets") if _has_hard(book) else None
@@ -230,7 +233,7 @@ class Limits:
         if self._opening is not None:
             self._opening.use(book)
             if not self.store.is_remote:
-                self._opening.read()
+                self._opening.read()  # an account that is new to a running store has no reservations
         if self._log is None and not self.store.is_remote and _has_hard(book):
             self._log = ReservationLog(self._file.parent / "budgets")
             if self._opening is not None:
@@ -243,7 +246,7 @@ class Limits:
         return {
             "limits": len(self.book.limits),
             "budgets": len(self.book.budgets),
-            "store": "redis" if self.store.is_remote else "memory",
+            "store": self.store.name,
             "unchecked": self.unchecked,
             "unsettled": self.unsettled,
             "unreadable_segments": [] if self._opening is None else self._opening.unreadable,
@@ -255,9 +258,10 @@ class Limits:
         await self.store.aclose()
 
     def close(self) -> None:
-        """Let go of the reservation log."""
+        """Let go of the reservation log and of the store."""
         if self._log is not None:
             self._log.close()
+        self.store.close()
 
     def _close(self, admission: Admission, cost: int | None, unrecorded: int) -> None:
         if self._log is not None and admission.amount and admission.request_id is not None:
@@ -287,6 +291,27 @@ def _check_retention(book: LimitBook, settings: Settings) -> None:
                 f" `{settings.retention_days}`: what was spent would be forgotten at a restart; keep at least"
                 f" {needed} days, or shorten the budget's period in limits.yaml"
             )
+
+
+def _redis_url(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise ConfigError("LIMITS_STORE is `redis` and REDIS_URL is not set: set it, or LIMITS_STORE=file")
+    return settings.redis_url.get_secret_value()
+
+
+def _shared(folder: Path, opening: Opening) -> tuple[LimitStore, ReservationLog]:
+    """The store of this machine's processes, and this process's log beside those of the others."""
+    from router.limits.shared import FileStore
+
+    logs: list[ReservationLog] = []
+
+    def begin() -> None:
+        logs.append(ReservationLog(folder))
+        opening.adopt(logs[0])
+
+    store = FileStore(folder, opening, begin=begin, read=lambda: opening.read_shared(folder))
+    # Not before: whoever begins takes the log of a process that counts elsewhere for what it is.
+    return store, logs[0] if logs else ReservationLog(folder)
 
 
 def _has_hard(book: LimitBook) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from router.errors import LimitsUnavailableError
 from router.limits.counters import GRACE_S, SLOTS, Account, Rate, Reserved, Taken
 from router.limits.periods import DAY_S, TOTAL_DAYS
+from router.limits.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,43 +19,6 @@ MAX_COUNTERS = 1_000_000
 SWEEP_INTERVAL_S = 1.0
 """While they are all in use, room is looked for once in so long."""
 _FIRST_SWEEP = 10_000
-
-
-class _Window:
-    """What one rate admitted, by slot."""
-
-    __slots__ = ("newest", "slots", "total", "window_s")
-
-    def __init__(self, window_s: int) -> None:
-        self.slots: dict[int, int] = {}  # in order of time
-        self.total = 0
-        self.newest = 0
-        self.window_s = window_s
-
-    def advance(self, slot: int) -> None:
-        """Make `slot` the running one, and forget those that no window reaches any more."""
-        slots = self.slots
-        if slot < self.newest:
-            # The clock was set back. What is counted is dated now: nothing more is admitted for it,
-            # and it is forgotten one window from now at the latest.
-            slots.clear()
-            slots[slot] = self.total
-        self.newest = slot
-        oldest = slot - SLOTS
-        while slots:
-            first = next(iter(slots))
-            if first >= oldest:
-                return
-            self.total -= slots.pop(first)
-
-    def wait_s(self, amount: int, limit: int, now: float) -> float | None:
-        """Until `amount` fits; None when it is more than the limit itself."""
-        free = limit - self.total
-        for slot, used in self.slots.items():
-            free += used
-            if free >= amount:
-                return max((slot + SLOTS + 1) * self.window_s / SLOTS - now, 0.0)
-        return None
 
 
 class _Balance:
@@ -70,6 +34,7 @@ class _Balance:
 class MemoryStore:
     """A LimitStore for the threads and event loops of one process."""
 
+    name = "memory"
     is_remote = False
 
     def __init__(
@@ -84,7 +49,7 @@ class MemoryStore:
         self._clock = clock
         self._max_counters = max_counters
         self._lock = threading.Lock()  # guards everything below
-        self._windows: dict[str, _Window] = {}
+        self._windows: dict[str, Window] = {}
         self._balances: dict[str, _Balance] = {}
         self._sweep_at = _FIRST_SWEEP
         self._swept_at = 0.0
@@ -107,8 +72,7 @@ class MemoryStore:
                 windows.append((window, amount, rate.limit))
             left = []
             for window, amount, limit in windows:
-                window.slots[window.newest] = window.slots.get(window.newest, 0) + amount
-                window.total += amount
+                window.add(amount)
                 left.append(limit - window.total)
             charged = tuple([balance.charged for balance in self._balances_of(accounts)])
         return Taken(None, None, tuple(left), charged, now)
@@ -154,7 +118,9 @@ class MemoryStore:
                     if balance is not None:
                         balance.charged += cost - held
             for rate, correction in corrections:
-                self._correct(rate, correction, at)
+                window = self._windows.get(rate.key)
+                if window is not None:
+                    window.correct(int(at * SLOTS / rate.window_s), correction)
 
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...]:
         """See LimitStore."""
@@ -164,21 +130,16 @@ class MemoryStore:
     async def aclose(self) -> None:
         """See LimitStore."""
 
-    def _correct(self, rate: Rate, correction: int, at: float) -> None:
-        window = self._windows.get(rate.key)
-        slot = int(at * SLOTS / rate.window_s)
-        if window is not None and slot in window.slots:
-            correction = max(correction, -window.slots[slot])
-            window.slots[slot] += correction
-            window.total += correction
+    def close(self) -> None:
+        """See LimitStore."""
 
     def _total(self, rate: Rate) -> int:
         window = self._windows.get(rate.key)
         return 0 if window is None else window.total
 
-    def _new_window(self, rate: Rate) -> _Window:
+    def _new_window(self, rate: Rate) -> Window:
         self._make_room()
-        window = self._windows[rate.key] = _Window(rate.window_s)
+        window = self._windows[rate.key] = Window(rate.window_s)
         return window
 
     def _balances_of(self, accounts: Sequence[Account]) -> list[_Balance]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.limits.book import account_of
 from router.limits.periods import DAY_S
+from router.limits.reservations import read_held
 from router.limits.spend import Spend, find_costs, read_spend
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ class Opening:
     def read(self) -> None:
         """Read what the book's budgets need; nothing without budgets."""
         self._spend = read_spend(self._home, {(entry.scope, entry.period) for entry in self._book.budgets})
+
+    def read_shared(self, logs: Path) -> None:
+        """Read what the records and every process's reservations charge.
+
+        Reservations first: one that has its record meanwhile is counted by it, or twice, and never missed.
+        """
+        self._inherited = read_held(logs, lambda ids: find_costs(self._home, ids))
+        self.read()
 
     def adopt(self, log: ReservationLog) -> None:
         """Count what dead processes held."""

@@ -39,6 +39,7 @@ POOL_TIMEOUT_S = 5.0
 class RedisStore:
     """A LimitStore for the processes of many machines."""
 
+    name = "redis"
     is_remote = True
 
     def __init__(
@@ -137,6 +138,9 @@ class RedisStore:
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
+
+    def close(self) -> None:
+        """See LimitStore."""
 
     def _see(self, accounts: Sequence[Account], charged: Sequence[bytes]) -> tuple[int, ...]:
         amounts = tuple(map(int, charged))

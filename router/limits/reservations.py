@@ -17,6 +17,7 @@ anew when it has grown: then it holds what is in flight and one line for each ac
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -105,15 +106,12 @@ class ReservationLog:
         """
         held = dict(self._leftovers())
         try:
-            contents = {path: _parse(_read(descriptor)) for path, descriptor in held.items()}
-            absorbed = set().union(*(item.absorbed for item in contents.values()))
-            fresh = [item for path, item in contents.items() if path.name not in absorbed]
-            costs = find_costs(
-                {name for item in fresh for name in item.reserved if name not in item.finished}
+            charges = _charged(
+                {path.name: _read(descriptor) for path, descriptor in held.items()}, find_costs
             )
             with self._lock:
-                for item in fresh:
-                    _count(item, costs, self._charges)
+                for key, charge in charges.items():
+                    _add(self._charges, key, charge.amount, charge.ends_s)
                 self._absorbed |= {path.name for path in held}
                 self._rewrite()  # from here on the others' charges are ours
                 for path in held:
@@ -187,10 +185,35 @@ class ReservationLog:
                 continue
             os.close(descriptor)
             logger.warning(
-                "another router counts budgets in `%s`: each of them admits the whole budget; set REDIS_URL"
-                " to share it",
+                "another router counts budgets in `%s`: each of them admits the whole budget; share it with"
+                " LIMITS_STORE=file for both, or REDIS_URL",
                 self.folder,
             )
+
+
+def read_held(
+    folder: Path, find_costs: Callable[[Collection[str]], Mapping[str, int | None]]
+) -> dict[str, int]:
+    """What the logs of every process, running or gone, charge beyond the records, by account."""
+    contents = {}
+    for path in folder.glob("[!.]*.log"):
+        with contextlib.suppress(FileNotFoundError):  # its process ended, and had nothing to say
+            contents[path.name] = path.read_bytes()
+    return {key: charge.amount for key, charge in _charged(contents, find_costs).items()}
+
+
+def _charged(
+    logs: Mapping[str, bytes], find_costs: Callable[[Collection[str]], Mapping[str, int | None]]
+) -> dict[str, _Charge]:
+    """What some logs, by name, charge; those that another of them has taken in count once."""
+    contents = {name: _parse(content) for name, content in logs.items()}
+    absorbed = set().union(*(item.absorbed for item in contents.values()))
+    fresh = [item for name, item in contents.items() if name not in absorbed]
+    costs = find_costs({name for item in fresh for name in item.reserved if name not in item.finished})
+    charges: dict[str, _Charge] = {}
+    for item in fresh:
+        _count(item, costs, charges)
+    return charges
 
 
 def _reserved(request_id: str, amount: int, accounts: tuple[Account, ...]) -> bytes:

@@ -19,6 +19,7 @@ from router.translate.answers import completion_of
 from router.translate.events import EventsToChunks
 from router.translate.members import NATIVE
 from router.translate.messages import BETAS, DEFAULT_MAX_TOKENS, messages_request
+from router.translate.thinking import thinking_of
 from router.usage import usage_from_anthropic
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ class AnthropicProvider(OpenAIProvider):
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
         default = model.max_output_tokens or DEFAULT_MAX_TOKENS
-        request = {**messages_request(body, default_max_tokens=default), "model": model.provider_model}
+        thinking = model.thinking or thinking_of(model.provider_model)
+        request = messages_request(body, default_max_tokens=default, thinking=thinking)
+        request["model"] = model.provider_model
         headers = {**HEADERS, "anthropic-version": VERSION}
         betas = (body.get(NATIVE) or {}).get(BETAS)
         if betas:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from router.providers.openai import OpenAIProvider
+from router.providers.apis import ApisProvider
 
 if TYPE_CHECKING:
     from typing import Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from router.catalog import Model
 
 
-class AzureProvider(OpenAIProvider):
+class AzureProvider(ApisProvider):
     """A Provider for a resource of Azure OpenAI, `https://NAME.openai.azure.com`."""
 
     def __init__(self, name: str, *, api_version: str, **arguments: Any) -> None:
@@ -25,9 +25,19 @@ class AzureProvider(OpenAIProvider):
         self._api_version = api_version
 
     def _address(self, model: Model) -> str:
+        return self._deployed(model, "chat/completions")
+
+    def _responses_address(self) -> str:
+        version = quote(self._api_version, safe="")
+        return f"{self._base_url}/openai/responses?api-version={version}"  # the body names the deployment
+
+    def _embeddings_address(self, model: Model) -> str:
+        return self._deployed(model, "embeddings")
+
+    def _deployed(self, model: Model, path: str) -> str:
         deployment = quote(model.provider_model, safe="")
         version = quote(self._api_version, safe="")
-        return f"{self._base_url}/openai/deployments/{deployment}/chat/completions?api-version={version}"
+        return f"{self._base_url}/openai/deployments/{deployment}/{path}?api-version={version}"
 
     def _key_headers(self, key: str) -> dict[str, str]:
         return {"api-key": key}

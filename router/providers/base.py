@@ -37,6 +37,9 @@ class Provider(Protocol):
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """Answer a chat completion in OpenAI's shape, or raise ProviderError.
 
+        A ResponsesBody is sent as OpenAI's responses API has it where the model is served by that;
+        then `raw` is what came, and `body` the completion that says the same.
+
         `body` lacks `model`: the provider writes its own name for it. The caller owns the deadline
         and cancels when it passes.
         """
@@ -83,9 +86,9 @@ class Providers:
         return provider
 
     def _build(self, name: str, entry: ProviderEntry) -> Provider:
+        from router.providers.apis import ApisProvider
         from router.providers.azure import AzureProvider
         from router.providers.keys import KeyRing
-        from router.providers.openai import OpenAIProvider
 
         arguments: dict[str, Any] = {
             "base_url": entry.base_url,
@@ -100,7 +103,7 @@ class Providers:
             return AnthropicProvider(name, **arguments)
         if entry.kind == "azure":
             return AzureProvider(name, api_version=entry.api_version or "", **arguments)
-        return OpenAIProvider(name, **arguments)
+        return ApisProvider(name, **arguments)
 
 
 def failure_of_status(

@@ -6,13 +6,18 @@ providers send: `data`, comments, and any of the three line ends. Other fields a
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_EVENT_BYTES = 4 << 20
 """An event larger than this is refused: what has no end cannot be waited for."""
+
+_NULL_USAGE = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null')
 
 
 class StreamEvent(NamedTuple):
@@ -35,6 +40,21 @@ class StreamEvent(NamedTuple):
 
 DONE = StreamEvent(b"data: [DONE]\n\n", None)
 """The end of an answer that is whole. Compare with `is`."""
+
+
+def without_usage(event: StreamEvent) -> StreamEvent:
+    """A chunk without its `usage`, which is null: servers that are asked for usage say so in every chunk.
+
+    The other bytes stay as they came, unless the member stands where nobody puts it.
+    """
+    assert event.data is not None  # noqa: S101 - comments carry no usage
+    data = {name: value for name, value in event.data.items() if name != "usage"}
+    raw = event.raw
+    if raw.count(b'"usage"') == 1:  # unescaped, and so a member's name; there is no other
+        cut = _NULL_USAGE.sub(b"", raw)
+        if cut != raw:
+            return StreamEvent(cut, data)
+    return StreamEvent(b"data: " + orjson.dumps(data) + b"\n\n", data)
 
 
 class EventSplitter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
 from router.request import AUTO
-from router.server import health, messages
+from router.server import embeddings, health, messages, responses
 from router.server.auth import Keys, admitted
 from router.server.chat import request_of, response_headers
 from router.server.dispatch import App
@@ -17,12 +17,15 @@ from router.server.errors import error_body
 from router.server.guard import InFlight
 from router.server.http import HttpResponse, json_response
 from router.server.metrics import CONTENT_TYPE, Metrics
-from router.server.observe import RecentDecisions, Tap, described
+from router.server.observe import RecentDecisions, Tap, described, may_see
 from router.server.sse import EventStream
 
 if TYPE_CHECKING:
+    from router.keys import Caller
+    from router.records import RequestRecord
     from router.request import Request
     from router.router import Router
+    from router.server.group import Group
     from router.server.http import Answer, HttpRequest
 
 
@@ -35,16 +38,37 @@ class Shim:
     in_flight: InFlight
     metrics: Metrics
     decisions: RecentDecisions
+    group: Group | None = None
+    """The other processes that serve the port; None when there are none."""
 
-    def health(self) -> dict[str, Any]:
-        """The report behind `/health` and `/metrics`."""
+    async def decision(self, request_id: str, caller: Caller) -> RequestRecord | None:
+        """The record of a recent request, when it is the caller's to see.
+
+        Another worker's is not in this one's memory: it is looked for where every record lies.
+        """
+        record = self.decisions.find(request_id, caller)
+        if record is None and self.group is not None:
+            stored = await self.group.find_record(self.router.settings.home, request_id.lower())
+            record = stored if stored is not None and may_see(caller, stored) else None
+        return record
+
+    def own_health(self) -> dict[str, Any]:
+        """How this process is."""
         return health.report(self.router, keys=self.keys, in_flight=self.in_flight)
 
+    def health(self) -> dict[str, Any]:
+        """The report behind `/health`."""
+        return self.own_health() if self.group is None else self.group.health(self)
 
-def create_app(router: Router, keys: Keys | None = None) -> App:
+    def metrics_text(self) -> str:
+        """The text behind `/metrics`."""
+        return self.metrics.text(self.own_health()) if self.group is None else self.group.metrics(self)
+
+
+def create_app(router: Router, keys: Keys | None = None, group: Group | None = None) -> App:
     """The shim over an open router; the router is closed when the application shuts down.
 
-    `keys` None: those of the router's data folder.
+    `keys` None: those of the router's data folder. `group` are the processes it is one of.
     """
     shim = Shim(
         router=router,
@@ -52,7 +76,10 @@ def create_app(router: Router, keys: Keys | None = None) -> App:
         in_flight=InFlight(router.settings.max_in_flight),
         metrics=Metrics(),
         decisions=RecentDecisions(router.settings.recent_decisions),
+        group=group,
     )
+    if group is not None:
+        group.begin(shim.metrics)
     router.sink = Tap(router.sink, shim.metrics.observe, shim.decisions.keep)
 
     return App(shim, ENDPOINTS)
@@ -101,10 +128,10 @@ async def _models(http: HttpRequest) -> HttpResponse:
 
 async def _decision(http: HttpRequest) -> HttpResponse:
     request_id = http.parameters["id"]
-    record = http.shim.decisions.find(request_id, http.caller)
+    record = await http.shim.decision(request_id, http.caller)
     if record is None:
         message = (
-            f"request `{request_id:.80}` is not among the latest that this process answered for this key;"
+            f"request `{request_id:.80}` is not among the latest that were answered for this key;"
             " `intellirouter explain REQUEST-ID` explains any that is stored"
         )
         return json_response(error_body(404, message, code="decision_not_found", param="id"), status=404)
@@ -126,8 +153,7 @@ async def _readyz(http: HttpRequest) -> HttpResponse:
 
 
 async def _metrics(http: HttpRequest) -> HttpResponse:
-    shim = http.shim
-    return HttpResponse(shim.metrics.text(shim.health()).encode(), media_type=CONTENT_TYPE)
+    return HttpResponse(http.shim.metrics_text().encode(), media_type=CONTENT_TYPE)
 
 
 async def _openapi(_: HttpRequest) -> HttpResponse:
@@ -157,6 +183,26 @@ ENDPOINTS = (
         summary="OpenAI's chat completions, answered by the model that is chosen.",
         scopes=("route",),
         body="ChatCompletionRequest",
+        parameters=OUR_HEADERS,
+    ),
+    Endpoint(
+        method="POST",
+        path=responses.PATH,
+        handler=responses.responses,
+        summary="OpenAI's responses, answered by the model that is chosen.",
+        scopes=("route",),
+        body="ResponsesRequest",
+        answer="ResponseObject",
+        parameters=OUR_HEADERS,
+    ),
+    Endpoint(
+        method="POST",
+        path=embeddings.PATH,
+        handler=embeddings.embeddings,
+        summary="OpenAI's embeddings, by a model that gives the vectors asked for.",
+        scopes=("route",),
+        body="EmbeddingsRequest",
+        answer="Embeddings",
         parameters=OUR_HEADERS,
     ),
     Endpoint(

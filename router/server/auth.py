@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError
 from router.keys import ANYONE_HERE, PREFIX, Caller, KeyFile, KeyRing, now
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from router.request import Request
     from router.server.http import HttpRequest
     from router.server.http import Scope as Connection
+
+    AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 logger = logging.getLogger("router.server")
 
@@ -139,13 +141,13 @@ class Keys:
             self.error = error
 
 
-def admitted(request: Request, http: HttpRequest) -> Request:
+def admitted(request: AnyRequest, http: HttpRequest) -> AnyRequest:
     """What every endpoint does with the request it has read: check its labels, and bind it to its key."""
     check_labels(request)
     return bind(request, http.caller)
 
 
-def bind(request: Request, caller: Caller) -> Request:
+def bind(request: AnyRequest, caller: Caller) -> AnyRequest:
     """The request as its key's: the key says whose it is and which models it may use.
 
     ForbiddenError when it names another model. What a client says of organisation and user counts

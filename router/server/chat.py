@@ -30,16 +30,23 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
         messages=body["messages"],
         model=body.get("model", AUTO),
         parameters=parameters,
-        task_type=_label(headers, "x-intellirouter-task"),
-        policy=_label(headers, "x-intellirouter-policy"),
-        preferences=Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
-        organization_id=_label(headers, "openai-organization"),
-        user_id=body.get("user"),
-        session_id=_label(headers, "x-session-id"),
-        tags=_tags(_label(headers, "x-intellirouter-tags")),
-        ip_address=ip_address,
-        user_agent=headers.get("user-agent"),
+        **labels_of(body, headers, ip_address=ip_address),
     )
+
+
+def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | None) -> dict[str, Any]:
+    """What a body of OpenAI's and our headers say beside what is asked: fields of Request."""
+    return {
+        "task_type": _label(headers, "x-intellirouter-task"),
+        "policy": _label(headers, "x-intellirouter-policy"),
+        "preferences": Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
+        "organization_id": _label(headers, "openai-organization"),
+        "user_id": body.get("user"),
+        "session_id": _label(headers, "x-session-id"),
+        "tags": _tags(_label(headers, "x-intellirouter-tags")),
+        "ip_address": ip_address,
+        "user_agent": headers.get("user-agent"),
+    }
 
 
 def response_headers(response: Response | Stream) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """`/metrics` in Prometheus' text format, version 0.0.4.
 
 Labels hold names of the catalog and of this code, never a client's: a client that could name a
-series could fill the memory of whoever scrapes. Counters are this process's, from its start.
+series could fill the memory of whoever scrapes. Counters are the server's, from its start; where
+it has several workers they are added up (`router.server.group`).
 """
 
 from __future__ import annotations
@@ -68,6 +69,15 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def add(self, counts: Iterable[int], total: float) -> None:
+        """Add what another one of these bounds counted."""
+        self.counts = [own + other for own, other in zip(self.counts, counts, strict=True)]
+        self.total += total
+
+
+_COUNTED = ("requests", "errors", "tokens", "without_cost")
+_MEASURED = ("durations", "first_tokens")
+
 
 class Metrics:
     """Counts what the shim answers; for one thread, the event loop's."""
@@ -111,6 +121,32 @@ class Metrics:
     def count_error(self, code: str) -> None:
         """Count an error body; `code` is a constant of this code."""
         self.errors[code,] += 1
+
+    def dump(self) -> dict[str, Any]:
+        """Everything counted, for JSON."""
+        return {
+            **{name: list(getattr(self, name).items()) for name in _COUNTED},
+            "cost_usd": [(labels, f"{cost:f}") for labels, cost in self.cost_usd.items()],
+            **{
+                name: [(labels, item.counts, item.total) for labels, item in getattr(self, name).items()]
+                for name in _MEASURED
+            },
+            "overhead": (self.overhead.counts, self.overhead.total),
+        }
+
+    def add(self, dump: Mapping[str, Any]) -> None:
+        """Add what was counted elsewhere: a `dump`, as it comes from JSON."""
+        for name in _COUNTED:
+            counted = getattr(self, name)
+            for labels, count in dump[name]:
+                counted[tuple(labels)] += count
+        for labels, cost in dump["cost_usd"]:
+            self.cost_usd[tuple(labels)] += Decimal(cost)
+        for name in _MEASURED:
+            histograms = getattr(self, name)
+            for labels, counts, total in dump[name]:
+                histograms.setdefault(tuple(labels), Histogram(DURATION_BUCKETS_S)).add(counts, total)
+        self.overhead.add(*dump["overhead"])
 
     def text(self, health: Mapping[str, Any]) -> str:
         """Everything counted, and gauges from the health report."""

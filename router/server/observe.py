@@ -92,7 +92,7 @@ class RecentDecisions:
     def find(self, request_id: str, caller: Caller) -> RequestRecord | None:
         """The record, when it is the caller's to see; None when it is not, or not here."""
         record = self._records.get(request_id.lower())
-        return record if record is not None and _may_see(caller, record) else None
+        return record if record is not None and may_see(caller, record) else None
 
 
 def described(record: RequestRecord) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def described(record: RequestRecord) -> dict[str, Any]:
     }
 
 
-def _may_see(caller: Caller, record: RequestRecord) -> bool:
+def may_see(caller: Caller, record: RequestRecord) -> bool:
     """One's own request; with `report` any of the key's organisation and user, where it is bound to one."""
     if caller.key_id is not None and caller.key_id == record.api_key_id:
         return True

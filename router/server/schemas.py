@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _LABEL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255}
+_TOKENS: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
 
 SCHEMAS: dict[str, Any] = {
     "Object": {"type": "object"},
@@ -26,6 +27,76 @@ SCHEMAS: dict[str, Any] = {
             },
             "user": _LABEL,
             "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
+        },
+    },
+    "ResponsesRequest": {
+        "type": "object",
+        "description": (
+            "OpenAI's; members that are not listed reach a provider that speaks this API untouched, and"
+            " exclude every other."
+        ),
+        "properties": {
+            "model": {**_LABEL, "description": "A model of the catalog, or `auto`.", "default": "auto"},
+            "input": {
+                "description": "Missing only beside `previous_response_id`, `conversation` or `prompt`.",
+                "oneOf": [
+                    {"type": "string"},
+                    {"type": "array", "minItems": 1, "items": {"type": "object"}},
+                    {"type": "null"},
+                ],
+            },
+            "instructions": {"type": ["string", "null"]},
+            "tools": {"type": ["array", "null"], "items": {"type": "object"}},
+            "text": {"type": ["object", "null"]},
+            "reasoning": {"type": ["object", "null"]},
+            "stream": {"type": ["boolean", "null"]},
+            "user": _LABEL,
+            "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
+        },
+    },
+    "ResponseObject": {
+        "type": "object",
+        "description": "OpenAI's; with `stream`, server-sent events that end with one in `response`.",
+        "required": ["id", "object", "output"],
+        "properties": {
+            "id": {"type": "string"},
+            "object": {"const": "response"},
+            "status": {"type": "string"},
+            "output": {"type": "array", "items": {"type": "object"}},
+            "usage": {"type": ["object", "null"]},
+        },
+    },
+    "EmbeddingsRequest": {
+        "type": "object",
+        "description": "OpenAI's; members that are not listed reach the provider untouched.",
+        "required": ["input"],
+        "properties": {
+            "model": {
+                **_LABEL,
+                "description": (
+                    "A name of vectors, a model that embeds, or `auto` where the catalog has one kind of"
+                    " vectors."
+                ),
+                "default": "auto",
+            },
+            "input": {
+                "oneOf": [
+                    {"type": "string", "minLength": 1},
+                    {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
+                    _TOKENS,
+                    {"type": "array", "minItems": 1, "items": _TOKENS},
+                ]
+            },
+            "user": _LABEL,
+            "provider": {"type": "object", "description": "Wishes for this request, as OpenRouter's."},
+        },
+    },
+    "Embeddings": {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "data": {"type": "array", "items": {"type": "object", "required": ["embedding"]}},
+            "usage": {"type": "object"},
         },
     },
     "MessagesRequest": {

@@ -1,9 +1,10 @@
-"""Run the shim on uvicorn."""
+"""Run the shim on uvicorn, in this process or in several."""
 
 from __future__ import annotations
 
 import gc
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,28 +14,26 @@ from router.router import Router
 from router.server.app import create_app
 from router.server.auth import Keys
 from router.server.protocol import protocol_of
+from router.server.supervisor import Supervisor, url_of
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
     from router.config import Settings
+    from router.server.dispatch import App
 
 
-class _Server(uvicorn.Server):
-    """Prints its URL once connections are accepted, since port 0 picks a free one.
+class Server(uvicorn.Server):
+    """A graceful stop is a success.
 
-    A graceful stop is a success: uvicorn's own server raises the signal again at the end, which
-    makes an orderly SIGTERM look like a crash to a process manager.
+    uvicorn's own server raises the signal again at the end, which makes an orderly SIGTERM look like
+    a crash to a process manager.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _rest_collector()
-        for server in self.servers:
-            host, port, *_ = server.sockets[0].getsockname()
-            shown = f"[{host}]" if ":" in host else host
-            print(f"intellirouter listening on http://{shown}:{port}", flush=True)  # noqa: T201
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -45,6 +44,15 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class _OnlyServer(Server):
+    """Prints its URL once connections are accepted, since port 0 picks a free one."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            print(f"intellirouter listening on {url_of(server.sockets[0])}", flush=True)  # noqa: T201
 
 
 def _rest_collector() -> None:
@@ -65,9 +73,16 @@ def serve(settings: Settings) -> None:
     """
     keys = Keys.open(settings)
     keys.check_host()
+    if settings.workers > 1:
+        sys.exit(Supervisor(settings).run())
     app = create_app(Router.open(settings), keys)
+    _OnlyServer(config_of(app, settings)).run()
+
+
+def config_of(app: App, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the shim."""
     options: dict[str, Any] = {"loop": "uvloop", "http": protocol_of(settings.body_timeout_s), "ws": "none"}
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -79,4 +94,3 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.drain_timeout_s,
         **options,
     )
-    _Server(config).run()

@@ -2,8 +2,12 @@
 
     chat        Anthropic request  ─► OpenAI request       (what `/v1/messages` is sent)
     messages    OpenAI request     ─► Anthropic request    (what an `anthropic` provider is sent)
+    thinking    reasoning effort for models that take a budget
     answers     answers, both ways                         events   streams, both ways
     portable    an OpenAI request without what only Anthropic knows (what others are sent)
+
+    responses   a request of OpenAI's responses API ─► OpenAI request      (what `/v1/responses` is sent)
+    response_objects  answers, both ways            response_events  streams, both ways
 
 All of it is pure. What the other shape cannot say is refused by name or carried along, never dropped
 in silence:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 NATIVE = "anthropic"
 """The member, and the type of an item, that holds what only Anthropic's API has."""
+RESPONSES = "responses"
+"""The member of a completion, or of a chunk of one, that holds what OpenAI's responses API answered."""
 JSON_TOOL = "respond_with_json"
 """The tool that stands for OpenAI's JSON mode, which Anthropic does not have: its input is the answer."""
 ITEM_MEMBERS = ("cache_control",)

@@ -20,9 +20,12 @@ from router.translate.members import (
     text,
     word,
 )
+from router.translate.thinking import ADAPTIVE, as_it_thinks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from router.translate.thinking import Thinking
 
 API = "Anthropic's messages API"
 DEFAULT_MAX_TOKENS = 4096
@@ -55,12 +58,15 @@ BETAS = "betas"
 
 
 def messages_request(
-    body: Mapping[str, Any], *, default_max_tokens: int = DEFAULT_MAX_TOKENS
+    body: Mapping[str, Any],
+    *,
+    default_max_tokens: int = DEFAULT_MAX_TOKENS,
+    thinking: Thinking = "adaptive",
 ) -> dict[str, Any]:
     """The request of Anthropic's that asks what `body` of OpenAI's asks.
 
-    `default_max_tokens` holds where the body sets no bound on the output. RequestError names the
-    member that Anthropic's API cannot express.
+    `default_max_tokens` holds where the body sets no bound on the output; `thinking` is how the model
+    takes a reasoning effort. RequestError names the member that Anthropic's API cannot express.
     """
     chat = items(body.get("messages"), "messages")
     system, start = system_of(chat)
@@ -69,7 +75,7 @@ def messages_request(
     if system is not None:
         request["system"] = system
     request["messages"] = conversation(chat, start)
-    return request
+    return as_it_thinks(request, body, thinking)
 
 
 def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +183,7 @@ def _reason(effort: Any, request: dict[str, Any]) -> None:
     if effort == "none":
         request["thinking"] = {"type": "disabled"}
     elif (said := word(effort, EFFORTS)) is not None:
-        request["thinking"] = {"type": "adaptive"}
+        request["thinking"] = dict(ADAPTIVE)
         request["output_config"] = {"effort": said}
     else:
         refuse("reasoning_effort", f"is `{effort!s:.40}`; use one of none, {', '.join(EFFORTS)}")

@@ -4,9 +4,11 @@
 
 In one run:
 1. admit + reserve + settle with two rate limits and two hard budgets, p50 and p99: in memory, in
-   memory with the reservation log, and on a redis-server of its own where one is installed; beside
-   it a request that no limit binds;
-2. opening a router's budgets (day, week and month, of users and organisations) over a lake of
+   memory with the reservation log, in the shared file, and on a redis-server of its own where one is
+   installed; beside it a request that no limit binds;
+2. the same in the file and on Redis while three other processes do nothing else: the worst case, as
+   servers spend most of their time elsewhere;
+3. opening a router's budgets (day, week and month, of users and organisations) over a lake of
    1,000,000 records in 31 days, one segment an hour.
 """
 
@@ -14,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import multiprocessing
 import random
 import tempfile
 import time
@@ -27,11 +31,14 @@ from router.limits.counters import Subjects
 from router.limits.limits import Limits
 from router.limits.memory import MemoryStore
 from router.limits.reservations import ReservationLog
+from router.limits.shared import FileStore
 from router.limits.spend import read_spend
 from router.records import RequestRecord, new_id
 from router.segments import arrow_schema, write_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from router.limits.counters import LimitStore, Scope
     from router.limits.periods import Period
 
@@ -86,7 +93,6 @@ async def measure(limits: Limits, requests: int, *, is_bound: bool = True) -> tu
         await limits.settle(admission, 900_000_000, tokens=700)
         taken.append((time.perf_counter() - started) * 1e6)
     await limits.aclose_connections()
-    limits.close()
     taken = sorted(taken[USERS:])
     return taken[len(taken) // 2], taken[len(taken) * 99 // 100]
 
@@ -95,6 +101,8 @@ def show(
     name: str, requests: int, store: LimitStore, *, log: ReservationLog | None = None, **how: bool
 ) -> None:
     p50, p99 = asyncio.run(measure(Limits(book=BOOK, store=store, log=log), requests, **how))
+    if log is not None:
+        log.close()
     print(f"{name:<28} p50 {p50:7.1f} µs   p99 {p99:7.1f} µs   ({requests:,} requests)")
 
 
@@ -150,6 +158,9 @@ def main() -> None:
         show("no limit binds", requests, MemoryStore(), is_bound=False)
         show("memory", requests, MemoryStore())
         show("memory, reservation log", requests, MemoryStore(), log=ReservationLog(home / "budgets"))
+        with file_store(home) as store:
+            show("file, reservation log", requests, store, log=ReservationLog(home / "budgets"))
+        contended(home, "file", str(home), requests // 4)
         show_redis(home, max(requests // 20, 2 * USERS))
         fill_lake(home, records, datetime.now(UTC))
         started = time.perf_counter()
@@ -173,6 +184,50 @@ def show_redis(home: Path, requests: int) -> None:
 
     with RedisServer(home) as server:
         show("redis, one at a time", requests, RedisStore(server.url))
+        contended(home, "redis", server.url, requests)
+
+
+@contextlib.contextmanager
+def file_store(home: Path) -> Iterator[LimitStore]:
+    store = FileStore(home / "shared")
+    yield store
+    store.close()
+
+
+def contended(home: Path, name: str, place: str, requests: int) -> None:
+    """Four processes at once on one store; the figures of one of them."""
+    context = multiprocessing.get_context("spawn")
+    ready, stop = context.Barrier(4), context.Event()
+    others = [context.Process(target=contend, args=(name, place, ready, stop)) for _ in range(3)]
+    for process in others:
+        process.start()
+    store = open_store(name, place)
+    ready.wait()
+    show(f"{name}, of four at once", requests, store, log=ReservationLog(home / "budgets"))
+    stop.set()
+    for process in others:
+        process.join()
+    store.close()
+
+
+def contend(name: str, place: str, ready: Any, stop: Any) -> None:
+    store = open_store(name, place)
+    limits = Limits(book=BOOK, store=store)
+
+    async def work() -> None:
+        while not stop.is_set():
+            await measure(limits, 2 * USERS)
+
+    ready.wait()
+    asyncio.run(work())
+
+
+def open_store(name: str, place: str) -> LimitStore:
+    if name == "file":
+        return FileStore(Path(place) / "shared")
+    from router.limits.remote import RedisStore
+
+    return RedisStore(place)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real Redis of the tests' own, and both stores behind one name."""
+"""A real Redis of the tests' own, and every store behind one name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.limits.memory import MemoryStore
+from router.limits.shared import FileStore
 from tests.limits.servers import RedisServer
 
 if TYPE_CHECKING:
@@ -45,15 +46,33 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "redis"])
-def make_store(request: pytest.FixtureRequest, clock: Clock) -> MakeStore:
+@pytest.fixture(params=["memory", "file", "redis"])
+def make_store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Iterator[MakeStore]:
     """Makes a store whose accounts open with what `charges` says of their keys."""
     if request.param == "memory":
 
         def make(charges: dict[str, int] | None = None) -> LimitStore:
             return MemoryStore(lambda account: (charges or {}).get(account.key, 0), clock=clock)
 
-        return make
+        yield make
+        return
+    if request.param == "file":
+        made: list[FileStore] = []
+
+        def make_shared(charges: dict[str, int] | None = None) -> LimitStore:
+            made.append(
+                FileStore(
+                    tmp_path / secrets.token_hex(4),
+                    lambda account: (charges or {}).get(account.key, 0),
+                    clock=clock,
+                )
+            )
+            return made[-1]
+
+        yield make_shared
+        for store in made:
+            store.close()
+        return
     server: RedisServer = request.getfixturevalue("redis_server")
 
     def make_remote(charges: dict[str, int] | None = None) -> LimitStore:
@@ -64,7 +83,7 @@ def make_store(request: pytest.FixtureRequest, clock: Clock) -> MakeStore:
 
         return RedisStore(server.url, opening, clock=clock, prefix=f"{{test-{secrets.token_hex(4)}}}:")
 
-    return make_remote
+    yield make_remote
 
 
 @pytest.fixture

@@ -83,12 +83,11 @@ def record(request_id: str, user: str, cost: int) -> Any:
     )
 
 
-def serve(home: str, redis_url: str | None, user: str, at_once: int, seed: int) -> None:
+def serve(home: str, settings: dict[str, str], user: str, at_once: int, seed: int) -> None:
     """Ask, many at once, until nobody is granted anything."""
     folder, rng = Path(home), random.Random(seed)
-    settings = Settings.load({}, home=folder, **({"redis_url": redis_url} if redis_url else {}))
     journal = Journal(folder, seal_interval_s=0.05, max_bytes=1 << 20)
-    limits = Limits.open(settings)
+    limits = Limits.open(Settings.load({}, home=folder, **settings))
     events = os.open(folder / "events", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     async def work() -> None:
@@ -101,15 +100,15 @@ def serve(home: str, redis_url: str | None, user: str, at_once: int, seed: int) 
     journal.close()
 
 
-def start(home: Path, redis_url: str | None, user: str, at_once: int, seed: int) -> BaseProcess:
+def start(home: Path, settings: dict[str, str], user: str, at_once: int, seed: int) -> BaseProcess:
     process = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(str(home), redis_url, user, at_once, seed)
+        target=serve, args=(str(home), settings, user, at_once, seed)
     )
     process.start()
     return process
 
 
-def loop(home: Path, *, kills: int, processes: int, redis_url: str | None, seed: int) -> Report:
+def loop(home: Path, *, kills: int, processes: int, settings: dict[str, str], seed: int) -> Report:
     """One budget after the other: rush, kill in the middle, start again, until it is used up."""
     rng = random.Random(seed)
     report = Report()
@@ -121,7 +120,7 @@ def loop(home: Path, *, kills: int, processes: int, redis_url: str | None, seed:
         user = f"user-{seed}-{report.budgets}"
         report.budgets += 1
         running = [
-            start(home, redis_url, user, AT_ONCE // processes, rng.randrange(10**9)) for _ in range(processes)
+            start(home, settings, user, AT_ONCE // processes, rng.randrange(10**9)) for _ in range(processes)
         ]
         for _ in range(3):
             victim = rng.randrange(processes)
@@ -131,7 +130,7 @@ def loop(home: Path, *, kills: int, processes: int, redis_url: str | None, seed:
                 report.kills += 1
                 os.kill(running[victim].pid or 0, signal.SIGKILL)
             running[victim].join()
-            running[victim] = start(home, redis_url, user, AT_ONCE // processes, rng.randrange(10**9))
+            running[victim] = start(home, settings, user, AT_ONCE // processes, rng.randrange(10**9))
         for process in running:
             process.join(60)
             if process.exitcode not in (0, -signal.SIGKILL):

@@ -60,7 +60,7 @@ def test_one_process_admits_no_more_than_the_budget(home: Path, threads: int) ->
 @pytest.mark.slow
 def test_killed_and_started_again_one_process_admits_no_more(tmp_path: Path) -> None:
     """What was in flight at a kill is charged by whoever starts next."""
-    _check(rush.loop(tmp_path, kills=KILLS, processes=1, redis_url=None, seed=SEED))
+    _check(rush.loop(tmp_path, kills=KILLS, processes=1, settings={}, seed=SEED))
 
 
 @pytest.mark.slow
@@ -68,7 +68,13 @@ def test_four_processes_on_redis_admit_no_more_while_they_are_killed(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     """What was in flight at a kill stays charged in Redis."""
-    _check(rush.loop(tmp_path, kills=KILLS, processes=4, redis_url=redis_server.url, seed=SEED))
+    _check(rush.loop(tmp_path, kills=KILLS, processes=4, settings={"redis_url": redis_server.url}, seed=SEED))
+
+
+@pytest.mark.slow
+def test_four_processes_on_a_file_admit_no_more_while_they_are_killed(tmp_path: Path) -> None:
+    """What was in flight at a kill stays charged in the file, and in the logs when the last one ends."""
+    _check(rush.loop(tmp_path, kills=KILLS, processes=4, settings={"limits_store": "file"}, seed=SEED))
 
 
 def test_the_replay_sees_budgets_that_are_not_shared(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every LimitStore promises; the one in memory and the one on Redis run the same suite."""
+"""What every LimitStore promises: those in memory, in a file and on Redis run the same suite."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ JSON: list[dict[str, Any]] = [
 ]
 ANSWERS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "claude-text": (TEXT, "end_turn"),
+    "claude-3-7-text": (TEXT, "end_turn"),
     "claude-thinks": ([THOUGHT, *TEXT], "end_turn"),
     "claude-calls": (CALLS, "tool_use"),
     "claude-json": (JSON, "tool_use"),

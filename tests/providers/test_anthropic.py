@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from router.providers.base import Answer
+    from router.translate.thinking import Thinking
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "2 + 2?"}]}
 
@@ -31,7 +32,14 @@ def server() -> Iterator[AnthropicServer]:
         yield server
 
 
-def ask(server: AnthropicServer, model: str, *, key: str | None = KEY, **body: Any) -> Answer:
+def ask(
+    server: AnthropicServer,
+    model: str,
+    *,
+    key: str | None = KEY,
+    thinking: Thinking | None = None,
+    **body: Any,
+) -> Answer:
     """One completion."""
     provider = AnthropicProvider(
         "anthropic",
@@ -43,7 +51,13 @@ def ask(server: AnthropicServer, model: str, *, key: str | None = KEY, **body: A
 
     async def complete() -> Answer:
         try:
-            named = Model(id="m", provider="anthropic", provider_model=model, max_output_tokens=9000)
+            named = Model(
+                id="m",
+                provider="anthropic",
+                provider_model=model,
+                max_output_tokens=9000,
+                thinking=thinking,
+            )
             return await provider.complete(named, {**ASKED, **body})
         finally:
             await provider.aclose()
@@ -127,6 +141,20 @@ def test_json_mode_is_a_tool(server: AnthropicServer) -> None:
     choice = answer.body["choices"][0]
     assert (orjson.loads(choice["message"]["content"]), choice["finish_reason"]) == ({"sum": 4}, "stop")
     assert "tool_calls" not in choice["message"]
+
+
+def test_an_effort_is_said_as_the_model_takes_it(server: AnthropicServer) -> None:
+    """By the version in its name, or by the catalog's word where the name does not tell."""
+    models: list[tuple[str, Thinking | None]] = [
+        ("claude-text", None), ("claude-text", "budget"), ("claude-3-7-text", None),
+    ]  # fmt: skip
+    for name, thinking in models:
+        ask(server, name, thinking=thinking, reasoning_effort="low")
+    adaptive, budget, named = server.bodies
+    assert (adaptive["thinking"], adaptive["output_config"]) == ({"type": "adaptive"}, {"effort": "low"})
+    for body in (budget, named):
+        assert body["thinking"] == {"type": "enabled", "budget_tokens": 4096}
+        assert "output_config" not in body
 
 
 def test_betas_travel_in_their_header(server: AnthropicServer) -> None:

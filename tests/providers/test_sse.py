@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.assembly import Assembly
-from router.providers.sse import MAX_EVENT_BYTES, EventSplitter
+from router.providers.sse import MAX_EVENT_BYTES, EventSplitter, StreamEvent, without_usage
 
 EVENTS: list[tuple[bytes, bytes | None]] = [
     (b'data: {"a": 1}', b'{"a": 1}'),
@@ -113,3 +114,27 @@ def test_strange_chunks_do_no_harm(strange: dict[str, Any]) -> None:
     assembly.add(chunk(0, {"content": "b"}, "stop"))
     assert assembly.text.startswith("a")
     assert assembly.is_finished
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"id":"a","choices":[],"usage":null}', b'{"id":"a","choices":[]}'),
+        (b'{"id": "a", "usage" : null, "choices": []}', b'{"id": "a", "choices": []}'),
+        (b'{"usage":null,"id":"a"}', b'{"id":"a"}'),
+        (b'{"id":",\\"usage\\":null","usage":null}', b'{"id":",\\"usage\\":null"}'),
+        (b'{"id":"a","x":{"y":1,"usage":null},"usage":null}', b'{"id":"a","x":{"y":1,"usage":null}}'),
+        (b'{"id":"usage","usage":null}', b'{"id":"usage"}'),
+    ],
+)
+def test_a_null_usage_is_cut_out(content: bytes, expected: bytes) -> None:
+    """The member alone goes, wherever it stands and whatever the text says; nested ones are not its own."""
+    event = without_usage(StreamEvent(b"data: " + content + b"\n\n", orjson.loads(content)))
+    assert event.raw == b"data: " + expected + b"\n\n"
+    assert event.data == orjson.loads(expected)
+
+
+def test_an_event_over_several_lines_loses_its_usage_too() -> None:
+    """Whatever else stands in the event's bytes, the data is what was said without the member."""
+    raw = b'event: x\ndata: {"usage":null,\ndata: "id": "a"}\n\n'
+    assert without_usage(StreamEvent(raw, {"usage": None, "id": "a"})).data == {"id": "a"}

@@ -134,6 +134,16 @@ def test_a_models_name_for_the_bound_stands_above_its_providers(tmp_path: Path) 
     assert [models[name].max_tokens_as for name in ("old", "new")] == ["max_tokens", "max_completion_tokens"]
 
 
+def test_thinking_is_a_switch_of_anthropics_models(tmp_path: Path) -> None:
+    """Elsewhere it would do nothing, and is refused when the catalog is read."""
+    path = write_catalog(tmp_path, [{"id": "m", "thinking": "budget"}])
+    with pytest.raises(ConfigError, match="model `m` is not Anthropic's"):
+        Catalog.load(path)
+    path = write_catalog(tmp_path, [{"id": "m", "thinking": "budget"}, "n"], kind="anthropic")
+    models = Catalog.load(path).models
+    assert [models[name].thinking for name in ("m", "n")] == ["budget", None]
+
+
 @pytest.mark.parametrize("switch", [{"stream_usage": False}, {"max_tokens_as": "max_tokens"}])
 def test_anthropics_api_has_no_such_switches(tmp_path: Path, switch: dict[str, Any]) -> None:
     """A switch that would do nothing is refused when the catalog is read."""

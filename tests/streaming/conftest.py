@@ -27,6 +27,7 @@ STREAMS: dict[str, Any] = {
     "plain": streaming(),
     "crlf": streaming(line_end="\r\n"),
     "tools": {**COUNTED, "tools": TOOLS},
+    "announced": streaming(is_usage_announced=True),
     "undone": streaming(is_done_sent=False),
     "uncounted": streaming(is_usage_sent=False),
     "late": streaming(role_first=True, first_delay_ms=300),

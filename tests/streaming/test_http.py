@@ -141,6 +141,30 @@ def test_the_events_are_the_providers_and_then_done(url: str) -> None:
     assert len(events) == 6
 
 
+@pytest.mark.parametrize("asked", [{}, {"stream_options": {"include_usage": False}}])
+def test_a_client_sees_what_it_would_see_of_the_provider(
+    url: str, fake_url: str, records: list[Record], asked: dict[str, Any]
+) -> None:
+    """Chunks say `"usage": null` only to clients who ask for usage: the bytes are those of a direct call."""
+    body = {"model": "announced", "messages": MESSAGES, "stream": True, **asked}
+    direct = httpx.post(f"{fake_url}/chat/completions", json=body).content
+    assert b"usage" not in direct
+    assert httpx.post(f"{url}/chat/completions", json=body).content == direct
+    assert only_request(records).tokens_input == 1000
+
+
+def test_who_asks_for_usage_is_told_that_it_comes(url: str, fake_url: str) -> None:
+    """Every chunk but the last says null, as the provider's own do."""
+    asked = {"stream_options": {"include_usage": True}}
+    body = {"model": "announced", "messages": MESSAGES, "stream": True, **asked}
+    direct, passed = (
+        httpx.post(f"{base}/chat/completions", json=body).text.split("\n\n") for base in (fake_url, url)
+    )
+    assert passed[:-3] == direct[:-3]
+    assert all(event.endswith('"usage":null}') for event in passed[:-3])
+    assert "prompt_tokens" in passed[-3]
+
+
 @pytest.mark.parametrize(
     ("model", "error", "code"),
     [

@@ -49,7 +49,7 @@ class Answerer:
         self._outcomes = _by_model(script)
         self.models = sorted({*script.models, *self._outcomes})
         self.calls: Counter[str] = Counter()
-        """Chat completions asked of each known model."""
+        """Answers asked of each known model."""
         self._random = {model: Random(f"{script.seed}:{model}") for model in self.models}  # noqa: S311
         self._plain = ModelScript()
         for change in script.changes:
@@ -57,16 +57,16 @@ class Answerer:
                 if name not in self._outcomes:
                     raise ConfigError(f"`changes` names the model `{name}`, which has no recorded outcomes")
 
-    def answer(self, request: Mapping[str, Any]) -> Answer:
-        """The reply to the body of a chat completion."""
+    def answer(self, request: Mapping[str, Any], *, asked: str = "messages") -> Answer:
+        """The reply to the body of a chat completion; `asked` is the member that holds the question."""
         model = request.get("model")
         if not isinstance(model, str) or model not in self._random:
             known = ", ".join(self.models)
             return refusal(
                 404, f"The model `{model}` does not exist; this provider has {known}", "model_not_found"
             )
-        if not isinstance(request.get("messages"), list) or not request["messages"]:
-            return refusal(400, "`messages` must be a non-empty list", "invalid_request_error")
+        if not isinstance(request.get(asked), list | str) or not request[asked]:
+            return refusal(400, f"`{asked}` must be a non-empty list", "invalid_request_error")
         self.calls[model] += 1
         scripted = self._script.models.get(model, self._plain)
         is_failing = scripted.error_rate > 0 and self._random[model].random() < scripted.error_rate

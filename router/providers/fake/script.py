@@ -51,6 +51,8 @@ class StreamScript(_Entry):
     """Whether `[DONE]` ends the stream."""
     is_usage_sent: bool = True
     """Whether the usage comes when it is asked for."""
+    is_usage_announced: bool = False
+    """Whether every other chunk then says `"usage": null`, as OpenAI's do."""
     line_end: Literal["\n", "\r\n"] = "\n"
 
 

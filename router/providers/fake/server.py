@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.providers.fake.answers import Answer, Answerer, refusal
+from router.providers.fake.responses import embeddings, response, send_events
 from router.providers.fake.stream import stream
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 READY = "fake provider listening on "
 """What the process prints when it can be called, followed by its base URL."""
 MAX_BODY_BYTES = 64 << 20
+ANSWERED = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/embeddings": "input"}
+"""What models answer, and the member that asks them."""
 
 
 class FakeApp:
-    """OpenAI's chat completions and models; `GET /seen` tells tests what arrived."""
+    """OpenAI's chat completions, responses, embeddings and models; `GET /seen` tells tests what arrived."""
 
     def __init__(self, script: Script) -> None:
         self._answerer = Answerer(script)
@@ -42,7 +45,7 @@ class FakeApp:
         if scope["type"] != "http":
             return
         route = scope["method"], scope["path"]
-        if route == ("POST", "/v1/chat/completions"):
+        if scope["method"] == "POST" and scope["path"] in ANSWERED:
             await self._complete(scope, receive, send)
         elif route == ("GET", "/v1/models"):
             await _reply(send, Answer(body=self._models()))
@@ -67,12 +70,18 @@ class FakeApp:
             await _reply(send, refusal(400, "the body must be an object", "invalid_request_error"))
             return
         self._connections.add(tuple(scope["client"] or ()))
-        self._last = {"headers": _text(scope["headers"]), "body": request}
-        answer = self._answerer.answer(request)
+        self._last = {"headers": _text(scope["headers"]), "body": request, "path": scope["path"]}
+        asked, sender = ANSWERED[scope["path"]], None
+        answer = self._answerer.answer(request, asked=asked)
         if answer.delay_s > 0:
             await asyncio.sleep(answer.delay_s)
+        if asked == "input" and answer.text is not None:
+            if scope["path"] == "/v1/embeddings":
+                answer = embeddings(request, answer)
+            else:
+                answer, sender = response(request, answer), send_events
         if request.get("stream") and answer.text is not None:
-            self._abandoned += await stream(receive, send, request, answer)
+            self._abandoned += await stream(receive, send, request, answer, sender)
         else:
             await _reply(send, answer)
 

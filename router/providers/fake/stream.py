@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 
     from router.providers.fake.answers import Answer
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+    Sender = Callable[[Send, dict[str, Any], Answer], Coroutine[Any, Any, None]]
 
 FAULTY_EVENTS = {
     "truncated": b'data: {"id":"chatcmpl-fake","choi',
@@ -29,11 +30,16 @@ class CutError(Exception):
     """Raised to make the server break the connection."""
 
 
-async def stream(receive: Receive, send: Send, request: dict[str, Any], answer: Answer) -> bool:
-    """Server-sent events as `answer.stream` says; whether the client left before their end."""
+async def stream(
+    receive: Receive, send: Send, request: dict[str, Any], answer: Answer, sender: Sender | None = None
+) -> bool:
+    """Server-sent events as `answer.stream` says; whether the client left before their end.
+
+    `sender` None: chat's chunks.
+    """
     headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    sending = asyncio.ensure_future(_send_events(send, request, answer))
+    sending = asyncio.ensure_future((sender or _send_events)(send, request, answer))
     leaving = asyncio.ensure_future(receive())
     try:
         await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -48,6 +54,9 @@ async def stream(receive: Receive, send: Send, request: dict[str, Any], answer: 
 
 async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> None:
     script = answer.stream
+    options = request.get("stream_options")
+    is_asked = isinstance(options, dict) and bool(options.get("include_usage"))
+    announced = {"usage": None} if is_asked and script.is_usage_announced else {}
     head = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 0, "model": request["model"]}
 
     async def event(content: bytes, *, is_last: bool = False) -> None:
@@ -56,11 +65,11 @@ async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> N
 
     async def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        await event(_data({**head, "choices": [choice]}))
+        await event(_data({**head, "choices": [choice], **announced}))
 
     if script.role_first:
         await chunk({"role": "assistant", "content": ""})
-    for position, delta in enumerate(_deltas(answer)):
+    for position, delta in enumerate(deltas(answer)):
         if position == script.fault_after:
             break
         if delay_ms := script.delay_ms if position else script.first_delay_ms:
@@ -74,14 +83,12 @@ async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> N
         return
     if script.chunks != 0:
         await chunk({}, "stop" if answer.tools is None else "tool_calls")
-    options = request.get("stream_options")
-    is_asked = isinstance(options, dict) and options.get("include_usage")
     if is_asked and script.is_usage_sent and answer.usage is not None:
         await event(_data({**head, "choices": [], "usage": orjson.Fragment(answer.usage)}))
     await event(b"data: [DONE]\n\n" if script.is_done_sent else b"", is_last=True)
 
 
-def _deltas(answer: Answer) -> Iterator[dict[str, Any]]:
+def deltas(answer: Answer) -> Iterator[dict[str, Any]]:
     """The answer in pieces: its words, or as many as the script says, then its tool calls."""
     count = answer.stream.chunks
     words = (answer.text or "").split(" ") if count is None else [f"word{n}" for n in range(count)]

@@ -1,0 +1,157 @@
+"""OpenAI's other APIs: responses and embeddings, beside chat completions.
+
+Source: OpenAI's API reference (responses, streaming events, embeddings).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import ProviderError, RequestError
+from router.providers.base import Answer
+from router.providers.openai import HEADERS, OpenAIProvider
+from router.providers.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
+from router.responses import ResponsesBody
+from router.translate.members import RESPONSES, optional
+from router.translate.response_events import EventsToChunks
+from router.translate.response_objects import completion_of
+from router.usage import reported_cost_usd, usage_from_embeddings, usage_from_openai
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from router.catalog import Model
+
+ERROR_STATUS = {"insufficient_quota": 429, "rate_limit_exceeded": 429, "vector_store_timeout": 504}
+"""The status that a failed response would have had."""
+BAD_REQUEST = re.compile(
+    r"(invalid|image|unsupported_image|empty_image)_|context_length|failed_to_download|\w+_policy"
+)
+"""Codes that say what is wrong with the request; others are the server's failures."""
+
+
+class ApisProvider(OpenAIProvider):
+    """A Provider for a server that may speak more of OpenAI's than chat completions."""
+
+    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+        """See Provider."""
+        if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
+            return await super().complete(model, body)
+        request = {**body.asked, "model": model.provider_model}
+        return self._response(await self._send(self._responses_address(), request, HEADERS, model), model)
+
+    def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+        """See Provider: events of the responses API stand under `responses` of chat's chunks."""
+        if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
+            return super().stream(model, body)
+        return self._stream(model, body)
+
+    async def embed(self, model: Model, body: Mapping[str, Any]) -> Answer:
+        """Answer a request for embeddings in OpenAI's shape; ProviderError as of `complete`."""
+        request = {**body, "model": model.provider_model}
+        raw = await self._send(self._embeddings_address(model), request, HEADERS, model)
+        answered = self._object(raw, model)
+        data = answered.get("data")
+        if not isinstance(data, list) or not all(
+            isinstance(row, dict) and row.get("embedding") for row in data
+        ):
+            raise self._broken("bad_response", "sent a body without embeddings in `data`", model)
+        return Answer(
+            body=answered,
+            raw=raw,
+            status_code=200,
+            usage=usage_from_embeddings(answered),
+            provider_cost_usd=reported_cost_usd(answered),
+            finish_reason=None,
+        )
+
+    def _responses_address(self) -> str:
+        return f"{self._base_url}/responses"
+
+    def _embeddings_address(self, model: Model) -> str:  # noqa: ARG002 - other kinds have one for each model
+        return f"{self._base_url}/embeddings"
+
+    def _response(self, raw: bytes, model: Model) -> Answer:
+        response = self._object(raw, model)
+        if not isinstance(response.get("output"), list):
+            raise self._broken("bad_response", "sent a body without `output`", model)
+        self._check(response, model)
+        try:
+            body = completion_of(response)
+        except RequestError as error:
+            raise self._broken("bad_response", f"sent no response of OpenAI's ({error})", model) from error
+        return Answer(
+            body=body,
+            raw=raw,
+            status_code=200,
+            usage=usage_from_openai(body),
+            provider_cost_usd=reported_cost_usd(response),
+            finish_reason=body["choices"][0]["finish_reason"],
+        )
+
+    def _check(self, response: Mapping[str, Any], model: Model) -> None:
+        """ProviderError for a response that failed, whatever status it came with."""
+        if response.get("status") in ("failed", "cancelled"):
+            raise self._failed(response.get("error"), model)
+
+    def _failed(self, error: object, model: Model) -> ProviderError:
+        said = error if isinstance(error, dict) else {}
+        code = said.get("code") or said.get("type")
+        status = ERROR_STATUS.get(code) if isinstance(code, str) else None
+        if status is None and isinstance(code, str) and BAD_REQUEST.match(code):
+            status = 400
+        error = self._error_event(said if status is None else {**said, "code": status}, model)
+        error.provider_code = self._error_code(said)
+        return error
+
+    async def _stream(self, model: Model, body: ResponsesBody) -> AsyncGenerator[list[StreamEvent], None]:
+        content = orjson.dumps({**body.asked, "model": model.provider_model, "stream": True})
+        chunks, splitter, size = EventsToChunks(), EventSplitter(), 0
+        async with self._post(self._responses_address(), content, HEADERS, model) as reply:
+            while part := await reply.read():
+                size += len(part)
+                events, failure = self._translated(splitter, part, chunks, model)
+                if events:
+                    yield events
+                if size > self._max_response_bytes:
+                    what = f"sent more than {self._max_response_bytes} bytes"
+                    failure = self._broken("bad_response", what, model)
+                if failure is not None:
+                    raise failure
+        if chunks.is_finished:
+            yield [DONE]
+
+    def _translated(
+        self, splitter: EventSplitter, part: bytes, chunks: EventsToChunks, model: Model
+    ) -> tuple[list[StreamEvent], ProviderError | None]:
+        """The events that `part` completes, up to the one that tells of a failure."""
+        events: list[StreamEvent] = []
+        try:
+            for raw, data in splitter.feed(part):
+                if data is None:
+                    events.append(StreamEvent(raw + b"\n\n", None))
+                elif data != b"[DONE]":
+                    events.append(StreamEvent(raw + b"\n\n", self._chunk(data, chunks, model)))
+        except ValueError:
+            return events, self._broken(
+                "bad_response", f"sent an event of more than {MAX_EVENT_BYTES} bytes", model
+            )
+        except RequestError as error:
+            return events, self._broken(
+                "bad_response", f"sent an event that is not OpenAI's ({error})", model
+            )
+        except ProviderError as error:
+            return events, error
+        return events, None
+
+    def _chunk(self, data: bytes, chunks: EventsToChunks, model: Model) -> dict[str, Any]:
+        event = self._object(data, model)
+        kind = event.get("type")
+        if kind == "error":
+            raise self._failed(event["error"] if isinstance(event.get("error"), dict) else event, model)
+        if kind == "response.failed":
+            raise self._failed(optional(event.get("response"), "response").get("error"), model)
+        return chunks.feed(event)

@@ -1,0 +1,296 @@
+"""A request of OpenAI's responses API as a chat request, and what of it chat completions lack.
+
+Source: OpenAI's API reference (responses: create, streaming events), as of the `openai` package 3.54.
+
+What chat cannot say (state that OpenAI keeps, tools that it runs itself, members of tomorrow) is named,
+and only a provider that speaks the responses API is asked such a request, in its own words. What says
+how an answer is made and not what is asked (`reasoning.summary`, the reasoning of earlier turns, …) is
+left out for the others, and named to the client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from router.translate.members import items, mapping, optional, optional_items, refuse, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SAME = (
+    "metadata",
+    "model",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "provider",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "stream",
+    "temperature",
+    "top_p",
+    "user",
+)
+"""Members that both APIs have, and `provider`, which is the router's."""
+NEUTRAL: Mapping[str, Any] = {
+    "background": False,
+    "include": [],
+    "stream_options": {},
+    "top_logprobs": 0,
+    "truncation": "disabled",
+}
+"""Values under which members that chat lacks ask for nothing."""
+STATE = ("previous_response_id", "conversation", "prompt")
+"""Members that name what one provider alone knows, and that a model reads beside the request."""
+ECHOED = {
+    "message": {"type", "role", "content", "id", "status", "phase"},
+    "function_call": {"type", "call_id", "name", "arguments", "id", "status"},
+    "function_call_output": {"type", "call_id", "output", "id", "status", "name"},
+    "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
+}
+"""Members of an item; clients send back what an answer held, with ids and states that ask for nothing."""
+PARTS = {
+    "input_text": {"type", "text"},
+    "output_text": {"type", "text", "annotations", "logprobs"},
+    "refusal": {"type", "refusal"},
+    "input_image": {"type", "image_url", "detail"},
+    "input_file": {"type", "file_data", "filename"},
+    "input_audio": {"type", "input_audio"},
+}
+ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+FUNCTION = ("name", "description", "parameters", "strict")
+CHOICES = ("auto", "none", "required")
+
+
+class Chat(NamedTuple):
+    """A request in chat's words."""
+
+    body: dict[str, Any]
+    """As far as chat can say it."""
+    native: str | None
+    """The first thing that chat cannot say; None: the body says it all."""
+    refers_to: str | None
+    """The first member that names what one provider alone knows."""
+    ignored: frozenset[str]
+    """Hints left out."""
+    is_hosted: bool
+    """Whether tools may run that the provider runs itself: they add input, and are charged beside it."""
+
+
+def chat_of(asked: Mapping[str, Any]) -> Chat:
+    """The chat request that asks what `asked` asks; RequestError names a member that is malformed."""
+    return _Reading(asked).chat()
+
+
+class _Reading:
+    """One request, and what was found in it."""
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        self._given = {
+            name: value
+            for name, value in asked.items()
+            if value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
+        }
+        self._native: list[str] = []
+        self._refers_to: list[str] = []
+        self._ignored: set[str] = set()
+        self._is_hosted = "prompt" in self._given
+
+    def chat(self) -> Chat:
+        given = self._given
+        if "input" not in given and not any(name in given for name in STATE):
+            refuse("input", "is missing: send a text or a list of items")
+        messages = self._messages(given.pop("instructions", None), given.pop("input", None))
+        chat = {name: given.pop(name) for name in SAME if name in given}
+        if "max_output_tokens" in given:
+            chat["max_completion_tokens"] = given.pop("max_output_tokens")
+        self._reasoning(optional(given.pop("reasoning", None), "reasoning"), chat)
+        self._text(optional(given.pop("text", None), "text"), chat)
+        self._tools(optional_items(given.pop("tools", None), "tools"), chat)
+        self._choice(given.pop("tool_choice", None), chat)
+        if given.pop("truncation", None) is not None:  # a model whose window is too small is not asked
+            self._ignored.add("truncation")
+        options = dict(optional(given.pop("stream_options", None), "stream_options"))
+        if options.pop("include_obfuscation", False):
+            self._ignored.add("stream_options.include_obfuscation")
+        if options:
+            self._only_native("`stream_options`")
+        if chat.get("stream"):  # streams of this API always tell the usage
+            chat["stream_options"] = {"include_usage": True}
+        for name in given:
+            self._only_native(f"`{name:.40}`", refers_to=name if name in STATE else None)
+        if not messages:  # all of it stands where chat does not look
+            messages = [{"role": "user", "content": ""}]
+        return Chat(
+            {"messages": messages, **chat},
+            next(iter(self._native), None),
+            next(iter(self._refers_to), None),
+            frozenset(self._ignored),
+            self._is_hosted,
+        )
+
+    def _only_native(self, what: str, *, refers_to: str | None = None) -> None:
+        self._native.append(what)
+        if refers_to is not None:
+            self._refers_to.append(refers_to)
+
+    def _unknown(self, item: Mapping[str, Any], known: set[str] | tuple[str, ...], where: str) -> None:
+        for name, value in item.items():
+            if name not in known and value not in (None, [], {}, False):
+                self._only_native(f"`{where}.{name:.40}`", refers_to=where if name.endswith("_id") else None)
+
+    def _messages(self, instructions: Any, given: Any) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = []
+        if instructions is not None:
+            messages.append({"role": "system", "content": text(instructions, "instructions")})
+        if isinstance(given, str):
+            messages.append({"role": "user", "content": given})
+        elif given is not None:
+            for at, item in enumerate(items(given, "input")):
+                self._item(item, f"input.{at}", messages)
+            if not given:
+                refuse("input", "is empty: send a text or a list of items")
+        return messages
+
+    def _item(self, item: dict[str, Any], where: str, messages: list[dict[str, Any]]) -> None:
+        kind = item.get("type", "message" if "role" in item else None)
+        if kind not in ECHOED:
+            if not isinstance(kind, str):
+                refuse(f"{where}.type", "must be a text, such as `message`")
+            is_stored = kind == "item_reference"
+            self._only_native(f"`{where}` (`{kind:.40}`)", refers_to=where if is_stored else None)
+            return
+        self._unknown(item, ECHOED[kind], where)
+        if kind == "message":
+            messages.append(self._message(item, where))
+        elif kind == "function_call":
+            self._call(item, where, messages)
+        elif kind == "function_call_output":
+            output = item.get("output")
+            content = output if isinstance(output, str) else self._result(output, f"{where}.output")
+            called = text(item.get("call_id"), f"{where}.call_id")
+            messages.append({"role": "tool", "tool_call_id": called, "content": content})
+        else:
+            self._ignored.add("reasoning of earlier turns")
+
+    def _message(self, item: dict[str, Any], where: str) -> dict[str, Any]:
+        role = item.get("role")
+        if not isinstance(role, str) or role not in ROLES:
+            refuse(f"{where}.role", f"is `{role!s:.40}`; use one of {', '.join(ROLES)}")
+        content = item.get("content")
+        if not isinstance(content, str):
+            parts = items(content, f"{where}.content")
+            made = [self._part(part, f"{where}.content.{at}") for at, part in enumerate(parts)]
+            content = [part for part in made if part is not None]
+            if role == "assistant" and all(part["type"] == "text" for part in content):
+                content = "".join(part["text"] for part in content)  # what every server takes
+        return {"role": ROLES[role], "content": content}
+
+    def _part(self, part: dict[str, Any], where: str) -> dict[str, Any] | None:
+        kind = part.get("type")
+        if not isinstance(kind, str) or kind not in PARTS:
+            if not isinstance(kind, str):
+                refuse(f"{where}.type", "must be a text, such as `input_text`")
+            self._only_native(f"`{where}` (`{kind:.40}`)")
+            return None
+        self._unknown(part, PARTS[kind], where)
+        if kind in ("input_text", "output_text"):
+            return {"type": "text", "text": text(part.get("text"), f"{where}.text")}
+        if kind == "refusal":
+            return {"type": "refusal", "refusal": text(part.get("refusal"), f"{where}.refusal")}
+        if kind == "input_audio":
+            return {
+                "type": "input_audio",
+                "input_audio": mapping(part.get("input_audio"), f"{where}.input_audio"),
+            }
+        if kind == "input_image":
+            if part.get("image_url") is None:
+                return None  # its file's id has been named
+            image = {"url": text(part["image_url"], f"{where}.image_url")}
+            if part.get("detail") is not None:
+                image["detail"] = part["detail"]
+            return {"type": "image_url", "image_url": image}
+        if part.get("file_data") is None:
+            return None
+        return {
+            "type": "file",
+            "file": {name: part[name] for name in ("filename", "file_data") if name in part},
+        }
+
+    def _result(self, output: Any, where: str) -> list[dict[str, Any]]:
+        """A tool's result in parts; chat takes texts alone."""
+        parts = []
+        for at, part in enumerate(items(output, where)):
+            made = self._part(part, f"{where}.{at}")
+            if made is not None and made["type"] == "text":
+                parts.append(made)
+            elif made is not None:
+                self._only_native(f"`{where}.{at}` (`{part['type']}`)")
+        return parts
+
+    def _call(self, item: dict[str, Any], where: str, messages: list[dict[str, Any]]) -> None:
+        """A call joins the assistant's message it belongs to."""
+        function = {
+            "name": text(item.get("name"), f"{where}.name"),
+            "arguments": text(item.get("arguments"), f"{where}.arguments"),
+        }
+        call = {"id": text(item.get("call_id"), f"{where}.call_id"), "type": "function", "function": function}
+        if not messages or messages[-1]["role"] != "assistant":
+            messages.append({"role": "assistant", "content": None})
+        messages[-1].setdefault("tool_calls", []).append(call)
+
+    def _reasoning(self, reasoning: dict[str, Any], chat: dict[str, Any]) -> None:
+        for name, value in reasoning.items():
+            if value is None or (name, value) in (("context", "auto"), ("mode", "standard")):
+                continue
+            if name == "effort":
+                chat["reasoning_effort"] = value
+            elif name in ("summary", "generate_summary"):
+                self._ignored.add("reasoning.summary")
+            else:
+                self._only_native(f"`reasoning.{name:.40}`")
+
+    def _text(self, wanted: dict[str, Any], chat: dict[str, Any]) -> None:
+        self._unknown(wanted, ("format", "verbosity"), "text")
+        if wanted.get("verbosity") is not None:
+            chat["verbosity"] = wanted["verbosity"]
+        form = optional(wanted.get("format"), "text.format")
+        kind = form.get("type", "text")
+        if kind == "json_object":
+            chat["response_format"] = {"type": "json_object"}
+        elif kind == "json_schema":
+            described = {name: value for name, value in form.items() if name != "type" and value is not None}
+            chat["response_format"] = {"type": "json_schema", "json_schema": described}
+        elif kind != "text":
+            self._only_native(f"`text.format` (`{kind!s:.40}`)")
+
+    def _tools(self, tools: list[dict[str, Any]], chat: dict[str, Any]) -> None:
+        made = []
+        for at, tool in enumerate(tools):
+            where = f"tools.{at}"
+            if tool.get("type") != "function":
+                self._only_native(f"`{where}` (`{tool.get('type')!s:.40}`)")
+                self._is_hosted = True
+                continue
+            self._unknown(tool, ("type", *FUNCTION), where)
+            function = {name: tool[name] for name in FUNCTION if tool.get(name) is not None}
+            text(function.get("name"), f"{where}.name")
+            made.append({"type": "function", "function": function})
+        if made:
+            chat["tools"] = made
+        else:
+            chat.pop("parallel_tool_calls", None)
+
+    def _choice(self, choice: Any, chat: dict[str, Any]) -> None:
+        if choice is None:
+            return
+        if isinstance(choice, dict) and choice.keys() == {"type", "name"} and choice["type"] == "function":
+            chat["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}}
+        elif isinstance(choice, str) and choice in CHOICES:
+            if "tools" in chat:
+                chat["tool_choice"] = choice
+            elif choice == "required":
+                self._only_native("`tool_choice`")
+        else:
+            self._only_native("`tool_choice`")
