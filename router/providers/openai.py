@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
-    from router.catalog import Model, OutputLimit
+    from router.catalog import Model
+    from router.catalog_entries import OutputLimit
     from router.providers.keys import KeyRing
     from router.providers.transport import Reply
 
