@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from router.scores import ScoreSource
     from router.sessions import Session, SessionStore
     from router.state import StateSource
+    from router.telemetry.exporting import Telemetry
 
 logger = logging.getLogger("router")
 
@@ -87,6 +88,7 @@ class Engine:
         self.providers = Providers(settings, variables)
         self.breaker = Breaker((), BreakerRules.of(settings))
         self.retries = Retries(settings.max_retries)
+        self.telemetry: Telemetry | None = None
         self._features = features
         self._random = random.Random(settings.seed)  # noqa: S311 - sampling, not secrecy
         self.refresher = Refresher(
@@ -152,6 +154,8 @@ class Engine:
                 state=knowledge.state,
                 latency_ms=since_ms(started),
             )
+            if self.telemetry is not None:
+                self.telemetry.observe(request, refused, None, knowledge.state.catalog)
             await self.record(request, refused, None)
             raise
         return Serving(self, request, knowledge.state.catalog, decision, funds, started)

@@ -36,6 +36,28 @@ if TYPE_CHECKING:
     from router.records import Attempt
 
 
+ERROR_TYPES = frozenset(
+    {
+        "attempt_timeout",
+        "authentication",
+        "bad_request",
+        "bad_response",
+        "budget_exceeded",
+        "cancelled",
+        "connection",
+        "limits_unavailable",
+        "no_eligible_model",
+        "overloaded",
+        "rate_limit_exceeded",
+        "rate_limited",
+        "server_error",
+        "stream_cut",
+        "timeout",
+    }
+)
+"""What a record's `error_type` may be, but for the names of faults in this code; metrics count by these."""
+
+
 class IntelliRouterError(Exception):
     """Base of every error raised on purpose."""
 

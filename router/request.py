@@ -61,6 +61,9 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict)
     ip_address: str | None = None
     user_agent: str | None = None
+    traceparent: str | None = None
+    """W3C's header: the caller's span, below which this request's is told of; None: the span that the
+    calling application is in."""
 
     def __post_init__(self) -> None:
         self._check_messages()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from router.scores import ScoreBoard, ScoreSource
     from router.sessions import SessionStore
     from router.state import StateSource
+    from router.telemetry.exporting import Telemetry
 
 
 class Router:
@@ -88,6 +89,7 @@ class Router:
         from router.limits.limits import Limits
         from router.scores import ScoreFile
         from router.state import StateFiles
+        from router.telemetry import open_telemetry
 
         variables = read_environment()
         settings = settings or Settings.load(variables, **overrides)
@@ -99,7 +101,7 @@ class Router:
         )
         try:
             features = _feature_space(settings)
-            return cls(
+            router = cls(
                 settings=settings,
                 state=StateFiles(settings),
                 scores=ScoreFile(settings.scores_file),
@@ -112,6 +114,12 @@ class Router:
         except BaseException:
             journal.close()
             raise
+        try:
+            router._engine.telemetry = open_telemetry(variables, environment=settings.environment)
+        except BaseException:
+            router.close()
+            raise
+        return router
 
     @property
     def sink(self) -> RecordSink:
@@ -121,6 +129,11 @@ class Router:
     @sink.setter
     def sink(self, sink: RecordSink) -> None:
         self._engine.sink = sink
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """Traces and metrics for a collector; None where the environment names none."""
+        return self._engine.telemetry
 
     @property
     def sessions(self) -> SessionStore:
@@ -357,6 +370,8 @@ class Router:
             self._private_loop = None
         self._engine.limits.close()
         self.sink.close()
+        if self._engine.telemetry is not None:
+            self._engine.telemetry.close()
 
     async def aclose_connections(self) -> None:
         """Close the provider connections of the running event loop."""

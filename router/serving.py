@@ -44,6 +44,8 @@ class Serving:
         self._retries = engine.retries.begin()
         self._engine = engine
         self._funds = funds
+        self._starts_ms: list[float] = []
+        """Of each attempt, after the request's arrival; kept for the telemetry alone."""
 
     @property
     def timeout_s(self) -> float:
@@ -79,6 +81,10 @@ class Serving:
                 return False
             return engine.breaker.begin(model.id)
 
+        def told(attempt: Attempt, failure: ProviderError | None) -> None:
+            self._starts_ms.append(since_ms(self.started) - (attempt.latency_ms or 0.0))
+            on_attempt(attempt, failure)
+
         names = (decision.model, *decision.fallbacks)[: engine.settings.max_attempts]
         return await call(
             [self.catalog.models[name] for name in names],
@@ -88,7 +94,7 @@ class Serving:
             attempts=self.attempts,
             retries=self._retries,
             may_try=may_try,
-            on_attempt=on_attempt,
+            on_attempt=on_attempt if engine.telemetry is None else told,
         )
 
     def note(self, attempt: Attempt, failure: ProviderError | None) -> None:
@@ -129,6 +135,8 @@ class Serving:
             catalog=self.catalog,
             prompt_features=engine.prompt_features(request, self.decision.request_id),
         )
+        if engine.telemetry is not None:
+            engine.telemetry.observe(request, record, answer, self.catalog, self._starts_ms)
         is_recorded = False
         try:
             is_recorded = await engine.record(request, record, answer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from router import Router
 from router.providers.fake import FakeProvider
@@ -29,6 +31,12 @@ SCRIPT: dict[str, Any] = {
     }
 }
 
+# Tests check no speed, and draw the same examples each time; `--hypothesis-profile=default` draws others.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +45,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name, _, _ in Settings.describe():
         monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
 
 

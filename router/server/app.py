@@ -81,6 +81,8 @@ def create_app(router: Router, keys: Keys | None = None, group: Group | None = N
     if group is not None:
         group.begin(shim.metrics)
     router.sink = Tap(router.sink, shim.metrics.observe, shim.decisions.keep)
+    if router.telemetry is not None:
+        router.telemetry.is_server = True
 
     return App(shim, ENDPOINTS)
 

@@ -46,6 +46,7 @@ def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | No
         "tags": _tags(_label(headers, "x-intellirouter-tags")),
         "ip_address": ip_address,
         "user_agent": headers.get("user-agent"),
+        "traceparent": headers.get("traceparent"),
     }
 
 

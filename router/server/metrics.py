@@ -13,31 +13,14 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from router.errors import ERROR_TYPES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from router.records import RequestRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OUTCOMES = frozenset(
-    {
-        "attempt_timeout",
-        "authentication",
-        "bad_request",
-        "bad_response",
-        "budget_exceeded",
-        "cancelled",
-        "connection",
-        "limits_unavailable",
-        "no_eligible_model",
-        "overloaded",
-        "rate_limit_exceeded",
-        "rate_limited",
-        "server_error",
-        "timeout",
-    }
-)
-"""Error types a series is named after; any other is `other`."""
 NONE = "none"
 """The model and provider of a request that none was chosen for."""
 MAX_SERIES = 10_000
@@ -98,7 +81,7 @@ class Metrics:
         """Count a request."""
         model, provider = record.model_selected or NONE, record.provider or NONE
         outcome = "success" if record.success else record.error_type or "other"
-        if outcome not in OUTCOMES and not record.success:
+        if outcome not in ERROR_TYPES and not record.success:
             outcome = "other"
         if len(self.requests) >= MAX_SERIES and (model, provider, outcome) not in self.requests:
             model = provider = "other"

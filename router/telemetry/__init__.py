@@ -1,0 +1,66 @@
+"""OpenTelemetry traces and metrics of requests, by the GenAI semantic conventions.
+
+Off, and free of cost, unless the environment names a collector (OTEL_EXPORTER_OTLP_ENDPOINT). One
+span a request, below the caller's `traceparent`, and one CLIENT span below it for each attempt, made
+from the finished record: prompts, answers, keys and persons are not in what they are made from.
+What is exported is bounded by the catalog: no client can open a time series of its own.
+
+The conventions are in development; the names are those of opentelemetry.io/docs/specs/semconv/gen-ai
+in 2026. They have no attribute for money, so `intellirouter.*` says it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from router.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.telemetry.exporting import Telemetry
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+SIGNALS = ("TRACES", "METRICS")
+PROTOCOL = "http/protobuf"
+
+
+def open_telemetry(variables: Mapping[str, str], *, environment: str) -> Telemetry | None:
+    """The telemetry that the OTEL_* variables ask for; None: they ask for none.
+
+    `environment` is the deployment's name. ConfigError when they ask for what is not installed or
+    cannot be done. Variables of `.env` are put into the process's environment, where the SDK reads them.
+    """
+    signals = [signal for signal in SIGNALS if _is_wanted(signal, variables)]
+    if not signals:
+        return None
+    for name in (
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        *(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL" for signal in signals),
+    ):
+        if variables.get(name, PROTOCOL) != PROTOCOL:
+            raise ConfigError(f"{name} is `{variables[name]}`: set `{PROTOCOL}`, the only one that is spoken")
+    try:
+        from router.telemetry.exporting import Telemetry
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{ENDPOINT} asks for telemetry and `{error.name}` is not installed:"
+            " install `intellirouter[otel]`, or unset the variable"
+        ) from error
+    for name, value in variables.items():
+        if name.startswith("OTEL_"):
+            os.environ.setdefault(name, value)
+    try:
+        return Telemetry(signals, environment=environment)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the OTEL_* variables cannot be used: {error}; correct or unset them") from error
+
+
+def _is_wanted(signal: str, variables: Mapping[str, str]) -> bool:
+    """Whether a collector of traces or metrics is named, and none of OpenTelemetry's switches is off."""
+    if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if variables.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() == "none":
+        return False
+    return bool(variables.get(ENDPOINT) or variables.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
