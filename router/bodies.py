@@ -51,6 +51,8 @@ def _redacted(value: Any, member: str) -> Any:
     if isinstance(value, str):
         is_protocol = member in KEPT_TEXTS and len(value) <= MAX_KEPT_LENGTH
         return value if is_protocol else f"[redacted: {len(value)} characters]"
+    if value is None or isinstance(value, int | float):  # most members of an answer: numbers and nothing
+        return value
     if isinstance(value, list | tuple):
         if value and all(type(item) in NUMBERS for item in value):  # tokens and vectors spell a text too
             return f"[redacted: {len(value)} numbers]"

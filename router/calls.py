@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from router.errors import ProviderError
@@ -104,7 +103,6 @@ async def _try(
     on_attempt: Callable[[Attempt, ProviderError | None], None],
 ) -> tuple[T | None, ProviderError | None]:
     """One call: its answer or its failure."""
-    attempt = Attempt(model=model.id, provider=model.provider)
     started = time.perf_counter()
     answer: T | None = None
     failure: ProviderError | None = None
@@ -116,11 +114,15 @@ async def _try(
     except ProviderError as error:
         failure = error
     except asyncio.CancelledError:
-        attempts.append(replace(attempt, error_type="cancelled", latency_ms=since_ms(started)))
-        on_attempt(attempts[-1], None)
+        cancelled = Attempt(
+            model=model.id, provider=model.provider, error_type="cancelled", latency_ms=since_ms(started)
+        )
+        attempts.append(cancelled)
+        on_attempt(cancelled, None)
         raise
-    attempt = replace(
-        attempt,
+    attempt = Attempt(
+        model=model.id,
+        provider=model.provider,
         status_code=answer.status_code if answer else failure.status_code if failure else None,
         error_type=failure.error_type if failure else None,
         latency_ms=since_ms(started),

@@ -189,7 +189,7 @@ class Engine:
         if request.preferences is not None and not request.preferences.is_limit_only:
             changes["preferences"] = request.preferences
         estimate = request.estimated_input_tokens()
-        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE:
+        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE and not request.is_open_ended:
             changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
         owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
         self.sessions.update(owned, **changes)

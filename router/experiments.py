@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from router.assignment import Experiment
-from router.catalog import Name, parse_yaml
+from router.catalog import parse_yaml
+from router.catalog_entries import Name
 from router.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from router.catalog import Name, parse_yaml
+from router.catalog import parse_yaml
+from router.catalog_entries import Name
 from router.errors import ConfigError, RequestError, nearest
 from router.preferences import Preferences
 

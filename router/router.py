@@ -180,6 +180,7 @@ class Router:
         """
         if request.is_streaming:
             raise RequestError("`stream` is set: use `Router.stream`, or leave it out", param="stream")
+        _check_chat(request)
         return await self._serve(request, _complete)
 
     async def embed(self, request: EmbeddingRequest) -> Response:
@@ -228,6 +229,7 @@ class Router:
         ProviderError when the answer is cut, JournalError when it cannot be recorded. Leaving early
         closes the call, which is recorded as `cancelled`.
         """
+        _check_chat(request)
         stream = await Stream.open(self._engine, request)
         try:
             yield stream
@@ -258,6 +260,7 @@ class Router:
     @contextmanager
     def stream_sync(self, request: Request) -> Iterator[SyncStream]:
         """`stream` for callers without an event loop: `with` and `for` without `async`."""
+        _check_chat(request)
         loop = self._own_loop()
         stream = loop.run(Stream.open(self._engine, request))
         try:
@@ -403,6 +406,11 @@ class Router:
             if self._private_loop is None:
                 self._private_loop = LoopThread()
             return self._private_loop
+
+
+def _check_chat(request: Request) -> None:
+    if request.operation != "chat":
+        raise RequestError("embeddings are no answer to complete or stream: use `Router.embed`")
 
 
 async def _complete(provider: Provider, model: Model, body: Mapping[str, Any]) -> Answer:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from router import Router
 from router.providers.fake import FakeProvider
@@ -29,6 +30,12 @@ SCRIPT: dict[str, Any] = {
         "uncounted": {"answer": "no usage"},
     }
 }
+
+# Tests check no speed, and draw the same examples each time; `--hypothesis-profile=default` draws others.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

@@ -209,6 +209,17 @@ def test_models_that_embed_answer_no_chat(open_one: Open) -> None:
         embed(router, model="ome")
 
 
+def test_embeddings_are_no_completion(open_one: Open) -> None:
+    """Asked for the wrong way they are refused before anything is called."""
+    router, records = open_one(ONE)
+    request = EmbeddingRequest(input="a")
+    with pytest.raises(RequestError, match="embeddings are no answer"):
+        router.complete_sync(request)
+    with pytest.raises(RequestError, match="embeddings are no answer"), router.stream_sync(request):
+        pass
+    assert records == []
+
+
 def test_vectors_leave_a_session_where_it_is(open_one: Open) -> None:
     """A conversation that embeds on the way goes on with the model that answered it."""
     router, records = open_one(ONE, CHAT)

@@ -33,6 +33,7 @@ LINE = re.compile(r'intellirouter_[a-z_]+(\{[a-z]+="[^"\\\n]*"(,[a-z]+="[^"\\\n]
 HEALTH: dict[str, Any] = {
     "status": "ok",
     "in_flight": 0,
+    "workers": {"wanted": 1, "running": 1},
     "journal": {"backlog_bytes": 0, "unrecorded": 0, "unlogged": 0, "error": None},
     "breakers": {"ejected": {}, "breakers": {}},
     "models": {"eligible": 1},

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from router.catalog import Name, parse_yaml
+from router.catalog import parse_yaml
+from router.catalog_entries import Name
 from router.limits.counters import Account, Rate, Scope, Subjects, Unit
 from router.limits.periods import Period, period_of, to_pico
 from router.sessions import owned_session, session_id_of

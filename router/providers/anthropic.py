@@ -77,8 +77,8 @@ class AnthropicProvider(OpenAIProvider):
         chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in body)
         splitter, size = EventSplitter(), 0
         content = orjson.dumps({**request, "stream": True})
-        async with self._post(self._address(model), content, headers, model) as response:
-            async for part in response.aiter_raw():  # decompressed by the transport
+        async with self._post(self._address(model), content, headers, model) as reply:
+            while part := await reply.read():
                 size += len(part)
                 events: list[StreamEvent] = []
                 for _, data in splitter.feed(part):

@@ -110,8 +110,8 @@ class ApisProvider(OpenAIProvider):
     async def _stream(self, model: Model, body: ResponsesBody) -> AsyncGenerator[list[StreamEvent], None]:
         content = orjson.dumps({**body.asked, "model": model.provider_model, "stream": True})
         chunks, splitter, size = EventsToChunks(), EventSplitter(), 0
-        async with self._post(self._responses_address(), content, HEADERS, model) as response:
-            async for part in response.aiter_raw():  # decompressed by the transport
+        async with self._post(self._responses_address(), content, HEADERS, model) as reply:
+            while part := await reply.read():
                 size += len(part)
                 events, failure = self._translated(splitter, part, chunks, model)
                 if events:

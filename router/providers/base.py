@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from decimal import Decimal
 
-    from router.catalog import Catalog, Model, ProviderEntry
+    from router.catalog import Catalog, Model
+    from router.catalog_entries import ProviderEntry
     from router.config import Settings
     from router.prices import Usage
     from router.providers.sse import StreamEvent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,10 +21,13 @@ from router.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
+    from types import TracebackType
 
-    from router.catalog import Model, OutputLimit
+    from router.catalog import Model
+    from router.catalog_entries import OutputLimit
     from router.providers.keys import KeyRing
+    from router.providers.transport import Reply
 
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 MAX_DETAIL_LENGTH = 300
@@ -65,8 +68,6 @@ class OpenAIProvider:
         self._keys = keys
         self._max_response_bytes = max_response_bytes
         self._client = Client(max_connections=max_connections, tls=tls)
-        self._urls: dict[str, httpx.URL] = {}
-        """By address: parsing one takes 20 µs."""
 
     async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
         """See Provider."""
@@ -77,8 +78,8 @@ class OpenAIProvider:
         """See Provider."""
         request, headers = self._asked(model, _streamed(body, model))
         splitter, size = EventSplitter(), 0
-        async with self._post(self._address(model), orjson.dumps(request), headers, model) as response:
-            async for part in response.aiter_raw():  # decompressed by the transport
+        async with self._post(self._address(model), orjson.dumps(request), headers, model) as reply:
+            while part := await reply.read():
                 size += len(part)
                 events, failure = self._events(splitter, part, model)
                 if events:
@@ -122,33 +123,27 @@ class OpenAIProvider:
         self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
     ) -> bytes:
         """The body of a successful answer."""
-        async with self._post(address, orjson.dumps(request), headers, model) as response:
-            return await self._read(response, model)
+        async with self._post(address, orjson.dumps(request), headers, model) as reply:
+            return await self._read(reply, model)
 
-    @asynccontextmanager
-    async def _post(
-        self, address: str, content: bytes, headers: Mapping[str, str], model: Model
-    ) -> AsyncIterator[httpx.Response]:
-        """A response of status 200, whose body is read inside; the key's header is added.
+    def _post(self, address: str, content: bytes, headers: Mapping[str, str], model: Model) -> _Post:
+        """A reply of status 200, whose body is read inside `async with`; the key's header is added.
 
         ProviderError for any other status, and for a connection that breaks, while the body is read too.
         """
+        return _Post(self, address, content, headers, model)
+
+    async def _replied(self, address: str, content: bytes, headers: Mapping[str, str], model: Model) -> Reply:
         key = self._keys.take()
         if key is not None:
             headers = {**headers, **self._key_headers(key)}
+        reply = await self._client.post(address, headers=headers, content=content)
+        if reply.status_code == 200:
+            return reply
         try:
-            async with self._client.post(self._url(address), headers=headers, content=content) as response:
-                if response.status_code != 200:
-                    raise self._refusal(response, await _read_refusal(response), model, key)
-                yield response
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unanswered(error, model) from error
-
-    def _url(self, address: str) -> httpx.URL:
-        url = self._urls.get(address)
-        if url is None:
-            url = self._urls[address] = httpx.URL(address)
-        return url
+            raise self._refusal(reply, await _read_refusal(reply), model, key)
+        finally:
+            reply.close()
 
     def _unanswered(self, error: Exception, model: Model) -> ProviderError:
         """The error of a call that brought no whole response; `error` is httpx's."""
@@ -165,14 +160,15 @@ class OpenAIProvider:
             return self._broken("bad_response", "sent a body that cannot be decompressed", model)
         return self._broken("connection", f"broke off the connection ({what})", model)
 
-    def _refusal(self, response: httpx.Response, raw: bytes, model: Model, key: str | None) -> ProviderError:
-        """The error of a response that is not a 200."""
-        wait_s = retry_after_s(response.headers)
-        failure = self._failure(response.status_code, _error_of(raw), wait_s, model)
-        failure.should_retry = SHOULD_RETRY.get(response.headers.get("x-should-retry", "").lower())
+    def _refusal(self, reply: Reply, raw: bytes, model: Model, key: str | None) -> ProviderError:
+        """The error of a reply that is not a 200."""
+        headers = httpx.Headers(reply.headers)
+        wait_s = retry_after_s(headers)
+        failure = self._failure(reply.status_code, _error_of(raw), wait_s, model)
+        failure.should_retry = SHOULD_RETRY.get(headers.get("x-should-retry", "").lower())
         if failure.should_retry:
             failure.is_retryable = True
-        failure.has_other_key = self._keys.refused(key, response.status_code, wait_s)
+        failure.has_other_key = self._keys.refused(key, reply.status_code, wait_s)
         return failure
 
     def _failure(self, status: int, said: object, wait_s: float | None, model: Model) -> ProviderError:
@@ -185,9 +181,9 @@ class OpenAIProvider:
             retry_after_s=wait_s,
         )
 
-    async def _read(self, response: httpx.Response, model: Model) -> bytes:
+    async def _read(self, reply: Reply, model: Model) -> bytes:
         parts, size = [], 0
-        async for part in response.aiter_bytes():
+        while part := await reply.read():
             size += len(part)
             if size > self._max_response_bytes:
                 raise self._broken("bad_response", f"sent more than {self._max_response_bytes} bytes", model)
@@ -274,6 +270,34 @@ class OpenAIProvider:
         )
 
 
+class _Post:
+    """One call inside `async with`: by hand, since a generator would cost as much as the connection."""
+
+    __slots__ = ("_arguments", "_model", "_provider", "_reply")
+
+    def __init__(
+        self, provider: OpenAIProvider, address: str, content: bytes, headers: Mapping[str, str], model: Model
+    ) -> None:
+        self._provider, self._model = provider, model
+        self._arguments = address, content, headers, model
+        self._reply: Reply | None = None
+
+    async def __aenter__(self) -> Reply:
+        try:
+            self._reply = await self._provider._replied(*self._arguments)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._provider._unanswered(error, self._model) from error
+        return self._reply
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._reply is not None  # noqa: S101 - it was entered
+        self._reply.close()
+        if isinstance(error, httpx.HTTPError):
+            raise self._provider._unanswered(error, self._model) from error
+
+
 def _streamed(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
     """The request for a stream, with its usage where the provider may be asked for it."""
     request = {**body, "stream": True}
@@ -290,12 +314,12 @@ def _name_limit(request: dict[str, Any], name: OutputLimit) -> None:
         request[name] = next((limit for limit in limits if limit is not None), None)
 
 
-async def _read_refusal(response: httpx.Response) -> bytes:
+async def _read_refusal(reply: Reply) -> bytes:
     """The body, or the part of it that comes in time."""
     content = b""
     with suppress(httpx.HTTPError, TimeoutError):
         async with asyncio.timeout(REFUSAL_TIMEOUT_S):
-            async for part in response.aiter_bytes():
+            while part := await reply.read():
                 content += part
                 if len(content) > MAX_REFUSAL_BYTES:
                     break

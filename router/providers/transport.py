@@ -28,6 +28,7 @@ STALE_WITHIN_S = 1.0
 given up while it was idle, and the request is sent once more. Later the server was at work on it."""
 MAX_DECODED_PART_BYTES = 64 << 10
 """Decompressed at a time: whoever reads counts the parts, and stops in good time."""
+COMPRESSED_HEADERS = (b"content-encoding", b"content-length")
 _COMPRESSED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 
 
@@ -48,35 +49,29 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the response's body is read as it is asked for, and must be closed."""
-        content = _to_bytes(request, await request.aread())
-        method = request.method.encode("ascii")
         timeouts: dict[str, float | None] = request.extensions.get("timeout") or {}
-        connect_timeout_s, read_timeout_s = timeouts.get("connect"), timeouts.get("read")
-        pool = self._pool(request.url)
-        connection = await pool.borrow(
-            connect_timeout_s=connect_timeout_s, pool_timeout_s=timeouts.get("pool")
+        reply = await send(
+            self.pool_of(request.url),
+            request.method.encode("ascii"),
+            _to_bytes(request, await request.aread()),
+            connect_timeout_s=timeouts.get("connect"),
+            read_timeout_s=timeouts.get("read"),
+            pool_timeout_s=timeouts.get("pool"),
         )
-        try:
-            started = asyncio.get_running_loop().time()
-            try:
-                head = await connection.ask(method, content, read_timeout_s)
-            except (httpx.NetworkError, httpx.RemoteProtocolError):
-                took_s = asyncio.get_running_loop().time() - started
-                if connection.requests == 1 or connection.has_received or took_s > STALE_WITHIN_S:
-                    raise
-                connection = await pool.renew(connection, connect_timeout_s=connect_timeout_s)
-                head = await connection.ask(method, content, read_timeout_s)
-            return _response(head, pool, connection, read_timeout_s)
-        except BaseException:
-            pool.drop(connection)
-            raise
+        return httpx.Response(
+            reply.status_code,
+            headers=reply.headers,
+            stream=_Body(reply),
+            extensions={"http_version": b"HTTP/" + reply.head.version, "reason_phrase": reply.head.reason},
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""
         for pool in self._pools.values():
             await pool.aclose()
 
-    def _pool(self, url: httpx.URL) -> Pool:
+    def pool_of(self, url: httpx.URL) -> Pool:
+        """The connections to the origin of `url`; UnsupportedProtocol when that is no HTTP server."""
         scheme, host = url.scheme, url.raw_host.decode("ascii")
         port = url.port or (443 if scheme == "https" else 80)
         pool = self._pools.get((scheme, host, port))
@@ -93,41 +88,79 @@ class Transport(httpx.AsyncBaseTransport):
         return pool
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a response; gives its connection back at its end, and drops it before."""
+async def send(
+    pool: Pool,
+    method: bytes,
+    content: bytes,
+    *,
+    connect_timeout_s: float | None,
+    read_timeout_s: float | None = None,
+    pool_timeout_s: float | None = None,
+) -> Reply:
+    """The reply to `content`, a request as it goes over the wire; errors are httpx's.
 
-    def __init__(
-        self, pool: Pool, connection: Connection, timeout_s: float | None, *, is_compressed: bool
-    ) -> None:
-        self._pool, self._connection, self._timeout_s = pool, connection, timeout_s
-        self._is_compressed = is_compressed
-        self._is_closed = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = self._decompressed() if self._is_compressed else self._parts()
+    httpx's own requests and responses, and what they wrap a body in, cost more than all of this: who
+    sends every request of a gateway does without them.
+    """
+    connection = await pool.borrow(connect_timeout_s=connect_timeout_s, pool_timeout_s=pool_timeout_s)
+    try:
+        started = asyncio.get_running_loop().time()
         try:
-            async for part in parts:
-                yield part
-        finally:
-            await self.aclose()
+            head = await connection.ask(method, content, read_timeout_s)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            took_s = asyncio.get_running_loop().time() - started
+            if connection.requests == 1 or connection.has_received or took_s > STALE_WITHIN_S:
+                raise
+            connection = await pool.renew(connection, connect_timeout_s=connect_timeout_s)
+            head = await connection.ask(method, content, read_timeout_s)
+        return Reply(head, pool, connection, read_timeout_s)
+    except BaseException:
+        pool.drop(connection)
+        raise
 
-    async def aclose(self) -> None:
-        """See AsyncByteStream; cannot wait, so that a cancelled request closes as well."""
+
+class Reply:
+    """A response whose head is here; its body is read part by part, decompressed."""
+
+    def __init__(self, head: Head, pool: Pool, connection: Connection, timeout_s: float | None) -> None:
+        """Use `send`."""
+        self.head = head
+        self.status_code = head.status_code
+        self._pool, self._connection, self._timeout_s = pool, connection, timeout_s
+        self._is_closed = False
+        encoding = _encoding(head)
+        self.is_compressed = encoding is not None
+        self._inflated = None if encoding is None else self._inflate()
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """As they were sent, but for those that tell of a compressed body."""
+        if not self.is_compressed:
+            return self.head.headers
+        return [item for item in self.head.headers if item[0].lower() not in COMPRESSED_HEADERS]
+
+    async def read(self) -> bytes:
+        """The next part of the body; b"" at its end."""
+        if self._is_closed:
+            return b""
+        if self._inflated is not None:
+            part = await anext(self._inflated, b"")
+        else:
+            part = await self._connection.read(self._timeout_s)
+        if not part:
+            self.close()
+        return part
+
+    def close(self) -> None:
+        """Give the connection back, or end it where the body is not read to its end."""
+        # It cannot wait, so that a cancelled request closes as well.
         if not self._is_closed:
             self._is_closed = True
             self._pool.give_back(self._connection)
 
-    async def _parts(self) -> AsyncIterator[bytes]:
-        while not self._is_closed:
-            part = await self._connection.read(self._timeout_s)
-            if not part:
-                return
-            yield part
-
-    async def _decompressed(self) -> AsyncIterator[bytes]:
+    async def _inflate(self) -> AsyncIterator[bytes]:
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, as its first bytes say
-        async for part in self._parts():
-            rest = part
+        while rest := await self._connection.read(self._timeout_s):
             while rest:
                 try:
                     plain = inflater.decompress(rest, MAX_DECODED_PART_BYTES)
@@ -143,36 +176,55 @@ class _Body(httpx.AsyncByteStream):
             yield plain
 
 
-def _response(head: Head, pool: Pool, connection: Connection, timeout_s: float | None) -> httpx.Response:
-    encodings = [part.strip() for value in head.all(b"content-encoding") for part in value.split(b",")]
+class _Body(httpx.AsyncByteStream):
+    """The body of a reply, for httpx."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while part := await self._reply.read():
+                yield part
+        finally:
+            self._reply.close()
+
+    async def aclose(self) -> None:
+        """See AsyncByteStream."""
+        self._reply.close()
+
+
+def _encoding(head: Head) -> bytes | None:
+    """How a body is compressed; DecodingError when it is so in a way that was not asked for."""
+    values = head.all(b"content-encoding")
+    if not values:
+        return None
+    encodings = [part.strip() for value in values for part in value.split(b",")]
     encodings = [encoding for encoding in encodings if encoding not in (b"", b"identity")]
-    headers = head.headers
-    if encodings:
-        if len(encodings) > 1 or encodings[0] not in _COMPRESSED:
-            raise httpx.DecodingError("the server compressed the body in a way it was not asked for")
-        headers = [
-            item for item in headers if item[0].lower() not in (b"content-encoding", b"content-length")
-        ]
-    return httpx.Response(
-        head.status_code,
-        headers=headers,
-        stream=_Body(pool, connection, timeout_s, is_compressed=bool(encodings)),
-        extensions={"http_version": b"HTTP/" + head.version, "reason_phrase": head.reason},
-    )
+    if not encodings:
+        return None
+    if len(encodings) > 1 or encodings[0] not in _COMPRESSED:
+        raise httpx.DecodingError("the server compressed the body in a way it was not asked for")
+    return encodings[0]
 
 
 def _to_bytes(request: httpx.Request, body: bytes) -> bytes:
     """The request as it goes over the wire."""
-    headers = request.headers.raw
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
+    head = request_head(request.method.encode("ascii"), request.url.raw_path, request.headers.raw)
+    if "transfer-encoding" in request.headers:  # httpx's sign of a body whose length it did not know
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    return head + body
+
+
+def request_head(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Request line and headers; LocalProtocolError for what would end them early."""
+    lines = [b"%s %s HTTP/1.1" % (method, target)]
     lines += [name + b": " + value for name, value in headers]
     head = b"\r\n".join(lines)
     ends = len(headers)
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise httpx.LocalProtocolError("a header or the method holds a line break")
-    if "transfer-encoding" in request.headers:  # httpx's sign of a body whose length it did not know
-        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
-    return head + b"\r\n\r\n" + body
+    return head + b"\r\n\r\n"
 
 
 @cache

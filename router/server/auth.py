@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
@@ -166,6 +167,7 @@ def bind(request: AnyRequest, caller: Caller) -> AnyRequest:
     return replace(request, **changes)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str | None) -> bool:
     """Whether an address is this machine's own; a name other than `localhost` may be anybody's."""
     if host is None:

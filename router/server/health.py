@@ -24,6 +24,7 @@ def report(router: Router, *, keys: Keys, in_flight: InFlight) -> dict[str, Any]
         **health,
         "keys": key_health,
         "in_flight": in_flight.count,
+        "workers": {"wanted": 1, "running": 1},
         "warehouse": warehouse(router.settings.warehouse_file, router.settings.warehouse_facts_file),
     }
 

@@ -170,6 +170,7 @@ def _gauges(health: Mapping[str, Any]) -> Iterator[str]:
     journal, breakers = health["journal"], health["breakers"]["breakers"]
     ejected = health["breakers"]["ejected"]
     for name, kind, text, value in (
+        ("workers", "gauge", "Processes that serve.", health["workers"]["running"]),
         ("in_flight", "gauge", "Requests being served.", health["in_flight"]),
         ("journal_backlog_bytes", "gauge", "Recorded and not yet sealed.", journal["backlog_bytes"]),
         (

@@ -2,12 +2,13 @@
 
 The parser keeps a head of any size, and nobody watches for the end of a head or a body. Most
 requests come whole in one piece: they cost no timer here, where one of asyncio's around the reading
-of a body costs ten microseconds.
+of a body costs ten microseconds. An answer leaves in one write: uvicorn's head and body are two,
+and two packets.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from router.server.guard import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle, Transport
+    from asyncio import AbstractEventLoop, TimerHandle, Transport
 
 HEAD_TIMEOUT_S = 15.0
 """From a connection's start, or the first byte of a later head, to the head's end."""
@@ -44,7 +45,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
-        super().connection_made(transport)
+        super().connection_made(cast("Transport", _JoiningTransport(transport, self.loop)))
         self._watch("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -131,3 +132,32 @@ class Protocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + content)
         self.transport.close()
+
+
+class _JoiningTransport:
+    """A transport; what is written in one turn of the event loop leaves together."""
+
+    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """See asyncio.Transport."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+
+    def close(self) -> None:
+        """See asyncio.Transport."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+            self._held.clear()
+            if not self._transport.is_closing():
+                self._transport.write(data)

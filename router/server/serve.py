@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import signal
 import sys
 from contextlib import contextmanager
@@ -23,12 +25,26 @@ if TYPE_CHECKING:
     from router.server.dispatch import App
 
 
+LAST_WORDS_S = 0.25
+"""Between the last connection and the end of those that ask nothing."""
+
+
 class Server(uvicorn.Server):
     """A graceful stop is a success.
 
     uvicorn's own server raises the signal again at the end, which makes an orderly SIGTERM look like
-    a crash to a process manager.
+    a crash to a process manager; and it ends connections whose first request is still on its way.
     """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _rest_collector()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST_WORDS_S)
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -48,6 +64,17 @@ class _OnlyServer(Server):
         await super().startup(sockets)
         for server in self.servers:
             print(f"intellirouter listening on {url_of(server.sockets[0])}", flush=True)  # noqa: T201
+
+
+def _rest_collector() -> None:
+    """Let the garbage collector look less often, and never at what is there from the start.
+
+    What a request leaves is freed without it. By default it looks after every 700 objects, a few
+    times a request, and walked again what is kept on purpose: a sixth of the CPU of a request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 def serve(settings: Settings) -> None:

@@ -29,7 +29,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError
-from router.files import make_folder
+from router.files import TEMPORARY_PREFIX, make_folder
 from router.server import worker
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _bound(host: str, port: int) -> socket.socket:
 def _folder(parent: Path) -> Iterator[Path]:
     """What the workers share while this process runs; those of processes that were killed go first."""
     make_folder(parent)
-    for path in parent.iterdir():
+    for path in parent.glob("[!.]*"):
         with contextlib.suppress(OSError):  # held, or gone
             descriptor = os.open(path / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
             try:
@@ -258,9 +258,11 @@ def _folder(parent: Path) -> Iterator[Path]:
             finally:
                 os.close(descriptor)
     folder = parent / secrets.token_hex(6)
-    folder.mkdir(mode=0o700)
-    lock = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    new = parent / f"{TEMPORARY_PREFIX}{folder.name}"
+    new.mkdir(mode=0o700)
+    lock = os.open(new / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     flock(lock, LOCK_EX)
+    new.rename(folder)  # nobody finds it without its lock
     try:
         yield folder
     finally:

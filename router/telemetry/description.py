@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from router.catalog import Catalog, ProviderEntry
+    from router.catalog import Catalog
+    from router.catalog_entries import ProviderEntry
     from router.providers.base import Answer
     from router.records import Attempt, RequestRecord
 

@@ -160,8 +160,8 @@ def main() -> None:
         show("memory, reservation log", requests, MemoryStore(), log=ReservationLog(home / "budgets"))
         with file_store(home) as store:
             show("file, reservation log", requests, store, log=ReservationLog(home / "budgets"))
-        contended(home, "file", str(home), requests // 4)
-        show_redis(home, max(requests // 20, 2 * USERS))
+        contended(home, "file", str(home), requests // 4, others=1 if is_smoke else 3)
+        show_redis(home, max(requests // 20, 2 * USERS), others=0 if is_smoke else 3)
         fill_lake(home, records, datetime.now(UTC))
         started = time.perf_counter()
         spend = read_spend(home, WANTED)
@@ -169,7 +169,7 @@ def main() -> None:
         print(f"opening budgets over {records:,} records: {seconds:.2f} s, {len(spend.amounts):,} amounts")
 
 
-def show_redis(home: Path, requests: int) -> None:
+def show_redis(home: Path, requests: int, *, others: int) -> None:
     """The same on a redis-server, one request after the other, where one is installed."""
     import sys
 
@@ -184,7 +184,8 @@ def show_redis(home: Path, requests: int) -> None:
 
     with RedisServer(home) as server:
         show("redis, one at a time", requests, RedisStore(server.url))
-        contended(home, "redis", server.url, requests)
+        if others:
+            contended(home, "redis", server.url, requests, others=others)
 
 
 @contextlib.contextmanager
@@ -194,18 +195,18 @@ def file_store(home: Path) -> Iterator[LimitStore]:
     store.close()
 
 
-def contended(home: Path, name: str, place: str, requests: int) -> None:
-    """Four processes at once on one store; the figures of one of them."""
+def contended(home: Path, name: str, place: str, requests: int, *, others: int) -> None:
+    """Several processes at once on one store; the figures of one of them."""
     context = multiprocessing.get_context("spawn")
-    ready, stop = context.Barrier(4), context.Event()
-    others = [context.Process(target=contend, args=(name, place, ready, stop)) for _ in range(3)]
-    for process in others:
+    ready, stop = context.Barrier(others + 1), context.Event()
+    running = [context.Process(target=contend, args=(name, place, ready, stop)) for _ in range(others)]
+    for process in running:
         process.start()
     store = open_store(name, place)
     ready.wait()
-    show(f"{name}, of four at once", requests, store, log=ReservationLog(home / "budgets"))
+    show(f"{name}, of {others + 1} processes", requests, store, log=ReservationLog(home / "budgets"))
     stop.set()
-    for process in others:
+    for process in running:
         process.join()
     store.close()
 

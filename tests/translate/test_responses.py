@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 
+from router.assembly import answer_of
+from router.catalog import Catalog
 from router.errors import RequestError
+from router.outcome import cost_of
 from router.request import Request
 from router.responses import ResponsesRequest
 from router.translate.members import RESPONSES
 from router.translate.response_events import ChunksToEvents, EventsToChunks
 from router.translate.response_objects import completion_of, response_of
 from router.translate.responses import chat_of
+from tests.factories import write_catalog
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EVENTS: dict[str, Any] = {
     get_args(kind.model_fields["type"].annotation)[0]: kind
@@ -409,3 +418,16 @@ def test_what_is_charged_beside_tokens_is_told_with_the_usage() -> None:
     assert chunk["usage"]["unpriced"] == ["web_search_call"]
     begun = EventsToChunks().feed({"type": "response.output_item.added", "output_index": 0, "item": search})
     assert begun["choices"][0]["delta"]  # the answer has begun: no other model is asked now
+
+
+def test_a_cost_that_tokens_alone_do_not_tell_is_unknown(tmp_path: Path) -> None:
+    """The price of the tokens is known, that of a search is not: NULL, and not too little."""
+    prices = [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "10"}]
+    catalog = Catalog.load(write_catalog(tmp_path, [{"id": "m", "prices": prices}]))
+    usage: dict[str, Any] = {"input_tokens": 10, "output_tokens": 5}
+    costs = []
+    for output in ([], [{"type": "web_search_call"}]):
+        answer = answer_of(completion_of({"status": "completed", "output": output, "usage": usage}))
+        assert (answer.usage.tokens_input, answer.usage.tokens_output) == (10, 5)
+        costs.append(cost_of(answer, "m", datetime(2026, 2, 1, tzinfo=UTC), catalog)[0])
+    assert costs == [Decimal("0.00006"), None]
