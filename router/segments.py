@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import types
 import typing
 from dataclasses import fields
@@ -36,6 +37,8 @@ from router.records import DATASETS, MONEY_SCALE, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+logger = logging.getLogger("router.journal")
 
 READ_BLOCK_BYTES = 16 << 20
 """pyarrow's JSON reader cannot split a line over two blocks, so this bounds one record's size."""
@@ -92,8 +95,9 @@ def seal(
     """Write a finished journal's records as one segment per hour they fall in.
 
     The journal is left in place: its owner removes it once this returns. A torn last line (a write
-    that a crash cut short) was never acknowledged and is left out. A line that is not a record of
-    this dataset raises SegmentError and nothing is written.
+    that a crash cut short) was never acknowledged and is left out. Lines that are no records of this
+    dataset are set aside in a file of their own, `.bad`; SegmentError, and nothing is written, when
+    there are no others.
 
     `is_new` says that nobody has tried before. Otherwise an hour may have been sealed already, and
     its segment compacted, erased from or dropped since: that hour is left as it is.
@@ -174,20 +178,51 @@ def parquet_bytes(rows: Any) -> bytes:
 
 
 def _read_journal(journal: Path, record: type[Record]) -> Any:
-    import pyarrow as pa
-    import pyarrow.json
-
+    """The journal's records; lines that are none are set aside for a person, if there are others."""
     content = journal.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if b"\0" in whole:
         # JSON holds no raw NUL: it is a hole that a power cut left where nothing was synced.
         whole = b"".join(line for line in whole.splitlines(keepends=True) if b"\0" not in line)
+    try:
+        return _table(whole, record)
+    except SegmentError as error:
+        tables, strangers = _tell_apart(whole.splitlines(keepends=True), record)
+        what = f"journal `{journal.name}` holds what is no `{record.DATASET}` record: {error}"
+        if not tables:
+            raise SegmentError(f"{what}; the file is kept as it is") from error
+    # Under a name that is nobody's yet: once it is repaired it is sealed as a journal of its own.
+    aside = journal.with_name(f"{journal.stem}-00000001.bad")
+    write_atomically(aside, b"".join(strangers))
+    logger.error("%s; %d of its lines are kept in `%s`", what, len(strangers), aside)
+    import pyarrow as pa
+
+    return pa.concat_tables(tables)
+
+
+def _tell_apart(lines: list[bytes], record: type[Record]) -> tuple[list[Any], list[bytes]]:
+    """Tables of the lines that are records, in order, and the lines that are not."""
+    try:
+        return [_table(b"".join(lines), record)], []
+    except SegmentError:
+        if len(lines) == 1:
+            return [], lines
+    half = len(lines) // 2
+    first, second = _tell_apart(lines[:half], record), _tell_apart(lines[half:], record)
+    return first[0] + second[0], first[1] + second[1]
+
+
+def _table(lines: bytes, record: type[Record]) -> Any:
+    """Whole lines as a table; SegmentError when one is no record."""
+    import pyarrow as pa
+    import pyarrow.json
+
     schema = arrow_schema(record)
-    if not whole:
+    if not lines:
         return schema.empty_table()
     try:
         return pyarrow.json.read_json(
-            io.BytesIO(whole),
+            io.BytesIO(lines),
             read_options=pyarrow.json.ReadOptions(block_size=READ_BLOCK_BYTES),
             # Fields stay nullable while parsing: the JSON reader knows no other.
             parse_options=pyarrow.json.ParseOptions(
@@ -195,11 +230,8 @@ def _read_journal(journal: Path, record: type[Record]) -> Any:
                 unexpected_field_behavior="error",
             ),
         ).cast(schema)
-    except pa.ArrowInvalid as error:
-        raise SegmentError(
-            f"journal `{journal.name}` holds a line that is no `{record.DATASET}` record: {error};"
-            " the file is kept as it is"
-        ) from error
+    except (pa.ArrowException, ValueError) as error:  # ValueError: a NULL where none may be
+        raise SegmentError(str(error)) from error
 
 
 def _by_hour(table: Any, moment: str) -> Iterator[tuple[datetime, Any]]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from router.errors import JournalError
-from router.journal import Journal
+from router.journal import Journal, encode
 from router.manifests import Manifest
 from tests.factories import feedback_record, request_record
 
@@ -141,6 +141,37 @@ def test_a_journal_that_holds_no_record_is_kept_and_reported(tmp_path: Path) -> 
     journal.close()
     assert sealed_ids(tmp_path) == [record.id]
     assert (folder / "bad0-00000001.bad").read_text() == '{"nonsense": 1}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"nonsense": 1}\n', id="another member"),
+        pytest.param(b"no json\n", id="no JSON"),
+        pytest.param(b"null column\n", id="NULL where none may be"),
+    ],
+)
+def test_a_line_that_is_no_record_keeps_no_other_from_the_lake(tmp_path: Path, line: bytes) -> None:
+    """It alone is set aside, and seals under the name it has there once it is repaired."""
+    folder = tmp_path / "journal" / "request_analytics"
+    folder.mkdir(parents=True)
+    records = [request_record() for _ in range(7)]
+    lines = [encode(record) for record in records]
+    damaged = lines[3].replace(b'"model_requested":"auto"', b'"model_requested":null')
+    assert damaged != lines[3]
+    lines[3] = damaged if line.startswith(b"null") else line
+    (folder / "w-00000001.jsonl").write_bytes(b"".join(lines))
+    Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30).close()
+    others = [record.id for record in records if record is not records[3]]
+    assert sealed_ids(tmp_path) == others
+    (aside,) = folder.iterdir()
+    assert aside.suffix == ".bad"
+    assert aside.read_bytes() == lines[3]
+    aside.write_bytes(encode(records[3]))
+    aside.rename(aside.with_suffix(".jsonl"))
+    Journal(tmp_path, seal_interval_s=3600, max_bytes=1 << 30).close()
+    assert sorted(sealed_ids(tmp_path)) == sorted([*others, records[3].id])
+    assert list(folder.iterdir()) == []
 
 
 def test_a_record_that_cannot_be_written_raises(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

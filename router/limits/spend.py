@@ -162,7 +162,7 @@ class _Unsealed:
 def _read_journals(home: Path) -> dict[str, _Unsealed]:
     folder = home / "journal" / RequestRecord.DATASET
     records = {}
-    # A `.bad` journal waits for a person; all but one of its lines are records all the same.
+    # A `.bad` journal waits for a person; what its lines cost was spent, where they say it.
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
         try:
             content = path.read_bytes()
