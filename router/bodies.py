@@ -26,6 +26,8 @@ KEPT_TEXTS = frozenset(
 )  # fmt: skip
 """Members whose text is the protocol's, not a person's or a model's."""
 NUMBERS = (int, float)
+PLAIN = frozenset({int, float, bool, type(None)})
+"""Types of members that say nothing of a text: most of an answer's."""
 MAX_KEPT_LENGTH = 64
 MAX_DETAILS_LENGTH = 500
 
@@ -51,12 +53,11 @@ def _redacted(value: Any, member: str) -> Any:
     if isinstance(value, str):
         is_protocol = member in KEPT_TEXTS and len(value) <= MAX_KEPT_LENGTH
         return value if is_protocol else f"[redacted: {len(value)} characters]"
-    if value is None or isinstance(value, int | float):  # most members of an answer: numbers and nothing
-        return value
-    if isinstance(value, list | tuple):
-        if value and all(type(item) in NUMBERS for item in value):  # tokens and vectors spell a text too
+    if isinstance(value, (list, tuple)):
+        # Tokens and vectors spell a text too.
+        if value and type(value[0]) in NUMBERS and all(type(item) in NUMBERS for item in value):
             return f"[redacted: {len(value)} numbers]"
         return [_redacted(item, member) for item in value]
     if hasattr(value, "items"):
-        return {name: _redacted(item, name) for name, item in value.items()}
+        return {name: item if type(item) in PLAIN else _redacted(item, name) for name, item in value.items()}
     return value

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from router.records import MONEY_SCALE
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 MILLION = Decimal(1_000_000)
 QUANTUM = Decimal(1).scaleb(-MONEY_SCALE)
+ZERO_USD = Decimal(0).quantize(QUANTUM)
 MAX_REPORTED_USD = Decimal(10) ** 9
 """A request that a provider says cost this much or more has a cost that is not known."""
+_EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+"""Tokens times a rate have fewer digits; made once, as a `localcontext` costs more than the sums in it."""
 _PER_TOKEN_DIGITS = 18
 """Worst cases count in 1e-18 dollars a token: a rate per million tokens has at most 12 decimals."""
 _UNIT: int = 10 ** (_PER_TOKEN_DIGITS - MONEY_SCALE)
@@ -193,8 +196,8 @@ def cost(usage: Usage, priced: Priced | None, at: datetime) -> Decimal | None:
 
     The sum of `cost_lines`, each of which is rounded once.
     """
-    lines = cost_lines(usage, priced, at)
-    return None if lines is None else sum((line.cost_usd for line in lines), Decimal(0).quantize(QUANTUM))
+    charges = _charges(usage, priced, at)
+    return None if charges is None else sum([amount for _, _, _, amount in charges], ZERO_USD)
 
 
 def cost_lines(usage: Usage, priced: Priced | None, at: datetime) -> tuple[Line, ...] | None:
@@ -205,6 +208,19 @@ def cost_lines(usage: Usage, priced: Priced | None, at: datetime) -> tuple[Line,
     None when the price, or the number of input or output tokens, is not known, and when the parts
     exceed the whole: then the provider's figures contradict each other.
     """
+    charges = _charges(usage, priced, at)
+    if charges is None:
+        return None
+    return tuple(
+        Line(kind=kind, quantity=quantity, rate_usd=rate, cost_usd=amount)
+        for kind, quantity, rate, amount in charges
+    )
+
+
+def _charges(
+    usage: Usage, priced: Priced | None, at: datetime
+) -> list[tuple[LineKind, int, Decimal, Decimal]] | None:
+    """(kind, quantity, rate, amount) of each of `cost_lines`."""
     price = None if priced is None else priced.price_at(at)
     if price is None or usage.tokens_input is None or usage.tokens_output is None:
         return None
@@ -216,21 +232,17 @@ def cost_lines(usage: Usage, priced: Priced | None, at: datetime) -> tuple[Line,
     if plain < 0 or answered < 0 or written < written_1h:
         return None
     rates = price.rates_at(at, usage.tokens_input)
-    lines = []
-    with localcontext(prec=60):
-        for kind, quantity, rate in _quantities(
-            rates, plain, cached, written, written_1h, answered, reasoning
-        ):
-            if quantity == 0:
-                continue
-            if rate is None:
-                return None
-            amount = (quantity * rate / MILLION).quantize(QUANTUM, ROUND_HALF_EVEN)
-            lines.append(Line(kind=kind, quantity=quantity, rate_usd=rate, cost_usd=amount))
-        if rates.request_usd:
-            amount = rates.request_usd.quantize(QUANTUM, ROUND_HALF_EVEN)
-            lines.append(Line(kind="request", quantity=1, rate_usd=rates.request_usd, cost_usd=amount))
-    return tuple(lines)
+    charges: list[tuple[LineKind, int, Decimal, Decimal]] = []
+    for kind, quantity, rate in _quantities(rates, plain, cached, written, written_1h, answered, reasoning):
+        if quantity == 0:
+            continue
+        if rate is None:
+            return None
+        amount = _EXACT.divide(_EXACT.multiply(rate, quantity), MILLION)
+        charges.append((kind, quantity, rate, _EXACT.quantize(amount, QUANTUM)))
+    if rates.request_usd:
+        charges.append(("request", 1, rates.request_usd, _EXACT.quantize(rates.request_usd, QUANTUM)))
+    return charges
 
 
 def worst_case_usd(

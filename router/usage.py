@@ -136,9 +136,9 @@ def _member(raw: object, name: str) -> Mapping[str, object] | None:
 
 def _count(raw: object, name: str) -> int | None:
     value = raw.get(name) if isinstance(raw, dict) else None
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
-    return value if is_count else None
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
 def _largest(*counts: int | None) -> int | None:
-    return max((count for count in counts if count is not None), default=None)
+    known = [count for count in counts if count is not None]
+    return max(known) if known else None

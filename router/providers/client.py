@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -38,10 +39,8 @@ class Client:
         caller owns it and cancels, which must close the reply.
         """
         pool, host, target = self._here().way_to(url)
-        named = [(b"Host", host)]
-        named += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-        named.append((b"Content-Length", b"%d" % len(content)))
-        asked = request_head(b"POST", target, named) + content
+        head = _head(host, target, tuple(headers.items()))
+        asked = b"%sContent-Length: %d\r\n\r\n%s" % (head, len(content), content)
         return await send(pool, b"POST", asked, connect_timeout_s=CONNECT_TIMEOUT_S)
 
     async def aclose(self) -> None:
@@ -73,3 +72,11 @@ class _Connections:
             url = httpx.URL(address)
             way = self._ways[address] = self.transport.pool_of(url), url.netloc, url.raw_path
         return way
+
+
+@lru_cache(maxsize=256)  # a provider's requests differ in their bodies, and their keys
+def _head(host: bytes, target: bytes, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The head of a request as far as its length; LocalProtocolError for what would end it early."""
+    named = [(b"Host", host)]
+    named += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+    return request_head(b"POST", target, named).removesuffix(b"\r\n")

@@ -17,8 +17,7 @@ MAX_LINE_BYTES = 4 << 10
 """A chunk's size with its extensions, or all trailers together."""
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\x00\r\n\x0b\x0c]*))?")
-_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
-_NOT_A_VALUE = re.compile(rb"[\x00\r\x0b\x0c]")
+_HEADER = re.compile(rb"([-!#$%&'*+.^_`|~0-9a-zA-Z]+):([^\x00\r\x0b\x0c]*)")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[^\n]*)?[ \t]*\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,19}")
@@ -35,10 +34,12 @@ class Head:
     status_code: int
     reason: bytes
     headers: list[tuple[bytes, bytes]]
+    named: dict[bytes, list[bytes]]
+    """The values of each header, by its name in lower case."""
 
     def all(self, name: bytes) -> list[bytes]:
         """The values of a header, lower-cased; `name` is lower-case."""
-        return [value.lower() for known, value in self.headers if known.lower() == name]
+        return [value.lower() for value in self.named.get(name, ())]
 
 
 class ResponseReader:
@@ -208,14 +209,17 @@ def parse_head(block: bytes) -> Head:
             name, value = headers.pop()
             line = name + b":" + value + b" " + line.strip(b" \t")
         headers.append(_header(line))
-    return Head(status[1], int(status[2]), status[3] or b"", headers)
+    named: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        named.setdefault(name.lower(), []).append(value)
+    return Head(status[1], int(status[2]), status[3] or b"", headers, named)
 
 
 def _header(line: bytes) -> tuple[bytes, bytes]:
-    name, colon, value = line.partition(b":")
-    if not colon or _NAME.fullmatch(name) is None or _NOT_A_VALUE.search(value) is not None:
+    header = _HEADER.fullmatch(line)
+    if header is None:
         raise httpx.RemoteProtocolError("server sent a bad header line")
-    return name, value.strip(b" \t")
+    return header[1], header[2].strip(b" \t")
 
 
 def _has_token(values: list[bytes], token: bytes) -> bool:

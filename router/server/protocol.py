@@ -42,6 +42,7 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._timer: TimerHandle | None = None
         self._timed: Literal["head", "body"] = "head"
+        self._idle_since: float | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -52,6 +53,8 @@ class Protocol(HttpToolsProtocol):
         """Wait for nothing more."""
         super().connection_lost(exc)
         self._stop_waiting()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -83,6 +86,40 @@ class Protocol(HttpToolsProtocol):
             self._watch("body")
         elif self._timer is not None:
             self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Read the next request, or wait for it.
+
+        As uvicorn's, but for the timer: one that looks at the clock when it goes off serves every
+        wait of a connection, where one for each answer is made and cancelled with each.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._rest(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # at work: the end of its answer begins the next wait
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._rest(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def _rest(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP is answered in the shape of every other error."""
@@ -149,6 +186,10 @@ class _JoiningTransport:
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(data)
+
+    def is_closing(self) -> bool:
+        """See asyncio.Transport."""
+        return self._transport.is_closing()
 
     def close(self) -> None:
         """See asyncio.Transport."""
