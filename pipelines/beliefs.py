@@ -1,17 +1,20 @@
 """What outcomes say about each model's quality on each task: a hierarchical estimate.
 
-    quality(task, model) = everyone's mean + what the task adds + what the model adds + their own part
+    quality(task, model) = the task's mean + the model's prior + slope(task) * the model's lead + its own part
 
-Each part is shrunk by how much such parts vary: a model's own part on a task counts for as much as
-the task's spread of those parts allows (estimated per task by moments, so that a task on which
-models differ wildly is explored and one on which they do not is not), the model's part is shrunk to
-its catalog prior. A model that is sent the easy tasks is not flattered, and a cell without outcomes
-still has an expectation. Plain floats in a fixed order: the same outcomes give the same bits.
+A factor analysis of one factor (Rubin and Thayer, 1982). A model's lead is what its outcomes on all
+tasks have in common; a task's slope says how much of a lead shows on it, and is learnt from the
+models tried there: where the strong ones do no better, or worse, as at refusing to call a tool, it
+goes to zero or below, and nobody is ruled out there for being weak elsewhere. A model's own part on
+a task is shrunk by how much such parts vary on that task. A model that is sent the easy tasks is
+not flattered, and a cell without outcomes still has an expectation. Plain floats in a fixed order:
+the same outcomes give the same bits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
 from router.snapshot import ALL_TASKS, ANY_MODEL
@@ -20,22 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MODEL_WEIGHT = 4.0
-"""Outcomes the prior of a model's part counts for."""
-TASK_WEIGHT = 2.0
-"""Outcomes the prior of a task's part counts for."""
+"""Outcomes the prior of a model's lead counts for, on a task of slope as expected."""
+TASK_WEIGHT = 30.0
+"""One over the variance of tasks' means around that of all outcomes."""
 CELL_WEIGHT = 10.0
 """Outcomes the rest counts for in a cell of its own, before the task has shown how models differ."""
-CELL_WEIGHT_MODELS = 8.0
-"""Models that CELL_WEIGHT counts for beside those seen on the task."""
-CELL_WEIGHT_BOUNDS = (0.5, 100.0)
+TASK_PRIOR_MODELS = 4.0
+"""Models that the expected slope and spread of a task count for beside those seen on it."""
 NOISE_WEIGHT = 10.0
 """Outcomes the task's spread counts for in a cell's own spread of outcomes."""
+MIN_SPREAD = 0.001
+"""Variance of the models' own parts on a task, at least."""
 MIN_NOISE = 0.003
 """Variance of single outcomes is taken to be at least this: ten equal outcomes are no certainty."""
-ROUNDS = 3
-SWEEPS = 4
-"""Rounds of estimating the spreads, and sweeps over models and tasks in each; more change nothing
-that traffic would notice."""
+ROUNDS = 15
+SWEEPS = 2
+"""Rounds of estimating slopes and spreads, and sweeps over models and tasks in each; fewer rounds
+leave the slope of an odd task too near the expected one, more change nothing that traffic notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ Cell = tuple[str, str]
 def estimate(
     outcomes: Mapping[Cell, Outcomes], requests: Mapping[str, float], priors: Mapping[str, float]
 ) -> dict[Cell, Belief]:
-    """Beliefs for every cell with outcomes, and for `*` in place of either name.
+    """Beliefs for every model with outcomes on every task with outcomes, also where the two have
+    none together, and for `*` in place of either name.
 
     `requests` per task weigh the mean over all tasks; `priors` are expected qualities by model, of
     which only the differences count.
@@ -108,14 +113,15 @@ class _Fit:
             )
             for cell, item in seen.items()
         }
-        self.weight = dict.fromkeys(self.tasks, CELL_WEIGHT)
-        self.model_part = dict(self.prior)
-        self.task_part = dict.fromkeys(self.tasks, 0.0)
+        mean_noise = sum(self.share[task] * self.task_noise[task] for task in self.tasks)
+        self.expected_slope = sqrt(mean_noise / MODEL_WEIGHT)
+        self.slope = dict.fromkeys(self.tasks, self.expected_slope)
+        self.spread = {task: self.task_noise[task] / CELL_WEIGHT for task in self.tasks}
+        self.task_mean = dict.fromkeys(self.tasks, self.grand)
         for _ in range(ROUNDS):
             self._sweep()
-            self._weigh()
+            self._learn()
         self._sweep()
-        self.mean_noise = sum(self.share[task] * self.task_noise[task] for task in self.tasks)
 
     def _task_noise(self) -> dict[str, float]:
         """Variance of single outcomes around their cell's mean, per task."""
@@ -128,80 +134,92 @@ class _Fit:
         return {task: max(within[task] / freedom[task], MIN_NOISE) for task in self.tasks}
 
     def _sweep(self) -> None:
-        """Models' and tasks' parts for the present weights."""
-        said = []
-        for (task, model), item in self.seen.items():
-            weight = item.count * self.weight[task] / (item.count + self.weight[task])
-            said.append((task, model, weight, item.mean - self.grand))
-        self.evidence = dict.fromkeys(self.models, MODEL_WEIGHT)
-        by_task = dict.fromkeys(self.tasks, TASK_WEIGHT)
-        for task, model, weight, _ in said:
-            self.evidence[model] += weight
-            by_task[task] += weight
+        """Models' leads and tasks' means for the present slopes and spreads."""
+        error = {
+            (task, model): self.spread[task] + self.noise[task, model] / item.count
+            for (task, model), item in self.seen.items()
+        }
+        precision = dict.fromkeys(self.models, 1.0)
+        weight = dict.fromkeys(self.tasks, TASK_WEIGHT)
+        for (task, model), variance in error.items():
+            precision[model] += self.slope[task] ** 2 / variance
+            weight[task] += 1.0 / variance
+        self.uncertainty = {model: 1.0 / precision[model] for model in self.models}
         for _ in range(SWEEPS):
-            sums = {model: MODEL_WEIGHT * self.prior[model] for model in self.models}
-            for task, model, weight, value in said:
-                sums[model] += weight * (value - self.task_part[task])
-            self.model_part = {model: sums[model] / self.evidence[model] for model in self.models}
-            sums = dict.fromkeys(self.tasks, 0.0)
-            for task, model, weight, value in said:
-                sums[task] += weight * (value - self.model_part[model])
-            self.task_part = {task: sums[task] / by_task[task] for task in self.tasks}
+            sums = dict.fromkeys(self.models, 0.0)
+            for (task, model), variance in error.items():
+                sums[model] += self.slope[task] * self._rest(task, model) / variance
+            self.lead = {model: sums[model] / precision[model] for model in self.models}
+            sums = dict.fromkeys(self.tasks, TASK_WEIGHT * self.grand)
+            for (task, model), variance in error.items():
+                item = self.seen[task, model].mean - self.prior[model]
+                sums[task] += (item - self.slope[task] * self.lead[model]) / variance
+            self.task_mean = {task: sums[task] / weight[task] for task in self.tasks}
 
-    def _weigh(self) -> None:
-        """How much the rest counts in each task's cells, from how far cells lie off their parts."""
-        total = dict.fromkeys(self.tasks, 0.0)
-        weights = dict.fromkeys(self.tasks, 0.0)
-        for (task, model), item in self.seen.items():
-            error = self.noise[task, model] / item.count
-            spread = self.task_noise[task] / self.weight[task]
-            weight = (spread / (spread + error)) ** 2
-            total[task] += weight * ((item.mean - self._main(task, model)) ** 2 - error)
-            weights[task] += weight
-        low, high = CELL_WEIGHT_BOUNDS
+    def _rest(self, task: str, model: str) -> float:
+        """What the task's mean and the model's prior leave of a cell's mean to explain."""
+        return self.seen[task, model].mean - self.task_mean[task] - self.prior[model]
+
+    def _own_share(self, task: str, model: str) -> float:
+        """Of a cell's rest beside the lead, the part that is its own and not noise: 0 without outcomes."""
+        item = self.seen.get((task, model))
+        if item is None:
+            return 0.0
+        return self.spread[task] / (self.spread[task] + self.noise[task, model] / item.count)
+
+    def _learn(self) -> None:
+        """Slopes and spreads, by expectation over what the outcomes leave open (EM)."""
+        models = dict.fromkeys(self.tasks, TASK_PRIOR_MODELS)
+        leads = dict.fromkeys(self.tasks, TASK_PRIOR_MODELS)  # sums of squares
+        products = dict.fromkeys(self.tasks, TASK_PRIOR_MODELS * self.expected_slope)
+        squares = {
+            task: TASK_PRIOR_MODELS * (self.expected_slope**2 + self.task_noise[task] / CELL_WEIGHT)
+            for task in self.tasks
+        }
+        for task, model in self.seen:
+            own, lead, uncertainty = self._own_share(task, model), self.lead[model], self.uncertainty[model]
+            lent = (1.0 - own) * self.slope[task]
+            part = lent * lead + own * self._rest(task, model)
+            models[task] += 1.0
+            leads[task] += lead * lead + uncertainty
+            products[task] += part * lead + lent * uncertainty
+            squares[task] += part * part + lent * lent * uncertainty + self.spread[task] * (1.0 - own)
         for task in self.tasks:
-            noise = self.task_noise[task]
-            spread = (total[task] + CELL_WEIGHT_MODELS * noise / CELL_WEIGHT) / (
-                weights[task] + CELL_WEIGHT_MODELS
-            )
-            self.weight[task] = min(max(noise / spread, low), high) if spread > 0 else high
-
-    def _main(self, task: str, model: str) -> float:
-        return self.grand + self.task_part[task] + self.model_part[model]
+            slope = products[task] / leads[task]
+            self.slope[task] = slope
+            self.spread[task] = max((squares[task] - slope * products[task]) / models[task], MIN_SPREAD)
 
     def beliefs(self) -> dict[Cell, Belief]:
         """See `estimate`."""
-        between = self.mean_noise / MODEL_WEIGHT
-        found = {cell: self._cell(*cell) for cell in self.seen}
+        found = {(task, model): self._cell(task, model) for task in self.tasks for model in self.models}
         for task in self.tasks:
-            spread = between + self.task_noise[task] / self.weight[task]
-            found[task, ANY_MODEL] = Belief(_bounded(self.grand + self.task_part[task]), spread)
+            spread = self.slope[task] ** 2 + self.spread[task]
+            found[task, ANY_MODEL] = Belief(_bounded(self.task_mean[task]), spread)
         everywhere = sum(self.share[task] * found[task, ANY_MODEL].mean for task in self.tasks)
-        found[ALL_TASKS, ANY_MODEL] = Belief(everywhere, between)
+        common = sum(self.share[task] * self.slope[task] for task in self.tasks)
+        apart = sum(self.share[task] ** 2 * self.spread[task] for task in self.tasks)
+        found[ALL_TASKS, ANY_MODEL] = Belief(everywhere, common * common + apart)
         for model in self.models:
             found[ALL_TASKS, model] = self._overall(model, found)
         return found
 
     def _cell(self, task: str, model: str) -> Belief:
-        item, weight, noise = self.seen[task, model], self.weight[task], self.noise[task, model]
-        total = item.count + weight
-        mean = (item.quality + weight * self._main(task, model)) / total
-        lent = weight / total
-        return Belief(_bounded(mean), noise * (1.0 / total + lent * lent / self.evidence[model]))
+        own = self._own_share(task, model)
+        lent = (1.0 - own) * self.slope[task]
+        mean = self.task_mean[task] + self.prior[model] + lent * self.lead[model]
+        if own > 0:
+            mean += own * self._rest(task, model)
+        return Belief(_bounded(mean), lent * lent * self.uncertainty[model] + self.spread[task] * (1.0 - own))
 
     def _overall(self, model: str, found: Mapping[Cell, Belief]) -> Belief:
         """The mean over all tasks by their traffic, also over those the model was never given."""
-        mean = variance = lent = 0.0
+        mean = lent = variance = 0.0
         for task in self.tasks:
-            share, weight = self.share[task], self.weight[task]
-            item = self.seen.get((task, model))
-            count = item.count if item is not None else 0.0
-            noise = self.noise.get((task, model), self.task_noise[task])
-            cell = found.get((task, model))
-            mean += share * (cell.mean if cell is not None else _bounded(self._main(task, model)))
-            variance += share * share * noise / (count + weight)
-            lent += share * weight / (count + weight)
-        return Belief(mean, variance + lent * lent * self.mean_noise / self.evidence[model])
+            share, rest = self.share[task], 1.0 - self._own_share(task, model)
+            mean += share * found[task, model].mean
+            lent += share * rest * self.slope[task]
+            variance += share * share * self.spread[task] * rest
+        return Belief(mean, variance + lent * lent * self.uncertainty[model])
 
 
 def _bounded(quality: float) -> float:

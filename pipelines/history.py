@@ -58,7 +58,7 @@ def restore(connection: duckdb.DuckDBPyConnection, settings: Settings) -> int:
         if expired_before is not None and snapshot.as_of < expired_before:
             continue  # the archive held it, or it was archived and its time is over
         known.add(snapshot.snapshot_id)
-        rows = [{**asdict(snapshot), **asdict(item)} for item in snapshot.rows]
+        rows = [{**asdict(snapshot), **asdict(item)} for item in snapshot.rows if item.requests]
         if rows:
             marks = ", ".join("?" * len(_COLUMNS))
             connection.executemany(

@@ -67,7 +67,7 @@ def _qualities(warehouse: Warehouse) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for model, task_type, mean in warehouse.rows(
         "select model, task_type, quality_mean from task_model_scores"
-        " where quality_mean is not null and task_type <> $all_tasks and model <> $any_model"
+        " where quality_mean is not null and requests > 0 and task_type <> $all_tasks and model <> $any_model"
         " order by model, task_type",
         all_tasks=ALL_TASKS,
         any_model=ANY_MODEL,

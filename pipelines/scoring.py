@@ -92,8 +92,12 @@ def score_rows(warehouse: Warehouse) -> list[ScoreRow]:
 def rows_of(
     totals: Iterable[Totals], outcomes: Mapping[Cell, Outcomes], priors: Mapping[str, float]
 ) -> list[ScoreRow]:
-    """The score rows of all cells, in order; `outcomes` are the judged ones, changes discounted."""
-    totals = sorted(totals, key=lambda item: (item.task_type, item.model))
+    """The score rows of all cells, in order; `outcomes` are the judged ones, changes discounted.
+
+    A cell without requests has a row as well where its task and its model have outcomes elsewhere:
+    what to expect of it.
+    """
+    totals = sorted(totals, key=_cell_of)
     requests = {
         item.task_type: item.requests
         for item in totals
@@ -102,15 +106,42 @@ def rows_of(
     beliefs = estimate(outcomes, requests, priors)
     sizes = _sizes(outcomes)
     costs = _standardised_costs(totals, requests)
+    with_requests = {_cell_of(item) for item in totals}
+    totals = sorted(
+        [*totals, *(_nothing(*cell) for cell in beliefs if cell not in with_requests)], key=_cell_of
+    )
     return [
         _row(
             item,
             beliefs.get((item.task_type, item.model)),
             sizes.get((item.task_type, item.model), 0.0),
-            costs[item.task_type, item.model],
+            costs.get((item.task_type, item.model)),
         )
         for item in totals
     ]
+
+
+def _cell_of(item: Totals) -> Cell:
+    return item.task_type, item.model
+
+
+def _nothing(task_type: str, model: str) -> Totals:
+    """The traffic of a cell that had none."""
+    return Totals(
+        task_type=task_type,
+        model=model,
+        requests=0,
+        successes=0,
+        requests_with_quality=0,
+        requests_with_cost=0,
+        cost_usd=None,
+        requests_with_tokens=0,
+        tokens_input=None,
+        tokens_output=None,
+        cost_usd_with_tokens=None,
+        tokens_input_with_cost=None,
+        tokens_output_with_cost=None,
+    )
 
 
 def _outcomes(
@@ -190,7 +221,7 @@ def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float 
         cost_usd_per_output_token=_ratio(item.cost_usd_with_tokens, item.tokens_output_with_cost),
         tokens_input_mean=_ratio(item.tokens_input, item.requests_with_tokens),
         tokens_output_mean=_ratio(item.tokens_output, item.requests_with_tokens),
-        success_rate=item.successes / item.requests,
+        success_rate=_ratio(item.successes, item.requests),
         **{name: value for name, value in asdict(item).items() if "_ms_" in name},
     )
 

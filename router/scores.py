@@ -60,7 +60,9 @@ the whole on recorded traffic of 10,000 to 18,000 requests (tests/benchmarks/onl
 REFERENCE_WEIGHT = 50.0
 """Outcomes after which half of a model's chance of being best counts for the reference cost."""
 COLD_START_OUTCOMES = 50.0
-"""Outcomes over all tasks below which a model is new."""
+"""Outcomes over all tasks below which a model is new, and"""
+COLD_START_RATIO = 0.25
+"""of the mean over all models: where none has many yet, those a little ahead are not established."""
 PERCENT_POINTS = 100.0
 
 
@@ -241,6 +243,15 @@ class ScoreBoard:
             if model == ANY_MODEL and task != ALL_TASKS
         }
 
+    @cached_property
+    def _new_below(self) -> float:
+        """Outcomes that an established model has at least."""
+        everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
+        if everyone is None:
+            return COLD_START_OUTCOMES
+        mean = everyone.effective_sample_size / len(self._catalog.models)
+        return min(COLD_START_OUTCOMES, COLD_START_RATIO * mean)
+
     def _known(self, task_type: str, model_id: str) -> tuple[float, float] | None:
         cell = self._cells.get((task_type, model_id))
         if cell is None or cell.quality_mean is None or cell.quality_variance is None:
@@ -310,6 +321,7 @@ class ScoreBoard:
         """Utility of each model; a cost or latency nobody knows yet counts as the reference's."""
         reference_cost = self._reference_cost_usd
         reference_latency = self._reference_latency_ms if policy.latency_weight else None
+        new_below = self._new_below
         arms = []
         for model, (mean, variance), cost_usd, latency_ms in zip(
             models, beliefs, costs, latencies, strict=True
@@ -328,7 +340,7 @@ class ScoreBoard:
                     mean=mean,
                     variance=EXPLORATION * variance,
                     cost=relative_cost,
-                    is_new=overall is None or overall.effective_sample_size < COLD_START_OUTCOMES,
+                    is_new=overall is None or overall.effective_sample_size < new_below,
                 )
             )
         return arms

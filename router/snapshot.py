@@ -32,6 +32,7 @@ class ScoreRow:
     task_type: str
     model: str
     requests: int
+    """0: none, the row says what to expect of the model there by its outcomes on other tasks."""
     requests_with_quality: int
     requests_with_cost: int
     effective_sample_size: float

@@ -249,6 +249,20 @@ def test_a_new_model_is_bounded_beside_established_ones(catalog: Catalog) -> Non
     assert sum(share or 0 for share in shares.values()) == pytest.approx(1.0)
 
 
+def test_who_is_new_follows_what_the_others_have(catalog: Catalog) -> None:
+    """While no model has many outcomes, one with a few is not bounded; beside one with many it is."""
+    for everyone, other, is_bounded in ((60.0, 50.0, False), (5000.0, 4990.0, True)):
+        sizes = {("*", "*"): everyone, ("*", "small"): other, ("*", "large"): 10.0}
+        rows = [
+            replace(row(task, model, 0.9 if model == "large" else 0.6), effective_sample_size=size)
+            for (_, model), size in sizes.items()
+            for task in ("*", "math")
+        ]
+        table = ScoreBoard(snapshot(*rows), catalog).table(Policy(id="p", cold_start_share=0.1), "math")
+        share = {item.model: item.probability or 0.0 for item in table.candidates}["large"]
+        assert (share <= 0.1) == is_bounded
+
+
 def test_a_new_board_has_the_tables_that_the_earlier_one_was_asked_for(catalog: Catalog) -> None:
     """Decisions after a refresh find what they looked up before it, and nothing that nobody asked."""
     earlier = ScoreBoard(snapshot(row("math", "small", 0.8)), catalog)

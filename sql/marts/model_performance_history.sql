@@ -37,3 +37,4 @@ select
     latency_ms_p95,
     tokens_output_mean
 from task_model_scores
+where requests > 0

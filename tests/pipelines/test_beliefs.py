@@ -75,6 +75,20 @@ def test_a_task_on_which_models_differ_wildly_shrinks_less() -> None:
     assert wild - between > 3 * (tame - between)
 
 
+def test_who_is_weak_elsewhere_is_not_ruled_out_on_a_task_where_leads_do_not_show() -> None:
+    """Where the strong do worse, the expectation of an untried weak model is above that of an untried
+    strong one, and uncertain; on a task like the others it is below."""
+    strength = {f"m{index}": 0.3 + 0.015 * index for index in range(40)} | {"weak": 0.2, "strong": 0.95}
+    cells = {(task, model): outcomes(100, mean) for task in "abc" for model, mean in strength.items()}
+    for index in range(40):
+        cells["odd", f"m{index}"] = outcomes(30, 0.9 - 0.015 * index)
+        cells["like", f"m{index}"] = outcomes(30, 0.3 + 0.015 * index)
+    found = estimate(cells, dict.fromkeys(["a", "b", "c", "odd", "like"], 1000), {})
+    assert found["odd", "weak"].mean > 0.75 > 0.5 > found["odd", "strong"].mean
+    assert found["like", "weak"].mean < 0.4 < 0.8 < found["like", "strong"].mean
+    assert found["odd", "weak"].variance > 4 * found["odd", "m0"].variance
+
+
 def test_the_same_outcomes_give_the_same_bits_in_any_order() -> None:
     """The order in which cells are handed over changes no bit."""
     random_ = random.Random(5)

@@ -157,6 +157,7 @@ def test_scores_are_the_estimates_of_the_outcomes(settings: Settings, warehouse:
         ("easy", "large", 10, 8, 1.0),
         ("hard", "small", 10, 5, 0.2),
         ("hard", "large", 90, 70, 0.6),
+        ("tried", "large", 4, 4, 0.7),
         ("odd", "large", 5, 0, 0.0),
         ("odd", "silent", 7, 0, 0.0),
     ):
@@ -174,7 +175,7 @@ def test_scores_are_the_estimates_of_the_outcomes(settings: Settings, warehouse:
 
     expected = beliefs.estimate(
         {cell: beliefs.Outcomes(len(v), sum(v), sum(x * x for x in v)) for cell, v in cells.items()},
-        {"easy": 100, "hard": 100, "odd": 12},
+        {"easy": 100, "hard": 100, "tried": 4, "odd": 12},
         {},
     )
     rows = {(row.task_type, row.model): row for row in scoring.score_rows(warehouse)}
@@ -186,6 +187,11 @@ def test_scores_are_the_estimates_of_the_outcomes(settings: Settings, warehouse:
     assert rows["easy", "small"].effective_sample_size == 60
     assert rows[ALL_TASKS, "small"].effective_sample_size == 65
     assert rows["hard", ANY_MODEL].requests == 100
+    # A pair that never met has a row, from what its model and its task show apart, and no history.
+    untried = rows["tried", "small"]
+    assert (untried.requests, untried.effective_sample_size, untried.success_rate) == (0, 0.0, None)
+    assert untried.quality_mean is not None
+    assert warehouse.value("select min(requests) from model_performance_history") > 0
     # Without outcomes nothing is claimed.
     assert rows["odd", "large"].quality_mean is None
     assert rows[ALL_TASKS, "silent"].quality_low is None
