@@ -38,8 +38,8 @@ MIN_NOISE = 0.003
 """Variance of single outcomes is taken to be at least this: ten equal outcomes are no certainty."""
 ROUNDS = 15
 SWEEPS = 2
-"""Rounds of estimating slopes and spreads, and sweeps over models and tasks in each; fewer rounds
-leave the slope of an odd task too near the expected one, more change nothing that traffic notices."""
+"""Rounds of estimating slopes and spreads, and sweeps over models and tasks in each: as many as do best
+on recorded traffic. Fewer leave the slope of an odd task too near the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
