@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -38,10 +38,16 @@ class Served(ChildProcess):
 
     def workers(self) -> list[int]:
         """Process ids of the workers that run."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.pid)], capture_output=True, text=True
-        ).stdout
-        return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
+        running = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
+        return [pid for pid in running if self._has_worker(pid)]
+
+    def _has_worker(self, pid: int) -> bool:
+        if _parent_of(pid) != self.pid:
+            return False
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The supervisor has other children: multiprocessing's resource tracker.
+            return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
 
     def kill_group(self) -> None:
         """SIGKILL for the supervisor and every worker at once."""
@@ -60,8 +66,17 @@ def until(holds: Callable[[], Any], *, timeout_s: float = 30.0) -> Any:
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that ended and was not asked for does not."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def _parent_of(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and what follows in /proc/PID/stat; empty when there is no such process."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []

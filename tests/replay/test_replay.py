@@ -87,7 +87,7 @@ def test_interrupted_replay(tmp_path: Path, inputs: list[str]) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(folder) not in listed
     result = intellirouter(
         "replay", *inputs, "--data-dir", str(folder), "--requests", "40", "--refresh-every", "40"
