@@ -86,8 +86,7 @@ class AnthropicProvider(OpenAIProvider):
                 if events:
                     yield events
                 if size > self._max_response_bytes:
-                    what = f"sent more than {self._max_response_bytes} bytes"
-                    raise self._broken("bad_response", what, model)
+                    raise self._oversized(model)
         if chunks.is_finished:
             yield [DONE]
 

@@ -13,7 +13,7 @@ import orjson
 from router.errors import ProviderError, RequestError
 from router.providers.base import Answer
 from router.providers.openai import HEADERS, OpenAIProvider
-from router.providers.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
+from router.providers.sse import DONE, EventSplitter, StreamEvent
 from router.responses import ResponsesBody
 from router.translate.members import RESPONSES, optional
 from router.translate.response_events import EventsToChunks
@@ -117,8 +117,7 @@ class ApisProvider(OpenAIProvider):
                 if events:
                     yield events
                 if size > self._max_response_bytes:
-                    what = f"sent more than {self._max_response_bytes} bytes"
-                    failure = self._broken("bad_response", what, model)
+                    failure = self._oversized(model)
                 if failure is not None:
                     raise failure
         if chunks.is_finished:
@@ -136,9 +135,7 @@ class ApisProvider(OpenAIProvider):
                 elif data != b"[DONE]":
                     events.append(StreamEvent(raw + b"\n\n", self._chunk(data, chunks, model)))
         except ValueError:
-            return events, self._broken(
-                "bad_response", f"sent an event of more than {MAX_EVENT_BYTES} bytes", model
-            )
+            return events, self._oversized_event(model)
         except RequestError as error:
             return events, self._broken(
                 "bad_response", f"sent an event that is not OpenAI's ({error})", model

@@ -85,8 +85,7 @@ class OpenAIProvider:
                 if events:
                     yield events
                 if size > self._max_response_bytes:
-                    what = f"sent more than {self._max_response_bytes} bytes"
-                    failure = self._broken("bad_response", what, model)
+                    failure = self._oversized(model)
                 if failure is not None:
                     raise failure
             events, failure = self._events(splitter, b"\n\n", model)  # it may be missing at the end
@@ -186,9 +185,15 @@ class OpenAIProvider:
         while part := await reply.read():
             size += len(part)
             if size > self._max_response_bytes:
-                raise self._broken("bad_response", f"sent more than {self._max_response_bytes} bytes", model)
+                raise self._oversized(model)
             parts.append(part)
         return b"".join(parts)
+
+    def _oversized(self, model: Model) -> ProviderError:
+        return self._broken("bad_response", f"sent more than {self._max_response_bytes} bytes", model)
+
+    def _oversized_event(self, model: Model) -> ProviderError:
+        return self._broken("bad_response", f"sent an event of more than {MAX_EVENT_BYTES} bytes", model)
 
     def _events(
         self, splitter: EventSplitter, part: bytes, model: Model
@@ -201,8 +206,7 @@ class OpenAIProvider:
         except ProviderError as error:
             return events, error
         except ValueError:
-            what = f"sent an event of more than {MAX_EVENT_BYTES} bytes"
-            return events, self._broken("bad_response", what, model)
+            return events, self._oversized_event(model)
         return events, None
 
     def _event(self, raw: bytes, data: bytes | None, model: Model) -> StreamEvent:

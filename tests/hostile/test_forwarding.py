@@ -12,6 +12,7 @@ import yaml
 
 from router.catalog import Catalog
 from router.errors import ConfigError
+from tests.crash.reporting import show
 from tests.factories import write_catalog
 from tests.hostile.target import BODY, CHAT, Target, ask, request, shim, target, trap
 from tests.providers.scripted import ScriptedServer, completion
@@ -63,7 +64,7 @@ def rows() -> Iterator[list[str]]:
     """Lines of the table."""
     lines: list[str] = []
     yield lines
-    print("\n".join(["", "| hostile address | answer | what was called |", "| --- | --- | --- |", *lines]))  # noqa: T201
+    show("\n".join(["", "| hostile address | answer | what was called |", "| --- | --- | --- |", *lines]))
 
 
 @pytest.fixture(scope="module")

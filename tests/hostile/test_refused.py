@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.server.guard import MAX_HEADER_BYTES, MAX_HEADERS
+from tests.crash.reporting import show
 from tests.hostile.target import BODY, CHAT, Target, request, target
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def rows() -> Iterator[list[str]]:
     """Lines of the table."""
     lines: list[str] = []
     yield lines
-    print("\n".join(["", "| hostile request | answer | says |", "| --- | --- | --- |", *lines]))  # noqa: T201
+    show("\n".join(["", "| hostile request | answer | says |", "| --- | --- | --- |", *lines]))
 
 
 @pytest.fixture(scope="module")

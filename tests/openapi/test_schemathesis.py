@@ -17,6 +17,7 @@ import pytest
 from router.key_changes import create
 from router.providers.fake import FakeProvider
 from router.server.app import ENDPOINTS
+from tests.crash.reporting import show
 from tests.factories import write_catalog
 from tests.hostile.target import shim
 
@@ -78,9 +79,9 @@ def test_the_shim_does_what_its_document_says(served: tuple[str, str], tmp_path:
     )
     cases = re.search(r"(\d+) generated", done.stdout)
     assert cases is not None, done.stdout + done.stderr
-    print(f"seed {SEED}: {cases[1]} cases, {len(ENDPOINTS) - 1} operations")  # noqa: T201 - what was tested
+    show(f"seed {SEED}: {cases[1]} cases, {len(ENDPOINTS) - 1} operations")
     for line, count in sorted(Counter(explained.read_text().splitlines()).items()):
-        print(f"  explained, {count} times: {line}")  # noqa: T201
+        show(f"  explained, {count} times: {line}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Tested: {len(ENDPOINTS) - 1}\n" in done.stdout  # it leaves out the document that it read
     assert int(cases[1]) > 10 * len(ENDPOINTS)
