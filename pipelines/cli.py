@@ -14,9 +14,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.audit import KeptHead
-    from pipelines.output import Format
+    from pipelines.lake.audit import KeptHead
     from pipelines.refresh import RefreshResult
+    from pipelines.reports.output import Format
     from router.config import Settings
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -82,7 +82,7 @@ def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool)
     """Drop raw records past their period; rollups and history stay."""
     from pipelines.errors import WarehouseError
     from pipelines.refresh import retain
-    from pipelines.reports import parse_moment
+    from pipelines.reports.reports import parse_moment
 
     now = None if now_text is None else parse_moment(now_text)
     result = retain(_settings(home), now=now, dry_run=dry_run)
@@ -113,7 +113,7 @@ def compact_command(home: Path | None) -> None:
     """Merge the small segments of finished hours; the hourly housekeeping job does it too."""
     from datetime import UTC, datetime
 
-    from pipelines.compaction import compact
+    from pipelines.lake.compaction import compact
 
     result = compact(_settings(home).lake, now=datetime.now(UTC))
     click.echo(f"merged {result.merged} segments into {len(result.written)}, {result.rows} rows")
@@ -142,7 +142,7 @@ def doctor_command(
     home: Path | None, output_format: str, heads: tuple[str, ...], heads_file: Path | None, *, audit: bool
 ) -> None:
     """Verify lake, ledger and warehouse; exit with 1 when something is wrong."""
-    from pipelines import doctor
+    from pipelines.doctor import doctor
 
     expected = _expected_heads(heads, heads_file)
     report = doctor.inspect(_settings(home), with_audit=audit or bool(expected), expected=expected)
@@ -152,7 +152,7 @@ def doctor_command(
 
 
 def _expected_heads(heads: tuple[str, ...], file: Path | None) -> list[KeptHead]:
-    from pipelines.audit import KeptHead
+    from pipelines.lake.audit import KeptHead
 
     expected = []
     for text in heads:
@@ -180,9 +180,9 @@ def erase_command(
     home: Path | None, user: str, organization: str | None, *, dry_run: bool, yes: bool
 ) -> None:
     """Remove a person from records, feedback and audit trail; bills stay as they are."""
-    from pipelines.erasure import erase, preview
+    from pipelines.erasure.erasure import erase, preview
+    from pipelines.erasure.mentions import advice, mentions
     from pipelines.errors import ErasureError
-    from pipelines.mentions import advice, mentions
 
     settings = _settings(home)
     trace = preview(settings, user, organization=organization)
@@ -215,8 +215,8 @@ def sql_command(
     statement: str, home: Path | None, output_format: Format, output: Path | None, timeout: float
 ) -> None:
     """Run SQL on the published warehouse, read-only."""
-    from pipelines import reports
-    from pipelines.output import write
+    from pipelines.reports import reports
+    from pipelines.reports.output import write
 
     answer = reports.query(_settings(home), statement, timeout_s=timeout)
     write(answer, output_format=output_format, output=output)
@@ -240,8 +240,9 @@ def report_command(
     timeout: float,
 ) -> None:
     """Print a report; without a name, list them."""
-    from pipelines import reports, sqlfiles
-    from pipelines.output import write
+    from pipelines.reports import reports
+    from pipelines.reports.output import write
+    from pipelines.warehouse import sqlfiles
 
     if name is None:
         for known in reports.report_names():
@@ -264,9 +265,9 @@ def report_command(
 @_home
 def explain_command(request_id: str, home: Path | None) -> None:
     """Say why a request's model was chosen, and what would have changed it."""
-    from pipelines import reports
     from pipelines.errors import QueryError
-    from router.explanations import explain
+    from pipelines.reports import reports
+    from router.decision.explanations import explain
 
     explanation = explain(reports.record(_settings(home), request_id))
     click.echo(explanation.text())

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines import sqlfiles
 from pipelines.definitions import defs
 from pipelines.errors import WarehouseError
-from pipelines.warehouse import Warehouse, set_aside
+from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.records import DATASETS
 
 if TYPE_CHECKING:

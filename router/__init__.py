@@ -27,7 +27,7 @@ Where to read on, in the order a request takes:
 Importing this package loads neither dagster, duckdb, polars nor pyarrow.
 """
 
-from router.embeddings import EmbeddingRequest
+from router.decision.explanations import Explanation, explain
 from router.errors import (
     BudgetExceededError,
     ConfigError,
@@ -44,13 +44,13 @@ from router.errors import (
     UnknownPolicyError,
     UnknownTaskError,
 )
-from router.explanations import Explanation, explain
-from router.preferences import Preferences
-from router.providers.sse import StreamEvent
-from router.request import Decision, Request, Response
-from router.responses import ResponsesRequest
+from router.providers.http.sse import StreamEvent
+from router.request.embeddings import EmbeddingRequest
+from router.request.preferences import Preferences
+from router.request.request import Decision, Request, Response
+from router.request.responses import ResponsesRequest
 from router.router import Router
-from router.streaming import Stream, SyncStream
+from router.serving.streaming import Stream, SyncStream
 
 __all__ = [
     "BudgetExceededError",

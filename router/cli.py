@@ -18,7 +18,7 @@ except ImportError:  # the base install is the callable alone
     click = None  # type: ignore[assignment]
 
 COMMAND_MODULES = {
-    "router.key_commands": ("keys",),
+    "router.keys.commands": ("keys",),
     "pipelines.cli": (
         "refresh",
         "rebuild",
@@ -90,7 +90,7 @@ def _init() -> click.Command:
     @click.command(help="Write an example catalog.yaml into the data folder.")
     @click.option("--home", type=click.Path(path_type=Path), help="Data folder (INTELLIROUTER_HOME).")
     def init(home: Path | None) -> None:
-        from router.catalog import EXAMPLE
+        from router.catalog.catalog import EXAMPLE
         from router.config import Settings
 
         settings = Settings.load(home=home)
@@ -114,7 +114,7 @@ def _serve() -> click.Command:
     @click.option("--workers", type=int, help="Processes that serve (WORKERS).")
     def serve(home: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
         from router.config import Settings
-        from router.server.serve import serve as run
+        from router.server.process.serve import serve as run
 
         run(Settings.load(home=home, host=host, port=port, workers=workers))
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from router.compliance import FILE_NAME
 from router.errors import ConfigError
+from router.keys.audit_trail import FILE_NAME
 from router.records import BodyMode
 
 if TYPE_CHECKING:

@@ -14,35 +14,35 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from router.engine import Engine
 from router.errors import RequestError, UnknownPolicyError
-from router.feedback import FeedbackSource, check_feedback
-from router.journal import Journal
-from router.loop import LoopThread
+from router.journal.journal import Journal
 from router.records import FeedbackRecord, new_id
-from router.request import Response
-from router.sessions import owned_session
-from router.streaming import Stream, SyncStream
+from router.request.feedback import FeedbackSource, check_feedback
+from router.request.request import Response
+from router.serving.admission import Engine
+from router.serving.loop import LoopThread
+from router.serving.streaming import Stream, SyncStream
+from router.sessions.sessions import owned_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
-    from router.catalog import Catalog, Model
-    from router.classifier import TaskClassifier
+    from router.catalog.catalog import Catalog, Model
     from router.config import Settings
-    from router.embeddings import EmbeddingRequest
-    from router.features import FeatureSpace
-    from router.journal import RecordSink
+    from router.decision.refresh import Source
+    from router.decision.state import StateSource
+    from router.journal.journal import RecordSink
     from router.limits.limits import Limits
-    from router.preferences import Preferences
     from router.providers.base import Answer, Provider
-    from router.refresh import Source
-    from router.request import Decision, Request
-    from router.scores import ScoreBoard, ScoreSource
-    from router.sessions import SessionStore
-    from router.state import StateSource
+    from router.request.embeddings import EmbeddingRequest
+    from router.request.preferences import Preferences
+    from router.request.request import Decision, Request
+    from router.scores.board import ScoreBoard, ScoreSource
+    from router.sessions.sessions import SessionStore
+    from router.tasks.classifier import TaskClassifier
+    from router.tasks.features import FeatureSpace
     from router.telemetry.exporting import Telemetry
 
 
@@ -84,11 +84,11 @@ class Router:
         `overrides` are field names of Settings, such as `home="…"`. ConfigError when settings,
         catalog or policies are not usable.
         """
-        from router.classifier import ClassifierSource
         from router.config import Settings, read_environment
+        from router.decision.state import StateFiles
         from router.limits.limits import Limits
-        from router.scores import ScoreFile
-        from router.state import StateFiles
+        from router.scores.board import ScoreFile
+        from router.tasks.classifier import ClassifierSource
         from router.telemetry import open_telemetry
 
         variables = read_environment()
@@ -426,7 +426,7 @@ async def _embed(provider: Provider, model: Model, body: Mapping[str, Any]) -> A
 
 def _feature_space(settings: Settings) -> FeatureSpace | None:
     """Prompt features, where they are sampled or a classifier reads them."""
-    from router.features import FeatureSpace, load_key
+    from router.tasks.features import FeatureSpace, load_key
 
     if settings.task_sample_share == 0 and not settings.classifier_file.exists():
         return None

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.providers.fake import ChildProcess
+from tests.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ROOT = Path(__file__).parent.parent
 
 
 class Served(ChildProcess):

@@ -19,18 +19,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipelines.erasure.search import search
 from pipelines.refresh import open_instance, refresh
-from pipelines.search import search
 from router import ProviderError, Request, Router
 from router.config import Settings
 from router.providers.fake import FakeProvider
 from router.records import BodyMode
 from tests.factories import request_record, write_catalog
+from tests.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parent.parent
 USER = "user-who-is-stored"
 CANARIES = {
     # Somebody else's key is told by how keys look, our own by its text.

@@ -15,14 +15,14 @@ import pytest
 
 from pipelines.refresh import refresh
 from router import NoEligibleModelError, Request, Router
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
 from router.config import Settings
 from tests.factories import write_catalog
+from tests.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 PRICED = {"prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "10"}]}

@@ -9,7 +9,7 @@ import dagster as dg
 
 from pipelines.defs.prices import price_book
 from pipelines.defs.retention import compact_lake, purge_old_runs, retained_records
-from pipelines.pending import pending_segments
+from pipelines.warehouse.pending import pending_segments
 from router.config import Settings
 
 SENSOR_INTERVAL_S = 5

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import sqlfiles
-from pipelines.checks import CheckResult
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.checks import CheckResult
+from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 
 POOL = "duckdb_writer"

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import checks, erasure, loading
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
-from pipelines.loading import LoadResult
+from pipelines.erasure import erasure
+from pipelines.warehouse import checks, loading
+from pipelines.warehouse.loading import LoadResult
 from router.records import FeedbackRecord, RequestLog, RequestRecord
 
 DESCRIPTIONS = {

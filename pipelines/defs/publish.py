@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import classifier, compliance, publishing, registry
 from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.tasks import classifier
+from pipelines.warehouse import compliance, publishing, registry
 
 
 @dg.multi_asset(

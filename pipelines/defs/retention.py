@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from pipelines import checks, compaction, publishing, purge, retention
 from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.lake import compaction
+from pipelines.retention import purge, retention
+from pipelines.warehouse import checks, publishing
 from router.config import Settings
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines import checks, rollups, scoring
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
+from pipelines.rollups import rollups
+from pipelines.scores import scoring
+from pipelines.warehouse import checks
 
 
 @dg.multi_asset(

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from router.config import Settings
-    from router.policy import Policy
+    from router.policies.policy import Policy
 
 
 @click.command("evaluate")
@@ -27,8 +27,8 @@ def evaluate_command(named: str, since: str, task: str | None, home: Path | None
     """
     from pipelines.evaluation import display
     from pipelines.evaluation.evaluate import evaluate
-    from pipelines.output import write
-    from pipelines.reports import parse_moment
+    from pipelines.reports.output import write
+    from pipelines.reports.reports import parse_moment
     from router.config import Settings
 
     settings = Settings.load(home=home)
@@ -46,7 +46,7 @@ def evaluate_command(named: str, since: str, task: str | None, home: Path | None
 def policies(settings: Settings, named: str) -> list[Policy]:
     """The policies of a file, or the one in force with this id."""
     from router.errors import ConfigError, UnknownPolicyError
-    from router.policy import BUILT_IN, Policies
+    from router.policies.policy import BUILT_IN, Policies
 
     path = Path(named)
     if path.suffix in (".yaml", ".yml"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pipelines.reports import Answer
+from pipelines.reports.reports import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

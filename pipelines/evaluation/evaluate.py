@@ -11,7 +11,7 @@ from pipelines.errors import EvaluationError
 from pipelines.evaluation.estimators import Sample, effective_size, estimate
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
 from router.errors import UnknownTaskError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.evaluation.estimators import Estimates
     from pipelines.evaluation.log import Floats, Log
     from router.config import Settings
-    from router.policy import Policy
+    from router.policies.policy import Policy
 
 ODDS_FLOOR = 0.001
 """A model drawn less often than this is no support: its few outcomes would count a thousandfold."""

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines import sqlfiles
-from pipelines.reports import opened
-from router.scores import tokens_bucket
+from pipelines.reports.reports import opened
+from pipelines.warehouse import sqlfiles
+from router.scores.board import tokens_bucket
 
 if TYPE_CHECKING:
     from datetime import datetime

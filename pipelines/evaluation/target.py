@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.evaluation.log import ABSENT, EXCLUDED
-from router.decide import make_plan
-from router.eligibility import Needs, exclusions_of
+from router.decision.eligibility import Needs, exclusions_of
+from router.decision.plan import make_plan
 from router.errors import ScoresError
-from router.scores import ScoreBoard, ScoreSnapshot
+from router.scores.board import ScoreBoard, ScoreSnapshot
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipelines.evaluation.log import Floats, Log
-    from router.catalog import Catalog
+    from router.catalog.catalog import Catalog
     from router.config import Settings
-    from router.policy import Policy
+    from router.policies.policy import Policy
 
 EVERY_API = frozenset({"chat", "embeddings", "responses"})
 

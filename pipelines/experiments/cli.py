@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pipelines.output import Format
+    from pipelines.reports.output import Format
 
 
 @click.command("experiments")
@@ -30,7 +30,7 @@ def experiments_command(
     Differences are to the first variant, with intervals that hold at every look at once.
     """
     from pipelines.experiments.display import results
-    from pipelines.output import write
+    from pipelines.reports.output import write
     from router.config import Settings
 
     answer = results(Settings.load(home=home), experiment_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.errors import QueryError
-from pipelines.reports import Answer, opened
+from pipelines.reports.reports import Answer, opened
 
 if TYPE_CHECKING:
     from router.config import Settings

@@ -6,16 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
 from router.errors import ConfigError
-from router.experiments import load_experiments
-from router.policy import Policies
+from router.policies.experiments import load_experiments
+from router.policies.policy import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.warehouse import Warehouse
-    from router.experiments import ExperimentEntry
+    from pipelines.warehouse.warehouse import Warehouse
+    from router.policies.experiments import ExperimentEntry
 
 COLUMNS = 10
 

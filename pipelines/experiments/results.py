@@ -20,14 +20,14 @@ from pipelines.statistics.clusters import Sums, count_design_effect, summarise
 from pipelines.statistics.sample_ratio import ALPHA as SAMPLE_RATIO_ALPHA
 from pipelines.statistics.sample_ratio import sample_ratio_p
 from pipelines.statistics.sequences import ALPHA, Interval, mean_interval, rate_interval
-from router.experiments import METRICS
+from router.policies.experiments import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipelines.statistics.clusters import Summary
-    from pipelines.warehouse import Warehouse
-    from router.experiments import Direction, Metric, Unit
+    from pipelines.warehouse.warehouse import Warehouse
+    from router.policies.experiments import Direction, Metric, Unit
 
 FIRST_LOOK = 100
 """Independent observations of each variant before means are compared: the intervals are asymptotic."""

@@ -14,14 +14,14 @@ import orjson
 
 from pipelines.prices.checks import Finding, findings
 from pipelines.prices.source import row_id
-from router.pricebook import ALWAYS, row_to_json
-from router.prices import price_at
+from router.catalog.price_book import ALWAYS, row_to_json
+from router.catalog.prices import price_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from router.prices import Price
+    from router.catalog.prices import Price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pipelines.prices.source import FREE_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from router.prices import Price, Rates
+    from router.catalog.prices import Price, Rates
 
 MAX_USD_PER_MTOK = Decimal(1000)
 """The dearest model ever listed costs 600 $ a million output tokens."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipelines.output import Format
     from pipelines.prices.refresh import PricesResult
-    from pipelines.reports import Answer
+    from pipelines.reports.output import Format
+    from pipelines.reports.reports import Answer
     from router.config import Settings
 
 _home = click.option(
@@ -36,8 +36,8 @@ def prices_command() -> None:
 @_format
 def list_command(model: str | None, home: Path | None, output_format: Format) -> None:
     """The dated prices of the catalog's models, or of MODEL: a model's id or a part of a book's name."""
-    from pipelines.output import write
     from pipelines.prices.listing import price_table
+    from pipelines.reports.output import write
 
     write(_answer(price_table(_settings(home), model)), output_format=output_format, output=None)
 
@@ -47,8 +47,8 @@ def list_command(model: str | None, home: Path | None, output_format: Format) ->
 @_format
 def pending_command(home: Path | None, output_format: Format) -> None:
     """Prices that are not in force until a person accepts them, with the reason."""
-    from pipelines.output import write
     from pipelines.prices.listing import pending_table
+    from pipelines.reports.output import write
 
     write(_answer(pending_table(_settings(home))), output_format=output_format, output=None)
 
@@ -91,7 +91,7 @@ def summary(result: PricesResult) -> str:
 def _answer(columns: dict[str, Any]) -> Answer:
     import pyarrow as pa
 
-    from pipelines.reports import Answer
+    from pipelines.reports.reports import Answer
 
     return Answer(table=pa.table(columns))
 

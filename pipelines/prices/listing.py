@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import QueryError
 from pipelines.prices.refresh import read_book, read_pending
-from router.catalog import Catalog
-from router.prices import Price
+from router.catalog.catalog import Catalog
+from router.catalog.prices import Price
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,9 +18,9 @@ from pipelines.errors import PriceSourceError, UnknownPriceChangeError
 from pipelines.prices import source
 from pipelines.prices.book import added, compare
 from pipelines.prices.checks import Finding
+from router.catalog.price_book import PriceBook, row_from_json, row_to_json
 from router.errors import ConfigError
 from router.files import make_folder, write_atomically
-from router.pricebook import PriceBook, row_from_json, row_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from pipelines.prices.book import Change
     from pipelines.prices.source import Listing
+    from router.catalog.prices import Price
     from router.config import Settings
-    from router.prices import Price
 
 PENDING_SCHEMA_VERSION = 1
 logger = logging.getLogger("pipelines")

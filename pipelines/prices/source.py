@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import PriceSourceError
-from router.pricebook import ALWAYS
-from router.prices import Price, Tier, Window
+from router.catalog.price_book import ALWAYS
+from router.catalog.prices import Price, Tier, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -19,7 +19,7 @@ from math import exp
 from random import Random
 from typing import TYPE_CHECKING
 
-from router.prices import Price, Usage, cost
+from router.catalog.prices import Price, Usage, cost
 from router.providers.fake.table import Outcome
 
 if TYPE_CHECKING:

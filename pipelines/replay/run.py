@@ -26,7 +26,7 @@ from pipelines.replay.report import Traffic, report_of, round_of
 from pipelines.replay.workspace import fresh_folder, label, write_configuration
 from router.config import Settings
 from router.providers.fake import ChildProcess, FakeProvider
-from router.scores import ScoreFile
+from router.scores.board import ScoreFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import BudgetExceededError, RateLimitedError
 from router.limits.periods import dollars
-from router.sessions import session_id_of
+from router.sessions.sessions import session_id_of
 
 if TYPE_CHECKING:
     from router.limits.counters import Account, Rate, Taken

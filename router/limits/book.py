@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from router.catalog import parse_yaml
-from router.catalog_entries import Name
+from router.catalog.catalog import parse_yaml
+from router.catalog.entries import Name
 from router.limits.counters import Account, Rate, Scope, Subjects, Unit
 from router.limits.periods import Period, period_of, to_pico
-from router.sessions import owned_session, session_id_of
+from router.sessions.sessions import owned_session, session_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.limits.lake import REMOVED, Rows, read_folders, read_removed
+from router.journal.reading import REMOVED, Rows, read_folders, read_removed
 from router.limits.periods import DAY_S, first_day, period_of, to_pico
 from router.records import MONEY_SCALE, RequestRecord, moment_of
-from router.sessions import owned_session
+from router.sessions.sessions import owned_session
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -13,19 +13,19 @@ import orjson
 
 from router.errors import RequestError
 from router.providers.base import Answer
+from router.providers.http.sse import DONE, EventSplitter, StreamEvent
 from router.providers.openai import HEADERS, OpenAIProvider
-from router.providers.sse import DONE, EventSplitter, StreamEvent
-from router.translate.answers import completion_of
-from router.translate.events import EventsToChunks
+from router.translate.anthropic.answers import completion_of
+from router.translate.anthropic.requests_out import BETAS, DEFAULT_MAX_TOKENS, messages_request
+from router.translate.anthropic.streams import EventsToChunks
+from router.translate.anthropic.thinking import thinking_of
 from router.translate.members import NATIVE
-from router.translate.messages import BETAS, DEFAULT_MAX_TOKENS, messages_request
-from router.translate.thinking import thinking_of
-from router.usage import usage_from_anthropic
+from router.translate.usage import usage_from_anthropic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from router.catalog import Model
+    from router.catalog.catalog import Model
 
 VERSION = "2023-06-01"
 COUNTED = (

@@ -12,18 +12,18 @@ import orjson
 
 from router.errors import ProviderError, RequestError
 from router.providers.base import Answer
+from router.providers.http.sse import DONE, EventSplitter, StreamEvent
 from router.providers.openai import HEADERS, OpenAIProvider
-from router.providers.sse import DONE, EventSplitter, StreamEvent
-from router.responses import ResponsesBody
+from router.request.responses import ResponsesBody
 from router.translate.members import RESPONSES, optional
-from router.translate.response_events import EventsToChunks
-from router.translate.response_objects import completion_of
-from router.usage import reported_cost_usd, usage_from_embeddings, usage_from_openai
+from router.translate.responses.answers import completion_of
+from router.translate.responses.streams import EventsToChunks
+from router.translate.usage import reported_cost_usd, usage_from_embeddings, usage_from_openai
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from router.catalog import Model
+    from router.catalog.catalog import Model
 
 ERROR_STATUS = {"insufficient_quota": 429, "rate_limit_exceeded": 429, "vector_store_timeout": 504}
 """The status that a failed response would have had."""

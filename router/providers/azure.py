@@ -13,7 +13,7 @@ from router.providers.apis import ApisProvider
 if TYPE_CHECKING:
     from typing import Any
 
-    from router.catalog import Model
+    from router.catalog.catalog import Model
 
 
 class AzureProvider(ApisProvider):

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import ProviderError
-from router.providers.authorities import tls_of
+from router.providers.http.authorities import tls_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from decimal import Decimal
 
-    from router.catalog import Catalog, Model
-    from router.catalog_entries import ProviderEntry
+    from router.catalog.catalog import Catalog, Model
+    from router.catalog.entries import ProviderEntry
+    from router.catalog.prices import Usage
     from router.config import Settings
-    from router.prices import Usage
-    from router.providers.sse import StreamEvent
+    from router.providers.http.sse import StreamEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,23 +11,23 @@ import httpx
 import orjson
 
 from router.errors import InexpressibleError, ProviderError, RequestError
-from router.providers.authorities import refusal_of
 from router.providers.base import Answer, failure_of_status
-from router.providers.client import Client
-from router.providers.retry_after import retry_after_s
-from router.providers.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
-from router.translate.portable import portable
-from router.usage import reported_cost_usd, usage_from_openai
+from router.providers.http.authorities import refusal_of
+from router.providers.http.client import Client
+from router.providers.http.retry_after import retry_after_s
+from router.providers.http.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
+from router.translate.anthropic.portable import portable
+from router.translate.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
-    from router.catalog import Model
-    from router.catalog_entries import OutputLimit
+    from router.catalog.catalog import Model
+    from router.catalog.entries import OutputLimit
+    from router.providers.http.transport import Reply
     from router.providers.keys import KeyRing
-    from router.providers.transport import Reply
 
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 MAX_DETAIL_LENGTH = 300

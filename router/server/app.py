@@ -7,27 +7,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
-from router.request import AUTO
-from router.server import embeddings, health, messages, responses
+from router.request.request import AUTO
+from router.server import health
+from router.server.api import embeddings, messages, responses
+from router.server.api.chat import name_model, request_of, response_headers
+from router.server.api.endpoints import Endpoint
+from router.server.api.openapi import openapi_of
 from router.server.auth import Keys, admitted
-from router.server.chat import name_model, request_of, response_headers
 from router.server.dispatch import App
-from router.server.endpoints import Endpoint
 from router.server.errors import error_body
 from router.server.guard import InFlight
 from router.server.http import HttpResponse, json_response
 from router.server.metrics import CONTENT_TYPE, Metrics
 from router.server.observe import RecentDecisions, Tap, described, may_see
-from router.server.openapi import openapi_of
 from router.server.sse import EventStream
 
 if TYPE_CHECKING:
-    from router.keys import Caller
+    from router.keys.keys import Caller
     from router.records import RequestRecord
-    from router.request import Request
+    from router.request.request import Request
     from router.router import Router
-    from router.server.group import Group
     from router.server.http import Answer, HttpRequest
+    from router.server.process.group import Group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError
-from router.keys import ANYONE_HERE, PREFIX, Caller, KeyFile, KeyRing, now
-from router.preferences import Preferences
-from router.request import AUTO
+from router.keys.keys import ANYONE_HERE, PREFIX, Caller, KeyFile, KeyRing, now
+from router.request.preferences import Preferences
+from router.request.request import AUTO
 from router.server.guard import check_labels
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from router.config import Settings
-    from router.keys import KeySource
-    from router.request import Request
+    from router.keys.keys import KeySource
+    from router.request.request import Request
     from router.server.http import HttpRequest
     from router.server.http import Scope as Connection
 

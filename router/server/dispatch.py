@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING
 
 from router.errors import IntelliRouterError, RequestError
-from router.keys import NOBODY
-from router.server import messages
+from router.keys.keys import NOBODY
+from router.server.api import messages
 from router.server.errors import body_of_error, error_body, status_of
 from router.server.guard import ClientGoneError, check_headers, read_body
 from router.server.http import Headers, HttpRequest, HttpResponse, json_response
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from router.keys import Caller
+    from router.keys.keys import Caller
+    from router.server.api.endpoints import Endpoint
     from router.server.app import Shim
-    from router.server.endpoints import Endpoint
     from router.server.http import Receive, Scope, Send
 
 logger = logging.getLogger("router.server")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.errors import OverloadedError, RequestError
-from router.request import has_control
+from router.request.request import has_control
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from router.request import Request
+    from router.request.request import Request
     from router.server.http import Receive
 
 MAX_HEADERS = 100

@@ -16,7 +16,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.keys import Caller
+    from router.keys.keys import Caller
     from router.server.app import Shim
 
 Scope = MutableMapping[str, Any]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from router.explanations import explain
+from router.decision.explanations import explain
 from router.records import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from router.journal import RecordSink
-    from router.keys import Caller
+    from router.journal.journal import RecordSink
+    from router.keys.keys import Caller
     from router.records import Record
 
 SHOWN = (

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from router.errors import IntelliRouterError
-from router.providers.sse import DONE
-from router.server.chat import response_headers
+from router.providers.http.sse import DONE
+from router.server.api.chat import response_headers
 from router.server.errors import body_of_error, error_body, status_of
 
 if TYPE_CHECKING:
-    from router.providers.sse import StreamEvent
-    from router.request import Request
+    from router.providers.http.sse import StreamEvent
+    from router.request.request import Request
     from router.router import Router
     from router.server.http import Receive, Scope, Send
-    from router.streaming import Stream
+    from router.serving.streaming import Stream
 
 logger = logging.getLogger("router.server")
 

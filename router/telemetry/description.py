@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from router.errors import ERROR_TYPES
-from router.request import AUTO
+from router.request.request import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from router.catalog import Catalog
-    from router.catalog_entries import ProviderEntry
+    from router.catalog.catalog import Catalog
+    from router.catalog.entries import ProviderEntry
     from router.providers.base import Answer
     from router.records import Attempt, RequestRecord
 

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, Meter
     from opentelemetry.trace import Tracer
 
-    from router.catalog import Catalog
+    from router.catalog.catalog import Catalog
     from router.providers.base import Answer
     from router.records import RequestRecord
-    from router.request import Request
+    from router.request.request import Request
     from router.telemetry.description import Call, Description, Span
 
 logger = logging.getLogger("router.telemetry")

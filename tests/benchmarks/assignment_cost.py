@@ -13,8 +13,8 @@ import timeit
 from datetime import UTC, datetime
 from typing import Any
 
-from router.assignment import Experiment, assign
-from router.experiments import ExperimentEntry
+from router.policies.assignment import Experiment, assign
+from router.policies.experiments import ExperimentEntry
 from router.records import new_id
 
 AT = datetime(2026, 12, 5, tzinfo=UTC)

@@ -20,7 +20,7 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipelines import lake
+from pipelines.lake import reading as lake
 from router.config import Settings
 from router.errors import SegmentError
 from tests.pipelines.helpers import NOW, make_record, seal_records

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from datetime import UTC, datetime
 
 from router import Request, Router
-from router.scores import ALL_TASKS, ScoreRow, ScoreSnapshot
+from router.scores.board import ALL_TASKS, ScoreRow, ScoreSnapshot
 from tests.factories import write_catalog
 
 TASKS = ("chat", "code", "math")

@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass
 from random import Random
 
-from router.breaker import Breaker
-from router.catalog import Model
-from router.ejection import BreakerRules
+from router.catalog.catalog import Model
+from router.health.breaker import Breaker
+from router.health.ejection import BreakerRules
 
 RATE = 20.0
 LATENCY_S = 0.5

@@ -30,8 +30,8 @@ import orjson
 import uvicorn
 import uvloop
 
-from router.providers.client import Client
 from router.providers.fake.process import ChildProcess
+from router.providers.http.client import Client
 from router.server.protocol import protocol_of
 
 if TYPE_CHECKING:

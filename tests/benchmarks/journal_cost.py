@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from router.journal import Journal
-from router.manifests import Manifest
+from router.journal.journal import Journal
+from router.journal.manifests import Manifest
 from router.records import Candidate, Record, RequestRecord, new_id
 from tests.factories import request_record
 

@@ -26,6 +26,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router.journal.segments import arrow_schema, write_segment
 from router.limits.book import LimitBook, LimitsFile
 from router.limits.counters import Subjects
 from router.limits.limits import Limits
@@ -34,7 +35,6 @@ from router.limits.reservations import ReservationLog
 from router.limits.shared import FileStore
 from router.limits.spend import read_spend
 from router.records import RequestRecord, new_id
-from router.segments import arrow_schema, write_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def show_redis(home: Path, requests: int, *, others: int) -> None:
     import sys
 
     sys.path.insert(0, str(Path(__file__).parent.parent.parent))
-    from tests.limits.servers import RedisServer
+    from tests.router.limits.servers import RedisServer
 
     reason = RedisServer.missing()
     if reason is not None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipelines.evaluation.estimators import Sample, effective_size, estimate
 from pipelines.replay.outcomes import load_world
-from router.ranking import probabilities_of_best
+from router.scores.ranking import probabilities_of_best
 from tests.simulations import STRONG, TRUTH, WEAK, confounded
 
 if TYPE_CHECKING:

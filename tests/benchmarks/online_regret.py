@@ -20,12 +20,12 @@ from pathlib import Path
 from random import Random
 from statistics import fmean, pstdev
 
-from pipelines.beliefs import Outcomes
-from pipelines.changes import BLOCK, Block, detect
 from pipelines.replay.reference import Change, Pick, Yardstick
-from router.decide import make_plan
-from router.policy import Policy
-from router.scores import ScoreBoard, tokens_bucket
+from pipelines.scores.beliefs import Outcomes
+from pipelines.scores.changes import BLOCK, Block, detect
+from router.decision.plan import make_plan
+from router.policies.policy import Policy
+from router.scores.board import ScoreBoard, tokens_bucket
 from tests.benchmarks.recorded import NOW, Source, Tally, load, snapshot
 
 REFRESH_EVERY = 200

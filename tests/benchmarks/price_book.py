@@ -22,8 +22,8 @@ import yaml
 
 from pipelines.prices.refresh import refresh_prices
 from router import Router
+from router.catalog.prices import Usage, cost, worst_case_usd
 from router.config import Settings
-from router.prices import Usage, cost, worst_case_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from router.providers.client import Client
-from router.providers.transport import Transport
+from router.providers.http.client import Client
+from router.providers.http.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -11,14 +11,14 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
-from pipelines.beliefs import Outcomes
 from pipelines.replay.demo_world import load_figures, make_outcomes
 from pipelines.replay.outcomes import World, world_of
-from pipelines.scoring import Totals, rows_of
-from router.catalog import Catalog, Model
-from router.prices import Price
+from pipelines.scores.beliefs import Outcomes
+from pipelines.scores.scoring import Totals, rows_of
+from router.catalog.catalog import Catalog, Model
+from router.catalog.prices import Price
 from router.providers.fake.table import Outcome, read_columns, read_outcomes
-from router.snapshot import ALL_TASKS, ANY_MODEL, ScoreSnapshot
+from router.scores.snapshot import ALL_TASKS, ANY_MODEL, ScoreSnapshot
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

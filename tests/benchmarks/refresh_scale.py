@@ -23,10 +23,10 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from router import segments
 from router.config import Settings
+from router.journal import segments
+from router.journal.segments import arrow_schema
 from router.records import FeedbackRecord, RequestRecord
-from router.segments import arrow_schema
 
 MODELS = [f"model-{index}" for index in range(10)]
 TASKS = ["chat", "classification", "code", "extraction", "math", "reasoning", "summarisation", "writing"]

@@ -22,9 +22,9 @@ from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
 
-from pipelines.beliefs import Outcomes
-from router.policy import Policy
-from router.scores import ScoreBoard
+from pipelines.scores.beliefs import Outcomes
+from router.policies.policy import Policy
+from router.scores.board import ScoreBoard
 from tests.benchmarks.recorded import Source, Tally, load, snapshot
 
 COST_WEIGHTS = (0.0, *(0.001 * 10 ** (step / 10) for step in range(41)))

@@ -15,9 +15,9 @@ from dataclasses import replace
 from random import Random
 from statistics import median
 
-from pipelines.beliefs import Outcomes
-from router.policy import Policy
-from router.scores import ScoreBoard
+from pipelines.scores.beliefs import Outcomes
+from router.policies.policy import Policy
+from router.scores.board import ScoreBoard
 from tests.benchmarks.recorded import Source, Tally, load, snapshot
 
 

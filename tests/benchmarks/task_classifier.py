@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipelines.classifier import _file
-from pipelines.training import Sample, train
-from router.classifier import TaskClassifier
-from router.features import FeatureSpace, unpack
-from router.tasks import CONFIDENCE_FLOOR, task_of
+from pipelines.tasks.classifier import _file
+from pipelines.tasks.training import Sample, train
+from router.tasks.classifier import TaskClassifier
+from router.tasks.features import FeatureSpace, unpack
+from router.tasks.tasks import CONFIDENCE_FLOOR, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

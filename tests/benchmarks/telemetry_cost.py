@@ -25,8 +25,8 @@ from pathlib import Path
 import orjson
 
 from router import Request
-from router.catalog import Catalog
-from router.prices import Usage
+from router.catalog.catalog import Catalog
+from router.catalog.prices import Usage
 from router.providers.base import Answer
 from router.providers.fake import FakeProvider
 from router.providers.fake.process import ChildProcess

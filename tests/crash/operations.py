@@ -17,10 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
-from pipelines import compaction, erasure, loading, publishing, retention, rollups, scoring
-from pipelines.warehouse import Warehouse, set_aside
+from pipelines.erasure import erasure
+from pipelines.lake import compaction
+from pipelines.retention import retention
+from pipelines.rollups import rollups
+from pipelines.scores import scoring
+from pipelines.warehouse import loading, publishing
+from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.config import Settings
-from router.journal import Journal
+from router.journal.journal import Journal
 from router.records import DATASETS, Record, RequestLog, RequestRecord
 from tests.pipelines.helpers import NOW, id_at, make_feedback, make_record, run_steps, seal_records
 

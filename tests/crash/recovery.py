@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines import doctor, lake
-from pipelines.warehouse import Warehouse
+from pipelines.doctor import doctor
+from pipelines.lake import reading as lake
+from pipelines.warehouse.warehouse import Warehouse
 from router.errors import IntelliRouterError
-from router.journal import Journal
+from router.journal.journal import Journal
 from router.records import DATASETS, moment_of
-from router.scores import ScoreSnapshot
+from router.scores.board import ScoreSnapshot
 from tests.crash.operations import ERASED, OPERATIONS, Stage, refresh, settings_of
 from tests.pipelines.helpers import NOW, run_steps
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import httpx
 import pytest
 
-from router.journal import Journal
+from router.journal.journal import Journal
 from router.records import RequestLog, RequestRecord
 from tests.crash import preload, recovery, shim
 from tests.crash.preload import Control

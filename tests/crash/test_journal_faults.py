@@ -13,11 +13,15 @@ from unittest import mock
 
 import pytest
 
-from pipelines import audit, compaction, doctor, erasure, publishing, retention
-from pipelines.warehouse import Warehouse
-from router import chains, segments
+from pipelines.doctor import doctor
+from pipelines.erasure import erasure
+from pipelines.lake import audit, compaction
+from pipelines.retention import retention
+from pipelines.warehouse import publishing
+from pipelines.warehouse.warehouse import Warehouse
 from router.errors import JournalError
-from router.journal import Journal
+from router.journal import chains, segments
+from router.journal.journal import Journal
 from router.records import DATASETS, RequestRecord
 from tests.crash import forks, power
 from tests.crash.operations import ERASED, LATER, QuietJournal, Stage

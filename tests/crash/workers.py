@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from router.journal import Journal
+from router.journal.journal import Journal
 from router.records import Attempt, Candidate
 from tests.crash import preload
 from tests.crash.operations import key_of, log_of, refresh, settings_of

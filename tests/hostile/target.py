@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from tests.factories import write_catalog
+from tests.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parent.parent.parent
 BODY = b'{"messages": [{"role": "user", "content": "hi"}]}'
 CHAT = "/v1/chat/completions"
 REFUSED_HTTP = "WARNING:  Invalid HTTP request received."

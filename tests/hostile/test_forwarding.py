@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
 from router.errors import ConfigError
 from tests.crash.reporting import show
 from tests.factories import write_catalog
 from tests.hostile.target import BODY, CHAT, Target, ask, request, shim, target, trap
-from tests.providers.scripted import ScriptedServer, completion
+from tests.router.providers.scripted import ScriptedServer, completion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from tests.providers.scripted import Exchange
+    from tests.router.providers.scripted import Exchange
 
 URLS = [
     "http://127.0.0.1:{port}/a.png",

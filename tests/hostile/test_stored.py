@@ -17,7 +17,7 @@ import pytest
 
 from pipelines.refresh import refresh
 from router.config import Settings
-from router.manifests import Manifest
+from router.journal.manifests import Manifest
 from tests.hostile.target import CHAT, Target, target
 
 if TYPE_CHECKING:

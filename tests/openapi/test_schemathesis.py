@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from router.key_changes import create
+from router.keys.changes import create
 from router.providers.fake import FakeProvider
 from router.server.app import ENDPOINTS
 from tests.crash.reporting import show

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 
 if TYPE_CHECKING:

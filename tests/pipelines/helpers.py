@@ -15,14 +15,16 @@ from uuid import UUID
 import orjson
 import pytest
 
-from pipelines import compliance, loading, publishing, registry, rollups, scoring
 from pipelines.experiments import registry as registry_of_experiments
 from pipelines.experiments import results
-from pipelines.warehouse import Warehouse
+from pipelines.rollups import rollups
+from pipelines.scores import scoring
+from pipelines.warehouse import compliance, loading, publishing, registry
+from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
-from router.manifests import Manifest
+from router.journal.manifests import Manifest
+from router.journal.segments import seal
 from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord
-from router.segments import seal
 from tests.factories import feedback_record, request_record
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from router.catalog.prices import money
 from router.errors import ConfigError
-from router.prices import money
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,0 +1,1 @@
+"""Whether lake, ledger and warehouse say the same."""

@@ -1,0 +1,102 @@
+"""What the doctor looks at of erasures: shares of removed rows, tombstones, certificates."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from pipelines.doctor.findings import error, warning
+from pipelines.erasure.certificates import Certificate
+from pipelines.erasure.mentions import advice
+from pipelines.erasure.tombstones import SUFFIX, Tombstone
+from pipelines.errors import WarehouseError
+from pipelines.lake import reading as lake
+from pipelines.rollups import removed_shares as shares
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from pipelines.doctor.findings import Finding
+    from router.config import Settings
+
+_RESTORE = "restore it from a backup: a rebuild would change the rollups of its hour"
+
+
+def removals(
+    settings: Settings, known: Iterable[tuple[str, datetime]], expired_before: Callable[[], datetime | None]
+) -> Iterator[Finding]:
+    """Shares of removed rows that are damaged or gone.
+
+    `known` are name and hour of those that were taken in, `expired_before` tells retention's cutoff.
+    """
+    standing: set[str] = set()
+    for day, folder in lake.dated_folders(settings.lake / lake.REMOVALS):
+        records = {path.stem for path in folder.glob("*.json")}
+        standing |= records
+        for path in sorted(folder.glob("*.json")):
+            if problem := _problem(path, day.isoformat()):
+                yield error("what removed rows added to the rollups is damaged", problem, _RESTORE)
+        for path in sorted(folder.glob("*.parquet")):
+            if path.name.partition(".")[0] not in records:
+                yield warning(
+                    "a stopped erasure or retention left a file",
+                    path.relative_to(settings.lake),
+                    "nobody reads it; the next one writes it anew, or retention removes it with its day",
+                )
+    for name, hour in known:
+        if name in standing:
+            continue
+        cutoff = expired_before()
+        if cutoff is None or hour >= cutoff:  # else retention forgot it
+            yield error("what removed rows added to the rollups is gone", name, _RESTORE)
+
+
+def erasures(settings: Settings) -> Iterator[Finding]:
+    """Erasures that were stopped, or that left the person's id somewhere."""
+    certificates: dict[tuple[str, str | None], tuple[Path, Certificate]] = {}
+    for path in sorted(settings.erasures.glob("*.json")):
+        try:
+            if path.name.endswith(SUFFIX):
+                tombstone = Tombstone.model_validate_json(path.read_bytes())
+                if tombstone.moments:
+                    yield warning("an erasure was stopped", path, "run `intellirouter refresh`: it ends it")
+                continue
+            found = Certificate.model_validate_json(path.read_bytes())
+        except (ValidationError, OSError) as problem:
+            yield error(
+                "a file of an erasure cannot be read",
+                f"{path} {str(problem).splitlines()[0]}",
+                "restore it from a backup; without its tombstone, late records of the person are kept",
+            )
+            continue
+        if found.cause == "request":
+            earlier = certificates.get((found.person, found.organization))
+            if earlier is None or earlier[1].erased_at < found.erased_at:
+                certificates[found.person, found.organization] = path, found
+    for path, found in certificates.values():
+        for name in found.remaining:
+            yield error(
+                "an erasure is unfinished: the id still stands in a file, or nobody could read it",
+                f"{name}, says {path.name}",
+                f"{advice(name)}, and erase the person again",
+            )
+
+
+def _problem(path: Path, day: str) -> str | None:
+    try:
+        record = shares.read(path)
+        hour = datetime.fromisoformat(record["hour"])
+        expected = shares.name_of(hour, record["sources"])
+        if f"{hour.astimezone(UTC):%Y-%m-%d}" != day or path.stem != expected:
+            return f"{path} is of other segments or another hour than its name says"
+        if set(record["sha256"]) != set(shares.TABLES):
+            return f"{path} does not vouch for its tables"
+        requests = lake.read_rows(shares.part(path, "usage_hourly")).column("requests").to_pylist()
+        if sum(requests) != record["rows"]:
+            return f"{path} says {record['rows']} rows, its rollup counts {sum(requests)}"
+    except (WarehouseError, ValueError, KeyError, TypeError, OSError) as problem:
+        return str(problem)
+    return None

@@ -1,0 +1,1 @@
+"""Persons leave the lake, with a certificate."""

@@ -1,0 +1,202 @@
+"""What an erasure did, as a file that can be shown: `erasures/<time>-<person>.json`.
+
+Most of it is read back from the lake, where each derived segment says what it replaced, so that an
+erasure that was stopped and resumed still accounts for all of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.lake import reading as lake
+from pipelines.rollups.removed_shares import source_manifests
+from router.files import sha256_of, write_atomically
+from router.records import DATASETS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from pipelines.erasure.search import Found
+    from pipelines.erasure.tombstones import Tombstone
+    from pipelines.warehouse.warehouse import Warehouse
+    from router.config import Settings
+
+PERSON_HASH = "HMAC-SHA-256 of the user id with the key in erasures/key"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class File(_Part):
+    """One segment file."""
+
+    path: str
+    """Relative to the lake."""
+    sha256: str
+    rows: int
+
+
+class Rewriting(_Part):
+    """Segments of one hour, and the one that replaced them."""
+
+    dataset: str
+    hour: datetime
+    before: tuple[File, ...]
+    after: File
+    rows_removed: int
+
+
+class RemovedFile(_Part):
+    """A file that was no good segment and held the person, or could not be read to tell."""
+
+    path: str
+    """Relative to the data folder."""
+    sha256: str
+    reason: str
+
+
+class Search(_Part):
+    """Where the person's id was looked for afterwards, in bytes and decoded."""
+
+    files: int
+    bytes: int
+    decoded: int
+    """Parquet, DuckDB and SQLite files whose values were read."""
+    unreadable: tuple[str, ...]
+
+
+class Certificate(_Part):
+    """The whole file."""
+
+    format: Literal["intellirouter.erasure/1"] = "intellirouter.erasure/1"
+    person: str
+    person_hash: str = PERSON_HASH
+    organization: str | None
+    cause: Literal["request", "late segments"]
+    erased_at: datetime
+    """Records made after this moment are not erased."""
+    finished_at: datetime
+    release: str
+    rows: dict[str, int]
+    """Rows removed from the lake, by dataset."""
+    hours: dict[str, int]
+    """Requests that each hour's rollup counts and its rows no longer show."""
+    files: tuple[Rewriting, ...]
+    removed_files: tuple[RemovedFile, ...] = ()
+    rewritten_journals: tuple[str, ...] = ()
+    """Journals set aside as unreadable, whose lines about the person were taken out."""
+    warehouse_sha256: str | None
+    """Of the published copy, which was built anew: a deleted row's bytes stay in a DuckDB file."""
+    searched: Search | None
+    """None: not searched (late segments, or one organisation of a person who may be in others)."""
+    remaining: tuple[str, ...] = ()
+    """Files in which the id still stands, those that people edit among them, or that nobody could read."""
+    pending_journals: tuple[str, ...] = ()
+    """Journals of running routers that held the id; their segments are rewritten when they load."""
+
+
+def issue(
+    settings: Settings,
+    tombstone: Tombstone,
+    *,
+    hours: Mapping[str, int],
+    removed_files: Sequence[RemovedFile],
+    rewritten_journals: Sequence[str],
+    pending_journals: Sequence[str],
+    searched: Found | None,
+    mentioned: Collection[str] = (),
+) -> Certificate:
+    """Write the certificate beside the tombstone; one for late segments has its own time in its name."""
+    files = rewritings(settings, tombstone.moments)
+    rows: Counter[str] = Counter()
+    for item in files:
+        rows[item.dataset] += item.rows_removed
+    finished_at = datetime.now(UTC)
+    path = settings.erasures / f"{tombstone.name}.json"
+    is_late = path.exists()
+    if is_late:
+        path = path.with_name(f"{tombstone.name}-late-{finished_at:%Y%m%dT%H%M%S%f}.json")
+    remaining = set(mentioned)
+    if searched is not None:
+        found = {_relative(name, settings) for name in (*searched.hits, *searched.unreadable)}
+        remaining |= found - set(pending_journals)
+    certificate = Certificate(
+        person=tombstone.person,
+        organization=tombstone.organization,
+        cause="late segments" if is_late else "request",
+        erased_at=tombstone.erased_at,
+        finished_at=finished_at,
+        release=_release(),
+        rows={dataset: rows[dataset] for dataset in DATASETS},
+        hours=dict(hours),
+        files=tuple(files),
+        removed_files=tuple(removed_files),
+        rewritten_journals=tuple(rewritten_journals),
+        warehouse_sha256=sha256_of(settings.warehouse_file),
+        searched=None if searched is None else _search(searched, settings),
+        remaining=tuple(sorted(remaining)),
+        pending_journals=tuple(pending_journals),
+    )
+    write_atomically(path, certificate.model_dump_json(indent=1).encode())
+    return certificate
+
+
+def hours(warehouse: Warehouse, tombstone: Tombstone) -> dict[str, int]:
+    """Requests taken out of each hour that its rollup still counts."""
+    found = warehouse.rows(
+        "select hour, sum(rows_removed) from pipeline.removals"
+        " where removed_at in (select unnest($moments)) group by hour order by hour",
+        moments=list(tombstone.moments),
+    )
+    return {hour.astimezone(UTC).isoformat(): int(count) for hour, count in found}
+
+
+def _release() -> str:
+    try:
+        return version("intellirouter")
+    except PackageNotFoundError:
+        return "a checkout that is not installed"
+
+
+def _search(found: Found, settings: Settings) -> Search:
+    return Search(
+        files=found.files,
+        bytes=found.bytes,
+        decoded=found.decoded,
+        unreadable=tuple(_relative(name, settings) for name in found.unreadable),
+    )
+
+
+def _relative(path: str, settings: Settings) -> str:
+    return path.removeprefix(f"{settings.home}/")
+
+
+def rewritings(settings: Settings, moments: Collection[datetime]) -> list[Rewriting]:
+    """The rewritings that erasures of these moments left in the lake."""
+    found = []
+    for dataset in DATASETS:
+        for segment in lake.scan(settings.lake, dataset).segments:
+            tree = [segment.manifest, *(source for source, _ in segment.manifest.replaced())]
+            for item in tree:
+                if item.operation != "erasure" or item.sealed_at not in moments:
+                    continue
+                before = tuple(
+                    File(path=source.path, sha256=source.sha256, rows=source.rows)
+                    for source in source_manifests(item)
+                )
+                found.append(
+                    Rewriting(
+                        dataset=dataset,
+                        hour=item.first_at.replace(minute=0, second=0, microsecond=0),
+                        before=before,
+                        after=File(path=item.path, sha256=item.sha256, rows=item.rows),
+                        rows_removed=sum(file.rows for file in before) - item.rows,
+                    )
+                )
+    return found

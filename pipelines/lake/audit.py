@@ -1,0 +1,332 @@
+"""Walking the hash chains: which file was changed, removed, swapped or inserted first.
+
+A chain is walked from its head backwards: the head vouches for the last manifest, each manifest for
+the one before it and for its own file. Manifests that a derived segment replaced are read from it.
+Whoever may write the whole lake can still forge a whole chain, or cut its end and set the head
+back; against that, keep the heads of an audit somewhere else, and hand them to the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipelines.lake import reading as lakes
+from router.errors import SegmentError
+from router.files import TEMPORARY_PREFIX
+from router.journal import chains
+from router.journal.drops import EXPIRED, DropNote, note_path
+from router.journal.manifests import Manifest
+from router.records import DATASETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import date
+    from pathlib import Path
+
+_NAME = re.compile(r"^\d{8}T\d{2}-(.+)-\d{8}\.json$")
+_KEPT_HEAD = re.compile(rf"\b({'|'.join(DATASETS)})/([\w.-]+)=(\d+):([0-9a-f]{{64}})\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A manifest that stands, or that a derived one holds."""
+
+    path: str
+    """The manifest's file, relative to the lake; gone when the manifest is held by another."""
+    digest: str
+    manifest: Manifest | None
+    """None when the file is no manifest any more."""
+    is_standing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """The first place of one chain where it does not hold."""
+
+    dataset: str
+    writer_id: str
+    position: int
+    path: str
+    """Relative to the lake."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptHead:
+    """A chain's head as an audit prints it: whoever keeps it can tell later that the chain's end was cut."""
+
+    dataset: str
+    writer_id: str
+    position: int
+    manifest_sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.writer_id}={self.position}:{self.manifest_sha256}"
+
+    @classmethod
+    def find_all(cls, text: str) -> list[KeptHead]:
+        """Every head in a text: the output of an earlier audit, of any format."""
+        return [
+            cls(dataset=found[1], writer_id=found[2], position=int(found[3]), manifest_sha256=found[4])
+            for found in _KEPT_HEAD.finditer(text)
+        ]
+
+
+@dataclass(slots=True, kw_only=True)
+class Chains:
+    """Every chain of a lake, read in one moment."""
+
+    entries: dict[tuple[str, str], list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    """By dataset and writer."""
+    heads: dict[tuple[str, str], chains.Head | None] = field(default_factory=dict)
+    """None: the head cannot be read."""
+    dropped: dict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Positions whose partition retention dropped."""
+    too_young: list[str] = field(default_factory=list)
+    """Drop notes of days that retention has not reached."""
+    damaged: list[str] = field(default_factory=list)
+    """Drop notes that cannot be read, and why."""
+
+    def kept_heads(self) -> list[KeptHead]:
+        """Every head that can be read, to be kept somewhere else."""
+        return [
+            KeptHead(
+                dataset=dataset,
+                writer_id=writer_id,
+                position=head.position,
+                manifest_sha256=head.manifest_sha256,
+            )
+            for (dataset, writer_id), head in sorted(self.heads.items())
+            if head is not None
+        ]
+
+
+def audit(
+    home: Path,
+    *,
+    expired_before: Mapping[str, date] | None = None,
+    expected: Iterable[KeptHead] = (),
+) -> tuple[list[Break], Chains]:
+    """The first break of every chain that has one, and what was read.
+
+    `expired_before` is retention's cutoff by dataset, where it is known; `expected` are heads of
+    earlier audits.
+    """
+    root = home / "lake"
+    found = read_chains(root, expired_before=expired_before)
+    kept: dict[tuple[str, str], list[KeptHead]] = defaultdict(list)
+    for item in expected:
+        kept[item.dataset, item.writer_id].append(item)
+    breaks = []
+    for dataset, writer_id in sorted({*found.entries, *found.heads, *kept}):
+        problems = [
+            *_walk(home, found, dataset, writer_id),
+            *_cut(found, dataset, writer_id, kept[dataset, writer_id]),
+        ]
+        if problems:
+            position, path, reason = min(problems)
+            breaks.append(
+                Break(dataset=dataset, writer_id=writer_id, position=position, path=path, reason=reason)
+            )
+    return breaks, found
+
+
+def read_chains(root: Path, *, expired_before: Mapping[str, date] | None = None) -> Chains:
+    """Read every manifest and head while no writer can advance a chain."""
+    found = Chains()
+    if not root.exists():
+        return found
+    with chains.locked(root, chains.REWRITING), chains.locked(root, chains.SEALING):
+        for dataset in DATASETS:
+            for path in sorted((root / dataset).glob("date=*/hour=*/*.json")):
+                if not path.name.startswith(TEMPORARY_PREFIX):
+                    _read_entry(root, dataset, path, found)
+            for path in (root / chains.CHAINS / dataset).glob("*.json"):
+                if path.name.startswith(TEMPORARY_PREFIX):
+                    continue
+                found.heads[dataset, path.stem] = None
+                with contextlib.suppress(SegmentError):
+                    found.heads[dataset, path.stem] = chains.read_head(path)
+            _read_drop_notes(root, dataset, (expired_before or {}).get(dataset), found)
+    return found
+
+
+def note_drop(root: Path, folder: Path) -> None:
+    """Remember which segments a date folder holds, before retention drops it."""
+    dataset = folder.parent.name
+    path = note_path(root, dataset, folder.name.removeprefix("date="))
+    note = DropNote.read(path)  # a late segment's folder is dropped again
+    manifests = _manifests_in(root, folder)
+    for manifest in manifests:
+        note.add(
+            manifest.writer_id,
+            manifest.chain_position,
+            hour=manifest.name.partition("-")[0],
+            sequence=manifest.sequence if manifest.operation == "seal" else None,
+        )
+    if manifests:
+        note.write(path)
+
+
+def forget_heads(root: Path, folder: Path) -> None:
+    """Remove the heads of derived segments whose folder is dropped.
+
+    Each is a chain of its own: nothing is left that its head could vouch for.
+    """
+    for manifest in _manifests_in(root, folder):
+        if manifest.operation != "seal":
+            chains.head_path(root, manifest.dataset, manifest.writer_id).unlink(missing_ok=True)
+
+
+def _manifests_in(root: Path, folder: Path) -> list[Manifest]:
+    found = Chains()
+    for path in sorted(folder.glob("hour=*/*.json")):
+        _read_entry(root, folder.parent.name, path, found)
+    entries = (entry for entries in found.entries.values() for entry in entries)
+    return [entry.manifest for entry in entries if entry.manifest is not None]
+
+
+def _read_drop_notes(root: Path, dataset: str, expired_before: date | None, found: Chains) -> None:
+    for path in sorted((root / chains.CHAINS / dataset / EXPIRED).glob("date=*.json")):
+        relative = str(path.relative_to(root))
+        day = lakes.day_of(path.stem)
+        if day is None:
+            continue
+        if expired_before is not None and day >= expired_before:
+            found.too_young.append(relative)
+            continue
+        try:
+            note = DropNote.read(path)
+        except SegmentError as error:
+            found.damaged.append(f"{relative} {error}")
+            continue
+        for writer_id, positions in note.positions.items():
+            found.dropped[dataset, writer_id].update(positions)
+
+
+def _read_entry(root: Path, dataset: str, path: Path, found: Chains) -> None:
+    content = path.read_bytes()
+    named = _NAME.match(path.name)
+    manifest: Manifest | None = None
+    with contextlib.suppress(SegmentError):
+        manifest = Manifest.parse(content, path.name)
+    writer_id = named[1] if named else "" if manifest is None else manifest.writer_id
+    found.entries[dataset, writer_id].append(
+        Entry(
+            path=str(path.relative_to(root)),
+            digest=hashlib.sha256(content).hexdigest(),
+            manifest=manifest,
+            is_standing=True,
+        )
+    )
+    if manifest is None:
+        return
+    with contextlib.suppress(SegmentError):
+        for source, text in manifest.replaced():
+            found.entries[dataset, source.writer_id].append(
+                Entry(
+                    path=source.path.removesuffix(".parquet") + ".json",
+                    digest=hashlib.sha256(text.encode()).hexdigest(),
+                    manifest=source,
+                    is_standing=False,
+                )
+            )
+
+
+def _cut(
+    found: Chains, dataset: str, writer_id: str, kept: Iterable[KeptHead]
+) -> Iterator[tuple[int, str, str]]:
+    """Every (position, path, reason) where the chain is not the one an earlier audit saw."""
+    there = {
+        (entry.manifest.chain_position, entry.digest): entry
+        for entry in found.entries.get((dataset, writer_id), ())
+        if entry.manifest is not None
+    }
+    for item in kept:
+        if item.position in found.dropped.get((dataset, writer_id), ()):
+            continue
+        if (item.position, item.manifest_sha256) not in there:
+            name = f"number {item.position} of writer {writer_id}"
+            yield item.position, name, "is not what an earlier audit saw: the chain's end was cut or replaced"
+
+
+def _walk(home: Path, found: Chains, dataset: str, writer_id: str) -> Iterator[tuple[int, str, str]]:
+    """Every (position, path, reason) where the chain does not hold."""
+    root, entries = home / "lake", found.entries.get((dataset, writer_id), [])
+    # A manifest that another one holds stands there; what is left of its own files is on its way out.
+    by_digest = {entry.digest: entry for entry in sorted(entries, key=lambda item: not item.is_standing)}
+    in_place = {
+        entry.manifest.chain_position: entry
+        for entry in entries
+        if entry.manifest is not None and _is_in_place(entry)
+    }
+    paths = {entry.path for entry in entries}
+    last = max(in_place, default=0)
+    head = found.heads.get((dataset, writer_id))
+    expected = None if head is None else (head.path, head.manifest_sha256)
+    position = last if head is None else head.position
+    walked: set[str] = set()
+    while position > 0:
+        # Without a link, what was found at the next position having been changed or removed, the
+        # manifest that claims the position is taken for it.
+        guess = in_place.get(position)
+        path, digest = expected or ((guess.path, guess.digest) if guess else ("", ""))
+        walked.add(path)
+        expected = None
+        entry = by_digest.get(digest)
+        manifest = None if entry is None else entry.manifest
+        if entry is not None and manifest is not None and manifest.chain_position == position:
+            if manifest.previous_path is not None and manifest.previous_sha256 is not None:
+                expected = manifest.previous_path, manifest.previous_sha256
+            if entry.path != path:
+                yield position, path, f"was swapped: `{entry.path}` holds what belongs here"
+            elif reason := _problem_of_file(root, entry):
+                yield position, manifest.path, reason
+        elif path in paths:
+            yield position, path, "was changed: the chain vouches for other bytes"
+        elif position not in found.dropped.get((dataset, writer_id), ()):
+            yield position, path or f"number {position} of writer {writer_id}", "was removed"
+        position -= 1
+    end = last + 1 if head is None else head.position + 1
+    beyond = [entry for entry in entries if entry.path not in walked]
+    for entry in beyond:
+        if not _is_unfinished(home, head, entry):
+            place = end if entry.manifest is None else entry.manifest.chain_position
+            yield place, entry.path, "was inserted, or the chain's head was set back"
+    if head is None and not all(_is_unfinished(home, None, entry) for entry in entries):
+        path = str(chains.head_path(root, dataset, writer_id).relative_to(root))
+        yield end, path, "was removed or is no chain head any more"
+
+
+def _is_in_place(entry: Entry) -> bool:
+    return entry.manifest is not None and entry.path.removesuffix(
+        ".json"
+    ) == entry.manifest.path.removesuffix(".parquet")
+
+
+def _problem_of_file(root: Path, entry: Entry) -> str | None:
+    if not entry.is_standing or entry.manifest is None:
+        return None
+    try:
+        digest = hashlib.sha256((root / entry.manifest.path).read_bytes()).hexdigest()
+    except OSError:
+        # Replaced or expired since the chains were read: then its manifest is gone as well.
+        return "was removed" if (root / entry.path).exists() else None
+    return None if digest == entry.manifest.sha256 else "was changed: its manifest vouches for other bytes"
+
+
+def _is_unfinished(home: Path, head: chains.Head | None, entry: Entry) -> bool:
+    """Whether a crash between manifest and head explains this entry; the next sealing mends it."""
+    manifest = entry.manifest
+    position, digest = (0, None) if head is None else (head.position, head.manifest_sha256)
+    if manifest is None or (manifest.chain_position, manifest.previous_sha256) != (position + 1, digest):
+        return False
+    if manifest.operation != "seal":
+        return any((home / "lake" / source.path).exists() for source, _ in manifest.replaced())
+    journal = home / "journal" / manifest.dataset / f"{manifest.writer_id}-{manifest.sequence:08d}"
+    return any(journal.with_suffix(suffix).exists() for suffix in (".jsonl", ".bad"))

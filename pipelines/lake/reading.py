@@ -1,0 +1,331 @@
+"""The lake as the pipelines see it: which segments there are, and whether to trust them.
+
+Segments are found by their manifests. A file without one, a manifest that does not describe the
+file beside it, a symbolic link: each is a `Suspect`, named with its reason and left where it is.
+Segments that a standing derived one replaces are not read (see `derived`). Folders whose content
+did not change since everything in them was loaded are not listed again.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from router.errors import SegmentError
+from router.files import TEMPORARY_PREFIX, sha256_of
+from router.journal.chains import CHAINS
+from router.journal.manifests import DERIVED_NAME, Manifest
+from router.journal.segments import arrow_schema
+from router.records import DATASETS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+REMOVALS = "removals"
+"""The folder of the lake that holds what removed rows added to their rollups (see `removals`)."""
+ARCHIVE = "rollups"
+"""The folder of the lake that holds rollups whose raw rows have expired (see `archive`)."""
+MANIFEST_GRACE_S = 1.0
+"""How long a young Parquet file may wait for its manifest, which is written a moment later."""
+SETTLE_S = 2.0
+"""A folder changed more recently than this is listed again: file clocks are coarse."""
+LISTINGS = 3
+"""How often a folder that changes while it is listed is listed again."""
+
+_DATE = re.compile(r"^date=(\d{4}-\d{2}-\d{2})$")
+_HOUR = re.compile(r"^hour=(\d{2})$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A manifest that agrees with its place, and the file it describes (not yet verified)."""
+
+    manifest: Manifest
+    path: Path
+    fingerprint: str
+    """Changes when the file or its manifest is replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A file that is not to be read."""
+
+    path: str
+    """Relative to the lake."""
+    reason: str
+    fingerprint: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Listing:
+    """What one dataset's folders hold."""
+
+    segments: list[Segment] = field(default_factory=list)
+    suspects: list[Suspect] = field(default_factory=list)
+    leftovers: list[Path] = field(default_factory=list)
+    """Parquet files, perhaps gone already, that a stopped compaction or erasure left; nobody reads them."""
+    folders: dict[str, int] = field(default_factory=dict)
+    """Listed folders and the modification time (ns) they had before listing."""
+
+
+def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) -> Listing:
+    """List a dataset's hour folders, except those unchanged since `settled` (folder -> mtime ns)."""
+    listing = Listing()
+    for folder in _hour_folders(lake, dataset, listing):
+        key = str(folder.relative_to(lake))
+        changed_ns = folder.stat().st_mtime_ns
+        if settled is not None and settled.get(key) == changed_ns:
+            continue
+        listing.folders[key] = changed_ns
+        found = _list_hour(lake, dataset, folder)
+        for _ in range(LISTINGS):
+            if not found.suspects or folder.stat().st_mtime_ns == changed_ns:
+                break
+            # A compaction at work: what seemed amiss may be what it had half removed.
+            changed_ns = listing.folders[key] = folder.stat().st_mtime_ns
+            found = _list_hour(lake, dataset, folder)
+        listing.segments += found.segments
+        listing.suspects += found.suspects
+        listing.leftovers += found.leftovers
+    listing.segments.sort(key=lambda segment: (segment.manifest.first_at, segment.manifest.name))
+    return listing
+
+
+def strays(lake: Path) -> list[Suspect]:
+    """Entries of the lake's root that are no dataset."""
+    known = {*DATASETS, ARCHIVE, CHAINS, REMOVALS}
+    return [
+        _suspect(lake, Path(entry.path), "is no dataset of this lake")
+        for entry in _entries(lake)
+        if entry.name not in known or entry.is_symlink()
+    ]
+
+
+def verify(segment: Segment) -> None:
+    """Check the file's bytes, rows, columns and hour against its manifest; SegmentError if they differ.
+
+    The digest comes first: a single flipped bit in a Parquet page reads as a wrong value, without
+    an error, most of the time.
+    """
+    manifest, path = segment.manifest, segment.path
+    try:
+        size = path.stat().st_size
+        if size != manifest.bytes:
+            raise SegmentError(f"holds {size} bytes, its manifest says {manifest.bytes}")
+        digest = sha256_of(path)
+    except OSError as error:
+        raise SegmentError(f"cannot be read: {error.strerror}") from error
+    if digest != manifest.sha256:
+        raise SegmentError(f"SHA-256 is `{digest[:12]}…`, its manifest says `{manifest.sha256[:12]}…`")
+    _verify_content(manifest, path)
+
+
+def read_rows(path: Path) -> Any:
+    """The table in a segment's file, and only that: no column read from its folder's name."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def count(mask: Any) -> int:
+    """How many rows a pyarrow boolean column picks."""
+    import pyarrow.compute as pc
+
+    return pc.sum(mask).as_py() or 0
+
+
+def dated_folders(parent: Path) -> list[tuple[date, Path]]:
+    """The `date=` folders of a dataset, oldest first."""
+    found = []
+    for entry in _entries(parent):
+        day = day_of(entry.name)
+        if day is not None and entry.is_dir(follow_symlinks=False):
+            found.append((day, Path(entry.path)))
+    return sorted(found)
+
+
+def _hour_folders(lake: Path, dataset: str, listing: Listing) -> Iterator[Path]:
+    for day in _entries(lake / dataset):
+        if not _is_folder(day, _DATE):
+            _report(lake, day, listing, "is no date folder")
+            continue
+        for hour in _entries(Path(day.path)):
+            if _is_folder(hour, _HOUR):
+                yield Path(hour.path)
+            else:
+                _report(lake, hour, listing, "is no hour folder")
+
+
+def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
+    listing = Listing()
+    entries = {entry.name: entry for entry in _entries(folder)}
+    for name, entry in entries.items():
+        path = Path(entry.path)
+        if entry.is_symlink():
+            listing.suspects.append(_suspect(lake, path, "is a symbolic link"))
+        elif entry.is_dir() or path.suffix not in {".json", ".parquet"}:
+            _report(lake, entry, listing, "is no segment")
+        elif path.suffix == ".json":
+            _add_segment(lake, dataset, path, listing)
+        elif path.with_suffix(".json").name not in entries:
+            if _await_manifest(path):
+                _add_segment(lake, dataset, path.with_suffix(".json"), listing)
+            elif DERIVED_NAME.match(name):
+                listing.leftovers.append(path)  # its sources stand, or are replaced by another one
+            elif path.exists():
+                listing.suspects.append(_suspect(lake, path, f"has no manifest `{Path(name).stem}.json`"))
+    _leave_out_replaced(lake, listing)
+    return listing
+
+
+def _leave_out_replaced(lake: Path, listing: Listing) -> None:
+    replaced = {
+        f"{source.name}.parquet" for segment in listing.segments for source, _ in segment.manifest.replaced()
+    }
+    if not replaced:
+        return
+    beside = [Path(segment.path) for segment in listing.segments] + [
+        lake / suspect.path for suspect in listing.suspects
+    ]
+    listing.leftovers += [path for path in beside if path.name in replaced]
+    listing.segments = [segment for segment in listing.segments if segment.path.name not in replaced]
+    listing.suspects = [item for item in listing.suspects if Path(item.path).name not in replaced]
+
+
+def _add_segment(lake: Path, dataset: str, manifest_path: Path, listing: Listing) -> None:
+    path = manifest_path.with_suffix(".parquet")
+    try:
+        manifest = Manifest.read(manifest_path)
+        _agree(manifest, dataset, str(path.relative_to(lake)))
+        if not path.exists():
+            raise SegmentError("is missing, only its manifest is there")
+    except SegmentError as error:
+        if manifest_path.exists() or path.exists():  # else removed since it was listed
+            listing.suspects.append(_suspect(lake, path, str(error)))
+        return
+    if not path.is_symlink():
+        listing.segments.append(Segment(manifest=manifest, path=path, fingerprint=_fingerprint(path)))
+
+
+def _agree(manifest: Manifest, dataset: str, relative: str) -> None:
+    if manifest.dataset != dataset:
+        raise SegmentError(f"manifest says dataset `{manifest.dataset}`, it lies in `{dataset}`")
+    if manifest.path != relative or Path(relative).stem != manifest.name:
+        raise SegmentError(f"manifest describes `{manifest.path}`, not this file")
+    newest = DATASETS[dataset].SCHEMA_VERSION
+    if not 1 <= manifest.schema_version <= newest:
+        raise SegmentError(
+            f"has schema version `{manifest.schema_version}`, these pipelines read up to `{newest}`;"
+            " run the same release of the router and the pipelines"
+        )
+
+
+def _verify_content(manifest: Manifest, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    record = DATASETS[manifest.dataset]
+    expected = arrow_schema(record, manifest.schema_version)
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise SegmentError(f"is no readable Parquet file: {error}") from error
+    if not schema.equals(expected):
+        raise SegmentError(_difference(schema, expected))
+    if metadata.num_rows != manifest.rows:
+        raise SegmentError(f"holds {metadata.num_rows} rows, its manifest says {manifest.rows}")
+    moments = _bounds(metadata, record.MOMENT)
+    if moments is not None and moments != (manifest.first_at, manifest.last_at):
+        raise SegmentError(f"spans {moments[0]} to {moments[1]}, its manifest says otherwise")
+    hour = f"date={manifest.first_at:%Y-%m-%d}/hour={manifest.first_at:%H}"
+    if not all(f"date={at:%Y-%m-%d}/hour={at:%H}" == hour for at in (manifest.first_at, manifest.last_at)):
+        raise SegmentError("holds rows of more than one hour")
+    if hour not in manifest.path:
+        raise SegmentError(f"holds rows of `{hour}`, which is not its folder")
+
+
+def _bounds(metadata: Any, column: str) -> tuple[datetime, datetime] | None:
+    """Least and greatest moment by the footer's statistics; None when it has none."""
+    lows, highs = [], []
+    for group in range(metadata.num_row_groups):
+        columns = (metadata.row_group(group).column(item) for item in range(metadata.num_columns))
+        statistics = next(item.statistics for item in columns if item.path_in_schema == column)
+        if statistics is None or not statistics.has_min_max:
+            return None
+        lows.append(statistics.min)
+        highs.append(statistics.max)
+    return (min(lows).astimezone(UTC), max(highs).astimezone(UTC)) if lows else None
+
+
+def _difference(found: Any, expected: Any) -> str:
+    for item in expected:
+        index = found.get_field_index(item.name)
+        if index < 0:
+            return f"lacks the column `{item.name}`"
+        if not found.field(index).equals(item):
+            return f"column `{item.name}` is `{found.field(index).type}`, expected `{item.type}`"
+    extra = [name for name in found.names if name not in expected.names]
+    return f"has the unknown column `{extra[0]}`" if extra else "has its columns in another order"
+
+
+def _await_manifest(path: Path) -> bool:
+    try:
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    deadline = time.monotonic() + MANIFEST_GRACE_S
+    while age < SETTLE_S and time.monotonic() < deadline:
+        if path.with_suffix(".json").exists():
+            return True
+        time.sleep(0.02)
+    return path.with_suffix(".json").exists()
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    import os
+
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(TEMPORARY_PREFIX)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str], pattern: re.Pattern[str]) -> bool:
+    return bool(pattern.match(entry.name)) and entry.is_dir(follow_symlinks=False)
+
+
+def _report(lake: Path, entry: os.DirEntry[str], listing: Listing, reason: str) -> None:
+    listing.suspects.append(_suspect(lake, Path(entry.path), reason))
+
+
+def _suspect(lake: Path, path: Path, reason: str) -> Suspect:
+    return Suspect(path=str(path.relative_to(lake)), reason=reason, fingerprint=_fingerprint(path))
+
+
+def _fingerprint(path: Path) -> str:
+    parts = []
+    for item in (path, path.with_suffix(".json")):
+        try:
+            status = item.lstat()
+            parts.append(f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}")
+        except OSError:
+            parts.append("absent")
+    return "/".join(parts)
+
+
+def day_of(name: str) -> date | None:
+    """The day that a `date=` folder's name says; None when it says none."""
+    match = _DATE.match(name)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None

@@ -1,0 +1,68 @@
+"""Segments of an older schema version, read as the current one.
+
+Fields are only ever added, so an older file lacks columns and has no others: it is copied with the
+missing ones filled with the contract's default, or NULL, and the one load statement reads the copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any
+
+from pipelines.lake import reading as lake
+from router.files import TEMPORARY_PREFIX
+from router.journal.segments import arrow_schema, parquet_bytes
+from router.records import DATASETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pipelines.lake.reading import Segment
+    from router.records import Record
+
+FOLDER = f"{TEMPORARY_PREFIX}upgraded"
+
+
+@contextlib.contextmanager
+def as_current(segments: Sequence[Segment], scratch: Path) -> Iterator[list[str]]:
+    """The segments' files, those of an older version as upgraded copies under `scratch` meanwhile."""
+    folder = scratch / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed load left
+    files = []
+    try:
+        for segment in segments:
+            path = segment.path
+            record = DATASETS[segment.manifest.dataset]
+            if segment.manifest.schema_version < record.SCHEMA_VERSION:
+                folder.mkdir(exist_ok=True)
+                # The name stays: it tells which segment a row came from.
+                path = folder / path.name
+                path.write_bytes(parquet_bytes(upgrade(lake.read_rows(segment.path), record)))
+            files.append(str(path))
+        yield files
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def upgrade(rows: Any, record: type[Record]) -> Any:
+    """An older version's table with the current version's columns."""
+    import pyarrow as pa
+
+    defaults = {item.name: _default(item) for item in fields(record)}
+    schema = arrow_schema(record)
+    columns = [
+        rows.column(item.name).cast(item.type)
+        if item.name in rows.column_names
+        else pa.array([defaults[item.name]] * rows.num_rows, item.type)
+        for item in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _default(item: Any) -> Any:
+    if item.default is not MISSING:
+        return item.default
+    return None if item.default_factory is MISSING else item.default_factory()

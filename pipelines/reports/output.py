@@ -1,0 +1,132 @@
+"""Answers as a person, a spreadsheet or a program reads them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.errors import QueryError
+from router.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from pipelines.reports.reports import Answer
+
+Format = Literal["table", "csv", "json", "parquet"]
+UNKNOWN = "\N{EN DASH}"
+"""How a table shows NULL: not known, which is not zero."""
+TABLE_ROWS = 1000
+"""Rows a terminal table shows; the other formats hold them all."""
+PIPE_WIDTH = 2000
+"""Columns of a table that no terminal bounds: nothing is cut or wrapped."""
+SIGNIFICANT_DIGITS = 6
+
+
+def write(answer: Answer, *, output_format: Format, output: Path | None) -> None:
+    """Print the answer, or write it whole to `output`."""
+    if output_format == "parquet":
+        if output is None:
+            raise QueryError("Parquet is no text: name a file with --output")
+        write_atomically(output, _parquet(answer))
+    elif output is not None:
+        write_atomically(output, render(answer, output_format).encode())
+    elif output_format == "table":
+        _print_table(answer)
+    else:
+        import click
+
+        click.echo(render(answer, output_format), nl=False)
+
+
+def render(answer: Answer, output_format: Format) -> str:
+    """The answer as text. NULL is an empty CSV field and a JSON null; money is exact."""
+    if output_format == "csv":
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(answer.columns)
+        writer.writerows([["" if value is None else _exact(value) for value in row] for row in answer.rows()])
+        return buffer.getvalue()
+    if output_format == "json":
+        rows = [dict(zip(answer.columns, map(_jsonable, row), strict=True)) for row in answer.rows()]
+        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    import rich.console
+
+    buffer = io.StringIO()
+    rich.console.Console(file=buffer, width=PIPE_WIDTH).print(_table(answer))
+    return buffer.getvalue()
+
+
+def cell(value: Any) -> str:
+    """A value in a terminal table."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, float):
+        return f"{value:.{SIGNIFICANT_DIGITS}g}"
+    return str(_exact(value))
+
+
+def _print_table(answer: Answer) -> None:
+    import rich.console
+
+    console = rich.console.Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(_table(answer))
+    if answer.table.num_rows > TABLE_ROWS:
+        console.print(f"{TABLE_ROWS} of {answer.table.num_rows} rows; --format csv holds them all")
+
+
+def _table(answer: Answer) -> Table:
+    import rich.table
+    import rich.text
+
+    table = rich.table.Table()
+    for item in answer.table.schema:
+        is_number = not any(word in str(item.type) for word in ("string", "date", "time", "list", "struct"))
+        table.add_column(rich.text.Text(item.name), justify="right" if is_number else "left", overflow="fold")
+    for index, row in enumerate(answer.rows()):
+        if index == TABLE_ROWS:
+            break
+        table.add_row(*(rich.text.Text(cell(value)) for value in row))
+    return table
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        # Every digit that says something, and no exponent.
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    return value
+
+
+def _jsonable(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Decimal):
+        if value.as_tuple().exponent == 0:
+            return int(value)
+        return _exact(value)  # as text: a JSON reader's double would round it
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return str(value)
+
+
+def _parquet(answer: Answer) -> bytes:
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(answer.table, buffer, compression="zstd")
+    return buffer.getvalue()

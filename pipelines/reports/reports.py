@@ -1,0 +1,161 @@
+"""What people ask the warehouse: ad-hoc SQL and the reports of `sql/reports`.
+
+Both run on the published copy, read-only, without access to files or settings, and for a bounded
+time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipelines.errors import QueryError, WarehouseError
+from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.warehouse import configuration
+from router.records import moment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
+
+    from router.config import Settings
+
+QUERY_TIMEOUT_S = 30.0
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The columns and rows of a query."""
+
+    table: pa.Table
+
+    @property
+    def columns(self) -> list[str]:
+        """Column names, in order."""
+        return list(self.table.column_names)
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Rows as Python values; None is not known."""
+        columns = [column.to_pylist() for column in self.table.columns]
+        return zip(*columns, strict=True) if columns else iter(())
+
+
+def query(settings: Settings, sql: str, *, timeout_s: float = QUERY_TIMEOUT_S) -> Answer:
+    """Run a person's SQL on the published warehouse."""
+    with opened(settings) as connection:
+        return _execute(connection, sql, timeout_s)
+
+
+def report(
+    settings: Settings,
+    name: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    organization: str | None = None,
+    timeout_s: float = QUERY_TIMEOUT_S,
+) -> Answer:
+    """Run `sql/reports/<name>.sql`; its variables have defaults of their own."""
+    known = report_names()
+    if name not in known:
+        listed = ", ".join(f"`{item}`" for item in known)
+        raise QueryError(f"unknown report `{name}`: known are {listed}")
+    statement = sqlfiles.load(f"reports/{name.replace('-', '_')}").text
+    variables = {"since": since, "until": until, "organization": organization}
+    with opened(settings, variables) as connection:
+        return _execute(connection, statement, timeout_s)
+
+
+def record(settings: Settings, request_id: str) -> dict[str, Any]:
+    """The row of a request in `request_analytics`; QueryError when the warehouse has none."""
+    try:
+        moment_of(request_id)
+    except ValueError as error:
+        raise QueryError(
+            f"`{request_id:.80}` is no request id: pass the `x-request-id` of the response"
+            " (`Response.request_id` in Python)"
+        ) from error
+    with opened(settings, {"id": request_id.lower()}) as connection:
+        answer = _execute(
+            connection, "select * from request_analytics where id = getvariable('id')", QUERY_TIMEOUT_S
+        )
+    for values in answer.rows():
+        return dict(zip(answer.columns, values, strict=True))
+    raise QueryError(
+        f"the warehouse holds no request `{request_id}`: run `intellirouter refresh` if it was just served;"
+        " retention or an erasure may have removed it"
+    )
+
+
+def report_names() -> list[str]:
+    """Every report, as it is called on the command line."""
+    return [key.removeprefix("reports/").replace("_", "-") for key in sqlfiles.names("reports")]
+
+
+def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
+    """A moment given as `7d`, `24h`, `2026-11-01` or ISO 8601; UTC when it names no zone."""
+    if match := re.fullmatch(r"(\d{1,6})([mhdw])", text.strip()):
+        age = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        return (now or datetime.now(UTC)) - age
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise QueryError(
+            f"`{text}` is no moment: give an age such as `7d` or `24h`, a date such as `2026-11-01`,"
+            " or an ISO 8601 moment"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+@contextlib.contextmanager
+def opened(
+    settings: Settings, variables: Mapping[str, object] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The published warehouse, read-only, without access to files or settings, its variables set."""
+    path = settings.warehouse_file
+    if not path.exists():
+        raise WarehouseError(f"no warehouse at `{path}` yet: run `intellirouter refresh` to build it")
+    try:
+        connection = duckdb.connect(
+            str(path), read_only=True, config={**configuration(settings), "enable_external_access": False}
+        )
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"the warehouse at `{path}` does not open: {error};"
+            " run `intellirouter refresh` to publish it again"
+        ) from error
+    with connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for name, value in (variables or {}).items():
+            if value is not None:
+                connection.execute(f"set variable {name} = $value", {"value": value})
+        connection.execute("set lock_configuration = true")
+        yield connection
+
+
+def _execute(connection: duckdb.DuckDBPyConnection, sql: str, timeout_s: float) -> Answer:
+    import pyarrow as pa
+
+    # DuckDB has no statement timeout; a timer that interrupts is one.
+    timer = threading.Timer(timeout_s, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        found = connection.sql(sql)  # None for a statement that answers nothing
+        return Answer(table=pa.table({}) if found is None else found.to_arrow_table())
+    except duckdb.InterruptException:
+        raise QueryError(
+            f"the query ran longer than {timeout_s:g} s and was stopped: narrow it, or raise --timeout"
+        ) from None
+    except duckdb.Error as error:
+        raise QueryError(f"the query cannot be run: {error}") from error
+    finally:
+        timer.cancel()

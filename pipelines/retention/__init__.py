@@ -1,0 +1,1 @@
+"""Rows past their period leave the lake."""

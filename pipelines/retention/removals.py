@@ -1,0 +1,178 @@
+"""Taking single rows out of the lake while their day is still there: an erasure, a shorter period.
+
+Each hour's segments that hold such rows are replaced by one that does not. What the rows added to
+the rollups stays (`shares`); the tables follow at the next load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.lake import reading as lake
+from pipelines.lake import replacing as derived
+from pipelines.rollups import removed_shares as shares
+from pipelines.warehouse.columns import as_in_file
+from router.errors import SegmentError
+from router.journal.segments import arrow_schema
+from router.records import DATASETS, RequestRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from pipelines.lake.reading import Segment
+    from pipelines.warehouse.warehouse import Warehouse
+    from router.journal.manifests import Manifest, Operation
+
+ATTEMPTS = 3
+"""How often segments that a compaction replaces meanwhile are listed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """Segments of one hour that were rewritten without some of their rows."""
+
+    sources: tuple[Manifest, ...]
+    manifest: Manifest
+    rows: int
+
+
+def remove_rows(
+    warehouse: Warehouse,
+    segments: Sequence[Segment],
+    goes: Callable[[Any], Any],
+    *,
+    operation: Operation,
+    now: datetime,
+) -> Removed | None:
+    """Rewrite those of the segments, all of one hour and schema version, that hold rows `goes` picks.
+
+    `goes` gives a boolean for each row of a pyarrow Table. The tables follow at the next load. None
+    when no row goes; SegmentError when the segments changed meanwhile: list them again.
+    """
+    import pyarrow as pa
+
+    affected, tables = [], []
+    for segment in segments:
+        rows = lake.read_rows(segment.path)
+        mask = goes(rows)
+        if lake.count(mask):
+            affected.append(segment)
+            tables.append((rows, mask))
+    if not affected:
+        return None
+    gone = pa.concat_tables([rows.filter(mask) for rows, mask in tables])
+    left = pa.concat_tables([rows.filter(_not(mask)) for rows, mask in tables])
+    return _rewrite(warehouse, affected, gone, left, operation, now)
+
+
+def replace_damaged(
+    warehouse: Warehouse, segment: Segment, goes: Callable[[Any], Any], *, operation: Operation, now: datetime
+) -> Removed:
+    """Rewrite a segment whose file is damaged with the rows the table has of it, but for those that go."""
+    rows = _loaded_rows(warehouse, segment)
+    mask = goes(rows)
+    return _rewrite(warehouse, [segment], rows.filter(mask), rows.filter(_not(mask)), operation, now)
+
+
+def _rewrite(
+    warehouse: Warehouse,
+    sources: Sequence[Segment],
+    gone: Any,
+    left: Any,
+    operation: Operation,
+    now: datetime,
+) -> Removed:
+    root, first = warehouse.settings.lake, sources[0].manifest
+    share = None
+    is_counted = first.dataset == RequestRecord.DATASET and gone.num_rows > 0
+    if is_counted and not shares.is_sealed(warehouse, first.first_at):
+        share = shares.write(warehouse, sources, gone.column("id").combine_chunks(), operation, now)
+    manifest = derived.replace_segments(root, sources, left, operation=operation, now=now)
+    if manifest is None:
+        if share is not None:
+            shares.remove(share)
+        raise SegmentError(f"segments of `{sources[0].path.parent.name}` changed while they were rewritten")
+    return Removed(
+        sources=tuple(segment.manifest for segment in sources), manifest=manifest, rows=gone.num_rows
+    )
+
+
+def _loaded_rows(warehouse: Warehouse, segment: Segment) -> Any:
+    """A segment's rows as the table has them, in the columns of its file; none when it was not loaded."""
+    manifest = segment.manifest
+    schema = arrow_schema(DATASETS[manifest.dataset], manifest.schema_version)
+    found = warehouse.arrow(
+        f"select {as_in_file(schema.names)} from {manifest.dataset} where segment = $name",  # noqa: S608
+        name=manifest.name,
+    )
+    return found.cast(schema)
+
+
+def remove_everywhere(
+    warehouse: Warehouse,
+    dataset: str,
+    goes: Callable[[Any], Any],
+    *,
+    columns: Sequence[str],
+    operation: Operation,
+    now: datetime,
+    wanted: Callable[[Manifest], bool] = lambda _: True,
+) -> list[Removed]:
+    """`remove_rows` on every sound segment of a dataset that is wanted.
+
+    `goes` decides by `columns` alone, so that only they are read of a segment that keeps its rows.
+    """
+    removed: list[Removed] = []
+    for attempt in range(ATTEMPTS):
+        try:
+            for group in _groups(warehouse.settings.lake, dataset, wanted):
+                affected = [segment for segment in group if _any(segment, goes, columns)]
+                if affected and (
+                    done := remove_rows(warehouse, affected, goes, operation=operation, now=now)
+                ):
+                    removed.append(done)
+        except (SegmentError, FileNotFoundError):
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            break  # otherwise a compaction took place: what was removed already is not found again
+    return removed
+
+
+def sound(segments: Iterable[Segment]) -> list[Segment]:
+    """The segments whose bytes are those of their manifest; the load quarantines the others."""
+    found = []
+    for segment in segments:
+        with contextlib.suppress(SegmentError):
+            lake.verify(segment)
+            found.append(segment)
+    return found
+
+
+def _groups(root: Path, dataset: str, wanted: Callable[[Manifest], bool]) -> list[list[Segment]]:
+    groups: dict[tuple[Path, int], list[Segment]] = {}
+    for segment in lake.scan(root, dataset).segments:
+        if wanted(segment.manifest):
+            groups.setdefault((segment.path.parent, segment.manifest.schema_version), []).append(segment)
+    return list(groups.values())
+
+
+def _any(segment: Segment, goes: Callable[[Any], Any], columns: Sequence[str]) -> bool:
+    import pyarrow.parquet as pq
+
+    if not segment.path.exists():
+        raise FileNotFoundError(segment.path)  # replaced since it was listed: what replaced it is not
+    if not sound([segment]):
+        return False
+    with pq.ParquetFile(segment.path) as file:
+        return lake.count(goes(file.read(columns=list(columns)))) > 0
+
+
+def _not(mask: Any) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.invert(mask)

@@ -1,0 +1,1 @@
+"""Hourly and daily aggregates of what a load touched."""

@@ -1,0 +1,208 @@
+"""What rows that were taken out of the lake add to the rollups, kept so that bills do not change.
+
+    lake/removals/date=2026-11-20/<hour>-<id>.json       which segments were rewritten, how many rows went
+                                  <hour>-<id>.<table>.parquet     what those rows added to <table>
+
+Before an hour's segments are rewritten, the fold is run over the rows that go, and its result, which
+names no user, stays here: an hour's rollup is the fold of the rows that are left plus its shares.
+Late records are folded as ever, and a rebuild gives the same figures.
+
+The derived segment's manifest is the one step that counts: a share whose rewriting never happened
+is never taken in. Hours before retention's cutoff need none, their rollups are sealed (`archive`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import WarehouseError
+from pipelines.lake import reading as lake
+from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.loading import REMOVING
+from pipelines.warehouse.warehouse import in_memory
+from router.errors import SegmentError
+from router.files import make_folder, sha256_of, write_atomically
+from router.journal.manifests import Manifest
+from router.journal.segments import parquet_bytes
+from router.records import RequestRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from pipelines.lake.reading import Segment
+    from pipelines.warehouse.warehouse import Warehouse
+    from router.journal.manifests import Operation
+
+FORMAT = "intellirouter.removal/1"
+TABLES = ("usage_hourly", "latency_buckets_hourly", "quality_blocks_hourly", "experiment_hourly")
+"""The rollups that raw rows add to."""
+
+
+def take_in(warehouse: Warehouse) -> list[datetime]:
+    """Add the shares of finished removals that the warehouse does not know; their hours become stale."""
+    known = {name for (name,) in warehouse.rows("select name from pipeline.removals")}
+    hours = []
+    for _, folder in lake.dated_folders(warehouse.settings.lake / lake.REMOVALS):
+        for path in sorted(folder.glob("*.json")):
+            if path.stem in known:
+                continue
+            record = read(path)
+            hour = datetime.fromisoformat(record["hour"])
+            if not _has_happened(warehouse, hour, record["sources"]):
+                continue
+            with warehouse.transaction() as connection:
+                for table in record["sha256"]:  # a removal of an earlier release has fewer
+                    warehouse.run(f"rollups/removed_{table}", path=str(part(path, table)))
+                connection.execute(
+                    "insert into pipeline.removals values ($name, $hour, $operation, $rows, $removed_at)",
+                    {
+                        "name": path.stem,
+                        "hour": hour,
+                        "operation": record["operation"],
+                        "rows": record["rows"],
+                        "removed_at": datetime.fromisoformat(record["removed_at"]),
+                    },
+                )
+                connection.execute(
+                    "insert into pipeline.stale_hours select $hour"
+                    " where $hour not in (select hour from pipeline.stale_hours)",
+                    {"hour": hour},
+                )
+            hours.append(hour)
+    return hours
+
+
+def forget(warehouse: Warehouse, cutoff: datetime) -> None:
+    """Drop the shares of hours before the cutoff: the rollups that hold them are sealed."""
+    with warehouse.transaction() as connection:
+        for table in ("removals", *(f"removed_{name}" for name in TABLES)):
+            connection.execute(f"delete from pipeline.{table} where hour < $cutoff", {"cutoff": cutoff})  # noqa: S608
+
+
+def is_sealed(warehouse: Warehouse, moment: datetime) -> bool:
+    cutoff = warehouse.value("select max(expired_before) from pipeline.retention")
+    return cutoff is not None and moment < cutoff
+
+
+def write(
+    warehouse: Warehouse, sources: Sequence[Segment], ids: Any, operation: Operation, now: datetime
+) -> Path:
+    """Put down what the rows with these ids add to the rollups; the record's path.
+
+    Only rows that the table holds count: a second copy of a row never did.
+    """
+    hour = sources[0].manifest.first_at.replace(minute=0, second=0, microsecond=0)
+    names = sorted(segment.manifest.name for segment in sources)
+    folder = warehouse.settings.lake / lake.REMOVALS / f"date={hour:%Y-%m-%d}"
+    path = folder / f"{name_of(hour, names)}.json"
+    make_folder(folder)
+    parts = _fold(warehouse, hour, ids)
+    for table, rows in parts.items():
+        write_atomically(part(path, table), parquet_bytes(rows))
+    record = {
+        "format": FORMAT,
+        "hour": hour.isoformat(),
+        "operation": operation,
+        "sources": names,
+        "rows": sum(parts["usage_hourly"].column("requests").to_pylist()),
+        "removed_at": now.astimezone(UTC).isoformat(),
+        "sha256": {table: sha256_of(part(path, table)) for table in parts},
+    }
+    write_atomically(path, json.dumps(record, indent=1).encode())
+    return path
+
+
+def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
+    """The rollups of some rows alone, by the statements that fold an hour."""
+    from pipelines.rollups.rollups import HOURLY
+
+    end = hour + timedelta(hours=1)
+    wanted = {"start": hour, "end": end, "ids": ids.to_pylist()}
+    rows = {
+        "request_analytics": warehouse.arrow(
+            "select * from request_analytics where timestamp >= $start and timestamp < $end"
+            " and id in (select unnest($ids))",
+            **wanted,
+        ),
+        "feedback": warehouse.arrow(
+            "select * from feedback where request_hour >= $start and request_hour < $end"
+            " and request_id in (select unnest($ids))",
+            **wanted,
+        ),
+    }
+    with in_memory(warehouse.settings) as scratch:
+        for table, found in rows.items():
+            scratch.register("found", found)
+            scratch.execute(f"insert into {table} select * from found")  # noqa: S608
+            scratch.unregister("found")
+        bounds = {"start": hour, "end": end}
+        for table, parameters in HOURLY.items():
+            scratch.execute(sqlfiles.load(f"rollups/{table}").text, {**bounds, **parameters})
+        return {table: scratch.sql(f"from {table} order by all").to_arrow_table() for table in TABLES}
+
+
+def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) -> bool:
+    """Whether the warehouse has loaded a segment that stands for exactly these sources' rewriting."""
+    folder = warehouse.settings.lake / RequestRecord.DATASET / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
+    wanted = set(sources)
+    for path in folder.glob("*.json"):
+        try:
+            manifest = Manifest.read(path)
+        except SegmentError:
+            continue  # the load quarantined it
+        tree = [manifest, *(source for source, _ in manifest.replaced())]
+        if any(
+            item.operation in REMOVING and {source.name for source in source_manifests(item)} == wanted
+            for item in tree
+        ):
+            return bool(
+                warehouse.value(
+                    "select count(*) from pipeline.load_ledger where dataset = $dataset and name = $name",
+                    dataset=RequestRecord.DATASET,
+                    name=manifest.name,
+                )
+            )
+    return False
+
+
+def source_manifests(manifest: Manifest) -> list[Manifest]:
+    """The segments that a derived one replaced directly."""
+    return [Manifest.parse(text.encode(), manifest.name) for text in manifest.sources]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A removal's record, its files' digests compared; WarehouseError when it is damaged."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        if record["format"] != FORMAT:
+            raise ValueError(f"format is `{record['format']}`")
+        for table, digest in record["sha256"].items():
+            if sha256_of(part(path, table)) != digest:
+                raise ValueError(f"`{part(path, table).name}` does not match its SHA-256")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WarehouseError(
+            f"removal `{path}` cannot be used: {error}; restore it from a backup,"
+            " or move it away to leave the removed rows out of their hour's rollup"
+        ) from error
+    return record
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    for table in TABLES:
+        part(path, table).unlink(missing_ok=True)
+
+
+def name_of(hour: datetime, sources: Sequence[str]) -> str:
+    """The stem of a removal's files."""
+    identity = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+    return f"{hour:%Y%m%dT%H}-{identity}"
+
+
+def part(path: Path, table: str) -> Path:
+    """The file beside a record that holds what its rows added to a table."""
+    return path.with_name(f"{path.stem}.{table}.parquet")

@@ -1,0 +1,1 @@
+"""From outcomes to the score snapshot that the router reads."""

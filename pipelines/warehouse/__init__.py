@@ -1,0 +1,1 @@
+"""The DuckDB build database: loaded once, checked, published as a copy."""

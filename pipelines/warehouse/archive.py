@@ -1,0 +1,99 @@
+"""Rollups that have outlived their raw rows, kept in the lake.
+
+    lake/rollups/<table>/date=2026-08-01/<table>.parquet     the day's rows, sealed by retention
+                                         <table>.json        their SHA-256
+
+With them the warehouse stays a cache of the lake: a rebuild loads the segments that are left and
+puts the archived days back.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pipelines.errors import WarehouseError
+from pipelines.lake.reading import ARCHIVE, dated_folders
+from pipelines.warehouse import sqlfiles
+from router.files import TEMPORARY_PREFIX, make_folder, sha256_of, write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+DAILY_MARTS = ("task_cost_daily", "usage_by_org_daily")
+"""Marts that are summed from the restored rollups."""
+TABLES = (
+    "usage_hourly",
+    "latency_buckets_hourly",
+    "quality_blocks_hourly",
+    "experiment_hourly",
+    "model_performance_history",
+)
+
+
+def write(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
+    """Seal one day's rollups and history in the lake; doing it again replaces the files whole."""
+    start = midnight(day)
+    for table in TABLES:
+        folder = lake / ARCHIVE / table / f"date={day}"
+        make_folder(folder)
+        temporary = folder / f"{TEMPORARY_PREFIX}{table}.parquet"
+        connection.execute(
+            sqlfiles.load(f"retention/archive_{table}").text,
+            {"start": start, "end": start + timedelta(days=1), "path": str(temporary)},
+        )
+        path = folder / f"{table}.parquet"
+        write_atomically(path, temporary.read_bytes())  # DuckDB's own file is not synced
+        temporary.unlink()
+        manifest = {"table": table, "date": str(day), "sha256": sha256_of(path)}
+        write_atomically(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
+
+
+def restore(connection: duckdb.DuckDBPyConnection, lake: Path) -> date | None:
+    """Put every archived day back into an empty database; the last archived day, None without any.
+
+    Segments of those days are not loaded again: the archive is their aggregate.
+    """
+    last: date | None = None
+    connection.begin()
+    for table in TABLES:
+        for day, folder in dated_folders(lake / ARCHIVE / table):
+            path = _verified(folder / f"{table}.parquet")
+            connection.execute(sqlfiles.load(f"retention/restore_{table}").text, {"path": str(path)})
+            if table != "model_performance_history":
+                last = day if last is None else max(last, day)
+    connection.execute(sqlfiles.load("retention/restore_missing_blocks").text)
+    if last is not None:
+        for mart in DAILY_MARTS:
+            connection.execute(
+                "insert into pipeline.stale_days select distinct $mart, cast(hour as date) from usage_hourly",
+                {"mart": mart},
+            )
+        connection.execute(
+            "insert into pipeline.retention (expired_before) values ($moment)",
+            {"moment": midnight(last + timedelta(days=1))},
+        )
+    connection.commit()
+    return last
+
+
+def midnight(day: date) -> datetime:
+    """The UTC moment a day starts."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _verified(path: Path) -> Path:
+    try:
+        expected = json.loads(path.with_suffix(".json").read_bytes())["sha256"]
+        if sha256_of(path) == expected:
+            return path
+        problem = "does not match its SHA-256"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"cannot be read: {error}"
+    raise WarehouseError(
+        f"archived rollup `{path}` {problem}; restore it from a backup,"
+        " or move its folder away to rebuild without that day"
+    )

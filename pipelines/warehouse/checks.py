@@ -1,0 +1,118 @@
+"""Checks that can fail: each statement of `sql/checks` returns the rows that break a promise.
+
+A refresh checks the hours it touched, so that the cost follows the new rows; the daily retention
+run checks everything that is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines.lake import reading as lake
+from pipelines.warehouse.ranges import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipelines.lake.reading import Suspect
+    from pipelines.warehouse.warehouse import Warehouse
+
+RECORD_CHECKS = ("ids_are_unique", "ledger_matches_table", "amounts_are_not_negative")
+ROLLUP_CHECKS = ("rollup_counts_match", "rollup_cost_matches")
+DAILY_CHECKS = ("daily_matches_hourly",)
+SCORE_CHECKS = ("quality_has_not_dropped",)
+RECENT = timedelta(days=1)
+"""How long before the latest traffic a drop in quality is shown."""
+SHOWN = 10
+"""Failing rows named in a check's description."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What a check found."""
+
+    name: str
+    failures: Sequence[str]
+    """One line for each failing row, at most a few."""
+    is_warning: bool = False
+    """Whether it may wait: nothing of ours is missing or wrong."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether no row failed."""
+        return not self.failures
+
+    @property
+    def description(self) -> str:
+        """What failed, in a line."""
+        if self.passed:
+            return "ok"
+        more = f"; and {len(self.failures) - SHOWN} more" if len(self.failures) > SHOWN else ""
+        return "; ".join(self.failures[:SHOWN]) + more
+
+
+def check_hours(warehouse: Warehouse, names: Iterable[str], hours: Iterable[datetime]) -> list[CheckResult]:
+    """Run the named checks over the given hours, sorted."""
+    ranges = list(runs(hours, timedelta(hours=1), longest=168))
+    return [_check(warehouse, name, ranges) for name in names]
+
+
+def check_days(warehouse: Warehouse, names: Iterable[str], hours: Iterable[datetime]) -> list[CheckResult]:
+    """Run the named checks over the whole days that the given hours fall in."""
+    days = sorted({hour.astimezone(UTC).replace(hour=0) for hour in hours})
+    ranges = list(runs(days, timedelta(days=1), longest=7))
+    return [_check(warehouse, name, ranges) for name in names]
+
+
+def check_everything(warehouse: Warehouse) -> list[CheckResult]:
+    """Run every check over all the raw rows that are kept."""
+    start = warehouse.value(
+        "select coalesce(max(expired_before), timestamptz '1970-01-01 00:00:00+00') from pipeline.retention"
+    )
+    end = datetime(9999, 1, 1, tzinfo=UTC)
+    return [
+        _check(warehouse, name, [(start, end)]) for name in (*RECORD_CHECKS, *ROLLUP_CHECKS, *DAILY_CHECKS)
+    ]
+
+
+def check_scores(warehouse: Warehouse) -> list[CheckResult]:
+    """Whether a model's quality dropped lately; a warning, since the scores have taken note of it."""
+    last_hour = warehouse.value("select max(hour) from usage_hourly")
+    if last_hour is None:
+        return [CheckResult(name=name, failures=[]) for name in SCORE_CHECKS]
+    ranges = [(last_hour - RECENT, last_hour + timedelta(hours=1))]
+    return [replace(_check(warehouse, name, ranges), is_warning=True) for name in SCORE_CHECKS]
+
+
+def check_lake(warehouse: Warehouse) -> CheckResult:
+    """Whether every file of the lake is a segment that was read; names those that are not."""
+    root = warehouse.settings.lake
+    suspects = [
+        lake.Suspect(path=path, reason=reason, fingerprint="")
+        for path, reason in warehouse.rows("select path, reason from pipeline.quarantine order by path")
+    ] + lake.strays(root)
+    return CheckResult(
+        name="lake_is_clean",
+        failures=[f"`{suspect.path}` {suspect.reason}" for suspect in suspects],
+        # A stray file costs nothing; a segment that was not read is missing from every figure.
+        is_warning=not any(_was_sealed(warehouse, suspect) for suspect in suspects),
+    )
+
+
+def _was_sealed(warehouse: Warehouse, suspect: Suspect) -> bool:
+    return (warehouse.settings.lake / suspect.path).with_suffix(".json").exists()
+
+
+def _check(warehouse: Warehouse, name: str, ranges: Iterable[tuple[datetime, datetime]]) -> CheckResult:
+    failures: list[str] = []
+    for start, end in ranges:
+        found = warehouse.run(f"checks/{name}", start=start, end=end)
+        columns = [item[0] for item in found.description or []]
+        failures += [_line(columns, row) for row in found.fetchall()]
+    return CheckResult(name=name, failures=failures)
+
+
+def _line(columns: Sequence[str], row: Sequence[Any]) -> str:
+    return ", ".join(f"{column}=`{value}`" for column, value in zip(columns, row, strict=True))

@@ -1,0 +1,56 @@
+"""The warehouse's columns of each dataset, derived from the record contracts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from router.journal.segments import arrow_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from router.records import Record
+
+MAPS = frozenset({"tags"})
+"""Lists of {key, value} that the warehouse keeps as MAP(VARCHAR, VARCHAR)."""
+JSON_TEXTS = frozenset({"request_data", "response_data", "routing_decision"})
+"""Texts that the warehouse keeps as JSON."""
+
+
+def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
+    """(name, DuckDB type, may be NULL) of every field, in order."""
+    return [(item.name, _warehouse_type(item), bool(item.nullable)) for item in arrow_schema(record)]
+
+
+def as_in_file(names: Iterable[str]) -> str:
+    """A select list that gives the warehouse's columns as a segment's file has them."""
+    return ", ".join(
+        f"map_entries({name}) as {name}"
+        if name in MAPS
+        else f"cast({name} as varchar) as {name}"
+        if name in JSON_TEXTS
+        else name
+        for name in names
+    )
+
+
+def _warehouse_type(item: Any) -> str:
+    if item.name in MAPS:
+        return "MAP(VARCHAR, VARCHAR)"
+    return "JSON" if item.name in JSON_TEXTS else duckdb_type(item.type)
+
+
+def duckdb_type(arrow_type: Any) -> str:
+    """DuckDB's name of an Arrow type that the contracts use."""
+    import pyarrow as pa
+
+    if pa.types.is_list(arrow_type):
+        return f"{duckdb_type(arrow_type.value_type)}[]"
+    if pa.types.is_struct(arrow_type):
+        inner = ", ".join(f'"{item.name}" {duckdb_type(item.type)}' for item in arrow_type)
+        return f"STRUCT({inner})"
+    if pa.types.is_decimal(arrow_type):
+        return f"DECIMAL({arrow_type.precision},{arrow_type.scale})"
+    if pa.types.is_timestamp(arrow_type):
+        return "TIMESTAMP WITH TIME ZONE"
+    return {"string": "VARCHAR", "bool": "BOOLEAN", "int64": "BIGINT", "double": "DOUBLE"}[str(arrow_type)]

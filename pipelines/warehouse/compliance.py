@@ -1,0 +1,51 @@
+"""The trail of changes as the table `compliance_logs`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from router.errors import ConfigError
+from router.keys.audit_trail import read_events
+
+if TYPE_CHECKING:
+    from pipelines.warehouse.warehouse import Warehouse
+    from router.keys.audit_trail import AuditEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplianceResult:
+    """What happened to the table."""
+
+    events: int = 0
+    problem: str | None = None
+    """Why the table was left as it is; None when it was not."""
+
+
+def load_compliance(warehouse: Warehouse) -> ComplianceResult:
+    """Make `compliance_logs` say what the file says; a damaged file leaves the table as it is."""
+    try:
+        events = read_events(warehouse.settings.compliance_file)
+    except ConfigError as error:
+        return ComplianceResult(problem=f"{error}; the table was left as it is")
+    rows = sorted(map(_row, events))
+    if warehouse.rows("select * from compliance_logs order by id") != rows:
+        with warehouse.transaction() as connection:
+            connection.execute("delete from compliance_logs")
+            if rows:
+                connection.executemany("insert into compliance_logs values (?, ?, ?, ?, ?, ?, ?)", rows)
+    return ComplianceResult(events=len(rows))
+
+
+def _row(event: AuditEvent) -> tuple[Any, ...]:
+    before = None if event.before is None else json.dumps(event.before)
+    return (
+        event.id,
+        event.timestamp,
+        event.actor,
+        event.action,
+        event.subject,
+        before,
+        json.dumps(event.after),
+    )

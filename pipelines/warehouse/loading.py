@@ -1,0 +1,307 @@
+"""From segments to tables, exactly once.
+
+A segment's rows, its ledger line and the hours it makes stale are one transaction. Segments are
+loaded in groups; when a group fails for what a file holds, its files are loaded one by one, so that
+only the bad one is quarantined. A derived segment takes over the rows of the segments it replaces.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipelines.lake import reading as lake
+from pipelines.lake import versions
+from pipelines.warehouse import quarantine, sqlfiles
+from router.errors import SegmentError
+from router.journal.manifests import Manifest
+from router.records import DATASETS, RequestLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipelines.lake.reading import Listing, Segment, Suspect
+    from pipelines.warehouse.warehouse import Warehouse
+
+GROUP_FILES = 64
+GROUP_BYTES = 64 << 20
+"""Bounds of one load transaction: they bound its memory and what a failure repeats."""
+
+REMOVING = ("erasure", "retention")
+"""Rewritings that take rows out."""
+_STALE_HOUR = {
+    "request_analytics": "date_trunc('hour', timestamp)",
+    "feedback": "case when metric = 'quality' then request_hour end",
+}
+"""The hour whose rollups lack a row that is deleted; rows of other datasets are in no rollup."""
+_FILE_AT_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
+"""Errors that say something of the rows; any other (disk full, out of memory) stops the run."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LoadResult:
+    """What one load did."""
+
+    dataset: str
+    segments: list[str] = field(default_factory=list)
+    rows: int = 0
+    duplicates: int = 0
+    """Rows left out because their id was known."""
+    hours: set[datetime] = field(default_factory=set)
+    """Hours whose rollups the rows make stale."""
+    expired: int = 0
+    """Segments older than retention's cutoff: noted in the ledger, not loaded."""
+    quarantined: list[Suspect] = field(default_factory=list)
+    """Every file of the dataset in quarantine now."""
+
+
+def load(warehouse: Warehouse, dataset: str) -> LoadResult:
+    """Load every segment of `dataset` that the ledger does not know."""
+    started_ns = time.time_ns()
+    result = LoadResult(dataset=dataset)
+    listing = _listing(warehouse, dataset)
+    held = quarantine.quarantined(warehouse, dataset)
+    loaded = known_names(warehouse.connection, (segment.manifest for segment in listing.segments))
+    pending, suspects = [], list(listing.suspects)
+    expired_before = warehouse.value("select max(expired_before) from pipeline.retention")
+    for segment in listing.segments:
+        suspect = held.get(_relative(warehouse, segment))
+        if segment.manifest.name in loaded:
+            continue
+        if suspect is not None and suspect.fingerprint == segment.fingerprint:
+            suspects.append(suspect)  # unchanged since it failed: failing again would tell nothing new
+        elif _has_expired(segment.manifest, expired_before):
+            _note_expired(warehouse, segment, result)
+        elif problem := _problem(warehouse, segment):
+            suspects += [problem] if segment.path.exists() else []  # else replaced since it was listed
+        else:
+            pending.append(segment)
+    for group in _groups(warehouse, pending):
+        suspects += _load_group(warehouse, dataset, group, result)
+    quarantine.keep(warehouse, dataset, held, suspects)
+    quarantine.settle(warehouse, listing, suspects, started_ns)
+    result.quarantined = suspects
+    return result
+
+
+def _listing(warehouse: Warehouse, dataset: str) -> Listing:
+    settled = dict(warehouse.rows("select folder, changed_ns from pipeline.settled_folders"))
+    return lake.scan(warehouse.settings.lake, dataset, settled=settled)
+
+
+def known_names(connection: duckdb.DuckDBPyConnection, manifests: Iterable[Manifest]) -> set[str]:
+    """Which of the segments the ledger knows; reads the ledger from the oldest of them on."""
+    listed = list(manifests)
+    if not listed:
+        return set()
+    found = connection.execute(
+        sqlfiles.load("load/known_names").text,
+        {
+            "names": [manifest.name for manifest in listed],
+            "dataset": listed[0].dataset,
+            "first_at": min(manifest.first_at for manifest in listed),
+        },
+    )
+    return {name for (name,) in found.fetchall()}
+
+
+def _problem(warehouse: Warehouse, segment: Segment) -> Suspect | None:
+    try:
+        lake.verify(segment)
+    except SegmentError as error:
+        return _suspect(warehouse, segment, str(error))
+    return None
+
+
+def _groups(warehouse: Warehouse, segments: Iterable[Segment]) -> Iterator[list[Segment]]:
+    group: list[Segment] = []
+    size = 0
+    for segment in segments:
+        is_alone = bool(_known_sources(warehouse, segment.manifest))
+        if group and (is_alone or len(group) == GROUP_FILES or size + segment.manifest.bytes > GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(segment)
+        size += segment.manifest.bytes
+        if is_alone:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _load_group(
+    warehouse: Warehouse, dataset: str, group: Sequence[Segment], result: LoadResult
+) -> list[Suspect]:
+    try:
+        if known := _known_sources(warehouse, group[0].manifest):
+            _take_over(warehouse, group[0], known, result)
+        else:
+            _copy(warehouse, group, result)
+    except _FILE_AT_FAULT as error:
+        if len(group) == 1:
+            return [_suspect(warehouse, group[0], f"holds a row the table refuses: {error}")]
+        alone = (_load_group(warehouse, dataset, [segment], result) for segment in group)
+        return [suspect for suspects in alone for suspect in suspects]
+    except (duckdb.IOException, FileNotFoundError):
+        left = [segment for segment in group if segment.path.exists()]
+        if len(left) == len(group):
+            raise
+        # A compaction ran meanwhile: the next load finds the segment that replaced the missing ones.
+        return _load_group(warehouse, dataset, left, result) if left else []
+    return []
+
+
+def _copy(warehouse: Warehouse, group: Sequence[Segment], result: LoadResult) -> None:
+    """Insert the rows of segments the ledger knows nothing of."""
+    with warehouse.transaction():
+        counts, hours = _insert(warehouse, group)
+        for segment in group:
+            _note(warehouse, segment, rows_loaded=counts.get(segment.manifest.name, 0))
+    result.hours |= hours
+    result.segments += [segment.manifest.name for segment in group]
+    result.rows += sum(counts.values())
+    result.duplicates += sum(segment.manifest.rows for segment in group) - sum(counts.values())
+
+
+def _insert(warehouse: Warehouse, group: Sequence[Segment]) -> tuple[dict[str, int], set[datetime]]:
+    """Insert the rows whose ids are new; how many of each segment, and the hours they make stale."""
+    dataset = group[0].manifest.dataset
+    with versions.as_current(group, warehouse.settings.build_file.parent) as files:
+        warehouse.run(
+            f"load/{dataset}_incoming",
+            files=files,
+            first_at=min(segment.manifest.first_at for segment in group),
+            last_at=max(segment.manifest.last_at for segment in group),
+        )
+        counts = dict(warehouse.rows("select segment, count(*) from incoming group by segment"))
+        warehouse.run(f"load/{dataset}", files=files)
+    warehouse.run("load/stale_hours")
+    hours = warehouse.rows("select distinct stale_hour from incoming where stale_hour is not null")
+    warehouse.connection.execute("drop table incoming")
+    return counts, {hour for (hour,) in hours}
+
+
+def _known_sources(warehouse: Warehouse, manifest: Manifest) -> set[str]:
+    """Segments in the ledger that this one replaces, directly or through others."""
+    return known_names(warehouse.connection, (source for source, _ in manifest.replaced()))
+
+
+def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: LoadResult) -> None:
+    """Make the rows of the replaced segments this segment's own, as a load from the start would.
+
+    What was never loaded is inserted; what an erasure or retention took out of the files leaves the table.
+    """
+    manifest = segment.manifest
+    record = DATASETS[manifest.dataset]
+    hour = manifest.first_at.replace(minute=0, second=0, microsecond=0)
+    bounds = {"name": manifest.name, "start": hour, "end": hour + timedelta(hours=1)}
+    of_hour = f"{record.MOMENT} >= $start and {record.MOMENT} < $end and segment"
+    rows, duplicates, hours = 0, 0, set[datetime]()
+    with warehouse.transaction() as connection:
+        connection.execute(
+            f"update {manifest.dataset} set segment = $name"  # noqa: S608
+            f" where {of_hour} in (select unnest($sources))",
+            {**bounds, "sources": list(known)},
+        )
+        warehouse.run(
+            "load/ledger_replaced", dataset=manifest.dataset, name=manifest.name, sources=list(known)
+        )
+        if not all(_is_covered(source, known) for source in _sources(manifest)):
+            counts, hours = _insert(warehouse, [segment])
+            rows = sum(counts.values())
+            duplicates = manifest.rows - rows
+        if any(item.operation in REMOVING and item.name not in known for item in _tree(manifest)):
+            hours |= _delete_missing(warehouse, segment, of_hour, bounds)
+        _note(
+            warehouse,
+            segment,
+            rows_loaded=warehouse.value(
+                f"select count(*) from {manifest.dataset} where {of_hour} = $name",  # noqa: S608
+                **bounds,
+            ),
+        )
+    result.hours |= hours
+    result.segments.append(manifest.name)
+    result.rows += rows
+    result.duplicates += duplicates
+
+
+def _delete_missing(
+    warehouse: Warehouse, segment: Segment, of_hour: str, bounds: dict[str, Any]
+) -> set[datetime]:
+    """Delete the segment's rows that are not in its file; the hours they leave stale."""
+    dataset = segment.manifest.dataset
+    key = fields(DATASETS[dataset])[0].name
+    gone = f"{of_hour} = $name and {key} not in (select unnest($ids))"
+    values = {**bounds, "ids": lake.read_rows(segment.path).column(key).to_pylist()}
+    hours: set[datetime] = set()
+    if expression := _STALE_HOUR.get(dataset):
+        found = f"select distinct {expression} as stale_hour from {dataset} where {gone}"  # noqa: S608
+        warehouse.connection.execute(f"create or replace temp table incoming as {found}", values)
+        warehouse.run("load/stale_hours")
+        hours = {hour for (hour,) in warehouse.rows("from incoming where stale_hour is not null")}
+        warehouse.connection.execute("drop table incoming")
+    warehouse.connection.execute(f"delete from {dataset} where {gone}", values)  # noqa: S608
+    return hours
+
+
+def _sources(manifest: Manifest) -> list[Manifest]:
+    return [Manifest.parse(text.encode(), manifest.name) for text in manifest.sources]
+
+
+def _tree(manifest: Manifest) -> Iterator[Manifest]:
+    yield manifest
+    yield from (source for source, _ in manifest.replaced())
+
+
+def _is_covered(manifest: Manifest, known: set[str]) -> bool:
+    """Whether every row of the segment was loaded, under its own name or those it replaced."""
+    sources = _sources(manifest)
+    return manifest.name in known or (bool(sources) and all(_is_covered(item, known) for item in sources))
+
+
+def _has_expired(manifest: Manifest, expired_before: datetime | None) -> bool:
+    """Whether retention dropped the segment's day; what it kept of the day stays."""
+    return (
+        expired_before is not None
+        and manifest.dataset != RequestLog.DATASET  # has a period of its own, and no rollup
+        and manifest.last_at < expired_before
+        and not any(item.operation == "retention" for item in _tree(manifest))
+    )
+
+
+def _note_expired(warehouse: Warehouse, segment: Segment, result: LoadResult) -> None:
+    _note(warehouse, segment, rows_loaded=0, expired_at=datetime.now(UTC))
+    result.expired += 1
+
+
+def _note(
+    warehouse: Warehouse, segment: Segment, *, rows_loaded: int, expired_at: datetime | None = None
+) -> None:
+    manifest = segment.manifest
+    warehouse.run(
+        "load/load_ledger",
+        dataset=manifest.dataset,
+        name=manifest.name,
+        path=manifest.path,
+        schema_version=manifest.schema_version,
+        sha256=manifest.sha256,
+        rows_in_file=manifest.rows,
+        rows_loaded=rows_loaded,
+        first_at=manifest.first_at,
+        last_at=manifest.last_at,
+        expired_at=expired_at,
+    )
+
+
+def _suspect(warehouse: Warehouse, segment: Segment, reason: str) -> Suspect:
+    return lake.Suspect(path=_relative(warehouse, segment), reason=reason, fingerprint=segment.fingerprint)
+
+
+def _relative(warehouse: Warehouse, segment: Segment) -> str:
+    return str(segment.path.relative_to(warehouse.settings.lake))

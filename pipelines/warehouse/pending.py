@@ -1,0 +1,45 @@
+"""What waits in the lake, told without touching the build database.
+
+The published copy says what is loaded; it may be a refresh behind, never ahead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from pipelines.lake import reading as lake
+from pipelines.warehouse import loading
+from pipelines.warehouse.warehouse import configuration
+from router.records import DATASETS
+
+if TYPE_CHECKING:
+    from router.config import Settings
+
+
+def pending_segments(settings: Settings) -> list[str]:
+    """Names of the segments that the published warehouse has neither loaded nor quarantined."""
+    if not settings.warehouse_file.exists():
+        listings = [lake.scan(settings.lake, dataset) for dataset in DATASETS]
+        return sorted(segment.manifest.name for listing in listings for segment in listing.segments)
+    names: list[str] = []
+    with duckdb.connect(
+        str(settings.warehouse_file), read_only=True, config=configuration(settings)
+    ) as connection:
+        settled = dict(
+            connection.execute("select folder, changed_ns from pipeline.settled_folders").fetchall()
+        )
+        refused = {
+            fingerprint
+            for (fingerprint,) in connection.execute("select fingerprint from pipeline.quarantine").fetchall()
+        }
+        for dataset in DATASETS:
+            listing = lake.scan(settings.lake, dataset, settled=settled)
+            known = loading.known_names(connection, (segment.manifest for segment in listing.segments))
+            names += [
+                f"{dataset}/{segment.manifest.name}"
+                for segment in listing.segments
+                if segment.manifest.name not in known and segment.fingerprint not in refused
+            ]
+    return sorted(names)

@@ -1,0 +1,59 @@
+"""What a load remembers of the lake: files it does not read, folders it need not list again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.lake import reading as lake
+from pipelines.lake.reading import Suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.lake.reading import Listing
+    from pipelines.warehouse.warehouse import Warehouse
+
+
+def quarantined(warehouse: Warehouse, dataset: str) -> dict[str, Suspect]:
+    """The dataset's files in quarantine, by path."""
+    rows = warehouse.rows(
+        "select path, reason, fingerprint from pipeline.quarantine where dataset = $dataset", dataset=dataset
+    )
+    return {
+        path: Suspect(path=path, reason=reason, fingerprint=fingerprint) for path, reason, fingerprint in rows
+    }
+
+
+def keep(warehouse: Warehouse, dataset: str, held: dict[str, Suspect], suspects: Sequence[Suspect]) -> None:
+    """Make the quarantine table say what was found; rows of files that are fine or gone leave it."""
+    found = {suspect.path: suspect for suspect in suspects}
+    if found == held:
+        return
+    with warehouse.transaction() as connection:
+        for path in held.keys() - {path for path, suspect in found.items() if held.get(path) == suspect}:
+            connection.execute("delete from pipeline.quarantine where path = $path", {"path": path})
+        for path, suspect in found.items():
+            if held.get(path) != suspect:
+                warehouse.run(
+                    "load/quarantine",
+                    path=path,
+                    dataset=dataset,
+                    reason=suspect.reason,
+                    fingerprint=suspect.fingerprint,
+                )
+
+
+def settle(warehouse: Warehouse, listing: Listing, suspects: Sequence[Suspect], started_ns: int) -> None:
+    """Remember folders with nothing left to do, so that their files are not listed again."""
+    troubled = {suspect.path.rpartition("/")[0] for suspect in suspects}
+    quiet = {
+        folder: changed_ns
+        for folder, changed_ns in listing.folders.items()
+        if folder not in troubled and changed_ns < started_ns - int(lake.SETTLE_S * 1e9)
+    }
+    if not quiet:
+        return
+    with warehouse.transaction():
+        for folder, changed_ns in quiet.items():
+            warehouse.run("load/forget_folder", folder=folder)
+            warehouse.run("load/settled_folders", folder=folder, changed_ns=changed_ns)

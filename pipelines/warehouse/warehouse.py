@@ -1,0 +1,277 @@
+"""The build database: the one DuckDB file that the pipelines write, held by one process at a time.
+
+It is a cache of the lake. When it cannot be opened it is set aside and filled again from the
+segments; readers are given a finished copy (`publishing`) and never meet its lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipelines.errors import WarehouseBusyError, WarehouseError
+from pipelines.warehouse import sqlfiles
+from router.files import TEMPORARY_PREFIX, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from router.config import Settings
+
+logger = logging.getLogger("pipelines.warehouse")
+
+STORAGE_VERSION = "v1.5.0"
+"""Older shells and BI tools open files of this version; it costs neither speed nor size."""
+LOCK_WAIT_S = 120.0
+"""How long a refresh waits for another one to finish."""
+_NOT_CORRUPT = (
+    "could not set lock",
+    "permission denied",
+    "no space left",
+    "too many open files",
+    "read-only",
+)
+"""Open failures that setting the file aside would not cure."""
+_CORRUPT = "corrupt database file"
+"""What DuckDB says of a block whose checksum does not match, which may be long after opening."""
+
+
+class Warehouse:
+    """The build database of one data folder, locked while this object is entered."""
+
+    def __init__(self, settings: Settings, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
+        self.settings = settings
+        self._lock_wait_s = lock_wait_s
+        self._lock: int | None = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def __enter__(self) -> Warehouse:
+        self.settings.build_file.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.settings.build_file.with_suffix(".lock"), self._lock_wait_s)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.close()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The open database, migrated; opened on first use and after `close`."""
+        if self._connection is None:
+            if self._lock is None:
+                raise WarehouseError(
+                    "the build database is used outside of its lock: enter the Warehouse first"
+                )
+            self._connection = _open_or_rebuild(self.settings)
+        return self._connection
+
+    def close(self) -> None:
+        """Write everything to the file and let go of it; the lock stays."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def recreate(self) -> None:
+        """Copy everything into a new file: DELETE leaves the bytes of what it deletes in the old one."""
+        build = self.settings.build_file
+        fresh = build.with_name(f"{TEMPORARY_PREFIX}{build.name}")
+        fresh.unlink(missing_ok=True)  # what a stop left
+        quoted = str(fresh).replace("'", "''")
+        connection = self.connection
+        connection.execute(f"attach '{quoted}' as fresh (storage_version '{STORAGE_VERSION}')")
+        connection.execute(f'copy from database "{build.stem}" to fresh')
+        connection.execute("detach fresh")
+        self.close()
+        for path in (fresh, build):
+            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        fresh.replace(build)
+        sync_folder(build.parent)
+
+    def run(self, key: str, **parameters: Any) -> duckdb.DuckDBPyConnection:
+        """Execute `sql/<key>.sql` with the parameters bound."""
+        with self._watched():
+            return self.connection.execute(sqlfiles.load(key).text, parameters)
+
+    def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a small query."""
+        with self._watched():
+            return self.connection.execute(query, parameters).fetchall()
+
+    def value(self, query: str, **parameters: Any) -> Any:
+        """The single value of a query that gives one row."""
+        with self._watched():
+            row = self.connection.execute(query, parameters).fetchone()
+        return None if row is None else row[0]
+
+    def is_distrusted(self) -> bool:
+        """Whether the file turned out corrupt while it was read: the next opening sets it aside."""
+        return _distrusted(self.settings).exists()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            if _CORRUPT in str(error).lower():
+                logger.error("build database is corrupt, the next run rebuilds it: %s", error)
+                _distrusted(self.settings).touch()
+            raise
+
+    def arrow(self, query: str, **parameters: Any) -> Any:
+        """The rows of a query as a pyarrow Table; of what is committed."""
+        with self.connection.cursor() as cursor:  # the connection itself may hold an unfinished result
+            cursor.execute("set TimeZone = 'UTC'")
+            return cursor.sql(query, params=parameters).to_arrow_table()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """All statements inside happen, or none does."""
+        connection = self.connection
+        with self._watched():
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(duckdb.Error):  # a dead connection cannot roll back, and need not
+                    connection.rollback()
+                raise
+            connection.commit()
+
+
+def set_aside(file: Path) -> Path | None:
+    """Rename a database and its WAL to `.broken-<time>`; the new name, None when there was no file."""
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    moved = None
+    for path in (file, file.with_name(f"{file.name}.wal")):
+        if path.exists():
+            target = path.with_name(f"{path.name}.broken-{stamp}")
+            path.rename(target)
+            moved = moved or target
+    sync_folder(file.parent)
+    return moved
+
+
+def configuration(settings: Settings) -> dict[str, str | bool | int | float | list[str]]:
+    """What every DuckDB connection of ours is opened with."""
+    return {
+        "memory_limit": settings.duckdb_memory_limit,
+        "threads": settings.duckdb_threads,
+        # A missing table must be an error, not whatever Python variable has its name.
+        "python_enable_replacements": False,
+    }
+
+
+@contextlib.contextmanager
+def in_memory(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty warehouse that leaves no file behind."""
+    with duckdb.connect(":memory:", config=configuration(settings)) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        _migrate(connection)
+        yield connection
+
+
+def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
+    from pipelines.warehouse import archive, history
+
+    file = settings.build_file
+    if _distrusted(settings).exists():
+        set_aside(file)
+        _distrusted(settings).unlink()
+    is_new = not file.exists()
+    try:
+        connection = _open(settings)
+    except duckdb.Error as error:
+        if is_new or any(text in str(error).lower() for text in _NOT_CORRUPT):
+            raise WarehouseError(f"build database `{file}` cannot be opened: {error}") from error
+        moved = set_aside(file)
+        logger.error("build database is corrupt, kept as `%s`; rebuilding from the lake: %s", moved, error)
+        is_new = True
+        connection = _open(settings)
+    try:
+        _migrate(connection)
+        if is_new:
+            archive.restore(connection, settings.lake)
+            history.restore(connection, settings)
+    except BaseException:
+        connection.close()
+        if is_new:
+            set_aside(file)  # half a restore must not pass for a whole one
+        raise
+    return connection
+
+
+def _distrusted(settings: Settings) -> Path:
+    return settings.build_file.with_suffix(".distrusted")
+
+
+def _open(settings: Settings) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        str(settings.build_file),
+        config={**configuration(settings), "storage_compatibility_version": STORAGE_VERSION},
+    )
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Run every migration that this file has not seen, each in a transaction of its own."""
+    connection.execute("create schema if not exists pipeline")
+    connection.execute(
+        "create table if not exists pipeline.migrations"
+        " (name varchar not null, applied_at timestamptz not null)"
+    )
+    applied = {name for (name,) in connection.execute("select name from pipeline.migrations").fetchall()}
+    known = [sqlfiles.load(key) for key in sqlfiles.names("migrations")]
+    newer = sorted(applied - {file.header["name"] for file in known})
+    if newer:
+        raise WarehouseError(
+            f"the build database has the migration `{newer[-1]}`, which this release does not know;"
+            " run the release that made it, or move the file away to rebuild it from the lake"
+        )
+    for file in known:
+        if file.header["name"] in applied:
+            continue
+        connection.begin()
+        try:
+            connection.execute(file.text)
+            connection.execute("insert into pipeline.migrations values (?, now())", [file.header["name"]])
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+
+
+def _lock(path: Path, wait_s: float) -> int:
+    """Take the writers' lock; WarehouseBusyError names its holder when that takes too long."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                os.close(descriptor)
+                raise WarehouseBusyError(
+                    f"another refresh (process `{holder}`) has held `{path}` for {wait_s:.0f} s;"
+                    " wait for it, or end that process"
+                ) from None
+            time.sleep(0.05)
+        else:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            return descriptor

@@ -1,0 +1,236 @@
+"""The file `catalog.yaml`, validated; `router.catalog` makes of it what requests are routed by.
+
+providers:
+  openai: {kind: openai, base_url: https://api.openai.com/v1, api_key_env: OPENAI_API_KEY}
+  anthropic: {kind: anthropic, base_url: https://api.anthropic.com/v1, api_key_env: ANTHROPIC_API_KEY}
+models:
+  - id: gpt-4o-mini
+    provider: openai
+    context_window: 128000
+    capabilities: [tools, json, vision]
+    quality_scores: {"*": 0.75, math: 0.7}
+  - id: text-embedding-3-small
+    provider: openai
+    vectors: text-embedding-3-small
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from router.catalog.price_entries import PriceEntry
+from router.translate.anthropic.thinking import Thinking
+
+DEFAULT_TASKS = (
+    "chat",
+    "classification",
+    "code",
+    "embedding",
+    "extraction",
+    "math",
+    "reasoning",
+    "retrieval",
+    "summarisation",
+    "tool-use",
+    "translation",
+    "writing",
+)
+
+# Printable ASCII, since names travel in HTTP headers; no backtick (messages quote with it), no `*`
+# (it stands for all tasks).
+Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
+BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
+"""Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Timeout = Annotated[float, Field(gt=0, le=3600)]
+OutputLimit = Literal["max_tokens", "max_completion_tokens"]
+Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
+Api = Literal["chat", "responses"]
+ALL_TASKS = "*"
+"""The key of a quality score that holds for every task without one of its own."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _has_switch(entry: ProviderEntry | ModelEntry) -> bool:
+    return not (entry.stream_usage is None and entry.max_tokens_as is None)
+
+
+class ProviderEntry(_Entry):
+    """How to reach one provider."""
+
+    kind: Literal["openai", "anthropic", "azure"]
+    """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
+    base_url: Annotated[str, Field(pattern=BASE_URL)]
+    """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: the
+    resource alone."""
+    api_key_env: str | tuple[str, ...] | None = None
+    """Environment variable that holds the key; several: the next one when the provider refuses one
+    (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
+    api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
+    """Of Azure's API, which needs one: `2024-10-21`."""
+    apis: tuple[Api, ...] = ("chat",)
+    """What of OpenAI's it speaks: `[chat, responses]` where it serves OpenAI's responses API itself. Requests
+    of that API are translated for the others."""
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer of its models, or a stream's first content; None: as ATTEMPT_TIMEOUT_S says."""
+    stream_usage: bool | None = None
+    """False: it refuses `stream_options`, so that what a stream used is not known. None: True."""
+    max_tokens_as: OutputLimit | None = None
+    """The one name it knows for the bound on the output; None: the name that the client used."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if urlsplit(value).port == 0:  # ValueError for one over 65535
+            raise ValueError("port 0 cannot be reached")
+        return value
+
+    @model_validator(mode="after")
+    def _of_a_kind(self) -> ProviderEntry:
+        _check_apis(self.apis)
+        if self.kind == "anthropic" and self.apis != ("chat",):
+            raise ValueError("`apis` are OpenAI's: leave them out of a provider of `kind: anthropic`")
+        if (self.kind == "azure") != (self.api_version is not None):
+            raise ValueError("`api_version` belongs to `kind: azure`, which needs one, such as `2024-10-21`")
+        if self.kind == "anthropic" and _has_switch(self):
+            raise ValueError("`stream_usage` and `max_tokens_as` are for servers that speak OpenAI's API")
+        return self
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The names under `api_key_env`, in order of preference."""
+        if self.api_key_env is None:
+            return ()
+        return (self.api_key_env,) if isinstance(self.api_key_env, str) else self.api_key_env
+
+
+class ModelEntry(_Entry):
+    """One model that requests may be routed to. None: not stated, so that it excludes nothing."""
+
+    id: Name
+    provider: str
+    provider_model: str | None = None
+    """The model's name at the provider; None: the same as `id`."""
+    name: Annotated[str, Field(max_length=255)] | None = None
+    """For people; None: the same as `provider_model`."""
+    context_window: Annotated[int, Field(gt=0)] | None = None
+    """Input and output tokens together."""
+    max_output_tokens: Annotated[int, Field(gt=0)] | None = None
+    attempt_timeout_s: Timeout | None = None
+    """Time for one answer, or a stream's first content; None: as its provider says, like the next two."""
+    stream_usage: bool | None = None
+    """See ProviderEntry."""
+    max_tokens_as: OutputLimit | None = None
+    """See ProviderEntry."""
+    thinking: Thinking | None = None
+    """How a model of Anthropic's takes a reasoning effort: `adaptive` (from Claude 4.6 on), `budget` (3.7 to
+    4.5) or `none`; None: as the version in its name says."""
+    capabilities: tuple[Capability, ...] | None = None
+    apis: tuple[Api, ...] | None = None
+    """What of OpenAI's its provider serves it by; None: the provider's `apis`."""
+    vectors: Name | None = None
+    """Of a model that embeds, and does nothing else: the name of its vectors. Models that name the same are
+    declared to give the same vectors, and stand in for one another; others never do."""
+    regions: tuple[Name, ...] | None = None
+    """Where the provider computes, in your own words: `eu`, `us-east-1`."""
+    data_policy: tuple[Name, ...] | None = None
+    """What the provider promises, in your own words: `no_training`, `zero_retention`."""
+    availability_status: Literal["available", "degraded", "unavailable"] = "available"
+    quality_scores: dict[Name | Literal["*"], Share] = {}
+    """Expected quality on a task before any feedback; `*` holds for every other task."""
+    cost_source: Literal["prices", "provider"] = "prices"
+    """`provider`: the answer's own `usage.cost` is the cost (OpenRouter and the like)."""
+    price_ref: str | None = None
+    """`provider/model` in the price book; None: `provider` and `provider_model` of this entry."""
+    prices: tuple[PriceEntry, ...] = ()
+    """Your own prices; from the first one's start on they stand above the price book."""
+
+    @field_validator("prices")
+    @classmethod
+    def _ordered(cls, value: tuple[PriceEntry, ...]) -> tuple[PriceEntry, ...]:
+        starts = [price.start for price in value]
+        if len(set(starts)) != len(starts):
+            raise ValueError(
+                "two prices start at the same moment; a price change adds a row with its own start"
+            )
+        return tuple(sorted(value, key=lambda price: price.start))
+
+    @model_validator(mode="after")
+    def _output_has_a_price(self) -> ModelEntry:
+        if self.vectors is None and not all(part.has_output for price in self.prices for part in price.parts):
+            raise ValueError(
+                "a price lacks `output_usd_per_mtok`, which only models with `vectors` do without"
+            )
+        return self
+
+
+class CatalogFile(_Entry):
+    """The whole of `catalog.yaml`."""
+
+    providers: dict[Name, ProviderEntry]
+    models: tuple[ModelEntry, ...]
+    tasks: tuple[Name, ...] = DEFAULT_TASKS
+    aliases: dict[Name, str] = {}
+    """Other names that clients of `/v1/messages` may ask for: name to model id, or to `auto`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CatalogFile:
+        seen: set[str] = set()
+        for model in self.models:
+            if model.provider not in self.providers:
+                raise ValueError(f"model `{model.id}` names the unknown provider `{model.provider}`")
+            self._check_kind(model)
+            if model.id in seen or model.id == "auto":
+                raise ValueError(f"model id `{model.id}` is taken; ids are unique and `auto` is the router's")
+            seen.add(model.id)
+            undeclared = model.quality_scores.keys() - {ALL_TASKS, *self.tasks}
+            if undeclared:
+                raise ValueError(
+                    f"model `{model.id}` has quality_scores of the undeclared task"
+                    f" `{min(undeclared)}`; list it under `tasks` or use `*`"
+                )
+        for alias, target in self.aliases.items():
+            if alias in {"auto", *seen} or target not in {"auto", *seen}:
+                raise ValueError(
+                    f"alias `{alias}` of `{target}` must be a new name of `auto` or of a model of the catalog"
+                )
+        self._check_vectors()
+        return self
+
+    def _check_kind(self, model: ModelEntry) -> None:
+        """What its provider's kind has and what it has not."""
+        if self.providers[model.provider].kind == "anthropic" and (model.apis or model.vectors):
+            raise ValueError(
+                f"model `{model.id}` of provider `{model.provider}` has `apis` or `vectors`, which a provider"
+                " of `kind: anthropic` does not serve"
+            )
+        if self.providers[model.provider].kind == "anthropic" and _has_switch(model):
+            raise ValueError(
+                f"model `{model.id}` is Anthropic's; `stream_usage` and `max_tokens_as` are for"
+                " servers that speak OpenAI's API"
+            )
+        if self.providers[model.provider].kind != "anthropic" and model.thinking is not None:
+            raise ValueError(f"model `{model.id}` is not Anthropic's; `thinking` is for those alone")
+        if model.apis is not None:
+            _check_apis(model.apis)
+
+    def _check_vectors(self) -> None:
+        """A name asks for vectors or for one model: where it could mean both, both are the same."""
+        spaces = {model.vectors for model in self.models} - {None}
+        for name in spaces:
+            meant = next((model.vectors for model in self.models if model.id == name), name)
+            if name == "auto" or name in self.aliases or meant != name:
+                raise ValueError(
+                    f"vectors `{name}` have the name of something else; give them one of their own"
+                )
+
+
+def _check_apis(apis: tuple[Api, ...]) -> None:
+    if not apis or len(set(apis)) < len(apis):
+        raise ValueError("`apis` names each API once, and at least one: `[chat, responses]`")

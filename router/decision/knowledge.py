@@ -1,0 +1,341 @@
+"""Everything a decision reads, at one moment: swapped whole at a refresh, and never waited for."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from router.decision.eligibility import Needs, exclusions_of
+from router.decision.plan import make_plan
+from router.errors import NoEligibleModelError, RequestError, UnknownModelError, UnknownPolicyError
+from router.health.breaker import Ejections
+from router.policies.assignment import assign
+from router.request.embeddings import EmbeddingRequest
+from router.request.preferences import check_names
+from router.request.request import AUTO, Decision
+from router.scores.board import tokens_bucket
+from router.sessions.sessions import Session
+from router.tasks.tasks import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from router.decision.plan import Choice, Plan
+    from router.decision.state import State
+    from router.policies.assignment import Assignment
+    from router.policies.policy import Policy
+    from router.request.preferences import Preferences
+    from router.request.request import Request
+    from router.scores.board import ScoreBoard
+    from router.serving.funds import Funds
+    from router.tasks.classifier import TaskClassifier
+
+MAX_PLANS = 10_000
+"""Plans kept; past this many all are made anew, so that odd preferences cannot fill the memory."""
+NEW_SESSION = Session()
+BEYOND_EVERY_WINDOW = 1 << 62
+NOT_ALLOWED = "the caller's key does not allow it"
+
+
+class Moment(NamedTuple):
+    """What is new with every request: its id, its time, and how chance fell."""
+
+    request_id: str
+    timestamp: datetime
+    draw: float
+    """A random number in [0, 1)."""
+
+
+NO_EJECTIONS = Ejections(epoch=0, models={})
+
+
+class Knowledge:
+    """State and scores, and the plans made from them."""
+
+    def __init__(
+        self,
+        state: State,
+        board: ScoreBoard,
+        *,
+        standing: Mapping[str, str],
+        environment: str,
+        classifier: TaskClassifier | None = None,
+        note: str | None = None,
+    ) -> None:
+        """`standing` are models that no request can have; `environment` is that of a request without one.
+
+        `note` is added to each record's reason.
+        """
+        self.state = state
+        self.board = board
+        self.standing = standing
+        self.environment = environment
+        self.classifier = classifier
+        self.note = note
+        self._windows = sorted(
+            {model.context_window for model in state.catalog.models.values() if model.context_window}
+        )
+        self._provider_of = {model.id: model.provider for model in state.catalog.models.values()}
+        self._plans: dict[tuple[str, str, Needs, Preferences | None, int], Plan] = {}
+
+    def policy_of(self, request: Request, session: Session, default: str) -> Policy:
+        """The first policy there is of: the request's, session's, user's, organisation's, environment's."""
+        policies = self.state.policies
+        name = (
+            request.policy
+            or session.policy
+            or policies.users.get(request.user_id or "")
+            or policies.organizations.get(request.organization_id or "")
+            or policies.environments.get(request.environment or self.environment)
+            or default
+        )
+        try:
+            return policies.by_id[name]
+        except KeyError:
+            raise UnknownPolicyError(name, policies.by_id) from None
+
+    def decide(
+        self,
+        request: Request,
+        policy: Policy,
+        moment: Moment,
+        *,
+        session: Session = NEW_SESSION,
+        ejections: Ejections = NO_EJECTIONS,
+        funds: Funds | None = None,
+    ) -> Decision:
+        """Choose a model.
+
+        RequestError for an unknown model or task, and for what several providers might not know;
+        NoEligibleModelError when every candidate is
+        excluded, BudgetExceededError when all that could serve cost more than `funds` allow.
+        """
+        catalog = self.state.catalog
+        task_type, task_type_source, confidence = classify(request, catalog.tasks, self.classifier)
+        pinned = None if request.model == AUTO else request.model
+        vectors = None
+        if isinstance(request, EmbeddingRequest):
+            pinned, vectors = request.meant(catalog)
+        elif pinned is not None and pinned not in catalog.models:
+            raise UnknownModelError(pinned, catalog.models)
+        preferences = self._preferences(request, session)
+        treatment = self._treatment(request, session, task_type, moment)
+        if treatment is not None and not treatment.is_shadow and treatment.policy_id is not None:
+            policy = self.state.policies.by_id[treatment.policy_id]
+        tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
+        needs = self._needs(request, tokens, vectors)
+        if pinned is not None:
+            ejections = NO_EJECTIONS  # what a request asks for by name it gets
+        plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
+        if funds is not None:
+            plan = self._affordable(plan, funds, pinned, policy, task_type, needs, preferences)
+        draw: float | None = None
+        choice: Choice | None = None
+        if pinned is not None:
+            choice = plan.fixed("pinned", pinned)
+        else:
+            if treatment is not None and not treatment.is_shadow and treatment.model is not None:
+                choice = plan.fixed("experiment", treatment.model)
+            is_same = session.treated_as == _treated_as(treatment)
+            if choice is None and session.model is not None and is_same and plan.strategy != "preferred":
+                choice = plan.fixed("sticky", session.model)
+            if choice is None:
+                draw = moment.draw
+                choice = plan.draw(draw)
+        if choice is not None and pinned is None and session.model is None and request.refers_to is not None:
+            self._check_provider(request.refers_to, choice)
+        if choice is None:
+            excluded = plan.exclusions if pinned is None else {pinned: plan.exclusions[pinned]}
+            raise NoEligibleModelError(task_type, excluded, request_id=moment.request_id)
+        snapshot = self.board.snapshot
+        return Decision(
+            request_id=moment.request_id,
+            timestamp=moment.timestamp,
+            model=choice.model,
+            provider=catalog.models[choice.model].provider,
+            fallbacks=choice.fallbacks,
+            propensity=choice.propensity,
+            strategy=choice.strategy,
+            is_exploration=choice.is_exploration,
+            reason=choice.reason if self.note is None else f"{choice.reason}; {self.note}",
+            candidates=choice.candidates,
+            task_type=task_type,
+            task_type_source=task_type_source,
+            task_type_confidence=confidence,
+            policy_id=policy.id,
+            policy_version=policy.version,
+            config_hash=self.state.config_hash,
+            snapshot_id=snapshot.snapshot_id if snapshot else None,
+            snapshot_age_s=(moment.timestamp - snapshot.published_at).total_seconds() if snapshot else None,
+            draw=draw,
+            tokens_input_estimated=tokens,
+            experiment_id=treatment.experiment_id if treatment else None,
+            variant=treatment.variant if treatment else None,
+            shadow_policy_id=treatment.policy_id if treatment and treatment.is_shadow else None,
+            shadow_model=self._shadow_of(treatment, task_type, needs, preferences, ejections, moment)
+            if treatment and treatment.is_shadow
+            else None,
+        )
+
+    def _check_provider(self, member: str, choice: Choice) -> None:
+        """Refuse what only the provider knows that answered before, where several could answer now."""
+        found = sorted({self._provider_of[name] for name in (choice.model, *choice.fallbacks)})
+        if len(found) > 1:
+            raise RequestError(
+                f"`{member}` is known to one provider alone, and `{'`, `'.join(found)}` could answer:"
+                " name the model that answered before, send its conversation's x-session-id, or say"
+                ' `"provider": {"only": [...]}`',
+                param=member,
+            )
+
+    def _preferences(self, request: Request, session: Session) -> Preferences | None:
+        """The first there are of: the request's, session's, user's or organisation's.
+
+        What its caller may use binds a request whoever's wishes it follows, and no other request.
+        """
+        own = request.preferences
+        allowed = None if own is None else own.allowed_models
+        for found in (own, session.preferences):
+            if found is not None and (found.allowed_models is None or not found.is_limit_only):
+                break
+        else:
+            found = self.state.policies.preferences_of(request.user_id, request.organization_id)
+        if found is None:
+            return own
+        return found if found.allowed_models == allowed else replace(found, allowed_models=allowed)
+
+    def _treatment(
+        self, request: Request, session: Session, task_type: str, moment: Moment
+    ) -> Assignment | None:
+        """The experiment the request is in; one whose model or policy was asked for by name is in none."""
+        if not self.state.experiments or request.model != AUTO or request.policy or session.policy:
+            return None
+        if request.operation != "chat":
+            return None
+        return assign(
+            self.state.experiments,
+            request_id=moment.request_id,
+            session_id=request.session_id,
+            user_id=request.user_id,
+            organization_id=request.organization_id,
+            environment=request.environment or self.environment,
+            task_type=task_type,
+            at=moment.timestamp,
+        )
+
+    def _shadow_of(
+        self,
+        treatment: Assignment,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+        ejections: Ejections,
+        moment: Moment,
+    ) -> str | None:
+        """What a shadow variant would serve: its model, or its policy's choice for the same chance."""
+        if treatment.policy_id is None:
+            return treatment.model
+        policy = self.state.policies.by_id[treatment.policy_id]
+        plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
+        choice = plan.draw(moment.draw)
+        return choice.model if choice else None
+
+    def _affordable(
+        self,
+        plan: Plan,
+        funds: Funds,
+        pinned: str | None,
+        policy: Policy,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+    ) -> Plan:
+        """The plan without the models whose worst case a hard budget has no room for."""
+        models = self.state.catalog.models
+        excluded = funds.exclusions(plan, models)
+        if not excluded:
+            return plan
+        if len(excluded) == len(plan.ranking) or pinned in excluded:
+            raise funds.refusal(plan, models)
+        return make_plan(
+            self.board.table(policy, task_type, needs.input_tokens_bucket),
+            {**plan.exclusions, **excluded},
+            policy=policy,
+            preferences=preferences,
+            providers=self._provider_of,
+        )
+
+    def _needs(self, request: Request, tokens: int, vectors: str | None) -> Needs:
+        context_tokens = request.context_tokens(tokens)
+        place = bisect_left(self._windows, context_tokens)
+        return Needs(
+            input_tokens_bucket=tokens_bucket(tokens),
+            context_window=self._windows[place] if place < len(self._windows) else BEYOND_EVERY_WINDOW,
+            capabilities=request.needed_capabilities(),
+            vectors=vectors,
+            apis=request.apis,
+            native=request.native,
+        )
+
+    def _plan(
+        self,
+        policy: Policy,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+        ejections: Ejections,
+        at: datetime,
+    ) -> Plan:
+        key = (policy.id, task_type, needs, preferences, ejections.epoch)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._make_plan(policy, task_type, needs, preferences, ejections, at)
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def _make_plan(
+        self,
+        policy: Policy,
+        task_type: str,
+        needs: Needs,
+        preferences: Preferences | None,
+        ejections: Ejections,
+        at: datetime,
+    ) -> Plan:
+        catalog = self.state.catalog
+        if preferences is not None:
+            check_names(preferences, catalog.models, catalog.providers)
+        table = self.board.table(policy, task_type, needs.input_tokens_bucket)
+        standing = self.standing
+        if preferences is not None and (allowed := preferences.allowed_models) is not None:
+            standing = {**dict.fromkeys(catalog.models.keys() - allowed, NOT_ALLOWED), **standing}
+        excluded = exclusions_of(
+            {item.model: item for item in table.candidates},
+            catalog=catalog,
+            policy=policy,
+            preferences=preferences,
+            needs=needs,
+            standing=standing,
+            at=at,
+        )
+        failing = {model: reason for model, reason in ejections.models.items() if model not in excluded}
+        if len(excluded) + len(failing) == len(catalog.models):
+            failing = {}  # a model that failed of late is better than none
+        return make_plan(
+            table,
+            {**excluded, **failing},
+            policy=policy,
+            preferences=preferences,
+            providers=self._provider_of,
+        )
+
+
+def _treated_as(treatment: Assignment | None) -> tuple[str, str] | None:
+    """What a session's model was chosen under; None for requests that no experiment treats."""
+    if treatment is None or treatment.is_shadow:
+        return None
+    return treatment.experiment_id, treatment.variant

@@ -1,0 +1,189 @@
+"""The decision: pure functions, so that it can be replayed and tested offline.
+
+A `Plan` is everything a decision needs but chance: the candidates of one (policy, task, needs,
+preferences), their probabilities and the order of fallback. Plans are made once and shared by every
+request that is alike, so a decision is one random number and a binary search; the propensity that
+is stored is exactly the one that was used.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from router.records import Candidate, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from router.policies.policy import Policy
+    from router.request.preferences import Preferences
+    from router.scores.board import RankedTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The outcome of a decision."""
+
+    model: str
+    fallbacks: tuple[str, ...]
+    propensity: float
+    strategy: Strategy
+    is_exploration: bool
+    reason: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The candidates of a kind of request, ready to be chosen from."""
+
+    candidates: tuple[Candidate, ...]
+    """Every model; the probabilities of the eligible sum to 1, most probable first."""
+    drawn: tuple[str, ...]
+    """The eligible models that can be drawn."""
+    shares: tuple[float, ...]
+    """Upper ends of their intervals of [0, 1); the last is 1."""
+    ranking: tuple[str, ...]
+    """The eligible models in the order of fallback, best first."""
+    exclusions: Mapping[str, str]
+    strategy: Strategy
+    allow_fallbacks: bool
+    ceilings: dict[tuple[int, int], int | None] = field(default_factory=dict, repr=False)
+    """Worst cases of the dearest eligible model, see `router.funds`; a cache."""
+    _choices: dict[tuple[Strategy, str], Choice] = field(default_factory=dict, repr=False)
+
+    def draw(self, random: float) -> Choice | None:
+        """The choice in whose share of [0, 1) `random` falls; None when no model is eligible."""
+        if not self.drawn:
+            return None
+        return self._choice(self.strategy, self.drawn[bisect_right(self.shares, random)])
+
+    def fixed(self, strategy: Strategy, model: str) -> Choice | None:
+        """The choice of a model that is not left to chance; None when it is not eligible."""
+        return self._choice(strategy, model) if model in self.ranking else None
+
+    def _choice(self, strategy: Strategy, model: str) -> Choice:
+        choice = self._choices.get((strategy, model))
+        if choice is None:
+            choice = self._choices[strategy, model] = self._make(strategy, model)
+        return choice
+
+    def _make(self, strategy: Strategy, model: str) -> Choice:
+        best = self.ranking[0]
+        candidates = self.candidates
+        if strategy in ("pinned", "sticky", "experiment"):
+            candidates = tuple(
+                replace(item, probability=1.0 if item.model == model else 0.0) for item in candidates
+            )
+        propensity = next(item.probability or 0.0 for item in candidates if item.model == model)
+        return Choice(
+            model=model,
+            fallbacks=()
+            if strategy == "pinned" or not self.allow_fallbacks
+            else tuple(name for name in self.ranking if name != model),
+            propensity=propensity,
+            strategy=strategy,
+            is_exploration=strategy == "thompson" and model != best,
+            reason=_REASONS[strategy]
+            or (
+                f"best of {len(self.ranking)} eligible"
+                if model == best
+                else f"explores beside `{best}`, the best of {len(self.ranking)} eligible"
+            ),
+            candidates=candidates,
+        )
+
+
+_REASONS: Mapping[Strategy, str] = {
+    "pinned": "the request names the model",
+    "sticky": "the session stays with its model",
+    "experiment": "the experiment's variant names the model",
+    "preferred": "first in the order the request prefers",
+    "thompson": "",
+    "greedy": "",
+}
+
+
+def make_plan(
+    table: RankedTable,
+    exclusions: Mapping[str, str],
+    *,
+    policy: Policy,
+    preferences: Preferences | None = None,
+    providers: Mapping[str, str] | None = None,
+) -> Plan:
+    """The plan over what `exclusions` (model to reason) leave of a table, which may be nothing.
+
+    `providers` (of each model) are what `preferences.order` may name.
+    """
+    eligible = [item for item in table.candidates if item.model not in exclusions]
+    order = _preferred(eligible, preferences, providers or {}) if preferences and eligible else None
+    if order is not None:
+        strategy: Strategy = "preferred"
+    else:
+        strategy = "greedy" if preferences and preferences.deterministic else policy.strategy
+        order = sorted(eligible, key=lambda item: item.utility or 0.0, reverse=True)
+        # Within a near tie the table's best is the cheapest, not the one of highest utility.
+        order.sort(key=lambda item: item.model != table.best)
+    best = order[0] if order else None
+    probabilities = (
+        _rescaled(eligible, best, is_whole=not exclusions)
+        if strategy == "thompson"
+        else {item.model: float(item is best) for item in eligible}
+    )
+    candidates = [
+        replace(item, is_eligible=False, exclusion=exclusions[item.model], probability=0.0)
+        if item.model in exclusions
+        else replace(item, probability=probabilities[item.model])
+        for item in table.candidates
+    ]
+    candidates.sort(key=lambda item: item.probability or 0.0, reverse=True)
+    drawn = [item for item in candidates if item.probability]
+    shares = list(accumulate(item.probability or 0.0 for item in drawn))
+    if shares:  # rounding leaves a sliver below 1, or cuts into it: the last model takes what is left
+        shares[-1] = 1.0
+    return Plan(
+        candidates=tuple(candidates),
+        drawn=tuple(item.model for item in drawn),
+        shares=tuple(shares),
+        ranking=tuple(item.model for item in order),
+        exclusions=exclusions,
+        strategy=strategy,
+        allow_fallbacks=preferences is None or preferences.allow_fallbacks,
+    )
+
+
+def _rescaled(eligible: Sequence[Candidate], best: Candidate | None, *, is_whole: bool) -> dict[str, float]:
+    """The eligible candidates' probabilities, scaled to sum to 1."""
+    total = 1.0 if is_whole else sum(item.probability or 0.0 for item in eligible)
+    if total <= 0:  # every likely model is excluded and the rest have no share: the best takes all
+        return {item.model: float(item is best) for item in eligible}
+    return {item.model: (item.probability or 0.0) / total for item in eligible}
+
+
+def _preferred(
+    eligible: list[Candidate], preferences: Preferences, providers: Mapping[str, str]
+) -> list[Candidate] | None:
+    """The eligible in the order a request asks for; None when it asks for none that matters here."""
+    by_utility = sorted(eligible, key=lambda item: item.utility or 0.0, reverse=True)
+    if preferences.order:
+        places = {name: place for place, name in enumerate(preferences.order)}
+        last = len(places)
+
+        def place(item: Candidate) -> int:
+            return min(places.get(item.model, last), places.get(providers.get(item.model, ""), last))
+
+        ordered = sorted(by_utility, key=place)
+        return ordered if place(ordered[0]) < last else None
+    if preferences.sort == "price":
+        return sorted(by_utility, key=lambda item: _known_first(item.cost_usd))
+    if preferences.sort == "latency":
+        return sorted(by_utility, key=lambda item: _known_first(item.latency_ms))
+    return None
+
+
+def _known_first(value: float | None) -> tuple[bool, float]:
+    return value is None, value or 0.0

@@ -1,0 +1,180 @@
+"""Keeping knowledge fresh: configuration, scores and classifier, reread when they change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from router.decision.eligibility import standing_exclusions
+from router.decision.knowledge import Knowledge
+from router.errors import IntelliRouterError, ScoresError
+from router.scores.board import ScoreBoard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from router.decision.state import State
+    from router.scores.board import ScoreSnapshot
+    from router.tasks.classifier import TaskClassifier
+
+logger = logging.getLogger("router")
+
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""A snapshot published later than this from now was made by a wrong clock, or ours is wrong."""
+MAX_AGE = timedelta(minutes=5)
+"""Plans hold the prices of the moment they were made; after this long they are made anew."""
+Errors = dict[str, IntelliRouterError | OSError]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[T_co]):
+    """Where something comes from that others change: StateSource, ScoreSource, ClassifierSource."""
+
+    def load(self) -> T_co:
+        """The current one; IntelliRouterError when it is unusable."""
+
+    def version(self) -> object:
+        """Changes when `load` would return something else; cheap enough to ask every second."""
+
+
+class _Watched(Generic[T]):
+    """The last usable value of a source."""
+
+    def __init__(self, source: Source[T], value: T, version: object = None) -> None:
+        self.value = value
+        self._source = source
+        self._version = version
+
+    def poll(self) -> bool:
+        """Load what changed; whether anything did. An error leaves the value as it was."""
+        version = self._source.version()
+        if version == self._version:
+            return False
+        self.value = self._source.load()
+        self._version = version
+        return True
+
+
+class Refresher:
+    """Owns the router's knowledge, and a thread that renews it."""
+
+    def __init__(
+        self,
+        state: Source[State],
+        scores: Source[ScoreSnapshot | None],
+        classifier: Source[TaskClassifier | None] | None,
+        *,
+        variables: Mapping[str, str],
+        environment: str,
+        interval_s: float,
+        reload_limits: Callable[[], bool],
+        on_state: Callable[[State], None],
+    ) -> None:
+        """ConfigError when the configuration is not usable at all; scores that are not are reported.
+
+        `variables` hold the providers' keys, `environment` is the requests'. `reload_limits` reads
+        limits.yaml if it changed. `on_state` hears of each new state, the first too.
+        """
+        self._variables = variables
+        self._environment = environment
+        self._on_state = on_state
+        self._interval_s = interval_s
+        version = state.version()  # before the load: a change in between is seen at the next poll
+        self._state = _Watched(state, state.load(), version)
+        self._scores: _Watched[ScoreSnapshot | None] = _Watched(_Checked(scores), None)
+        self._classifier = None if classifier is None else _Watched(classifier, None)
+        self._polls = {
+            "limits": reload_limits,
+            "configuration": self._state.poll,
+            "scores": self._scores.poll,
+        }
+        if self._classifier is not None:
+            self._polls["task classifier"] = self._classifier.poll
+        self.errors: Errors = {}
+        """Why older `limits`, `configuration`, `scores` or `task classifier` are in use; else empty."""
+        on_state(self._state.value)
+        self._made_at = datetime.now(UTC)
+        self.knowledge = self._know(None)
+        self._lock = threading.Lock()  # one refresh at a time: the thread's, or a caller's
+        self._closing = threading.Event()
+        self._refresh_quietly()
+        self._thread = threading.Thread(target=self._refresh_forever, name="score-refresh", daemon=True)
+        self._thread.start()
+
+    def refresh(self) -> bool:
+        """Take what changed; whether anything did. What is unusable raises, and the old one is kept."""
+        with self._lock:
+            errors: Errors = {}
+            changed = set()
+            for name, poll in self._polls.items():
+                try:
+                    if poll():
+                        changed.add(name)
+                except (IntelliRouterError, OSError) as error:
+                    errors[name] = error
+            is_news = errors.keys() != self.errors.keys()
+            is_old = datetime.now(UTC) - self._made_at > MAX_AGE
+            self.errors = errors
+            if "configuration" in changed:
+                self._on_state(self._state.value)
+            if changed or is_news or is_old:
+                self._made_at = datetime.now(UTC)
+                self.knowledge = self._know(self.knowledge)
+            if errors:
+                raise next(iter(errors.values()))
+            return bool(changed)
+
+    def close(self) -> None:
+        """Stop the thread; the knowledge stays."""
+        self._closing.set()
+        self._thread.join()
+
+    def _know(self, earlier: Knowledge | None) -> Knowledge:
+        state = self._state.value
+        board = ScoreBoard(self._scores.value, state.catalog)
+        if earlier is not None:
+            board.warm(state.policies.by_id, earlier.board)
+        return Knowledge(
+            state,
+            board,
+            standing=standing_exclusions(state.catalog, self._variables),
+            environment=self._environment,
+            classifier=self._classifier.value if self._classifier else None,
+            note="; ".join(f"the newest {name} cannot be used" for name in self.errors) or None,
+        )
+
+    def _refresh_forever(self) -> None:
+        while not self._closing.wait(self._interval_s):
+            self._refresh_quietly()
+
+    def _refresh_quietly(self) -> None:
+        # Serving never waits for analytics: what is unusable is reported and the router goes on
+        # with what it has. `errors` shows in /health, and each record's reason names it.
+        before = {name: str(error) for name, error in self.errors.items()}
+        try:
+            self.refresh()
+        except (IntelliRouterError, OSError):
+            for name, problem in self.errors.items():
+                if before.get(name) != str(problem):
+                    logger.error("%s not refreshed: %s", name, problem)
+
+
+class _Checked:
+    """A source of snapshots without those of the future."""
+
+    def __init__(self, source: Source[ScoreSnapshot | None]) -> None:
+        self._source = source
+        self.version = source.version
+
+    def load(self) -> ScoreSnapshot | None:
+        snapshot = self._source.load()
+        if snapshot is not None and snapshot.published_at > datetime.now(UTC) + MAX_CLOCK_SKEW:
+            raise ScoresError(
+                f"score snapshot `{snapshot.snapshot_id}` says it was published at"
+                f" `{snapshot.published_at.isoformat()}`, which is to come: set this machine's clock, or the"
+                " one of the machine that runs the pipelines, and run `intellirouter refresh`"
+            )
+        return snapshot

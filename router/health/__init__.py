@@ -1,0 +1,1 @@
+"""Which models failed of late and are left out."""

@@ -1,0 +1,265 @@
+"""Breakers: a model or a provider that fails is left out for a while, after Envoy's outlier rules.
+
+A model is ejected after failures in a row, or when too large a share of a sliding window failed. It
+stays out for a time that grows with each ejection, then one request tries it: a success restores
+it, a failure ejects it for longer. A provider goes as a whole when it refuses our key or when
+several of its models fail with no success in between. Never more than a share of the models is out,
+and never the last one: those ejected first stay out, the others are served from in spite of it.
+
+What a caller did wrong (`bad_request`, `cancelled`) says nothing about a model and is not counted.
+`view` is what a decision reads: no lock, one look at the clock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from math import inf
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from router.errors import TIMEOUTS
+from router.health.ejection import BreakerRules, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from router.catalog.catalog import Model
+
+COUNTED = frozenset(
+    {"attempt_timeout", "authentication", "bad_response", "connection", "overloaded", "rate_limited",
+     "server_error", "stream_cut", "timeout"}
+)  # fmt: skip
+"""Error types that are the provider's doing; see `router.errors.ProviderError`."""
+PROBING = "it was ejected, and the request that tries it again is under way"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ejections:
+    """The models that are left out at one moment; immutable."""
+
+    epoch: int
+    """Another number whenever `models` is another mapping: a key for what is cached."""
+    models: Mapping[str, str]
+    """Model to reason."""
+
+
+class Breaker:
+    """The health of the catalog's models, from what their calls come to; safe for any thread.
+
+    `models` whose availability_status is `unavailable` are not watched; those that are `degraded`
+    are ejected after half as many failures in a row.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[Model],
+        rules: BreakerRules | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.rules = rules or BreakerRules()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._models: dict[str, Model] = {}
+        self._by_model: dict[str, Target] = {}
+        self._by_provider: dict[str, Target] = {}
+        """Providers of two or more models; a single model's health is its provider's."""
+        self._next_change = inf
+        self._view = Ejections(epoch=0, models=MappingProxyType({}))
+        self.watch(models)
+
+    def watch(self, models: Iterable[Model]) -> None:
+        """Watch these models from now on; what is known of those that stay is kept."""
+        with self._lock:
+            self._models = {model.id: model for model in models if model.availability_status != "unavailable"}
+            self._by_model = {name: self._by_model.get(name) or Target() for name in self._models}
+            providers = [model.provider for model in self._models.values()]
+            shared = {name for name in providers if providers.count(name) > 1}
+            self._by_provider = {name: self._by_provider.get(name) or Target() for name in shared}
+            self._publish(self._clock())
+
+    def view(self) -> Ejections:
+        """The models that are left out now."""
+        now = self._clock()
+        if now >= self._next_change:
+            with self._lock:
+                self._publish(now)
+        return self._view
+
+    def begin(self, model: str) -> bool:
+        """A call to the model is about to start; False when it must wait for another's probe.
+
+        Every call that may start must be followed by `record`, whatever it comes to.
+        """
+        self.view()
+        targets = self._targets(model)
+        if not any(target.is_on_probation for target in targets):
+            return True
+        with self._lock:
+            now = self._clock()
+            trials = [target for target in targets if target.is_on_probation]
+            if any(target.probe_until > now for target in trials):
+                return model not in self._view.models  # the cap may keep it in service
+            for target in trials:
+                target.probe_until = now + self.rules.probe_timeout_s
+            self._publish(now)
+        return True
+
+    def record(
+        self,
+        model: str,
+        *,
+        success: bool,
+        error_type: str | None = None,
+        latency_ms: float | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """What a call came to. `error_type` is ProviderError's; others are the caller's doing."""
+        with self._lock:
+            now = self._clock()
+            targets = self._targets(model)
+            if not targets:
+                return  # the catalog lost it meanwhile
+            if now >= self._next_change:
+                self._publish(now)
+            was_healthy = all(target.reason is None for target in targets)
+            if success:
+                self._succeed(model, targets, now)
+            elif error_type not in COUNTED or self._is_unfair(model, error_type, latency_ms):
+                for target in targets:
+                    target.probe_until = 0.0  # says nothing: the next request is the probe
+            else:
+                self._fail(model, error_type or "", retry_after_s, now)
+            if not was_healthy or any(target.reason is not None for target in targets):
+                self._publish(now)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a person asks first: who is out, why, for how much longer."""
+        view = self.view()
+        with self._lock:
+            now = self._clock()
+            targets = {
+                **{f"provider {name}": target for name, target in self._by_provider.items()},
+                **self._by_model,
+            }
+            return {
+                "ejected": dict(view.models),
+                "breakers": {
+                    name: {
+                        "reason": target.reason,
+                        "state": "half_open" if target.is_on_probation else "open",
+                        "remaining_s": round(max(target.until - now, 0.0), 1),
+                        "ejections": target.level,
+                    }
+                    for name, target in targets.items()
+                    if target.reason is not None
+                },
+            }
+
+    def _targets(self, model: str) -> tuple[Target, ...]:
+        known = self._models.get(model)
+        if known is None:
+            return ()
+        provider = self._by_provider.get(known.provider)
+        own = self._by_model[model]
+        return (own,) if provider is None else (own, provider)
+
+    def _is_unfair(self, model: str, error_type: str | None, latency_ms: float | None) -> bool:
+        """Whether the models tried before it had used up the time that this one lacked."""
+        if error_type not in TIMEOUTS or latency_ms is None:
+            return False
+        known = self._models.get(model)
+        own_s = known.attempt_timeout_s if known is not None else None
+        return latency_ms < 1000.0 * min(self.rules.fair_timeout_s, 0.9 * (own_s or inf))
+
+    def _succeed(self, model: str, targets: Iterable[Target], now: float) -> None:
+        for target in targets:
+            # An answer to a call from before the ejection does not end it; a probe's does, and so
+            # does that of a model which the cap keeps in service.
+            if target.reason is not None and (target.is_on_probation or model not in self._view.models):
+                target.restore(now)
+            target.count(now, self.rules, success=True)
+
+    def _fail(self, model: str, error_type: str, retry_after_s: float | None, now: float) -> None:
+        own, *shared = self._targets(model)
+        is_refused = error_type == "authentication"
+        if error_type == "rate_limited" and retry_after_s:
+            if not own.is_out() or own.is_on_probation:
+                seconds = min(retry_after_s, self.rules.max_ejection_s)
+                own.wait(now, seconds, f"it is rate limited: its provider asked to wait {seconds:g} s")
+            for provider in shared:
+                provider.probe_until = 0.0
+            return
+        own.count(now, self.rules, success=False)
+        if own.is_on_probation or (own.reason is None and (is_refused or self._is_outlier(model, now))):
+            own.eject(now, self.rules, _reason(own.consecutive, error_type), is_condemned=is_refused)
+        for provider in shared:
+            self._fail_provider(model, provider, error_type, now)
+
+    def _fail_provider(self, model: str, provider: Target, error_type: str, now: float) -> None:
+        successes, _ = provider.in_window(now, self.rules)
+        provider.count(now, self.rules, success=False)
+        name = self._models[model].provider
+        is_refused = error_type == "authentication"
+        if provider.is_on_probation:
+            provider.eject(now, self.rules, f"provider `{name}` failed again: `{error_type}`")
+            own = self._by_model[model]
+            if own.reason is not None:  # so that the next probe of the provider is another model's
+                own.until = max(own.until, provider.until + self.rules.base_ejection_s)
+        elif provider.reason is None and is_refused and not successes:
+            provider.eject(now, self.rules, f"provider `{name}` refuses our key", is_condemned=True)
+        elif provider.reason is None and self._is_down(name, provider):
+            provider.eject(now, self.rules, f"several models of provider `{name}` fail: `{error_type}`")
+
+    def _is_outlier(self, model: str, now: float) -> bool:
+        target, rules = self._by_model[model], self.rules
+        limit = rules.consecutive_failures
+        if self._models[model].availability_status == "degraded":
+            limit = (limit + 1) // 2
+        successes, failures = target.in_window(now, rules)
+        total = successes + failures
+        return target.consecutive >= limit or (
+            total >= rules.minimum_requests and failures >= rules.failure_share * total
+        )
+
+    def _is_down(self, name: str, provider: Target) -> bool:
+        failing = [
+            model
+            for model, target in self._by_model.items()
+            if self._models[model].provider == name and target.consecutive >= 2
+        ]
+        return provider.consecutive >= self.rules.consecutive_failures and len(failing) >= 2
+
+    def _publish(self, now: float) -> None:
+        """Let time do its work and make the view say what holds now."""
+        targets = [*self._by_model.values(), *self._by_provider.values()]
+        for target in targets:
+            target.advance(now)
+        self._next_change = min((target.next_change() for target in targets), default=inf)
+        out = sorted(self._out(), key=lambda item: item[:3])
+        models = {model: reason for _, _, model, reason in out[: self._most()]}
+        if models != self._view.models:
+            self._view = Ejections(epoch=self._view.epoch + 1, models=MappingProxyType(models))
+
+    def _out(self) -> Iterator[tuple[bool, float, str, str]]:
+        """(is not condemned, when, model, reason) of every model that is out."""
+        for model in self._models:
+            out = [target for target in self._targets(model) if target.is_out()]
+            if out:
+                first = min(out, key=lambda target: (not target.is_condemned, target.ejected_at))
+                reason = PROBING if first.is_on_probation else first.reason or ""
+                yield not first.is_condemned, first.ejected_at, model, reason
+
+    def _most(self) -> int:
+        """How many models may be out: at least one, so that two models suffice, and never all."""
+        if self.rules.max_ejected_share <= 0:
+            return 0
+        count = len(self._models)
+        return min(max(int(self.rules.max_ejected_share * count), 1), max(count - 1, 0))
+
+
+def _reason(consecutive: int, error_type: str) -> str:
+    row = f"{consecutive} failures in a row, the last" if consecutive > 1 else "too many failures, the last"
+    return f"it is ejected after {row} `{error_type}`"

@@ -1,0 +1,1 @@
+"""From a record to a sealed Parquet segment, and back again."""

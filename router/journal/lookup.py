@@ -1,0 +1,80 @@
+"""A request's record, wherever it lies: in a journal, this process's or another's, or in the lake."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.journal.reading import read_folders
+from router.records import Attempt, Candidate, RequestRecord, Tag, moment_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+_AMOUNTS = ("cost_usd", "provider_cost_usd", "baseline_cost_usd", "budget_reserved_usd")
+_NAMES = tuple(item.name for item in fields(RequestRecord))
+
+
+def find_record(home: Path, request_id: str) -> RequestRecord | None:
+    """The record of a request that was answered; None when it is not stored (any more).
+
+    Journals come first: a record that is sealed meanwhile is then found in the lake.
+    """
+    try:
+        moment = moment_of(request_id)
+    except ValueError:
+        return None
+    row = _in_journals(home, request_id) or _in_lake(home, request_id, moment)
+    return None if row is None else _record(row, moment)
+
+
+def _in_journals(home: Path, request_id: str) -> dict[str, Any] | None:
+    folder = home / "journal" / RequestRecord.DATASET
+    wanted = f'"id":"{request_id}"'.encode()
+    for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # sealed meanwhile
+        at = content.find(wanted)
+        if at >= 0:
+            start = content.rfind(b"\n", 0, at) + 1
+            end = content.find(b"\n", at)
+            try:
+                row: dict[str, Any] = orjson.loads(content[start : end if end >= 0 else None])
+            except orjson.JSONDecodeError:
+                continue  # torn: it was never acknowledged
+            if row["id"] == request_id:
+                return row
+    return None
+
+
+def _in_lake(home: Path, request_id: str, moment: datetime) -> dict[str, Any] | None:
+    import pyarrow.compute as pc
+
+    folder = home / "lake" / RequestRecord.DATASET / f"date={moment:%Y-%m-%d}" / f"hour={moment:%H}"
+    if not folder.exists():
+        return None
+    # Ids are in order of time: of most files the statistics alone say that they do not hold it.
+    table = read_folders([folder], list(_NAMES), where=pc.field("id") == request_id).table
+    return table.to_pylist()[0] if table.num_rows else None
+
+
+def _record(row: dict[str, Any], moment: datetime) -> RequestRecord:
+    values = {name: row[name] for name in _NAMES if name in row}
+    for name in _AMOUNTS:
+        if values.get(name) is not None:
+            values[name] = Decimal(values[name])
+    return RequestRecord(
+        **{
+            **values,
+            "timestamp": moment,
+            "tags": [Tag(**item) for item in row["tags"] or ()],
+            "candidates": [Candidate(**item) for item in row["candidates"] or ()],
+            "attempts": [Attempt(**item) for item in row["attempts"] or ()],
+        }
+    )

@@ -1,0 +1,243 @@
+"""Sealed segments: immutable Parquet files with a manifest beside each.
+
+    lake/<dataset>/date=2026-11-23/hour=04/20261123T04-<writer>-<sequence>.parquet
+                                           20261123T04-<writer>-<sequence>.json      (manifest)
+
+A segment exists once its manifest does: the Parquet file is written under a temporary name,
+synced and renamed, then the manifest the same way. Readers go by manifests, never by a glob, so a
+half-written or foreign file is never read. Sealing the same journal twice gives the same names and
+rows, so a crash between the two steps is repaired by doing it again. The manifests of a writer form
+a hash chain (`router.manifests`).
+
+Compaction and erasure replace segments by rewritten ones (`pipelines.derived`): a derived manifest
+holds the manifests of the segments it replaced, so that their chains can still be walked.
+
+pyarrow is imported on first use: `import router` stays light.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import types
+import typing
+from dataclasses import fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from router.errors import SegmentError
+from router.files import make_folder, write_atomically
+from router.journal import chains
+from router.journal.manifests import FORMAT, Manifest, Operation, commit, was_sealed
+from router.records import DATASETS, MONEY_SCALE, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger("router.journal")
+
+READ_BLOCK_BYTES = 16 << 20
+"""pyarrow's JSON reader cannot split a line over two blocks, so this bounds one record's size."""
+
+
+def arrow_schema(record: type[Record], version: int | None = None) -> Any:
+    """The Arrow schema of a dataset, derived from the contract's annotations.
+
+    `version` leaves out the fields that a later schema version added: those whose metadata say
+    `since` which.
+    """
+    import pyarrow as pa
+
+    return pa.schema(_arrow_fields(record, record.SCHEMA_VERSION if version is None else version))
+
+
+def _arrow_fields(owner: type, version: int) -> list[Any]:
+    import pyarrow as pa
+
+    hints = typing.get_type_hints(owner)
+    return [
+        pa.field(item.name, _arrow_type(hints[item.name], version), nullable=_is_optional(hints[item.name]))
+        for item in fields(owner)
+        if item.metadata.get("since", 1) <= version
+    ]
+
+
+def _is_optional(hint: Any) -> bool:
+    return type(None) in get_args(hint) and get_origin(hint) is not list
+
+
+def _arrow_type(hint: Any, version: int) -> Any:
+    import pyarrow as pa
+
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is list:
+        return pa.list_(pa.struct(_arrow_fields(get_args(hint)[0], version)))
+    if get_origin(hint) is Literal:
+        return pa.string()
+    return {
+        str: pa.string(),
+        bool: pa.bool_(),
+        int: pa.int64(),
+        float: pa.float64(),
+        Decimal: pa.decimal128(38, MONEY_SCALE),
+        datetime: pa.timestamp("us", "UTC"),
+    }[hint]
+
+
+def seal(
+    journal: Path, *, dataset: str, writer_id: str, sequence: int, lake: Path, is_new: bool = False
+) -> list[Manifest]:
+    """Write a finished journal's records as one segment per hour they fall in.
+
+    The journal is left in place: its owner removes it once this returns. A torn last line (a write
+    that a crash cut short) was never acknowledged and is left out. Lines that are no records of this
+    dataset are set aside in a file of their own, `.bad`; SegmentError, and nothing is written, when
+    there are no others.
+
+    `is_new` says that nobody has tried before. Otherwise an hour may have been sealed already, and
+    its segment compacted, erased from or dropped since: that hour is left as it is.
+    """
+    record = DATASETS[dataset]
+    hours = _by_hour(_read_journal(journal, record), record.MOMENT)
+    # Locked, so that a segment that is being replaced is seen either before or after.
+    with contextlib.nullcontext() if is_new else chains.locked(lake, chains.REWRITING):
+        return [
+            write_segment(rows, dataset=dataset, writer_id=writer_id, sequence=sequence, hour=hour, lake=lake)
+            for hour, rows in hours
+            if is_new
+            or not was_sealed(lake, dataset=dataset, writer_id=writer_id, sequence=sequence, hour=hour)
+        ]
+
+
+def write_segment(
+    rows: Any,
+    *,
+    dataset: str,
+    writer_id: str,
+    sequence: int,
+    hour: datetime,
+    lake: Path,
+    sealed_at: datetime | None = None,
+    schema_version: int | None = None,
+    operation: Operation = "seal",
+    sources: tuple[str, ...] = (),
+) -> Manifest:
+    """Put a table of one hour's records into the lake, unless the segment of that name stands already."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    record = DATASETS[dataset]
+    name = f"{hour:%Y%m%dT%H}-{writer_id}-{sequence:08d}"
+    folder = lake / dataset / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
+    path = folder / f"{name}.parquet"
+    if path.with_suffix(".json").exists():
+        return commit(lake, Manifest.read(path.with_suffix(".json")))
+    make_folder(folder)
+    content = parquet_bytes(rows)
+    write_atomically(path, content)
+    if sources:  # they are removed next: what replaces them must read as the rows it was given
+        with pq.ParquetFile(path) as file:
+            if not file.read().equals(rows):
+                raise SegmentError(f"`{path.name}` does not read as it was written; nothing was replaced")
+    moments = pc.min_max(rows.column(record.MOMENT)).as_py()
+    manifest = Manifest(
+        format=FORMAT,
+        dataset=dataset,
+        schema_version=record.SCHEMA_VERSION if schema_version is None else schema_version,
+        writer_id=writer_id,
+        sequence=sequence,
+        name=name,
+        path=str(path.relative_to(lake)),
+        rows=rows.num_rows,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        first_at=moments["min"] or hour,
+        last_at=moments["max"] or hour,
+        sealed_at=(sealed_at or datetime.now(UTC)).astimezone(UTC),
+        chain_position=0,
+        previous_sha256=None,
+        previous_path=None,
+        operation=operation,
+        sources=sources,
+    )
+    return commit(lake, manifest)
+
+
+def parquet_bytes(rows: Any) -> bytes:
+    """A table as the bytes of a segment's file."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd", store_schema=False)
+    return buffer.getvalue()
+
+
+def _read_journal(journal: Path, record: type[Record]) -> Any:
+    """The journal's records; lines that are none are set aside for a person, if there are others."""
+    content = journal.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if b"\0" in whole:
+        # JSON holds no raw NUL: it is a hole that a power cut left where nothing was synced.
+        whole = b"".join(line for line in whole.splitlines(keepends=True) if b"\0" not in line)
+    try:
+        return _table(whole, record)
+    except SegmentError as error:
+        tables, strangers = _tell_apart(whole.splitlines(keepends=True), record)
+        what = f"journal `{journal.name}` holds what is no `{record.DATASET}` record: {error}"
+        if not tables:
+            raise SegmentError(f"{what}; the file is kept as it is") from error
+    # Under a name that is nobody's yet: once it is repaired it is sealed as a journal of its own.
+    aside = journal.with_name(f"{journal.stem}-00000001.bad")
+    write_atomically(aside, b"".join(strangers))
+    logger.error("%s; %d of its lines are kept in `%s`", what, len(strangers), aside)
+    import pyarrow as pa
+
+    return pa.concat_tables(tables)
+
+
+def _tell_apart(lines: list[bytes], record: type[Record]) -> tuple[list[Any], list[bytes]]:
+    """Tables of the lines that are records, in order, and the lines that are not."""
+    try:
+        return [_table(b"".join(lines), record)], []
+    except SegmentError:
+        if len(lines) == 1:
+            return [], lines
+    half = len(lines) // 2
+    first, second = _tell_apart(lines[:half], record), _tell_apart(lines[half:], record)
+    return first[0] + second[0], first[1] + second[1]
+
+
+def _table(lines: bytes, record: type[Record]) -> Any:
+    """Whole lines as a table; SegmentError when one is no record."""
+    import pyarrow as pa
+    import pyarrow.json
+
+    schema = arrow_schema(record)
+    if not lines:
+        return schema.empty_table()
+    try:
+        return pyarrow.json.read_json(
+            io.BytesIO(lines),
+            read_options=pyarrow.json.ReadOptions(block_size=READ_BLOCK_BYTES),
+            # Fields stay nullable while parsing: the JSON reader knows no other.
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=pa.schema([item.with_nullable(True) for item in schema]),
+                unexpected_field_behavior="error",
+            ),
+        ).cast(schema)
+    except (pa.ArrowException, ValueError) as error:  # ValueError: a NULL where none may be
+        raise SegmentError(str(error)) from error
+
+
+def _by_hour(table: Any, moment: str) -> Iterator[tuple[datetime, Any]]:
+    """Split by the UTC hour of `moment`, in time order; rows keep their order within an hour."""
+    import pyarrow.compute as pc
+
+    hours = pc.floor_temporal(table.column(moment), unit="hour")
+    for hour in sorted(hours.unique().to_pylist()):
+        yield hour.astimezone(UTC), table.filter(pc.equal(hours, hour))

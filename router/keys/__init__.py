@@ -1,0 +1,1 @@
+"""Virtual keys, and the trail of who changed them."""

@@ -1,0 +1,160 @@
+"""`intellirouter keys`: virtual keys from the command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from router.config import Settings
+from router.errors import ConfigError, nearest
+from router.keys import changes as key_changes
+from router.keys.keys import KeyFile, Scope, now
+
+if TYPE_CHECKING:
+    from router.keys.keys import KeyEntry
+
+DEFAULT_SCOPES = ("route", "feedback")
+_PERIOD = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+home_option = click.option(
+    "--home", type=click.Path(path_type=Path), help="Data folder (INTELLIROUTER_HOME)."
+)
+
+
+@click.group(help="Virtual keys of the HTTP shim: create, list, rotate, revoke.")
+def keys() -> None:
+    """The group."""
+
+
+@keys.command(help="Make a key and show it, once.")
+@click.option("--name", required=True, help="What or whom the key is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(get_args(Scope)),
+    default=DEFAULT_SCOPES,
+    show_default=True,
+    help="What it may do; may be given several times.",
+)
+@click.option("--models", help="Models it may use, separated by commas; any when not given.")
+@click.option("--organization", help="Whom its requests are for, whatever they say.")
+@click.option("--user", help="The same for the user.")
+@click.option("--expires", help="After how long (90d, 12h), or on which day (2027-01-31, UTC).")
+@home_option
+def create(
+    name: str,
+    scopes: tuple[Scope, ...],
+    models: str | None,
+    organization: str | None,
+    user: str | None,
+    expires: str | None,
+    home: Path | None,
+) -> None:
+    """Print the token alone to standard output, and what it is to standard error."""
+    settings = Settings.load(home=home)
+    names = None if models is None else tuple(part.strip() for part in models.split(",") if part.strip())
+    if names is not None:
+        _check_models(names, settings)
+    for option, value in (("--name", name), ("--organization", organization), ("--user", user)):
+        if value is not None and not (0 < len(value) <= 255 and value.isprintable()):
+            raise ConfigError(f"`{option}` must be 1 to 255 printable characters, got `{value!r:.80}`")
+    entry, token = key_changes.create(
+        settings.keys_file,
+        name=name,
+        scopes=scopes,
+        models=names,
+        organization_id=organization,
+        user_id=user,
+        expires_at=None if expires is None else _moment(expires),
+    )
+    click.echo(f"key {entry.id} ({entry.name}); it is shown this once:", err=True)
+    click.echo(token)
+
+
+@keys.command("list", help="The keys, without their secrets.")
+@home_option
+def list_keys(home: Path | None) -> None:
+    """One line a key."""
+    entries = KeyFile(Settings.load(home=home).keys_file).read().keys
+    if not entries:
+        click.echo("there are no keys: intellirouter keys create --name NAME")
+    for entry in entries:
+        click.echo(_line(entry))
+
+
+@keys.command(help="Make a new token for a key; the old one works for a while longer.")
+@click.argument("key_id", metavar="ID")
+@click.option("--grace", default="24h", show_default=True, help="For how long (30m, 24h, 7d, 0d).")
+@home_option
+def rotate(key_id: str, grace: str, home: Path | None) -> None:
+    """Print the new token alone to standard output."""
+    entry, token = key_changes.rotate(Settings.load(home=home).keys_file, key_id, grace=_period(grace))
+    click.echo(f"key {entry.id} ({entry.name}); its new token is shown this once:", err=True)
+    click.echo(token)
+
+
+@keys.command(help="Make a key useless at once.")
+@click.argument("key_id", metavar="ID")
+@home_option
+def revoke(key_id: str, home: Path | None) -> None:
+    """Say so."""
+    entry = key_changes.revoke(Settings.load(home=home).keys_file, key_id)
+    click.echo(f"revoked {entry.id} ({entry.name}); running routers follow within seconds")
+
+
+def _check_models(names: tuple[str, ...], settings: Settings) -> None:
+    from router.catalog.catalog import Catalog
+
+    known = Catalog.load(settings.catalog_file).models
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown model `{name:.80}` in `--models`: {nearest(name, known)}")
+    if not names:
+        raise ConfigError("`--models` names no model; leave it out to allow any")
+
+
+def _moment(text: str) -> datetime:
+    if _PERIOD.fullmatch(text):
+        return now() + _period(text)
+    try:
+        day = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"`--expires` takes a period or a day, as 90d or 2027-01-31; got `{text:.40}`"
+        ) from None
+    moment = day.astimezone(UTC) if day.tzinfo else day.replace(tzinfo=UTC)
+    if moment <= now():
+        raise ConfigError(f"`--expires` is in the past: `{text:.40}`")
+    return moment
+
+
+def _period(text: str) -> timedelta:
+    match = _PERIOD.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"a period is a number and one of m, h, d, w, as 90d; got `{text:.40}`")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _line(entry: KeyEntry) -> str:
+    facts = [
+        entry.id,
+        entry.state(now()),
+        ",".join(entry.scopes),
+        f"models {','.join(entry.models) if entry.models else 'any'}",
+    ]
+    if entry.organization_id is not None:
+        facts.append(f"organization {entry.organization_id}")
+    if entry.user_id is not None:
+        facts.append(f"user {entry.user_id}")
+    facts.append(f"created {entry.created_at:%Y-%m-%d}")
+    if entry.expires_at is not None:
+        facts.append(f"expires {entry.expires_at:%Y-%m-%d %H:%M} UTC")
+    return f"{'  '.join(facts)}  {entry.name}"
+
+
+COMMANDS = [keys]

@@ -1,0 +1,1 @@
+"""What a decision optimises, and who is in which experiment."""

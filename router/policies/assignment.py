@@ -1,0 +1,106 @@
+"""Which variant of which experiment a request gets: a hash of its unit and nothing else.
+
+`router.experiments` is the file that says what there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from router.policies.experiments import ExperimentEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What an experiment asks for a request; exactly one of policy and model is given."""
+
+    experiment_id: str
+    variant: str
+    policy_id: str | None
+    model: str | None
+    is_shadow: bool
+    """Whether to decide by the variant for the record alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """An experiment ready for the request path."""
+
+    entry: ExperimentEntry
+    hasher: blake2b
+    """Has read the id and the salt; copied for each unit."""
+    bounds: tuple[tuple[float, Assignment], ...]
+    """Where each variant's part of [0, 1) ends."""
+
+    @classmethod
+    def of(cls, entry: ExperimentEntry) -> Experiment:
+        """Compile an entry."""
+        bounds, passed = [], 0.0
+        for variant in entry.variants:
+            passed += variant.share
+            assignment = Assignment(
+                experiment_id=entry.id,
+                variant=variant.name,
+                policy_id=variant.policy,
+                model=variant.model,
+                is_shadow=entry.mode == "shadow",
+            )
+            bounds.append((passed, assignment))
+        # A zero byte ends each part, so that no id and salt read like another id and salt.
+        hasher = blake2b(f"{entry.id}\0{entry.salt}\0".encode(), digest_size=8)
+        return cls(entry=entry, hasher=hasher, bounds=tuple(bounds))
+
+
+def assign(
+    experiments: Sequence[Experiment],
+    *,
+    request_id: str,
+    session_id: str | None,
+    user_id: str | None,
+    organization_id: str | None,
+    environment: str,
+    task_type: str,
+    at: datetime,
+) -> Assignment | None:
+    """The experiment a request is in and its variant; None when it is in none.
+
+    Pure: the variant is where blake2b of experiment id, salt and unit falls in [0, 1), the same in
+    every process and for ever.
+    """
+    for experiment in experiments:
+        entry = experiment.entry
+        if (
+            (entry.start is not None and at < entry.start)
+            or (entry.stop is not None and at >= entry.stop)
+            or (entry.environments is not None and environment not in entry.environments)
+            or (entry.organizations is not None and organization_id not in entry.organizations)
+            or (entry.task_types is not None and task_type not in entry.task_types)
+        ):
+            continue
+        unit = entry.unit
+        value = (
+            request_id
+            if unit == "request"
+            else session_id
+            if unit == "session"
+            else user_id
+            if unit == "user"
+            else organization_id
+        )
+        if value is None:
+            continue
+        hasher = experiment.hasher.copy()
+        hasher.update(value.encode())
+        # 53 bits: what a float holds, so that 1.0 cannot come out.
+        point = (int.from_bytes(hasher.digest(), "big") >> 11) * 2.0**-53
+        for end, assignment in experiment.bounds:
+            if point < end:
+                return assignment
+        return experiment.bounds[-1][1]  # rounding left a sliver above the last share
+    return None

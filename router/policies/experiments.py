@@ -1,0 +1,202 @@
+"""Experiments: which requests are treated how, decided by a hash and nothing else.
+
+`experiments.yaml` in the data folder:
+
+    experiments:
+      - id: cheaper-support
+        unit: session              # request, session, user or organization: what is treated alike
+        variants:                  # the first is the control
+          - {name: control, share: 0.5, policy: balanced}
+          - {name: cheap, share: 0.5, policy: cheapest}
+        start: 2026-12-01
+        stop: 2026-12-15
+        task_types: [chat]
+        metrics: {quality: higher, cost_usd: lower}
+
+A record names one experiment, so two experiments that could meet in one request are refused: give
+them different times, environments, organisations or task types.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from router.catalog.catalog import parse_yaml
+from router.catalog.entries import Name
+from router.errors import ConfigError
+from router.policies.assignment import Experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+Unit = Literal["request", "session", "user", "organization"]
+Mode = Literal["serve", "shadow"]
+Metric = Literal["quality", "cost_usd", "latency_ms", "success"]
+Direction = Literal["higher", "lower"]
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+DIRECTIONS: dict[Metric, Direction] = {
+    "quality": "higher",
+    "cost_usd": "lower",
+    "latency_ms": "lower",
+    "success": "higher",
+}
+"""The better direction of each metric where an experiment does not say."""
+MAX_EXPERIMENTS = 100
+"""Every request walks the list."""
+SHARE_TOLERANCE = 1e-6
+"""How far from 1 the shares of an experiment may sum: 0.3333, thrice, is refused."""
+
+
+class VariantEntry(BaseModel):
+    """One treatment: another policy, or always one model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Of the units, 0..1."""
+    policy: Name | None = None
+    model: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_treatment(self) -> VariantEntry:
+        if (self.policy is None) == (self.model is None):
+            raise ValueError(f"variant `{self.name}` names a `policy` or a `model`, one of the two")
+        return self
+
+
+class ExperimentEntry(BaseModel):
+    """One experiment as `experiments.yaml` states it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Name
+    unit: Unit = "request"
+    """What is treated alike. A request that lacks it is in no experiment."""
+    variants: Annotated[tuple[VariantEntry, ...], Field(min_length=2, max_length=20)]
+    """The first is the control that the others are compared with."""
+    start: datetime | None = None
+    """First moment, UTC where no zone is given; None: from now on."""
+    stop: datetime | None = None
+    """First moment after the end; None: until the entry goes."""
+    environments: frozenset[str] | None = None
+    organizations: frozenset[str] | None = None
+    task_types: frozenset[str] | None = None
+    mode: Mode = "serve"
+    """`shadow`: the variant's choice is recorded, the caller is served as ever."""
+    metrics: dict[Metric, Direction] = Field(default_factory=lambda: dict(DIRECTIONS))
+    """What to compare, and which direction is better."""
+    salt: str = ""
+    """Another salt is another random assignment of the same units."""
+
+    @field_validator("start", "stop", mode="before")
+    @classmethod
+    def _moment(cls, value: Any) -> Any:
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        return value
+
+    @field_validator("start", "stop")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        if value is None or value.tzinfo is None:
+            return None if value is None else value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
+
+    @field_validator("environments", "organizations", "task_types")
+    @classmethod
+    def _somebody(cls, value: frozenset[str] | None) -> frozenset[str] | None:
+        if value is not None and not value:
+            raise ValueError("an empty list lets nobody in; leave it out to let everybody in")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ExperimentEntry:
+        total = sum(variant.share for variant in self.variants)
+        if abs(total - 1) > SHARE_TOLERANCE:
+            raise ValueError(f"the shares of experiment `{self.id}` sum to `{total:g}`; make them sum to 1")
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two variants of experiment `{self.id}` share a name among {names}")
+        if self.start is not None and self.stop is not None and self.stop <= self.start:
+            raise ValueError(
+                f"experiment `{self.id}` stops at `{self.stop}`, which is not after its start `{self.start}`"
+            )
+        if not self.metrics:
+            raise ValueError(f"experiment `{self.id}` compares nothing; leave `metrics` out for all of them")
+        return self
+
+    def may_meet(self, other: ExperimentEntry) -> bool:
+        """Whether some request could be in both."""
+        return (
+            not _is_over_before(self, other)
+            and not _is_over_before(other, self)
+            and all(
+                mine is None or theirs is None or not mine.isdisjoint(theirs)
+                for mine, theirs in (
+                    (self.environments, other.environments),
+                    (self.organizations, other.organizations),
+                    (self.task_types, other.task_types),
+                )
+            )
+        )
+
+
+class _ExperimentsFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    experiments: Annotated[tuple[ExperimentEntry, ...], Field(max_length=MAX_EXPERIMENTS)] = ()
+
+    @model_validator(mode="after")
+    def _apart(self) -> _ExperimentsFile:
+        for index, entry in enumerate(self.experiments):
+            for other in self.experiments[:index]:
+                if entry.id == other.id:
+                    raise ValueError(f"two experiments have the id `{entry.id}`; ids are never used again")
+                if entry.may_meet(other):
+                    raise ValueError(
+                        f"experiments `{other.id}` and `{entry.id}` could meet in one request, whose record"
+                        " names one of them; give them other times, environments, organizations or task_types"
+                    )
+        return self
+
+
+def load_experiments(
+    path: Path, *, policies: Collection[str] | None = None, models: Collection[str] | None = None
+) -> tuple[Experiment, ...]:
+    """The experiments of `path`, which may be missing; ConfigError when they are not usable.
+
+    A variant's policy and model must be among `policies` and `models`, where these are given.
+    """
+    if not path.exists():
+        return ()
+    entries = parse_yaml(path.read_bytes(), _ExperimentsFile, path).experiments
+    for entry in entries:
+        for variant in entry.variants:
+            _require(variant.policy, policies, "policy", entry, variant, path)
+            _require(variant.model, models, "model", entry, variant, path)
+    return tuple(Experiment.of(entry) for entry in entries)
+
+
+def _require(
+    name: str | None,
+    known: Collection[str] | None,
+    kind: str,
+    entry: ExperimentEntry,
+    variant: VariantEntry,
+    path: Path,
+) -> None:
+    if name is not None and known is not None and name not in known:
+        raise ConfigError(
+            f"`{path}` is not usable: variant `{variant.name}` of experiment `{entry.id}` names the unknown"
+            f" {kind} `{name}`; known are {', '.join(f'`{item}`' for item in sorted(known))}"
+        )
+
+
+def _is_over_before(first: ExperimentEntry, second: ExperimentEntry) -> bool:
+    return first.stop is not None and second.start is not None and first.stop <= second.start

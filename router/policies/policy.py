@@ -1,0 +1,216 @@
+"""Routing policies: what a decision optimises, and what it must respect.
+
+Four are built in; `policies.yaml` in the data folder adds to them or replaces one, and says who
+gets which:
+
+    policies:
+      - id: support-bot
+        version: 3
+        cost_weight: 0.3
+        min_quality: 0.7
+        denied_models: [gpt-4o]
+    assignments:
+      users: {u-17: quality}
+      organizations: {acme: support-bot}
+      environments: {staging: cheapest}
+    preferences:
+      users: {u-17: {ignore: [gpt-4o]}}
+
+The policy of a request is the first there is of: its own, its session's, its user's, its
+organisation's, its environment's, DEFAULT_POLICY. Its preferences (`router.preferences`) are the
+first there are of: its own, its session's, its user's, its organisation's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from router.catalog.catalog import parse_yaml
+from router.catalog.entries import Name
+from router.errors import ConfigError, RequestError, nearest
+from router.request.preferences import Preferences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from router.catalog.catalog import Catalog
+
+
+class Policy(BaseModel):
+    """One named, versioned way to weigh quality against cost and latency, within constraints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Name
+    version: Annotated[int, Field(ge=1)] = 1
+    """Raise it with every change: records name it."""
+    strategy: Literal["thompson", "greedy"] = "thompson"
+    """`thompson` explores in proportion to the chance of being best; `greedy` never explores and is
+    deterministic."""
+
+    # what is weighed
+    cost_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
+    """Quality (0..1) given up to save the mean cost of a request on the best single model."""
+    usd_per_quality_point: Annotated[Decimal, Field(gt=0, max_digits=24, decimal_places=12)] | None = None
+    """Dollars a request may cost more for one percentage point of quality, in place of `cost_weight`."""
+    latency_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Quality (0..1) given up to save the median latency of the best single model."""
+    near_tie: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Utility (on the scale of quality, 0..1) within which the cheaper model wins."""
+    min_exploration: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of requests spread evenly over the models that are not ruled out; `thompson` only."""
+    cold_start_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of a task's requests that new models get at most, all together; `thompson` only."""
+
+    # what must hold
+    allowed_models: frozenset[str] | None = None
+    """None: every model of the catalog."""
+    denied_models: frozenset[str] = frozenset()
+    allowed_providers: frozenset[str] | None = None
+    denied_providers: frozenset[str] = frozenset()
+    regions: frozenset[str] | None = None
+    """A model must state that it serves from one of these; None: from anywhere."""
+    data_policy: frozenset[str] = frozenset()
+    """Labels that a model must state, such as `no_training`."""
+    capabilities: frozenset[str] = frozenset()
+    """What a model must be able to do, whatever the request needs."""
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Least expected quality on the task. A model of which nothing is known is not excluded."""
+    max_cost_usd: Annotated[Decimal, Field(ge=0)] | None = None
+    """Largest expected cost of a request. A model whose cost is not known is not excluded."""
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """Longest expected (median) latency. A model whose latency is not known is not excluded."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Policy:
+        both = (self.allowed_models or frozenset()) & self.denied_models
+        both |= (self.allowed_providers or frozenset()) & self.denied_providers
+        if both:
+            raise ValueError(f"policy `{self.id}` both allows and denies {sorted(both)}: remove one of them")
+        for name in ("allowed_models", "allowed_providers", "regions"):
+            if getattr(self, name) == frozenset():
+                raise ValueError(
+                    f"policy `{self.id}` has an empty `{name}`, which no model meets: list some, or remove it"
+                )
+        if self.usd_per_quality_point is not None and "cost_weight" in self.model_fields_set:
+            raise ValueError(
+                f"policy `{self.id}` sets both `cost_weight` and `usd_per_quality_point`: keep one of them"
+            )
+        return self
+
+
+class _Assignments(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    users: dict[str, str] = {}
+    organizations: dict[str, str] = {}
+    environments: dict[str, str] = {}
+
+
+class _Preferences(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    users: dict[str, dict[str, Any]] = {}
+    organizations: dict[str, dict[str, Any]] = {}
+
+
+class _PoliciesFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    policies: tuple[Policy, ...] = ()
+    assignments: _Assignments = _Assignments()
+    preferences: _Preferences = _Preferences()
+
+    @field_validator("policies")
+    @classmethod
+    def _unique(cls, value: tuple[Policy, ...]) -> tuple[Policy, ...]:
+        ids = [policy.id for policy in value]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"two policies share an id among {sorted(ids)}")
+        return value
+
+
+BUILT_IN = (
+    Policy(id="balanced", cost_weight=0.1),
+    Policy(id="cheapest", cost_weight=1.0),
+    Policy(id="quality", cost_weight=0.0, near_tie=0.01),
+    Policy(id="fastest", cost_weight=0.05, latency_weight=0.3),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """Every policy by id, and who gets which."""
+
+    by_id: Mapping[str, Policy]
+    users: Mapping[str, str] = field(default_factory=dict)
+    organizations: Mapping[str, str] = field(default_factory=dict)
+    environments: Mapping[str, str] = field(default_factory=dict)
+    user_preferences: Mapping[str, Preferences] = field(default_factory=dict)
+    organization_preferences: Mapping[str, Preferences] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Policies:
+        """Built-in policies under those of `path`, which may be missing; ConfigError when unusable."""
+        file = parse_yaml(path.read_bytes(), _PoliciesFile, path) if path.exists() else _PoliciesFile()
+        policies = {policy.id: policy for policy in (*BUILT_IN, *file.policies)}
+        for kind, assigned in file.assignments:
+            for subject, policy_id in assigned.items():
+                if policy_id not in policies:
+                    raise ConfigError(
+                        f"`{path}` assigns {kind[:-1]} `{subject}` the unknown policy `{policy_id}`:"
+                        f" {nearest(policy_id, policies)}"
+                    )
+        return cls(
+            by_id=policies,
+            users=file.assignments.users,
+            organizations=file.assignments.organizations,
+            environments=file.assignments.environments,
+            user_preferences=_parsed(file.preferences.users, path),
+            organization_preferences=_parsed(file.preferences.organizations, path),
+        )
+
+    def preferences_of(self, user_id: str | None, organization_id: str | None) -> Preferences | None:
+        """A user's preferences, else its organisation's; None when neither has any."""
+        return (self.user_preferences.get(user_id) if user_id else None) or (
+            self.organization_preferences.get(organization_id) if organization_id else None
+        )
+
+    def check(self, catalog: Catalog, path: Path) -> None:
+        """ConfigError for a policy that names a model, provider, region or label nobody has."""
+        providers = set(catalog.providers)
+        for policy in self.by_id.values():
+            for field_name, names, known in (
+                ("allowed_models", policy.allowed_models, catalog.models),
+                ("denied_models", policy.denied_models, catalog.models),
+                ("allowed_providers", policy.allowed_providers, providers),
+                ("denied_providers", policy.denied_providers, providers),
+            ):
+                _check_names(f"policy `{policy.id}`", field_name, names or (), known, path)
+        for subject, wishes in (*self.user_preferences.items(), *self.organization_preferences.items()):
+            known_names = {*catalog.models, *catalog.providers}
+            _check_names(f"`{subject}`", "preferences", wishes.names(), known_names, path)
+
+
+def _parsed(entries: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Preferences]:
+    parsed = {}
+    for subject, entry in entries.items():
+        try:
+            parsed[subject] = Preferences.parse(entry)
+        except RequestError as error:
+            raise ConfigError(f"`{path}`: preferences of `{subject}`: {error}") from error
+    return parsed
+
+
+def _check_names(owner: str, field_name: str, names: Iterable[str], known: Iterable[str], path: Path) -> None:
+    for name in sorted(names):
+        if name not in known:
+            raise ConfigError(
+                f"`{path}`: {owner} names `{name}` in `{field_name}`, which catalog.yaml does"
+                f" not list: {nearest(name, known)}"
+            )

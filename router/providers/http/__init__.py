@@ -1,0 +1,1 @@
+"""HTTP/1.1 to providers: pool, connection and parser."""

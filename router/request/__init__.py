@@ -1,0 +1,1 @@
+"""What a caller asks: chat, responses, embeddings, and the wishes beside them."""

@@ -1,0 +1,58 @@
+"""What feedback is taken and what is refused."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Literal, get_args
+from uuid import UUID
+
+from router.errors import RequestError
+from router.records import moment_of
+from router.request.request import has_control
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+FeedbackSource = Literal["user", "judge", "program"]
+MAX_COMMENT_LENGTH = 10_000
+
+
+def check_feedback(
+    request_id: str, metric: str, value: float, source: str, comment: str | None, *, now: datetime
+) -> None:
+    """RequestError names the first member that cannot be stored as it is."""
+    if not _is_id(request_id, now):
+        raise RequestError(
+            f"`{request_id!s:.80}` is no request id: pass the `x-request-id` of the response"
+            " (`Response.request_id` in Python)",
+            param="request_id",
+        )
+    if not isinstance(metric, str) or not 0 < len(metric) <= 64 or has_control(metric):
+        raise RequestError(
+            f"`metric` must be a text of 1 to 64 characters without control characters, got `{metric!r:.80}`",
+            param="metric",
+        )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not is_number or not 0 <= value <= 1:
+        raise RequestError(f"`value` must be a number from 0 to 1, got `{value!s:.80}`", param="value")
+    if source not in get_args(FeedbackSource):
+        raise RequestError(
+            f"`source` must be one of {', '.join(get_args(FeedbackSource))}, got `{source!s:.80}`",
+            param="source",
+        )
+    if comment is not None and (not isinstance(comment, str) or len(comment) > MAX_COMMENT_LENGTH):
+        raise RequestError(
+            f"`comment` must be a text of at most {MAX_COMMENT_LENGTH} characters", param="comment"
+        )
+
+
+def _is_id(request_id: object, now: datetime) -> bool:
+    """Whether it is written as responses write it: a UUID's other spellings would judge nothing."""
+    try:
+        return isinstance(request_id, str) and _is_canonical(request_id) and moment_of(request_id) <= now
+    except ValueError:
+        return False
+
+
+def _is_canonical(request_id: str) -> bool:
+    return str(UUID(request_id)) == request_id.lower()

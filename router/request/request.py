@@ -1,0 +1,325 @@
+"""What a caller asks and what comes back."""
+
+from __future__ import annotations
+
+import base64
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from router.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    from router.catalog.catalog import Model
+    from router.catalog.prices import Usage
+    from router.records import Candidate, Strategy, TaskTypeSource
+    from router.request.preferences import Preferences
+
+AUTO = "auto"
+CHARACTERS_PER_TOKEN = 4
+"""For the context-window check only; billing uses the provider's count."""
+MESSAGE_TOKENS = 16
+"""More than any provider adds for a message's role and its separators."""
+MAX_ATTACHMENT_TOKENS = 40_000
+"""More than any provider counts for one image, sound or file at its finest."""
+INPUT_PARAMETERS = ("tools", "functions", "response_format")
+"""Parameters that a model reads, and a provider counts, as input."""
+NO_CAPABILITIES: frozenset[str] = frozenset()
+CHAT = frozenset({"chat"})
+MAX_LABEL_LENGTH = 255
+MAX_TAGS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One chat completion to route.
+
+    `messages` and `parameters` are OpenAI's: `parameters` holds any other member of the body
+    (`temperature`, `tools`, `max_tokens`, …) and reaches the provider untouched.
+    """
+
+    operation: ClassVar[str] = "chat"
+    """What the record calls it; `embeddings` is the other one."""
+    messages: Sequence[Mapping[str, Any]]
+    model: str = AUTO
+    """`auto`, or the id of one catalog model."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    task_type: str | None = None
+    policy: str | None = None
+    preferences: Preferences | None = None
+    """What this request asks for beside its policy; None: its session's, else its user's."""
+    environment: str | None = None
+    organization_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    """Which of your own keys asks, never the key itself."""
+    session_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    ip_address: str | None = None
+    user_agent: str | None = None
+    traceparent: str | None = None
+    """W3C's header: the caller's span, below which this request's is told of; None: the span that the
+    calling application is in."""
+
+    def __post_init__(self) -> None:
+        self._check_messages()
+        for name in (
+            "model",
+            "task_type",
+            "policy",
+            "organization_id",
+            "user_id",
+            "api_key_id",
+            "session_id",
+        ):
+            value = getattr(self, name)
+            if (value is not None or name == "model") and (
+                not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH
+            ):
+                raise RequestError(
+                    f"`{name}` must be a text of 1 to {MAX_LABEL_LENGTH} characters, got `{value!r:.80}`",
+                    param=name,
+                )
+        if len(self.tags) > MAX_TAGS:
+            raise RequestError(f"at most {MAX_TAGS} tags are kept, got `{len(self.tags)}`", param="tags")
+        for label in (*self.tags, *self.tags.values()):
+            if not isinstance(label, str) or len(label) > MAX_LABEL_LENGTH:
+                raise RequestError(
+                    f"tags are texts of at most {MAX_LABEL_LENGTH} characters, got `{label!r:.80}`",
+                    param="tags",
+                )
+
+    def _check_messages(self) -> None:
+        if not isinstance(self.messages, list | tuple) or not self.messages:
+            raise RequestError(
+                # The type and not the value: error bodies are logged, prompts are not.
+                f"`messages` must be a non-empty list of message objects, got `{_kind(self.messages)}`",
+                param="messages",
+            )
+        for position, message in enumerate(self.messages):
+            if not hasattr(message, "get") or not isinstance(message.get("role"), str):
+                raise RequestError(
+                    f"`messages[{position}]` must be an object with a `role`, got `{_kind(message)}`",
+                    param=f"messages.{position}",
+                )
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the answer is asked for in pieces (`stream`)."""
+        return bool(self.parameters.get("stream"))
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether a model may read more than what stands in the request."""
+        return False
+
+    @property
+    def refers_to(self) -> str | None:
+        """The member that names what one provider alone knows; None: there is none."""
+        return None
+
+    def body(self) -> Mapping[str, Any]:
+        """What providers are asked, but for the model."""
+        return {**self.parameters, "messages": self.messages}
+
+    def asked(self) -> Mapping[str, Any]:
+        """The body as the caller's API has it, for the audit trail."""
+        return {**self.body(), "model": self.model}
+
+    @property
+    def apis(self) -> frozenset[str]:
+        """By which of these (`Model.apis`) a model can be asked."""
+        return CHAT
+
+    @property
+    def native(self) -> str | None:
+        """What in the request only OpenAI's responses API has; None: nothing."""
+        return None
+
+    def last_text(self) -> str:
+        """The text of the last message, empty when it has none."""
+        return "".join(_texts(self.messages[-1].get("content")))
+
+    def estimated_input_tokens(self) -> int:
+        """A rough count, for the context-window check."""
+        length = 0
+        for message in self.messages:
+            content = message.get("content")
+            if isinstance(content, str):
+                length += len(content)
+            else:
+                length += sum(map(len, _texts(content)))
+        return length // CHARACTERS_PER_TOKEN
+
+    def context_tokens(self, tokens_input: int) -> int:
+        """What must fit a model's context window, where the whole input has so many tokens."""
+        return tokens_input + self.max_output_tokens()
+
+    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | None:
+        """(input, output of one choice), the most that `model` may count; None when no bound is known.
+
+        `max_input_tokens` is the request's own, computed once.
+        """
+        allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
+        return None if allowed is None else (max_input_tokens, allowed)
+
+    def max_output_tokens(self) -> int:
+        """What the caller allows, 0 when they do not say."""
+        parameters = self.parameters
+        value = parameters.get("max_completion_tokens")
+        if value is None:
+            value = parameters.get("max_tokens")
+        return value if isinstance(value, int) and value > 0 else 0
+
+    def choices(self) -> int:
+        """How many answers the caller asks for (`n`)."""
+        value = self.parameters.get("n")
+        return value if isinstance(value, int) and value > 0 else 1
+
+    def max_input_tokens(self) -> int:
+        """The most tokens the input can be: a token is at least a byte of text."""
+        size = MESSAGE_TOKENS * len(self.messages)
+        for message in self.messages:
+            content = message.get("content")
+            if isinstance(content, str):
+                size += _bytes(content)
+            elif isinstance(content, list):
+                size += sum(_bytes(text) for text in _texts(content))
+                attached = [part for part in content if isinstance(part, dict) and "text" not in part]
+                size += MAX_ATTACHMENT_TOKENS * len(attached)
+            if len(message) > 2:
+                rest = [value for name, value in message.items() if name not in ("role", "content")]
+                size += _bytes(repr(rest))
+        for name in INPUT_PARAMETERS:
+            if name in self.parameters:
+                size += _bytes(repr(self.parameters[name]))
+        return size
+
+    def needed_capabilities(self) -> frozenset[str]:
+        """What a model must be able to do to serve the request."""
+        parameters = self.parameters
+        needs = set()
+        if parameters:
+            if parameters.get("tools"):
+                needs.add("tools")
+            if isinstance(parameters.get("response_format"), dict):
+                needs.add("json")
+            if self.is_streaming:
+                needs.add("streaming")
+            if parameters.get("reasoning_effort") or parameters.get("reasoning"):
+                needs.add("reasoning")
+        for message in self.messages:
+            content = message.get("content")
+            if isinstance(content, list) and any(
+                isinstance(part, dict) and part.get("type") == "image_url" for part in content
+            ):
+                needs.add("vision")
+        return frozenset(needs) if needs else NO_CAPABILITIES
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds control characters, which a report or a terminal would obey."""
+    return not text.isprintable() and any(
+        character < " " or "\x7f" <= character <= "\x9f" for character in text
+    )
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _texts(content: object) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    if isinstance(content, list):
+        return [
+            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+        ]
+    return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Which model serves a request, and everything needed to say why."""
+
+    request_id: str
+    timestamp: datetime
+    model: str
+    provider: str
+    fallbacks: tuple[str, ...]
+    """Eligible models to try after `model`, best first."""
+    propensity: float
+    strategy: Strategy
+    is_exploration: bool
+    reason: str
+    candidates: tuple[Candidate, ...]
+    task_type: str
+    task_type_source: TaskTypeSource
+    policy_id: str
+    policy_version: int
+    config_hash: str
+    snapshot_id: str | None
+    snapshot_age_s: float | None
+    task_type_confidence: float | None = None
+    draw: float | None = None
+    """The random number that picked among the candidates; None where chance had no say."""
+    tokens_input_estimated: int | None = None
+    experiment_id: str | None = None
+    variant: str | None = None
+    shadow_policy_id: str | None = None
+    shadow_model: str | None = None
+
+    @property
+    def treated_as(self) -> tuple[str, str] | None:
+        """The (experiment, variant) that decided; None where no experiment did, or only in shadow."""
+        if self.experiment_id is None or self.variant is None or self.shadow_model is not None:
+            return None
+        return self.experiment_id, self.variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A provider's answer with what IntelliRouter knows of it."""
+
+    request_id: str
+    """Pass it to `Router.feedback`."""
+    model: str
+    provider: str
+    body: Mapping[str, Any]
+    """The provider's JSON, parsed."""
+    raw: bytes
+    """The same as it came over the wire."""
+    decision: Decision
+    usage: Usage
+    cost_usd: Decimal | None
+    latency_ms: float
+    overhead_ms: float
+    attempts: int
+    limit_headers: Mapping[str, str] = field(default_factory=dict)
+    """`x-ratelimit-*`: what the tightest rate limits leave; empty when none is set."""
+
+    @property
+    def text(self) -> str:
+        """The first choice's text, empty when it has none."""
+        choices = self.body.get("choices")
+        message = choices[0].get("message") if isinstance(choices, list) and choices else None
+        content = message.get("content") if isinstance(message, dict) else None
+        return content if isinstance(content, str) else ""
+
+    @property
+    def vectors(self) -> list[list[float]]:
+        """The embeddings, one an input; empty when there are none.
+
+        ValueError for a `base64` that does not hold floats.
+        """
+        data = self.body.get("data")
+        rows = [row["embedding"] for row in data] if isinstance(data, list) else []
+        return [list(array("f", base64.b64decode(row))) if isinstance(row, str) else row for row in rows]
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__ if value else repr(value)

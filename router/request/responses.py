@@ -1,0 +1,132 @@
+"""Requests of OpenAI's responses API.
+
+    request = ResponsesRequest.parse({"model": "auto", "input": "2 + 2?"}, task_type="math")
+    response = await router.complete(request)
+    print(response.text, request.answer(response.body))
+
+They are routed, called and recorded as chat completions are. A model whose `apis` name `responses` is
+asked in the API's own words, any other in chat's; what chat cannot say excludes those others.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from router.request.preferences import Preferences
+from router.request.request import AUTO, Request
+from router.translate.responses.answers import response_of
+from router.translate.responses.requests import chat_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from router.catalog.catalog import Model
+
+EITHER = frozenset({"chat", "responses"})
+NATIVE_ONLY = frozenset({"responses"})
+OWN = ("model", "provider")
+"""Members that say who answers, and reach no provider as they are."""
+
+
+class ResponsesBody(dict[str, Any]):
+    """A chat request that also holds what it is in the words of the responses API.
+
+    A type and no member: nothing that a client of the chat API sends can stand for it.
+    """
+
+    def __init__(self, chat: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+        super().__init__(chat)
+        self.asked = asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponsesRequest(Request):
+    """One request to answer; use `parse`."""
+
+    given: Mapping[str, Any]
+    """What was asked, in the responses API's words, but for `model` and `provider`."""
+    only_native: str | None = None
+    """See `native`."""
+    referred: str | None = None
+    """See `refers_to`."""
+    ignored: frozenset[str] = frozenset()
+    """Hints that only OpenAI's responses API has a use for."""
+    is_hosted: bool = False
+    """Whether tools may run that the provider runs itself: what they cost has no bound."""
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any], **labels: Any) -> Self:
+        """The request that a body of the API describes; `labels` are fields of Request (`task_type`, …).
+
+        `user` is the user, and `provider` the preferences, unless a label says otherwise.
+        RequestError names a member that is malformed.
+        """
+        chat, native, refers_to, ignored, is_hosted = chat_of(body)
+        messages, preferences = chat.pop("messages"), chat.pop("provider", None)
+        if preferences is not None:
+            labels.setdefault("preferences", Preferences.parse(preferences))
+        labels.setdefault("user_id", chat.get("user"))
+        labels.setdefault("model", chat.pop("model", AUTO))
+        chat.pop("model", None)
+        return cls(
+            messages=messages,
+            parameters=chat,
+            given={name: value for name, value in body.items() if name not in OWN},
+            only_native=native,
+            referred=refers_to,
+            ignored=ignored,
+            is_hosted=is_hosted,
+            **labels,
+        )
+
+    @property
+    def apis(self) -> frozenset[str]:
+        """See Request."""
+        return EITHER if self.only_native is None else NATIVE_ONLY
+
+    @property
+    def native(self) -> str | None:
+        """See Request."""
+        return self.only_native
+
+    @property
+    def refers_to(self) -> str | None:
+        """See Request."""
+        return self.referred
+
+    @property
+    def is_open_ended(self) -> bool:
+        """See Request: what is stored is read too, and tools that OpenAI runs add what they find."""
+        return self.only_native is not None
+
+    def body(self) -> Mapping[str, Any]:
+        """See Request."""
+        return ResponsesBody({**self.parameters, "messages": self.messages}, self.given)
+
+    def asked(self) -> Mapping[str, Any]:
+        """See Request."""
+        return {**self.given, "model": self.model}
+
+    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | None:
+        """See Request; of what is not in the request the bound is the model's context window."""
+        allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
+        if allowed is None or self.is_hosted:
+            return None
+        if not self.is_open_ended:
+            return max_input_tokens, allowed
+        window = model.context_window
+        return None if window is None else (max(max_input_tokens, window), allowed)
+
+    def answer(self, completion: Mapping[str, Any], *, response_id: str | None = None) -> dict[str, Any]:
+        """The response object of `Response.body`; a provider's own as it came."""
+        made = response_id or new_response_id()
+        return response_of(completion, self.asked(), response_id=made, created=int(time.time()))
+
+
+def new_response_id() -> str:
+    """An id of a response that no provider gave one."""
+    return f"resp_{secrets.token_hex(16)}"

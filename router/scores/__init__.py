@@ -1,0 +1,1 @@
+"""What the pipelines learnt, and what it means for a choice."""

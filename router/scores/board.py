@@ -1,0 +1,362 @@
+"""What the scores mean for a choice: a ScoreBoard turns the snapshot, the catalog and a policy into
+one ranked table per task and size of request, so that a decision is a look-up.
+
+`snapshot` is the file it reads, `ranking` the arithmetic of the shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from router.catalog.prices import Usage, cost
+from router.records import Candidate
+from router.scores.ranking import Arm, best_arm, greedy_shares, probabilities_of_best, thompson_shares
+from router.scores.snapshot import (
+    ALL_TASKS,
+    ANY_MODEL,
+    SCHEMA_VERSION,
+    ScoreFile,
+    ScoreRow,
+    ScoreSnapshot,
+    ScoreSource,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
+
+    from router.catalog.catalog import Catalog, Model
+    from router.policies.policy import Policy
+
+__all__ = [
+    "ALL_TASKS",
+    "ANY_MODEL",
+    "SCHEMA_VERSION",
+    "RankedTable",
+    "ScoreBoard",
+    "ScoreFile",
+    "ScoreRow",
+    "ScoreSnapshot",
+    "ScoreSource",
+    "tokens_bucket",
+]
+
+PRIOR_QUALITY = 0.5
+"""Expected quality where nothing at all is known: no feedback and no `quality_scores`."""
+PRIOR_WEIGHT = 2.0
+"""Outcomes a quality prior counts for: small, so that the first real ones overrule it."""
+UNSEEN_TASK_WEIGHT = 10.0
+"""Outcomes a model's overall mean counts for in a task that nobody has traffic on."""
+TOKENS_WEIGHT = 5.0
+"""Requests the task's mean of output tokens counts for in a model's own."""
+TYPICAL_USAGE = Usage(tokens_input=500, tokens_output=250)
+"""Prices are compared at this usage while no traffic tells the real one."""
+EXPLORATION = 0.25
+"""Share of the posterior variance that Thompson sampling draws from: a quarter has less regret than
+the whole on recorded traffic of 10,000 to 18,000 requests (tests/benchmarks/online_regret.py)."""
+REFERENCE_WEIGHT = 50.0
+"""Outcomes after which half of a model's chance of being best counts for the reference cost."""
+COLD_START_OUTCOMES = 50.0
+"""Outcomes over all tasks below which a model is new, and"""
+COLD_START_RATIO = 0.25
+"""of the mean over all models: where none has many yet, those a little ahead are not established."""
+PERCENT_POINTS = 100.0
+
+
+_Key = tuple[str, int, str, int | None]
+"""Policy, its version, task, size class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedTable:
+    """Candidates of one (policy, task, size of request), most probable first."""
+
+    candidates: tuple[Candidate, ...]
+    """Every catalog model, as if all were eligible: `probability` sums to 1."""
+    best: str | None
+    """The model of highest utility; among near-ties the cheapest."""
+
+
+def tokens_bucket(tokens_input: int) -> int:
+    """The size class of a request: tables are computed for powers of two of its input tokens."""
+    return max(tokens_input, 1).bit_length()
+
+
+def _bucket_tokens(bucket: int) -> int:
+    """The tokens a bucket stands for: the middle of its range."""
+    return (3 << bucket) // 4
+
+
+class ScoreBoard:
+    """A snapshot seen through a catalog; immutable but for its ranked tables."""
+
+    def __init__(self, snapshot: ScoreSnapshot | None, catalog: Catalog) -> None:
+        self.snapshot = snapshot
+        self._catalog = catalog
+        self._cells = {(row.task_type, row.model): row for row in snapshot.rows} if snapshot else {}
+        self._tables: dict[_Key, RankedTable] = {}
+        self.asked: set[_Key] = set()
+        """The tables that decisions looked up."""
+        self._made_at = datetime.now(UTC)
+        self._prices = {model.id: model.price_at(self._made_at) for model in catalog.models.values()}
+        self._answering = [model for model in catalog.models.values() if model.vectors is None]
+        """What a request costs is told by these: embeddings cost next to nothing."""
+        stated = [model.quality_score(ALL_TASKS) for model in self._answering]
+        priors = [prior for prior in stated if prior is not None]
+        self._prior_mean = sum(priors) / len(priors) if priors else PRIOR_QUALITY
+
+    def warm(self, policies: Mapping[str, Policy], earlier: ScoreBoard) -> None:
+        """Compute the tables that decisions asked the `earlier` board for, off the request path."""
+        for policy_id, version, task_type, bucket in earlier.asked.copy():  # decisions go on adding to it
+            policy = policies.get(policy_id)
+            if policy is not None and policy.version == version:
+                self._tables[policy_id, version, task_type, bucket] = self._rank(policy, task_type, bucket)
+
+    def table(self, policy: Policy, task_type: str, input_tokens_bucket: int | None = None) -> RankedTable:
+        """The ranked table of a policy on a task, computed on first use.
+
+        `input_tokens_bucket` is `tokens_bucket` of the request's input; None: the task's mean.
+        """
+        key = (policy.id, policy.version, task_type, input_tokens_bucket)
+        self.asked.add(key)
+        table = self._tables.get(key)
+        if table is None:
+            table = self._tables[key] = self._rank(policy, task_type, input_tokens_bucket)
+        return table
+
+    def quality(self, task_type: str, model: Model) -> tuple[float, float]:
+        """(mean, variance) of the belief about the model's quality on the task."""
+        cell = self._cells.get((task_type, model.id))
+        if cell is not None and cell.quality_mean is not None and cell.quality_variance is not None:
+            return cell.quality_mean, cell.quality_variance
+        stated = model.quality_score(task_type)
+        prior = self._prior_mean if stated is None else stated
+        anywhere = self._known(ALL_TASKS, ANY_MODEL)
+        overall = self._known(ALL_TASKS, model.id)
+        here = self._known(task_type, ANY_MODEL)
+        if here is not None and anywhere is not None:
+            # Seen elsewhere: this task's mean, plus what sets the model apart on the others.
+            apart, variance = (
+                (prior - self._prior_mean, anywhere[1])
+                if overall is None
+                else (overall[0] - anywhere[0], overall[1])
+            )
+            return _within_bounds(here[0] + apart), max(here[1] - anywhere[1], 0.0) + variance
+        if overall is not None:
+            return overall[0], overall[1] + _variance(overall[0], UNSEEN_TASK_WEIGHT)
+        if anywhere is not None:
+            mean = _within_bounds(anywhere[0] + prior - self._prior_mean)
+            return mean, anywhere[1] + _variance(mean, UNSEEN_TASK_WEIGHT)
+        if stated is None:
+            prior = PRIOR_QUALITY
+        return prior, _variance(prior, PRIOR_WEIGHT)
+
+    def cost_usd(self, task_type: str, model: Model, tokens_input: int | None = None) -> float | None:
+        """Expected cost of a request of the task; None: not known.
+
+        Its input tokens (None: the task's mean) and the output tokens the traffic leads to expect,
+        at the catalog's price in force; without a price or tokens what traffic has cost on average.
+        """
+        price = self._prices[model.id]
+        usage = None
+        if price is not None:
+            usage = self._usage(task_type, model, tokens_input)
+            if usage is not None and model.cost_source == "prices":
+                return _as_float(cost(usage, price, self._made_at))
+        for task in (task_type, ALL_TASKS):
+            cell = self._cells.get((task, model.id))
+            if cell is not None and cell.cost_usd_mean is not None:
+                return cell.cost_usd_mean
+        return None if price is None else _as_float(cost(usage or TYPICAL_USAGE, price, self._made_at))
+
+    def latency_ms(self, task_type: str, model: Model) -> float | None:
+        """Median latency from traffic; None when not known."""
+        for task in (task_type, ALL_TASKS):
+            cell = self._cells.get((task, model.id))
+            if cell is not None and cell.latency_ms_p50 is not None:
+                return cell.latency_ms_p50
+        return None
+
+    def reference_cost_usd(self) -> float | None:
+        """Mean cost per request of the model that is best over all tasks: the unit of cost_weight.
+
+        Which model that is stays uncertain while strong ones are close, so each one's cost counts
+        by its chance of being best, and the less the fewer outcomes it has. The leader's cost alone
+        would jump with the lead: where a cheap leader takes it the unit shrinks, cost rules, and
+        the strong models are not tried again.
+        """
+        return self._reference_cost_usd
+
+    def reference_latency_ms(self) -> float | None:
+        """Median latency of the model that is best over all tasks, weighed alike: of latency_weight."""
+        return self._reference_latency_ms
+
+    @cached_property
+    def _reference_cost_usd(self) -> float | None:
+        found = self._reference(self._mean_cost_usd)
+        if found is not None:
+            return found
+        known = [self.cost_usd(ALL_TASKS, model) for model in self._answering]
+        values = [value for value in known if value]
+        return sum(values) / len(values) if values else None
+
+    @cached_property
+    def _reference_latency_ms(self) -> float | None:
+        return self._reference(lambda model: self.latency_ms(ALL_TASKS, model))
+
+    def _reference(self, figure: Callable[[Model], float | None]) -> float | None:
+        known = []
+        for model in self._answering:
+            cell = self._cells.get((ALL_TASKS, model.id))
+            if cell is not None:
+                known.append((*self.quality(ALL_TASKS, model), cell.effective_sample_size, model))
+        chances = probabilities_of_best([item[0] for item in known], [item[1] for item in known])
+        weighted = [
+            (chance * size / (size + REFERENCE_WEIGHT), value)
+            for chance, (_, _, size, model) in zip(chances, known, strict=True)
+            if chance > 0 and (value := figure(model))
+        ]
+        total = sum(weight for weight, _ in weighted)
+        if total > 0:
+            return sum(weight * value for weight, value in weighted) / total
+        values = [value for *_, model in known if (value := figure(model))]
+        return sum(values) / len(values) if values else None  # no outcome yet: every one counts alike
+
+    def _mean_cost_usd(self, model: Model) -> float | None:
+        """The model's expected cost over the traffic of all tasks, whichever of them it was given."""
+        total, requests = 0.0, 0
+        for task, row in self._traffic.items():
+            value = self.cost_usd(task, model)
+            if value is not None:
+                total += row.requests * value
+                requests += row.requests
+        return total / requests if requests else self.cost_usd(ALL_TASKS, model)
+
+    @cached_property
+    def _traffic(self) -> dict[str, ScoreRow]:
+        return {
+            task: row
+            for (task, model), row in self._cells.items()
+            if model == ANY_MODEL and task != ALL_TASKS
+        }
+
+    @cached_property
+    def _new_below(self) -> float:
+        """Outcomes that an established model has at least."""
+        everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
+        if everyone is None:
+            return COLD_START_OUTCOMES
+        mean = everyone.effective_sample_size / len(self._catalog.models)
+        return min(COLD_START_OUTCOMES, COLD_START_RATIO * mean)
+
+    def _known(self, task_type: str, model_id: str) -> tuple[float, float] | None:
+        cell = self._cells.get((task_type, model_id))
+        if cell is None or cell.quality_mean is None or cell.quality_variance is None:
+            return None
+        return cell.quality_mean, cell.quality_variance
+
+    def _usage(self, task_type: str, model: Model, tokens_input: int | None) -> Usage | None:
+        """Expected tokens of a request; None while traffic tells nothing of its output.
+
+        Models count the same text differently, so the given input is scaled by what the model's
+        own requests of the task have shown.
+        """
+        here = self._cells.get((task_type, ANY_MODEL)) or self._cells.get((ALL_TASKS, ANY_MODEL))
+        if here is None or here.tokens_output_mean is None or not here.tokens_input_mean:
+            return None
+        own = self._cells.get((task_type, model.id))
+        mean_input, mean_output = here.tokens_input_mean, here.tokens_output_mean
+        if own is not None and own.tokens_output_mean is not None and own.tokens_input_mean is not None:
+            trust = own.requests / (own.requests + TOKENS_WEIGHT)
+            mean_input += (own.tokens_input_mean - mean_input) * trust
+            mean_output += (own.tokens_output_mean - mean_output) * trust
+        if tokens_input is not None:
+            mean_input *= tokens_input / here.tokens_input_mean
+        return Usage(tokens_input=round(mean_input), tokens_output=round(mean_output))
+
+    def _rank(self, policy: Policy, task_type: str, bucket: int | None) -> RankedTable:
+        models = list(self._catalog.models.values())
+        tokens_input = None if bucket is None else _bucket_tokens(bucket)
+        costs = [self.cost_usd(task_type, model, tokens_input) for model in models]
+        latencies = [self.latency_ms(task_type, model) for model in models]
+        beliefs = [self.quality(task_type, model) for model in models]
+        arms = self._arms(policy, models, beliefs, costs, latencies)
+        shares = (
+            thompson_shares(
+                arms,
+                near_tie=policy.near_tie,
+                min_exploration=policy.min_exploration,
+                cold_start_share=policy.cold_start_share,
+            )
+            if policy.strategy == "thompson"
+            else greedy_shares(arms, near_tie=policy.near_tie)
+        )
+        candidates = [
+            Candidate(
+                model=model.id,
+                is_eligible=True,
+                quality=beliefs[index][0],
+                cost_usd=costs[index],
+                latency_ms=latencies[index],
+                utility=arms[index].mean,
+                probability=shares[index],
+            )
+            for index, model in enumerate(models)
+        ]
+        best = best_arm(arms, near_tie=policy.near_tie)
+        candidates.sort(key=lambda item: (item.probability, item.utility), reverse=True)
+        return RankedTable(candidates=tuple(candidates), best=None if best is None else models[best].id)
+
+    def _arms(
+        self,
+        policy: Policy,
+        models: list[Model],
+        beliefs: list[tuple[float, float]],
+        costs: list[float | None],
+        latencies: list[float | None],
+    ) -> list[Arm]:
+        """Utility of each model; a cost or latency nobody knows yet counts as the reference's."""
+        reference_cost = self._reference_cost_usd
+        reference_latency = self._reference_latency_ms if policy.latency_weight else None
+        new_below = self._new_below
+        arms = []
+        for model, (mean, variance), cost_usd, latency_ms in zip(
+            models, beliefs, costs, latencies, strict=True
+        ):
+            relative_cost = _relative(cost_usd, reference_cost)
+            if policy.usd_per_quality_point is None:
+                mean -= policy.cost_weight * relative_cost
+            else:
+                expected = cost_usd if cost_usd is not None else reference_cost or 0.0
+                mean -= expected / (PERCENT_POINTS * float(policy.usd_per_quality_point))
+            if policy.latency_weight:
+                mean -= policy.latency_weight * _relative(latency_ms, reference_latency)
+            overall = self._cells.get((ALL_TASKS, model.id))
+            arms.append(
+                Arm(
+                    mean=mean,
+                    variance=EXPLORATION * variance,
+                    cost=relative_cost,
+                    is_new=overall is None or overall.effective_sample_size < new_below,
+                )
+            )
+        return arms
+
+
+def _relative(value: float | None, reference: float | None) -> float:
+    return 1.0 if value is None or not reference else value / reference
+
+
+def _within_bounds(quality: float) -> float:
+    return min(max(quality, 0.0), 1.0)
+
+
+def _variance(mean: float, weight: float) -> float:
+    return max(mean * (1.0 - mean), 0.01) / (weight + 1.0)
+
+
+def _as_float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)

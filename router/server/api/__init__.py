@@ -1,0 +1,1 @@
+"""The endpoints: HTTP to requests, responses to HTTP."""

@@ -1,0 +1,159 @@
+"""Anthropic's messages API: HTTP to `Request`, `Response` to HTTP, and errors in its shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import ProviderError, RequestError
+from router.request.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
+from router.server.api.chat import name_model, request_of, response_headers
+from router.server.auth import admitted
+from router.server.http import HttpResponse, json_response
+from router.server.sse import EventStream
+from router.translate.anthropic.answers import message_of
+from router.translate.anthropic.portable import portable
+from router.translate.anthropic.requests_in import chat_request
+from router.translate.anthropic.requests_out import BETAS
+from router.translate.anthropic.streams import ChunksToEvents, to_sse
+from router.translate.members import NATIVE
+
+if TYPE_CHECKING:
+    from router.providers.http.sse import StreamEvent
+    from router.request.request import Request, Response
+    from router.router import Router
+    from router.server.http import Answer, Headers, HttpRequest
+
+PATH = "/v1/messages"
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Anthropic's name of each status; others are `invalid_request_error` below 500 and `api_error` above."""
+OVERLOADED = 529
+"""Anthropic's status for a provider without capacity; clients know it."""
+ESTIMATED = "x-intellirouter-estimated"
+
+
+async def messages(http: HttpRequest) -> Answer:
+    """`POST /v1/messages`."""
+    router = http.shim.router
+    request = _request_of(http)
+    if request.is_streaming:
+        return EventStream(router, request, AnthropicShape())
+    response = await router.complete(request)
+    try:
+        message = message_of(response.body)
+    except RequestError as error:
+        raise _unusable(response, error) from error
+    headers = {**response_headers(response), "request-id": response.request_id}
+    if router.catalog.providers[response.provider].kind != "anthropic":
+        _, ignored = portable({**request.parameters, "messages": request.messages})
+        if ignored:
+            headers["x-intellirouter-ignored"] = ", ".join(sorted(ignored))
+    return json_response(message, headers=headers)
+
+
+async def count_tokens(http: HttpRequest) -> HttpResponse:
+    """`POST /v1/messages/count_tokens`: Anthropic's count for its models, else an estimate.
+
+    An estimate (`auto`, other providers, a count that fails) says so in `x-intellirouter-estimated`.
+    Nothing is recorded, since nothing is completed.
+    """
+    router = http.shim.router
+    request = _request_of(http)
+    count = await _counted(router, request)
+    headers = {} if count is not None else {ESTIMATED: "true"}
+    told = {"input_tokens": _estimated(request) if count is None else count}
+    return json_response(told, headers=headers)
+
+
+class AnthropicShape:
+    """A Shape: OpenAI's chunks as Anthropic's events."""
+
+    def __init__(self) -> None:
+        self._events = ChunksToEvents()
+
+    def pieces(self, batch: list[StreamEvent]) -> bytes:
+        """See Shape."""
+        events = [event for item in batch if item.data is not None for event in self._events.feed(item.data)]
+        return b"".join(map(to_sse, events))
+
+    def end(self) -> bytes:
+        """See Shape."""
+        return b"".join(map(to_sse, self._events.finish()))
+
+    def error(self, body: dict[str, Any], status: int) -> bytes:
+        """See Shape."""
+        kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        return b"".join(map(to_sse, self._events.fail(kind, body["error"]["message"])))
+
+
+def is_own(path: str) -> bool:
+    """Whether a path is Anthropic's."""
+    return path == PATH or path.startswith(f"{PATH}/")
+
+
+def in_shape(response: HttpResponse, path: str) -> HttpResponse:
+    """An error of OpenAI's shape, in Anthropic's on Anthropic's paths."""
+    if not is_own(path):
+        return response
+    error, status = orjson.loads(response.body)["error"], response.status
+    if error["code"] == "overloaded":
+        status = OVERLOADED
+    kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": error["message"]}}
+    headers = dict(response.headers)
+    if "x-request-id" in headers:
+        body["request_id"] = headers["request-id"] = headers["x-request-id"]
+    return json_response(body, status=status, headers=headers)
+
+
+def _request_of(http: HttpRequest) -> Request:
+    body = http.body
+    name_model(body, http.shim.router.catalog)
+    chat = chat_request(body)
+    if body.get("stream"):  # Anthropic's streams always tell the usage
+        chat |= {"stream": True, "stream_options": {"include_usage": True}}
+    if betas := _betas(http.headers):
+        chat[NATIVE][BETAS] = betas
+    return admitted(request_of(chat, http.headers, ip_address=http.ip_address), http)
+
+
+def _betas(headers: Headers) -> list[str]:
+    named = ",".join(headers.all("anthropic-beta"))
+    return [beta.strip() for beta in named.split(",") if beta.strip()]
+
+
+def _unusable(response: Response, error: RequestError) -> ProviderError:
+    """The answer of a model that called a tool with what is no JSON object."""
+    failure = ProviderError(
+        f"the answer of model `{response.model}` has no counterpart in Anthropic's shape: {error}",
+        provider=response.provider,
+        model=response.model,
+        error_type="bad_response",
+        is_retryable=True,
+    )
+    failure.request_id = response.request_id
+    return failure
+
+
+async def _counted(router: Router, request: Request) -> int | None:
+    if request.model not in router.catalog.models:
+        if request.model != AUTO:
+            router.route(request)  # raises the error that completing it would raise
+        return None
+    return await router.count_tokens(request)
+
+
+def _estimated(request: Request) -> int:
+    described = [request.parameters[name] for name in INPUT_PARAMETERS if name in request.parameters]
+    return request.estimated_input_tokens() + len(orjson.dumps(described)) // CHARACTERS_PER_TOKEN

@@ -1,0 +1,1 @@
+"""uvicorn in one process or in several."""

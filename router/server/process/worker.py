@@ -1,0 +1,78 @@
+"""One of several processes that serve a port: what runs under `router.server.supervisor`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from router.errors import IntelliRouterError
+
+if TYPE_CHECKING:
+    import socket
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from router.config import Settings
+
+
+def work(*, settings: Settings, listener: socket.socket, link: Connection, folder: Path, slot: int) -> None:
+    """Serve from the supervisor's socket until SIGTERM, or until the supervisor is gone.
+
+    `link` is told once connections are accepted; `folder` is what the workers share, `slot` this
+    one's number among those that run.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor's to handle
+    threading.Thread(target=_stop_with, args=(link,), name="supervisor-watch", daemon=True).start()
+    try:
+        _serve(settings, listener, link, folder, slot)
+    except IntelliRouterError as error:
+        sys.exit(f"intellirouter: {error}")
+    except KeyboardInterrupt:  # Ctrl-C reaches the whole group, before handlers stand too
+        sys.exit(0)
+
+
+def _serve(settings: Settings, listener: socket.socket, link: Connection, folder: Path, slot: int) -> None:
+    from router.router import Router
+    from router.server.app import create_app
+    from router.server.auth import Keys
+    from router.server.process.group import Group
+    from router.server.process.serve import Server, config_of
+    from router.sessions.shared import SharedSessions
+
+    if settings.seed is not None:  # workers that draw the same numbers would choose the same models
+        settings = settings.model_copy(update={"seed": settings.seed + slot})
+    router = Router.open(settings)
+    router.sessions = SharedSessions(
+        folder / "sessions.db", ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions
+    )
+    group = Group(folder, slot=slot, workers=settings.workers)
+    app = create_app(router, Keys.open(settings), group)
+
+    class WorkerServer(Server):
+        """Tells the supervisor, and the other workers, how it is."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            self.publishing = asyncio.create_task(group.publish_forever(app.shim))
+            link.send(True)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            self.publishing.cancel()
+            group.leave(app.shim)
+
+    server = WorkerServer(config_of(app, settings))
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(3)
+
+
+def _stop_with(link: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        link.recv()  # nothing is ever sent: this ends with the supervisor
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,199 @@
+"""`Stream`: one streamed answer on its way to the caller, recorded when it ends, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.errors import ProviderError
+from router.providers.http.sse import DONE, StreamEvent, without_usage
+from router.serving.assembly import answer_of
+from router.serving.attempts import since_ms
+from router.serving.deadline import Deadline
+from router.serving.recording import cost_of
+from router.serving.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from decimal import Decimal
+
+    from router.catalog.prices import Usage
+    from router.records import Attempt
+    from router.request.request import Decision, Request
+    from router.serving.admission import Engine
+    from router.serving.loop import LoopThread
+    from router.serving.serving import Serving
+
+
+class Stream:
+    """A streamed answer whose first content is here. Iterate it once, inside `Router.stream`."""
+
+    def __init__(self, serving: Serving, upstream: Upstream) -> None:
+        """Use `Router.stream`."""
+        attempt = serving.attempts[-1]
+        self.request_id = serving.decision.request_id
+        """Pass it to `Router.feedback`."""
+        self.decision: Decision = serving.decision
+        self.model = attempt.model
+        self.provider = attempt.provider
+        self.attempts = len(serving.attempts)
+        self.ttft_ms = since_ms(serving.started)
+        """From arrival to the first content, failed attempts included."""
+        self.overhead_ms = max(self.ttft_ms - serving.waited_ms, 0.0)
+        """The part of `ttft_ms` that was not spent waiting for providers."""
+        self.limit_headers = serving.limit_headers
+        self.usage: Usage | None = None
+        """None until the end; its figures are None where the provider does not tell them."""
+        self.cost_usd: Decimal | None = None
+        """None until the end, and when usage or price is not known."""
+        self.finish_reason: str | None = None
+        self._serving = serving
+        self._upstream = upstream
+        now = asyncio.get_running_loop().time()
+        self._deadline = Deadline(now + serving.timeout_s - self.ttft_ms / 1000.0)
+        self._is_recorded = False
+        self._pending: Iterator[StreamEvent] = iter(())
+        options = serving.request.parameters.get("stream_options")
+        is_unheard = bool(options) and not serving.catalog.models[self.model].stream_usage
+        self.ignored = ("stream_options",) if is_unheard else ()
+        """Members of the request that the provider was not told, since it refuses them."""
+        self._passes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
+
+    @classmethod
+    async def open(cls, engine: Engine, request: Request) -> Stream:
+        """Admit, decide and call until a candidate's first content; errors as of `Router.complete`."""
+        if not request.is_streaming:
+            request = replace(request, parameters={**request.parameters, "stream": True})
+        serving = await engine.begin(request)
+
+        def on_attempt(attempt: Attempt, failure: ProviderError | None) -> None:
+            if attempt.error_type is not None:  # a stream that began is noted when it ends
+                serving.note(attempt, failure)
+
+        try:
+            upstream = await serving.call(Upstream.open, on_attempt=on_attempt)
+        except BaseException as failure:
+            await serving.finish(None, failure)
+            raise
+        return cls(serving, upstream)
+
+    @property
+    def text(self) -> str:
+        """The first choice's text, as far as it came."""
+        return self._upstream.assembly.text
+
+    def __aiter__(self) -> Stream:
+        """The chunks of the answer; ends once the record is on disk."""
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        """See `__aiter__`."""
+        while True:
+            for event in self._pending:
+                if event.data is not None:
+                    return event
+            batch = await self.next_batch()
+            if batch is None:
+                raise StopAsyncIteration
+            self._pending = iter(batch)
+
+    async def next_batch(self) -> list[StreamEvent] | None:
+        """The events that came together, keep-alives included, DONE not.
+
+        None at the end of the answer, when its record is on disk.
+        """
+        while not self._is_recorded:
+            batch = await self._read()
+            if batch is None:
+                await self._finish(None)
+                break
+            if passed := [event for item in batch if (event := self._passed(item)) is not None]:
+                return passed
+        return None
+
+    async def aclose(self) -> None:
+        """Let go of the provider; an answer that was not taken to its end is recorded as cancelled."""
+        try:
+            if not self._is_recorded:
+                await self._finish(asyncio.CancelledError())
+        finally:
+            await self._upstream.aclose()
+
+    async def _read(self) -> list[StreamEvent] | None:
+        try:
+            with self._deadline:
+                return await self._upstream.read()
+        except TimeoutError:
+            failure = self._failure("timeout", f"was not over within {self._serving.timeout_s:g} s")
+        except ProviderError as error:
+            failure = error
+            if error.error_type in ("connection", "bad_response"):
+                failure = self._failure("stream_cut", f"was cut ({error.error_type})")
+        await self._finish(failure)
+        raise failure
+
+    def _failure(self, error_type: str, what: str) -> ProviderError:
+        return ProviderError(
+            f"the stream of model `{self.model}` at provider `{self.provider}` {what}; ask again",
+            provider=self.provider,
+            model=self.model,
+            error_type=error_type,
+            status_code=200,
+            is_retryable=True,
+        )
+
+    def _passed(self, event: StreamEvent) -> StreamEvent | None:
+        """The event as the caller gets it: usage with its cost where asked for, else not by itself."""
+        data = event.data
+        if data is None:
+            return None if event is DONE else event
+        if not isinstance(data.get("usage"), dict):
+            if self._passes_usage or "usage" not in data:
+                return event
+            return without_usage(event)
+        if self._passes_usage:
+            return self._with_cost(data)
+        return event if data.get("choices") else None
+
+    def _with_cost(self, data: Mapping[str, Any]) -> StreamEvent:
+        counted = answer_of(data)
+        paid, _ = cost_of(counted, self.model, self.decision.timestamp, self._serving.catalog)
+        # Digits as they are: a float would round them.
+        digits = None if paid is None else orjson.Fragment(f"{paid:f}")
+        raw = orjson.dumps({**data, "usage": {**data["usage"], "cost_usd": digits}})
+        return StreamEvent(b"data: " + raw + b"\n\n", orjson.loads(raw))
+
+    async def _finish(self, failure: BaseException | None) -> None:
+        self._is_recorded = True
+        self._deadline.stop()
+        serving, upstream = self._serving, self._upstream
+        answer = upstream.assembly.answer(is_whole=failure is None)
+        error_type = "cancelled" if isinstance(failure, asyncio.CancelledError) else None
+        told = failure if isinstance(failure, ProviderError) else None
+        if told is not None:
+            error_type = told.error_type
+            # What is counted is charged as counted; else the provider may charge anything.
+            told.may_be_billed = answer.usage.tokens_input is None
+        attempt = replace(serving.attempts[-1], latency_ms=since_ms(upstream.started), error_type=error_type)
+        serving.attempts[-1] = attempt
+        serving.note(attempt, told)
+        record = await serving.finish(answer, failure, ttft_ms=self.ttft_ms)
+        self.usage, self.cost_usd, self.finish_reason = answer.usage, record.cost_usd, answer.finish_reason
+
+
+class SyncStream:
+    """A Stream for callers without an event loop."""
+
+    def __init__(self, stream: Stream, loop: LoopThread) -> None:
+        """Use `Router.stream_sync`."""
+        self.stream = stream
+        """What is known of the answer: `request_id`, `model`, at the end `usage` and `cost_usd`."""
+        self._loop = loop
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        """The chunks of the answer; ends once the record is on disk."""
+        while (batch := self._loop.run(self.stream.next_batch())) is not None:
+            yield from (event for event in batch if event.data is not None)

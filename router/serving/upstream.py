@@ -1,0 +1,95 @@
+"""`Upstream`: the stream of one provider, from its first content on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from router.errors import ProviderError
+from router.providers.http.sse import DONE
+from router.serving.assembly import Assembly
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.catalog.catalog import Model
+    from router.providers.base import Provider
+    from router.providers.http.sse import StreamEvent
+
+DRAIN_S = 0.2
+"""How long a provider may take to end its reply after DONE; later its connection does not serve again."""
+
+
+class Upstream:
+    """One attempt's stream, and what it has come to so far."""
+
+    status_code = 200
+
+    def __init__(self, provider: Provider, model: Model, body: Mapping[str, Any]) -> None:
+        """Use `open`."""
+        self.assembly = Assembly()
+        self.started = time.perf_counter()
+        self._model = model
+        self._batches = provider.stream(model, body)
+        self._held: list[StreamEvent] = []
+        """What came before the first content and with it: until then another may serve the request."""
+        self._is_done = False
+
+    @classmethod
+    async def open(cls, provider: Provider, model: Model, body: Mapping[str, Any]) -> Upstream:
+        """Ask, and wait for the first content; ProviderError when none comes."""
+        upstream = cls(provider, model, body)
+        try:
+            while not (upstream.assembly.has_content or upstream.assembly.is_finished):
+                batch = await upstream._take()
+                if batch is None:
+                    raise upstream._broken("sent a stream without content")
+                upstream._held += batch
+        except BaseException:
+            await upstream._batches.aclose()
+            raise
+        return upstream
+
+    async def read(self) -> list[StreamEvent] | None:
+        """The events that came next; None when the answer is whole, ProviderError when it was cut."""
+        if self._held:
+            held, self._held = self._held, []
+            return held
+        return await self._take()
+
+    async def aclose(self) -> None:
+        """End the call. A reply that is over is read to its end, so that its connection serves again."""
+        try:
+            if self._is_done:
+                with suppress(TimeoutError, ProviderError):
+                    async with asyncio.timeout(DRAIN_S):
+                        await anext(self._batches, None)
+        finally:
+            await self._batches.aclose()
+
+    async def _take(self) -> list[StreamEvent] | None:
+        if self._is_done:
+            return None
+        batch = await anext(self._batches, None)
+        if batch is None:
+            # Some servers leave DONE out: where every choice has its finish reason, nothing is missing.
+            if not self.assembly.is_finished:
+                raise self._broken("ended its stream before the answer was over")
+            return None
+        for event in batch:
+            if event is DONE:
+                self._is_done = True
+            elif event.data is not None:
+                self.assembly.add(event.data)
+        return batch
+
+    def _broken(self, what: str) -> ProviderError:
+        return ProviderError(
+            f"provider `{self._model.provider}` {what} for model `{self._model.id}`",
+            provider=self._model.provider,
+            model=self._model.id,
+            error_type="bad_response",
+            is_retryable=True,
+        )

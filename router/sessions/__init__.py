@@ -1,0 +1,1 @@
+"""Conversations that stay with their model."""

@@ -1,0 +1,90 @@
+"""Sessions: a conversation stays with its model, and keeps the policy and preferences it began with.
+
+A client makes its session ids up, so an id says which conversation only together with whose it is:
+the key that asks, and the organisation.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from router.request.preferences import Preferences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What is remembered of a conversation."""
+
+    model: str | None = None
+    """The model that answered last."""
+    policy: str | None = None
+    """The last policy one of its requests named."""
+    preferences: Preferences | None = None
+    treated_as: tuple[str, str] | None = None
+    """(experiment, variant) under which `model` was chosen; another variant chooses for itself."""
+    tokens_per_estimate: float = 1.0
+    """Input tokens the provider counted, per token estimated from the length of the text: the next
+    request's context is checked against windows with it."""
+
+
+def owned_session(session_id: str, api_key_id: str | None, organization_id: str | None) -> str:
+    """Names a session among everybody's; the id alone where nobody owns it."""
+    if api_key_id is None and organization_id is None and "\n" not in session_id:
+        return session_id
+    return f"{api_key_id or ''}\n{organization_id or ''}\n{session_id}"
+
+
+def session_id_of(owned: str) -> str:
+    """The client's own id in what `owned_session` gave."""
+    return owned.split("\n", 2)[-1]
+
+
+class SessionStore(Protocol):
+    """Where sessions are remembered, by the name that `owned_session` gives."""
+
+    def get(self, owned: str) -> Session | None:
+        """The session, None when it is new or idle for too long."""
+
+    def update(self, owned: str, **changes: Any) -> None:
+        """Change fields of the session, new or not, and remember that it is alive."""
+
+
+class Sessions:
+    """A SessionStore of one process, bounded in number and in idle time.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, *, ttl_s: float, max_sessions: int) -> None:
+        self._ttl_s = ttl_s
+        self._max_sessions = max_sessions
+        self._entries: OrderedDict[str, tuple[Session, float]] = OrderedDict()
+        self._lock = threading.Lock()  # guards _entries
+
+    def get(self, owned: str) -> Session | None:
+        """See SessionStore."""
+        with self._lock:
+            entry = self._entries.get(owned)
+            if entry is None:
+                return None
+            if time.monotonic() - entry[1] > self._ttl_s:
+                del self._entries[owned]
+                return None
+            return entry[0]
+
+    def update(self, owned: str, **changes: Any) -> None:
+        """See SessionStore."""
+        with self._lock:
+            now = time.monotonic()
+            session, touched = self._entries.get(owned) or (Session(), now)
+            if now - touched > self._ttl_s:
+                session = Session()
+            self._entries[owned] = (replace(session, **changes), now)
+            self._entries.move_to_end(owned)
+            while len(self._entries) > self._max_sessions:
+                self._entries.popitem(last=False)

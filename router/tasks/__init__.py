@@ -1,0 +1,1 @@
+"""Task types: labels, rules and the classifier."""

@@ -1,0 +1,1 @@
+"""OpenAI's chat completions and Anthropic's messages, both ways."""

@@ -1,0 +1,158 @@
+"""Answers, both ways: Anthropic's message and OpenAI's chat completion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.translate.anthropic.requests_in import assistant_message
+from router.translate.members import JSON_TOOL, NATIVE, arguments, items, optional, optional_items
+from router.translate.usage import usage_from_anthropic, usage_from_openai
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.translate.anthropic.contents import Block
+
+FINISH_REASONS: Mapping[str, str] = {
+    "end_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "stop",
+    "refusal": "content_filter",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+}
+STOP_REASONS: Mapping[str, str] = {
+    "content_filter": "refusal",
+    "function_call": "tool_use",
+    "length": "max_tokens",
+    "stop": "end_turn",
+    "tool_calls": "tool_use",
+}
+
+
+def finish_reason_of(stop_reason: object, *, is_json: bool = False) -> str | None:
+    """OpenAI's word for Anthropic's; `is_json`: the only tool called stands for JSON mode."""
+    if stop_reason is None:
+        return None
+    return "stop" if is_json else FINISH_REASONS.get(str(stop_reason), "stop")
+
+
+def stop_reason_of(finish_reason: object) -> str | None:
+    """Anthropic's word for OpenAI's."""
+    return None if finish_reason is None else STOP_REASONS.get(str(finish_reason), "end_turn")
+
+
+def completion_of(message: Mapping[str, Any], *, created: int) -> dict[str, Any]:
+    """OpenAI's completion of what Anthropic answered; `created` in seconds since 1970.
+
+    What OpenAI's shape lacks stands under `anthropic`, of the completion and of its message.
+    RequestError when the message is not Anthropic's.
+    """
+    content = items(message.get("content"), "content")
+    calls = [block for block in content if block.get("type") == "tool_use"]
+    is_json = len(calls) == 1 and calls[0].get("name") == JSON_TOOL
+    if is_json:
+        answer = {"type": "text", "text": orjson.dumps(calls[0].get("input")).decode()}
+        content = [answer if block is calls[0] else block for block in content]
+    said = assistant_message(content, "content")
+    choice = {
+        "index": 0,
+        "message": {**said, "refusal": None},
+        "logprobs": None,
+        "finish_reason": finish_reason_of(message.get("stop_reason"), is_json=is_json),
+    }
+    completion: dict[str, Any] = {
+        "id": message.get("id"),
+        "object": "chat.completion",
+        "created": created,
+        "model": message.get("model"),
+        "choices": [choice],
+    }
+    if usage := chat_usage(message):
+        completion["usage"] = usage
+    if not is_json:
+        again = message_of(completion)
+        rest = {name: value for name, value in message.items() if again.get(name) != value}
+        if rest:
+            completion[NATIVE] = rest
+    return completion
+
+
+def message_of(completion: Mapping[str, Any]) -> dict[str, Any]:
+    """Anthropic's message of a completion; RequestError when its tool arguments are no JSON object."""
+    choice = next(iter(optional_items(completion.get("choices"), "choices")), {})
+    said = optional(choice.get("message"), "message")
+    stop_reason = "refusal" if said.get("refusal") else stop_reason_of(choice.get("finish_reason"))
+    message = {
+        "id": completion.get("id"),
+        "type": "message",
+        "role": "assistant",
+        "model": completion.get("model"),
+        "content": _content(said),
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": message_usage(completion),
+    }
+    return {**message, **optional(completion.get(NATIVE), NATIVE)}
+
+
+def _content(said: Mapping[str, Any]) -> list[Block]:
+    native = optional(said.get(NATIVE), NATIVE)
+    if "content" in native:
+        return items(native["content"], f"{NATIVE}.content")
+    blocks: list[Block] = []
+    if thought := said.get("reasoning_content") or said.get("reasoning"):
+        blocks.append({"type": "thinking", "thinking": str(thought), "signature": ""})
+    if isinstance(said.get("content"), list):
+        parts = items(said["content"], "content")
+        blocks.extend({"type": "text", "text": str(part.get("text", ""))} for part in parts)
+    texts = [said.get(name) for name in ("content", "refusal")]
+    blocks.extend({"type": "text", "text": text} for text in texts if isinstance(text, str) and text)
+    for position, call in enumerate(optional_items(said.get("tool_calls"), "tool_calls")):
+        function = optional(call.get("function"), f"tool_calls.{position}.function")
+        given = arguments(function.get("arguments"), f"tool_calls.{position}.function.arguments")
+        blocks.append(
+            {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
+        )
+    return blocks
+
+
+def chat_usage(message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """OpenAI's usage of what Anthropic tells; None when it tells nothing."""
+    usage = usage_from_anthropic(message)
+    given, answered = usage.tokens_input, usage.tokens_output
+    if given is None and answered is None:
+        return None
+    told: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": answered}
+    if given is not None and answered is not None:
+        told["total_tokens"] = given + answered
+    details = {
+        "cached_tokens": usage.tokens_cached_input,
+        "cache_write_tokens": usage.tokens_cache_write,
+        "cache_write_1h_tokens": usage.tokens_cache_write_1h,  # not OpenAI's: they cost more
+    }
+    if known := {name: count for name, count in details.items() if count is not None}:
+        told["prompt_tokens_details"] = known
+    if usage.tokens_reasoning is not None:
+        told["completion_tokens_details"] = {"reasoning_tokens": usage.tokens_reasoning}
+    return told
+
+
+def message_usage(completion: Mapping[str, Any]) -> dict[str, Any]:
+    """Anthropic's usage of what an OpenAI server tells; None is not known."""
+    usage = usage_from_openai(completion)
+    cached, written = usage.tokens_cached_input, usage.tokens_cache_write
+    fresh = None
+    if usage.tokens_input is not None:
+        fresh = max(usage.tokens_input - (cached or 0) - (written or 0), 0)
+    told: dict[str, Any] = {"input_tokens": fresh, "output_tokens": usage.tokens_output}
+    if cached is not None:
+        told["cache_read_input_tokens"] = cached
+    if written is not None:
+        told["cache_creation_input_tokens"] = written
+    if usage.tokens_reasoning is not None:
+        told["output_tokens_details"] = {"thinking_tokens": usage.tokens_reasoning}
+    return told

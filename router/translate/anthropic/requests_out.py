@@ -1,0 +1,228 @@
+"""OpenAI's chat request as a request of Anthropic's messages API.
+
+Source: Anthropic's API reference (messages, tool use, structured outputs, effort, thinking).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from router.translate.anthropic.contents import conversation, system_of
+from router.translate.anthropic.thinking import ADAPTIVE, as_it_thinks
+from router.translate.members import (
+    JSON_TOOL,
+    NATIVE,
+    extras,
+    items,
+    mapping,
+    only,
+    optional,
+    refuse,
+    text,
+    word,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.translate.anthropic.thinking import Thinking
+
+API = "Anthropic's messages API"
+DEFAULT_MAX_TOKENS = 4096
+"""Anthropic asks for a bound where OpenAI does not; this one fits every model."""
+MAX_TEMPERATURE = 1
+NEUTRAL: Mapping[str, Any] = {
+    "frequency_penalty": 0,
+    "logprobs": False,
+    "modalities": ["text"],
+    "n": 1,
+    "presence_penalty": 0,
+    "store": False,
+    "top_logprobs": 0,
+}
+"""Values under which members that Anthropic lacks ask for nothing."""
+EFFORTS: Mapping[str, str] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
+SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only"}
+TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"}
+INLINE = ("cache_control", "thinking", "top_k")
+"""Members of Anthropic's that clients also put beside OpenAI's."""
+BETAS = "betas"
+"""Names of Anthropic's `anthropic-beta` header; they are sent there and not in the body."""
+
+
+def messages_request(
+    body: Mapping[str, Any],
+    *,
+    default_max_tokens: int = DEFAULT_MAX_TOKENS,
+    thinking: Thinking = "adaptive",
+) -> dict[str, Any]:
+    """The request of Anthropic's that asks what `body` of OpenAI's asks.
+
+    `default_max_tokens` holds where the body sets no bound on the output; `thinking` is how the model
+    takes a reasoning effort. RequestError names the member that Anthropic's API cannot express.
+    """
+    chat = items(body.get("messages"), "messages")
+    system, start = system_of(chat)
+    request = options_of({name: value for name, value in body.items() if name != "messages"})
+    request.setdefault("max_tokens", default_max_tokens)
+    if system is not None:
+        request["system"] = system
+    request["messages"] = conversation(chat, start)
+    return as_it_thinks(request, body, thinking)
+
+
+def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything of a request but its conversation."""
+    given = {
+        name: value
+        for name, value in body.items()
+        if value is not None and not (name in NEUTRAL and value == NEUTRAL[name])
+    }
+    native = dict(optional(given.pop(NATIVE, None), NATIVE))
+    native.pop(BETAS, None)
+    native = {**{name: given.pop(name) for name in INLINE if name in given}, **native}
+    given.pop("stream_options", None)  # says how OpenAI's stream is written, not what is asked
+    request: dict[str, Any] = {}
+    for name in ("model", "stream", "top_p"):
+        if name in given:
+            request[name] = given.pop(name)
+    _bound(given, request)
+    if "temperature" in given:
+        request["temperature"] = _temperature(given.pop("temperature"))
+    if "stop" in given:
+        stop = given.pop("stop")
+        request["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    _user(given, request)
+    if "service_tier" in given:
+        tier = given.pop("service_tier")
+        request["service_tier"] = word(tier, SERVICE_TIERS)
+        if request["service_tier"] is None:
+            refuse("service_tier", f"`{tier!s:.40}` has no counterpart in {API}; use one of auto, default")
+    _tools(given, request)
+    effort = given.pop("reasoning_effort", None)
+    says_itself = "thinking" in native or "effort" in optional(native.get("output_config"), "output_config")
+    if effort is not None and not says_itself:
+        _reason(effort, request)
+    _format(given, request)
+    only(given, (), "", api=API)
+    if isinstance(native.get("output_config"), dict):
+        native["output_config"] = {**request.get("output_config", {}), **native["output_config"]}
+    return {**request, **native}
+
+
+def _bound(given: dict[str, Any], request: dict[str, Any]) -> None:
+    bounds = [given.pop(name) for name in ("max_completion_tokens", "max_tokens") if name in given]
+    if bounds:
+        request["max_tokens"] = bounds[0]
+
+
+def _temperature(value: Any) -> Any:
+    if not isinstance(value, int | float) or value > MAX_TEMPERATURE:
+        refuse("temperature", f"is `{value!s:.40}`; {API} takes 0 to {MAX_TEMPERATURE}")
+    return value
+
+
+def _user(given: dict[str, Any], request: dict[str, Any]) -> None:
+    members = [name for name in ("user", "safety_identifier") if name in given]
+    named = {text(given.pop(name), name) for name in members}
+    if len(named) > 1:
+        refuse("safety_identifier", f"and `user` differ; {API} takes one id")
+    if named:
+        request["metadata"] = {"user_id": named.pop()}
+
+
+def _tools(given: dict[str, Any], request: dict[str, Any]) -> None:
+    tools = items(given.pop("tools", []), "tools")
+    if tools:
+        request["tools"] = [_tool(tool, f"tools.{position}") for position, tool in enumerate(tools)]
+    choice = given.pop("tool_choice", None)
+    is_parallel = given.pop("parallel_tool_calls", True)
+    if choice is not None:
+        request["tool_choice"] = _tool_choice(choice)
+    if not is_parallel and tools:
+        request.setdefault("tool_choice", {"type": "auto"})
+        if request["tool_choice"]["type"] != "none":
+            request["tool_choice"]["disable_parallel_tool_use"] = True
+
+
+def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
+    if tool.get("type") == NATIVE:
+        return mapping(tool.get(NATIVE), f"{where}.{NATIVE}")
+    if tool.get("type") != "function":
+        refuse(f"{where}.type", f"is `{tool.get('type')!s:.40}`; {API} takes tools of type `function`")
+    only(tool, ("type", "function", "cache_control", NATIVE), where, api=API)
+    function = mapping(tool.get("function"), f"{where}.function")
+    only(function, ("name", "description", "parameters", "strict"), f"{where}.function", api=API)
+    made: dict[str, Any] = {"name": text(function.get("name"), f"{where}.function.name")}
+    if function.get("description") is not None:
+        made["description"] = function["description"]
+    made["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
+    if function.get("strict") is not None:
+        made["strict"] = function["strict"]
+    return {**made, **extras(tool, where)}
+
+
+def _tool_choice(choice: Any) -> dict[str, Any]:
+    kind = word(choice, TOOL_CHOICES)
+    if kind is not None:
+        return {"type": kind}
+    if not isinstance(choice, dict) or choice.get("type") != "function":
+        refuse("tool_choice", f"has no counterpart in {API}; use auto, none, required or a function")
+    function = mapping(choice.get("function"), "tool_choice.function")
+    return {"type": "tool", "name": text(function.get("name"), "tool_choice.function.name")}
+
+
+def _reason(effort: Any, request: dict[str, Any]) -> None:
+    if effort == "none":
+        request["thinking"] = {"type": "disabled"}
+    elif (said := word(effort, EFFORTS)) is not None:
+        request["thinking"] = dict(ADAPTIVE)
+        request["output_config"] = {"effort": said}
+    else:
+        refuse("reasoning_effort", f"is `{effort!s:.40}`; use one of none, {', '.join(EFFORTS)}")
+
+
+def _format(given: dict[str, Any], request: dict[str, Any]) -> None:
+    if "response_format" not in given:
+        return
+    wanted = mapping(given.pop("response_format"), "response_format")
+    if wanted.get("type") == "json_schema":
+        schema = _schema(mapping(wanted.get("json_schema"), "response_format.json_schema"))
+        config = request.setdefault("output_config", {})
+        config["format"] = {"type": "json_schema", "schema": schema}
+    elif wanted.get("type") == "json_object":
+        _json_mode(request)
+    elif wanted.get("type") != "text":
+        refuse("response_format.type", f"is `{wanted.get('type')!s:.40}`; use text, json_object, json_schema")
+
+
+def _schema(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The schema, with the name and the description that OpenAI puts beside it as its annotations."""
+    where = "response_format.json_schema"
+    only(wanted, ("name", "description", "schema", "strict"), where, api=API)
+    schema = dict(mapping(wanted.get("schema"), f"{where}.schema"))
+    for name, annotation in (("name", "title"), ("description", "description")):
+        if wanted.get(name) is not None and schema.setdefault(annotation, wanted[name]) != wanted[name]:
+            refuse(f"{where}.{name}", f"differs from the schema's own `{annotation}`; {API} takes one")
+    return schema
+
+
+def _json_mode(request: dict[str, Any]) -> None:
+    """JSON without a schema: Anthropic's way is a tool that must be called."""
+    if "tools" in request:
+        refuse("response_format", f"`json_object` cannot be combined with `tools` in {API}; use json_schema")
+    if request.get("thinking", {}).get("type") == "adaptive":
+        refuse(
+            "response_format", f"`json_object` cannot be combined with reasoning in {API}; use json_schema"
+        )
+    described = "Give the whole answer as the members of one JSON object."
+    schema = {"type": "object", "additionalProperties": True}
+    request["tools"] = [{"name": JSON_TOOL, "description": described, "input_schema": schema}]
+    request["tool_choice"] = {"type": "tool", "name": JSON_TOOL}

@@ -1,0 +1,267 @@
+"""Streams, both ways: Anthropic's events and OpenAI's chunks, one translator for each stream.
+
+Anthropic tells usage as running totals, OpenAI once at the end. Anthropic numbers all blocks of an
+answer, OpenAI its tool calls only. What is not of the shape it should have is a RequestError: the
+stream is broken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.translate.anthropic.answers import chat_usage, finish_reason_of, message_usage, stop_reason_of
+from router.translate.members import JSON_TOOL, NATIVE, optional, optional_items, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ERROR_TYPE = "api_error"
+
+
+def to_sse(event: Mapping[str, Any]) -> bytes:
+    """An event of Anthropic's as it stands in a stream."""
+    return b"event: " + str(event["type"]).encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
+
+
+def _index(holder: Mapping[str, Any]) -> int:
+    index = holder.get("index", 0)
+    if not isinstance(index, int):
+        refuse("index", f"must be a number, got `{type(index).__name__}`")
+    return index
+
+
+def error_event(kind: str, message: str) -> dict[str, Any]:
+    """The event that ends a stream that failed."""
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+class EventsToChunks:
+    """Anthropic's events as OpenAI's chunks.
+
+    The last chunk carries the usage and no choice, as OpenAI's does with `include_usage`. An error
+    event becomes a chunk with the member `error`. With `keep_native` each chunk carries its event
+    under `anthropic`, so that ChunksToEvents restores the stream exactly.
+    """
+
+    def __init__(self, *, created: int, keep_native: bool = False) -> None:
+        """`created`: seconds since 1970, written on every chunk."""
+        self.is_finished = False
+        """Whether the message came to its end; a stream that stops before is broken."""
+        self._head: dict[str, Any] = {
+            "id": None,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": None,
+        }
+        self._keep_native = keep_native
+        self._usage: dict[str, Any] = {}
+        self._tools: dict[int, int] = {}  # Anthropic's block to OpenAI's tool call
+        self._json_block: int | None = None
+
+    def feed(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The chunks that say what `event` says; none for a ping."""
+        chunks = self._chunks(event)
+        if self._keep_native and event.get("type") != "ping":
+            chunks = chunks or [{**self._head, "choices": []}]
+            chunks[0][NATIVE] = dict(event)
+        return chunks
+
+    def _chunks(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
+        kind = event.get("type")
+        if kind == "message_start":
+            message = optional(event.get("message"), "message")
+            self._head.update(id=message.get("id"), model=message.get("model"))
+            self._tell(message.get("usage"))
+            return [self._chunk({"role": "assistant", "content": ""})]
+        if kind == "content_block_start":
+            return self._start(_index(event), optional(event.get("content_block"), "content_block"))
+        if kind == "content_block_delta":
+            return self._delta(_index(event), optional(event.get("delta"), "delta"))
+        if kind == "message_delta":
+            self._tell(event.get("usage"))
+            stop_reason = optional(event.get("delta"), "delta").get("stop_reason")
+            if stop_reason is None:
+                return []
+            is_json = self._json_block is not None and not self._tools
+            return [self._chunk({}, finish_reason_of(stop_reason, is_json=is_json))]
+        if kind == "message_stop":
+            self.is_finished = True
+            usage = chat_usage({"usage": self._usage})
+            return [{**self._head, "choices": [], "usage": usage}] if usage else []
+        if kind == "error":
+            error = optional(event.get("error"), "error")
+            said = {"message": error.get("message"), "type": error.get("type"), "code": error.get("type")}
+            return [{"error": {**said, "param": None}}]
+        return []
+
+    def _start(self, index: int, block: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if block.get("type") == "text" and block.get("text"):
+            return [self._chunk({"content": block["text"]})]
+        if block.get("type") == "thinking" and block.get("thinking"):
+            return [self._chunk({"reasoning_content": block["thinking"]})]
+        if block.get("type") != "tool_use":
+            return []
+        if block.get("name") == JSON_TOOL:
+            self._json_block = index
+            return []
+        position = self._tools[index] = len(self._tools)
+        function = {"name": block.get("name"), "arguments": ""}
+        call = {"index": position, "id": block.get("id"), "type": "function", "function": function}
+        chunks = [self._chunk({"tool_calls": [call]})]
+        if block.get("input"):
+            chunks.append(self._arguments(position, orjson.dumps(block["input"]).decode()))
+        return chunks
+
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> list[dict[str, Any]]:
+        kind = delta.get("type")
+        if kind == "text_delta":
+            return [self._chunk({"content": delta.get("text", "")})]
+        if kind == "thinking_delta":
+            return [self._chunk({"reasoning_content": delta.get("thinking", "")})]
+        if kind == "input_json_delta" and delta.get("partial_json"):
+            if index == self._json_block:
+                return [self._chunk({"content": delta["partial_json"]})]
+            if index in self._tools:  # a tool that Anthropic runs itself is none of OpenAI's calls
+                return [self._arguments(self._tools[index], delta["partial_json"])]
+        return []
+
+    def _arguments(self, position: int, piece: str) -> dict[str, Any]:
+        return self._chunk({"tool_calls": [{"index": position, "function": {"arguments": piece}}]})
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+    def _tell(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            self._usage.update({name: value for name, value in usage.items() if value is not None})
+
+
+class ChunksToEvents:
+    """OpenAI's chunks as Anthropic's events.
+
+    `feed` each chunk, then `finish` (or `fail`) once: OpenAI tells usage after the finish reason,
+    so the message ends when the stream does.
+    """
+
+    def __init__(self) -> None:
+        self._is_started = False
+        self._is_over = False
+        self._kind: str | None = None  # of the open block: text, thinking, or a tool call's index
+        self._blocks = 0
+        self._seen_tools: set[int] = set()
+        self._stop_reason: str | None = None
+        self._usage: dict[str, Any] = {}
+
+    def feed(self, chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The events that say what `chunk` says."""
+        if self._is_over:
+            return []
+        native = chunk.get(NATIVE)
+        if isinstance(native, dict):
+            self._is_over = native.get("type") in ("message_stop", "error")
+            self._is_started = True
+            return [native]
+        if isinstance(chunk.get("error"), dict):
+            error = chunk["error"]
+            return self.fail(ERROR_TYPE, str(error.get("message") or "the provider reports an error"))
+        events = [] if self._is_started else [self._start(chunk)]
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = message_usage(chunk)
+        for choice in optional_items(chunk.get("choices"), "choices"):
+            events.extend(self._delta(optional(choice.get("delta"), "delta")))
+            if choice.get("finish_reason") is not None:
+                self._stop_reason = self._stop_reason or stop_reason_of(choice["finish_reason"])
+        return events
+
+    def finish(self) -> list[dict[str, Any]]:
+        """The events that end the message; an error event when the stream ended before the answer did."""
+        if self._is_over:
+            return []
+        if self._stop_reason is None:
+            return self.fail(ERROR_TYPE, "the provider's stream ended before its answer did")
+        self._is_over = True
+        usage = {name: count for name, count in self._usage.items() if count is not None}
+        delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
+        return [
+            *self._close(),
+            {"type": "message_delta", "delta": delta, "usage": {"output_tokens": None, **usage}},
+            {"type": "message_stop"},
+        ]
+
+    def fail(self, kind: str, message: str) -> list[dict[str, Any]]:
+        """The event that ends the stream with an error."""
+        if self._is_over:
+            return []
+        self._is_over = True
+        return [error_event(kind, message)]
+
+    def _start(self, chunk: Mapping[str, Any]) -> dict[str, Any]:
+        self._is_started = True
+        message: dict[str, Any] = {
+            "id": chunk.get("id"),
+            "type": "message",
+            "role": "assistant",
+            "model": chunk.get("model"),
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            # Running totals that `message_delta` replaces: clients add them up, so they are numbers.
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+        }
+        return {"type": "message_start", "message": message}
+
+    def _delta(self, delta: Mapping[str, Any]) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = []
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str) and thought:
+            events += self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            events.append(self._piece({"type": "thinking_delta", "thinking": thought}))
+        if delta.get("refusal"):
+            self._stop_reason = "refusal"
+        for name in ("content", "refusal"):
+            if isinstance(delta.get(name), str) and delta[name]:
+                events += self._open("text", {"type": "text", "text": ""})
+                events.append(self._piece({"type": "text_delta", "text": delta[name]}))
+        for call in optional_items(delta.get("tool_calls"), "tool_calls"):
+            events += self._call(call)
+            if self._is_over:
+                break
+        return events
+
+    def _call(self, call: Mapping[str, Any]) -> list[dict[str, Any]]:
+        index, function = _index(call), optional(call.get("function"), "function")
+        kind = f"tool {index}"
+        if kind != self._kind and index in self._seen_tools:
+            # A block of Anthropic's is written in one go.
+            return self.fail(ERROR_TYPE, "the provider's stream goes back to a tool call that was over")
+        self._seen_tools.add(index)
+        block: dict[str, Any] = {
+            "type": "tool_use",
+            "id": call.get("id"),
+            "name": function.get("name"),
+            "input": {},
+        }
+        events = self._open(kind, block)
+        if function.get("arguments"):
+            events.append(self._piece({"type": "input_json_delta", "partial_json": function["arguments"]}))
+        return events
+
+    def _open(self, kind: str, block: dict[str, Any]) -> list[dict[str, Any]]:
+        """The events that make a block of `kind` the open one."""
+        if kind == self._kind:
+            return []
+        events = self._close()
+        self._kind = kind
+        self._blocks += 1
+        return [*events, {"type": "content_block_start", "index": self._blocks - 1, "content_block": block}]
+
+    def _close(self) -> list[dict[str, Any]]:
+        if self._kind is None:
+            return []
+        self._kind = None
+        return [{"type": "content_block_stop", "index": self._blocks - 1}]
+
+    def _piece(self, delta: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "content_block_delta", "index": self._blocks - 1, "delta": delta}

@@ -1,0 +1,1 @@
+"""OpenAI's responses API and its chat completions, both ways."""

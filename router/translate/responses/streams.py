@@ -1,0 +1,321 @@
+"""Streams of OpenAI's responses API and of chat completions, each as the other.
+
+Source: OpenAI's API reference (streaming events), as of the `openai` package 3.54. Chat tells usage
+after the finish reason, so that a response ends when its stream does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.translate.members import RESPONSES, optional, optional_items
+from router.translate.responses.answers import (
+    call_item,
+    chat_usage,
+    finish_reason_of,
+    finished,
+    head_of,
+    item_id,
+    message_item,
+    reasoning_item,
+    refusal_part,
+    response_usage,
+    text_part,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.translate.responses.answers import Item
+
+    Event = dict[str, Any]
+
+TEXTS = ("response.output_text.delta", "response.refusal.delta")
+THOUGHTS = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
+ENDS = ("response.completed", "response.incomplete")
+FAILURES = {"rate_limited": "rate_limit_exceeded"}
+"""The API's own name of a failure; any other is `server_error`."""
+CARRIED = ("message", "reasoning")
+"""Items whose content comes in deltas that chat has; any other is content by itself."""
+
+
+def to_sse(event: Mapping[str, Any]) -> bytes:
+    """An event as it stands in a stream."""
+    return b"event: " + str(event["type"]).encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
+
+
+class EventsToChunks:
+    """The responses API's events as chat chunks, each of which carries its event under `responses`.
+
+    An event that tells of a failure is for the caller to look at first.
+    """
+
+    def __init__(self) -> None:
+        self.is_finished = False
+        """Whether the response came to its end; a stream that stops before is broken."""
+        self._head: dict[str, Any] = {
+            "id": None,
+            "object": "chat.completion.chunk",
+            "created": None,
+            "model": None,
+        }
+        self._calls: dict[Any, int] = {}  # output index to chat's tool call
+
+    def feed(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The chunk that says what `event` says; RequestError when it is malformed."""
+        kind = event.get("type")
+        delta: dict[str, Any] | None = None
+        finish_reason, usage = None, None
+        if kind in TEXTS:
+            delta = {"content" if kind == TEXTS[0] else "refusal": event.get("delta")}
+        elif kind in THOUGHTS:
+            delta = {"reasoning_content": event.get("delta")}
+        elif kind == "response.output_item.added":
+            delta = self._added(event.get("output_index"), optional(event.get("item"), "item"))
+        elif kind == "response.function_call_arguments.delta":
+            place = self._calls.get(event.get("output_index"), 0)
+            delta = {"tool_calls": [{"index": place, "function": {"arguments": event.get("delta")}}]}
+        elif kind in ENDS:
+            response = optional(event.get("response"), "response")
+            self.is_finished = True
+            delta, finish_reason, usage = {}, finish_reason_of(response), chat_usage(response)
+        elif kind == "response.created":
+            response = optional(event.get("response"), "response")
+            self._head |= {
+                "id": response.get("id"),
+                "created": response.get("created_at"),
+                "model": response.get("model"),
+            }
+        choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
+        chunk = {**self._head, "choices": choices, RESPONSES: event}
+        if usage is not None:
+            chunk["usage"] = usage
+        return chunk
+
+    def _added(self, index: Any, item: Mapping[str, Any]) -> dict[str, Any] | None:
+        if item.get("type") in CARRIED:
+            return None
+        place = self._calls[index] = len(self._calls)
+        if item.get("type") != "function_call":  # a tool that OpenAI runs: the answer has begun
+            return {"tool_calls": [{"index": place, "id": item.get("id"), "type": item.get("type")}]}
+        function = {"name": item.get("name"), "arguments": ""}
+        return {
+            "tool_calls": [
+                {"index": place, "id": item.get("call_id"), "type": "function", "function": function}
+            ]
+        }
+
+
+class _Open:
+    """An item of the answer that is being written."""
+
+    def __init__(self, index: int, name: str) -> None:
+        self.index = index
+        self.id = name
+        self.pieces: list[str] = []
+        self.parts: list[Item] = []
+        """Parts of a message that are whole."""
+        self.kind = ""
+        """Of a message's open part: `output_text` or `refusal`."""
+        self.call: tuple[Any, Any] = (None, None)
+        """Of a function call: its id and the function's name."""
+
+
+class ChunksToEvents:
+    """Chat chunks as the responses API's events; what is the responses API's own passes as it came.
+
+    `feed` each chunk, then `finish` or `fail` once.
+    """
+
+    def __init__(self, asked: Mapping[str, Any], *, response_id: str, created: int) -> None:
+        """`created`: seconds since 1970."""
+        self._head = head_of(asked, response_id=response_id, created=created)
+        self._number = 0
+        self._is_started = False
+        self._is_over = False
+        self._output: dict[int, Item] = {}
+        self._count = 0
+        self._message: _Open | None = None
+        self._thought: _Open | None = None
+        self._calls: dict[int, _Open] = {}
+        self._finish_reason: str | None = None
+        self._usage: dict[str, Any] | None = None
+
+    def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
+        """The events that say what `chunk` says; RequestError when it is malformed."""
+        native = chunk.get(RESPONSES)
+        if isinstance(native, dict):
+            return [self._passed(native, chunk)]
+        events: list[Event] = []
+        if not self._is_started:
+            self._is_started = True
+            self._head["model"] = chunk.get("model") or self._head["model"]
+            kinds = ("response.created", "response.in_progress")
+            events.extend(self._event(kind, response=dict(self._head)) for kind in kinds)
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = response_usage(chunk)
+        for choice in optional_items(chunk.get("choices"), "choices"):
+            self._delta(optional(choice.get("delta"), "delta"), events)
+            self._finish_reason = self._finish_reason or choice.get("finish_reason")
+        return events
+
+    def finish(self) -> list[Event]:
+        """The events that end the response."""
+        if self._is_over:
+            return []
+        self._is_over = True
+        events: list[Event] = []
+        self._close_all(events)
+        response = finished(self._head, self._items(), self._finish_reason, self._usage)
+        return [*events, self._event(f"response.{response['status']}", response=response)]
+
+    def fail(self, code: str, message: str) -> list[Event]:
+        """The events that end a response that failed: the error, and the response as far as it came."""
+        if self._is_over:
+            return []
+        self._is_over = True
+        error = {"code": code, "message": message}
+        # OpenAI's servers put the error into a member of its own, its documents beside the type.
+        said = self._event(
+            "error", **error, param=None, error={"type": "server_error", "param": None, **error}
+        )
+        named = {"code": FAILURES.get(code, "server_error"), "message": message}
+        failed = {**self._head, "status": "failed", "error": named, "output": self._items()}
+        return [said, self._event("response.failed", response=failed)]
+
+    def _passed(self, event: Event, chunk: Mapping[str, Any]) -> Event:
+        self._is_started = True
+        if isinstance(event.get("sequence_number"), int):
+            self._number = event["sequence_number"] + 1
+        response = event.get("response")
+        if isinstance(response, dict):
+            self._head = response
+        if event.get("type") in ENDS:
+            self._is_over = True
+            usage, told = optional(event["response"].get("usage"), "usage"), chunk.get("usage")
+            if usage and isinstance(told, dict) and "cost_usd" in told:
+                usage = {**usage, "cost_usd": told["cost_usd"]}
+                return {**event, "response": {**event["response"], "usage": usage}}
+        elif event.get("type") == "response.output_item.done" and isinstance(event.get("output_index"), int):
+            self._output[event["output_index"]] = event.get("item") or {}
+        return event
+
+    def _event(self, kind: str, **members: Any) -> Event:
+        self._number += 1
+        return {"type": kind, "sequence_number": self._number - 1, **members}
+
+    def _items(self) -> list[Item]:
+        return [item for _, item in sorted(self._output.items())]
+
+    def _delta(self, delta: Mapping[str, Any], events: list[Event]) -> None:
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str) and thought:
+            self._think(thought, events)
+        for name, kind in (("content", "output_text"), ("refusal", "refusal")):
+            if isinstance(delta.get(name), str) and delta[name]:
+                self._say(kind, delta[name], events)
+        for call in optional_items(delta.get("tool_calls"), "tool_calls"):
+            self._call(call, events)
+
+    def _open(self, kind: str) -> _Open:
+        self._count += 1
+        return _Open(self._count - 1, item_id(kind, self._head["id"], self._count - 1))
+
+    def _at(self, item: _Open, **members: Any) -> dict[str, Any]:
+        return {"item_id": item.id, "output_index": item.index, **members}
+
+    def _think(self, piece: str, events: list[Event]) -> None:
+        self._close_message(events)
+        item = self._thought
+        if item is None:
+            item = self._thought = self._open("rs")
+            started = reasoning_item(item.id, None, "in_progress")
+            events.append(self._event("response.output_item.added", output_index=item.index, item=started))
+            part = {"type": "reasoning_text", "text": ""}
+            events.append(
+                self._event("response.content_part.added", **self._at(item, content_index=0, part=part))
+            )
+        item.pieces.append(piece)
+        where = self._at(item, content_index=0, delta=piece)
+        events.append(self._event("response.reasoning_text.delta", **where))
+
+    def _say(self, kind: str, piece: str, events: list[Event]) -> None:
+        self._close_thought(events)
+        item = self._message
+        if item is None:
+            item = self._message = self._open("msg")
+            started = message_item(item.id, [], "in_progress")
+            events.append(self._event("response.output_item.added", output_index=item.index, item=started))
+        if item.kind != kind:
+            self._close_part(item, events)
+            item.kind = kind
+            part = text_part("") if kind == "output_text" else refusal_part("")
+            place = self._at(item, content_index=len(item.parts), part=part)
+            events.append(self._event("response.content_part.added", **place))
+        item.pieces.append(piece)
+        where = self._at(item, content_index=len(item.parts), delta=piece)
+        if kind == "output_text":
+            where["logprobs"] = []
+        events.append(self._event(f"response.{kind}.delta", **where))
+
+    def _call(self, call: Mapping[str, Any], events: list[Event]) -> None:
+        self._close_thought(events)
+        self._close_message(events)
+        index, function = call.get("index", 0), optional(call.get("function"), "function")
+        item = self._calls.get(index)
+        if item is None:
+            item = self._calls[index] = self._open("fc")
+            item.call = (call.get("id"), function.get("name"))
+            started = call_item(item.id, *item.call, "", "in_progress")
+            events.append(self._event("response.output_item.added", output_index=item.index, item=started))
+        if isinstance(piece := function.get("arguments"), str) and piece:
+            item.pieces.append(piece)
+            kind = "response.function_call_arguments.delta"
+            events.append(self._event(kind, **self._at(item, delta=piece)))
+
+    def _close_all(self, events: list[Event]) -> None:
+        self._close_thought(events)
+        self._close_message(events)
+        for item in self._calls.values():  # pieces of several calls may come by turns
+            arguments = "".join(item.pieces)
+            where = self._at(item, name=item.call[1], arguments=arguments)
+            events.append(self._event("response.function_call_arguments.done", **where))
+            self._done(item, call_item(item.id, *item.call, arguments), events)
+
+    def _close_thought(self, events: list[Event]) -> None:
+        item, self._thought = self._thought, None
+        if item is not None:
+            content = "".join(item.pieces)
+            where = self._at(item, content_index=0, text=content)
+            events.append(self._event("response.reasoning_text.done", **where))
+            part = {"type": "reasoning_text", "text": content}
+            events.append(
+                self._event("response.content_part.done", **self._at(item, content_index=0, part=part))
+            )
+            self._done(item, reasoning_item(item.id, content), events)
+
+    def _close_message(self, events: list[Event]) -> None:
+        item, self._message = self._message, None
+        if item is not None:
+            self._close_part(item, events)
+            self._done(item, message_item(item.id, item.parts), events)
+
+    def _close_part(self, item: _Open, events: list[Event]) -> None:
+        if not item.kind:
+            return
+        content, place = "".join(item.pieces), len(item.parts)
+        if item.kind == "output_text":
+            part, told = text_part(content), {"text": content, "logprobs": []}
+        else:
+            part, told = refusal_part(content), {"refusal": content}
+        where = self._at(item, content_index=place)
+        events.append(self._event(f"response.{item.kind}.done", **where, **told))
+        events.append(self._event("response.content_part.done", **where, part=part))
+        item.parts.append(part)
+        item.pieces, item.kind = [], ""
+
+    def _done(self, item: _Open, made: Item, events: list[Event]) -> None:
+        self._output[item.index] = made
+        events.append(self._event("response.output_item.done", output_index=item.index, item=made))

@@ -1,0 +1,312 @@
+"""Rollups and marts: what they count, and that they follow the rows."""
+
+from __future__ import annotations
+
+import math
+import random
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.rollups import rollups
+from pipelines.scores import beliefs, changes, scoring
+from pipelines.warehouse import checks, loading
+from pipelines.warehouse.warehouse import Warehouse
+from router.config import Settings
+from router.records import Record
+from router.scores.snapshot import ALL_TASKS, ANY_MODEL
+from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
+
+TABLES = (
+    "usage_hourly",
+    "latency_buckets_hourly",
+    "quality_blocks_hourly",
+    "score_changes",
+    "task_cost_daily",
+    "usage_by_org_daily",
+    "task_model_scores",
+)
+
+
+def _traffic(count: int, seed: int) -> list[Record]:
+    """Random requests over two days, some judged, some without cost or tokens."""
+    rng = random.Random(seed)
+    records: list[Record] = []
+    for _ in range(count):
+        has_tokens = rng.random() < 0.8
+        record = make_record(
+            NOW + timedelta(milliseconds=rng.randrange(48 * 3_600_000)),
+            task_type=rng.choice(["math", "code", "chat"]),
+            model_selected=rng.choice(["small", "large", None]),
+            organization_id=rng.choice(["acme", "globex", None]),
+            cost_usd=Decimal(rng.randrange(10**9)).scaleb(-12) if rng.random() < 0.7 else None,
+            baseline_cost_usd=Decimal(rng.randrange(10**9)).scaleb(-12) if rng.random() < 0.5 else None,
+            tokens_input=rng.randrange(1000) if has_tokens else None,
+            tokens_output=rng.randrange(1000) if has_tokens else None,
+            latency_ms=rng.lognormvariate(6, 1),
+            ttft_ms=rng.lognormvariate(4, 1) if rng.random() < 0.5 else None,
+            success=rng.random() < 0.9,
+        )
+        records.append(record)
+        if rng.random() < 0.4:
+            late = timedelta(seconds=rng.randrange(86400 * 3))
+            records.append(make_feedback(record, rng.randrange(5) / 4, record.timestamp + late))
+    return records
+
+
+def test_unknown_is_null_and_counted(settings: Settings, warehouse: Warehouse) -> None:
+    """A sum over unknown values is NULL beside a count of 0, never 0 dollars or tokens."""
+    unknown: dict[str, Any] = {
+        "cost_usd": None,
+        "tokens_input": None,
+        "tokens_output": None,
+        "usage_source": "unknown",
+    }
+    seal_records(
+        settings,
+        [
+            make_record(task_type="math", **unknown),
+            make_record(task_type="code"),
+            make_record(task_type="code", **unknown),
+        ],
+    )
+    run_steps(warehouse)
+    assert warehouse.rows(
+        "select task_type, requests, requests_with_cost, cost_usd, requests_with_tokens, tokens_input,"
+        " quality from usage_hourly order by task_type"
+    ) == [("code", 2, 1, Decimal("0.0015"), 1, 100, None), ("math", 1, 0, None, 0, None, None)]
+    assert warehouse.rows(
+        "select cost_usd_mean, cost_usd_per_input_token, tokens_input_mean, quality_mean, ttft_ms_p50"
+        " from task_model_scores where task_type = 'math' and model = 'large'"
+    ) == [(None, None, None, None, None)]
+
+
+def test_late_feedback_restates_only_its_hour(settings: Settings, warehouse: Warehouse) -> None:
+    """A judgement days later changes the hour of the request it judges, and no other."""
+    old, new = make_record(NOW), make_record(NOW + timedelta(hours=5))
+    seal_records(settings, [old, new])
+    run_steps(warehouse)
+    seal_records(settings, [make_feedback(old, 0.75, NOW + timedelta(days=9))])
+    loading.load(warehouse, "feedback")
+    assert rollups.fold_stale_hours(warehouse) == [NOW]
+    assert warehouse.rows("select hour, requests_with_quality, quality from usage_hourly order by hour") == [
+        (NOW, 1, Decimal("0.75")),
+        (NOW + timedelta(hours=5), 0, None),
+    ]
+
+
+def test_feedback_may_come_before_its_request(settings: Settings, warehouse: Warehouse) -> None:
+    """A judgement that is loaded first counts once its request is there."""
+    record = make_record()
+    seal_records(settings, [make_feedback(record, 1.0)])
+    run_steps(warehouse)
+    assert warehouse.value("select count(*) from usage_hourly") == 0
+    seal_records(settings, [record])
+    run_steps(warehouse)
+    assert warehouse.value("select quality from usage_hourly") == 1
+
+
+def test_the_latest_quality_judgement_counts(settings: Settings, warehouse: Warehouse) -> None:
+    """Of several judgements the latest counts, and other metrics do not."""
+    record = make_record()
+    seal_records(
+        settings,
+        [
+            record,
+            make_feedback(record, 0.2, NOW + timedelta(hours=2)),
+            make_feedback(record, 0.9, NOW + timedelta(hours=1)),
+            make_feedback(record, 1.0, NOW + timedelta(hours=3), metric="politeness"),
+        ],
+    )
+    run_steps(warehouse)
+    assert warehouse.rows("select requests_with_quality, quality from usage_hourly") == [(1, Decimal("0.2"))]
+
+
+def test_incremental_equals_from_scratch(tmp_path: Path) -> None:
+    """Many small refreshes give the same tables as one over everything, to the last decimal."""
+    records = _traffic(1500, seed=3)
+    random.Random(4).shuffle(records)
+    step_by_step = Settings.load({}, home=tmp_path / "steps")
+    with Warehouse(step_by_step) as warehouse:
+        for start in range(0, len(records), 150):
+            seal_records(step_by_step, records[start : start + 150])
+            run_steps(warehouse)
+        history = warehouse.value("select count(distinct snapshot_id) from model_performance_history")
+    at_once = Settings.load({}, home=tmp_path / "once")
+    seal_records(at_once, records)
+    with Warehouse(at_once) as warehouse:
+        run_steps(warehouse)
+        warehouse.connection.execute(f"attach '{step_by_step.build_file}' as steps (read_only)")
+        for table in TABLES:
+            for left, right in ((table, f"steps.{table}"), (f"steps.{table}", table)):
+                assert warehouse.rows(f"from {left} except all from {right}") == [], table
+        warehouse.connection.execute("detach steps")
+    assert history == math.ceil(len(records) / 150)
+    assert step_by_step.scores_file.exists()
+
+
+def test_scores_are_the_estimates_of_the_outcomes(settings: Settings, warehouse: Warehouse) -> None:
+    """A row's quality is the hierarchical estimate from its judged requests, with its 95% interval."""
+    rng = random.Random(11)
+    cells: dict[tuple[str, str], list[float]] = {}
+    records: list[Record] = []
+    # `small` gets the easy task nearly always: a plain mean would flatter it.
+    for task, model, count, judged, mean in (
+        ("easy", "small", 90, 60, 0.9),
+        ("easy", "large", 10, 8, 1.0),
+        ("hard", "small", 10, 5, 0.2),
+        ("hard", "large", 90, 70, 0.6),
+        ("tried", "large", 4, 4, 0.7),
+        ("odd", "large", 5, 0, 0.0),
+        ("odd", "silent", 7, 0, 0.0),
+    ):
+        for index in range(count):
+            record = make_record(
+                NOW + timedelta(seconds=rng.randrange(3000)), task_type=task, model_selected=model
+            )
+            records.append(record)
+            if index < judged:
+                value = float(rng.random() < mean)
+                cells.setdefault((task, model), []).append(value)
+                records.append(make_feedback(record, value))
+    seal_records(settings, records)
+    run_steps(warehouse)
+
+    expected = beliefs.estimate(
+        {cell: beliefs.Outcomes(len(v), sum(v), sum(x * x for x in v)) for cell, v in cells.items()},
+        {"easy": 100, "hard": 100, "tried": 4, "odd": 12},
+        {},
+    )
+    rows = {(row.task_type, row.model): row for row in scoring.score_rows(warehouse)}
+    for cell, belief in expected.items():
+        row, deviation = rows[cell], math.sqrt(belief.variance)
+        assert (row.quality_mean, row.quality_variance) == (belief.mean, belief.variance)
+        assert row.quality_low == pytest.approx(max(belief.mean - 1.959964 * deviation, 0), abs=1e-12)
+        assert row.quality_high == pytest.approx(min(belief.mean + 1.959964 * deviation, 1), abs=1e-12)
+    assert rows["easy", "small"].effective_sample_size == 60
+    assert rows[ALL_TASKS, "small"].effective_sample_size == 65
+    assert rows["hard", ANY_MODEL].requests == 100
+    # A pair that never met has a row, from what its model and its task show apart, and no history.
+    untried = rows["tried", "small"]
+    assert (untried.requests, untried.effective_sample_size, untried.success_rate) == (0, 0.0, None)
+    assert untried.quality_mean is not None
+    assert warehouse.value("select min(requests) from model_performance_history") > 0
+    # Without outcomes nothing is claimed.
+    assert rows["odd", "large"].quality_mean is None
+    assert rows[ALL_TASKS, "silent"].quality_low is None
+    small, large = rows[ALL_TASKS, "small"].quality_mean, rows[ALL_TASKS, "large"].quality_mean
+    assert small is not None
+    assert large is not None
+    assert small < large
+
+
+def test_a_drop_is_noted_and_what_was_before_counts_little(settings: Settings, warehouse: Warehouse) -> None:
+    """After a drop the row follows the new outcomes, and the change is stored with its two means."""
+    records: list[Record] = []
+    for index in range(600):
+        record = make_record(NOW + timedelta(seconds=20 * index))
+        records += [record, make_feedback(record, float(index % 10 < (9 if index < 400 else 5)))]
+    seal_records(settings, records)
+    run_steps(warehouse)
+    ((task, model, at, before, after, z, *_),) = warehouse.rows("from score_changes")
+    assert (task, model) == ("math", "large")
+    assert abs((at - NOW).total_seconds() / 20 - 400) <= 20
+    assert before == pytest.approx(0.9, abs=0.02)
+    assert after == pytest.approx(0.5, abs=0.15)
+    assert z < -changes.THRESHOLD
+    (row,) = (row for row in scoring.score_rows(warehouse) if (row.task_type, row.model) == ("math", "large"))
+    assert row.quality_mean == pytest.approx(0.5, abs=0.05)
+    assert 200 <= row.effective_sample_size < 240
+    (check,) = checks.check_scores(warehouse)
+    assert (check.passed, check.is_warning) == (False, True)
+    assert "`large`" in check.description
+
+
+def test_overall_cost_is_standardised(settings: Settings, warehouse: Warehouse) -> None:
+    """A model's cost over all tasks weights its cost per task by everyone's traffic."""
+    records: list[Record] = []
+    for task, model, count, cost in (
+        ("short", "a", 30, "0.001"),
+        ("long", "a", 10, "0.01"),
+        ("long", "b", 60, "0.02"),
+        ("free", "a", 5, None),
+    ):
+        amount = None if cost is None else Decimal(cost)
+        records += [make_record(task_type=task, model_selected=model, cost_usd=amount) for _ in range(count)]
+    seal_records(settings, records)
+    run_steps(warehouse)
+    rows = {(row.task_type, row.model): row for row in scoring.score_rows(warehouse)}
+    assert rows["short", "a"].cost_usd_mean == pytest.approx(0.001)
+    assert rows["free", "a"].cost_usd_mean is None
+    assert rows[ALL_TASKS, "a"].cost_usd_mean == pytest.approx((30 * 0.001 + 70 * 0.01) / 100, rel=1e-12)
+    assert rows["short", "a"].cost_usd_per_input_token == pytest.approx(0.001 / 100)
+    assert rows["short", "a"].cost_usd_per_output_token == pytest.approx(0.001 / 50)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 2.5])
+def test_percentiles_are_within_one_percent(settings: Settings, warehouse: Warehouse, sigma: float) -> None:
+    """A percentile read from the buckets is within 1% of the exact one."""
+    rng = random.Random(5)
+    values = [rng.lognormvariate(6, sigma) for _ in range(3000)]
+    seal_records(
+        settings,
+        [make_record(NOW + timedelta(seconds=i), latency_ms=v, ttft_ms=v / 3) for i, v in enumerate(values)],
+    )
+    run_steps(warehouse)
+    (row,) = (row for row in scoring.score_rows(warehouse) if (row.task_type, row.model) == ("math", "large"))
+    ordered = sorted(values)
+    for share, latency, first in (
+        (0.50, row.latency_ms_p50, row.ttft_ms_p50),
+        (0.95, row.latency_ms_p95, row.ttft_ms_p95),
+        (0.99, row.latency_ms_p99, row.ttft_ms_p99),
+    ):
+        exact = ordered[math.floor(share * (len(ordered) - 1))]
+        assert latency == pytest.approx(exact, rel=0.0101)
+        assert first == pytest.approx(exact / 3, rel=0.0101)
+
+
+def test_scores_look_back_a_bounded_time(tmp_path: Path) -> None:
+    """Traffic older than the look-back before the latest record does not count, and is not forgotten."""
+    settings = Settings.load({}, home=tmp_path, scores_lookback_days=7)
+    seal_records(settings, [make_record(NOW - timedelta(days=8)), make_record(NOW)])
+    with Warehouse(settings) as warehouse:
+        run_steps(warehouse)
+        assert {row.requests for row in scoring.score_rows(warehouse)} == {1}
+        assert warehouse.value("select sum(requests) from usage_hourly") == 2
+
+
+def test_only_touched_hours_are_computed_again(settings: Settings, warehouse: Warehouse) -> None:
+    """A refresh folds the hours of its new rows and leaves the others' rollups alone."""
+    seal_records(settings, [make_record(NOW + timedelta(hours=i)) for i in range(48)])
+    run_steps(warehouse)
+    seal_records(settings, [make_record(NOW + timedelta(hours=40, minutes=1))])
+    loading.load(warehouse, "request_analytics")
+    assert rollups.fold_stale_hours(warehouse) == [NOW + timedelta(hours=40)]
+    assert rollups.fold_stale_hours(warehouse) == []
+    assert warehouse.value("select sum(requests) from usage_hourly") == 49
+
+
+def test_a_database_of_before_the_blocks_learns_them(settings: Settings) -> None:
+    """An older build database gets its blocks on opening, and the same scores after the next refresh."""
+    records: list[Record] = []
+    for index in range(90):
+        record = make_record(NOW + timedelta(minutes=index))
+        records += [record, make_feedback(record, float(index % 3 > 0))]
+    seal_records(settings, records)
+    with Warehouse(settings) as warehouse:
+        run_steps(warehouse)
+        scores, blocks = (
+            scoring.score_rows(warehouse),
+            warehouse.rows("from quality_blocks_hourly order by all"),
+        )
+        for table in ("quality_blocks_hourly", "pipeline.removed_quality_blocks_hourly", "score_changes"):
+            warehouse.connection.execute(f"drop table {table}")
+        warehouse.connection.execute("delete from pipeline.migrations where name = '0012_score_changes'")
+        warehouse.close()
+        assert warehouse.value("select sum(outcomes) from quality_blocks_hourly") == 90
+        run_steps(warehouse)
+        assert warehouse.rows("from quality_blocks_hourly order by all") == blocks
+        assert scoring.score_rows(warehouse) == scores

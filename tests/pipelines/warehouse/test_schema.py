@@ -1,0 +1,45 @@
+"""The warehouse's tables are the record contracts."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.columns import contract_columns
+from pipelines.warehouse.warehouse import Warehouse
+from router.records import DATASETS
+
+ADDED = {
+    "request_analytics": [("segment", "VARCHAR", False)],
+    "request_logs": [("segment", "VARCHAR", False)],
+    "feedback": [("request_hour", "TIMESTAMP WITH TIME ZONE", True), ("segment", "VARCHAR", False)],
+}
+
+
+def _plain(kind: str) -> str:
+    return kind.replace('"', "")
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_a_table_has_the_contracts_columns(warehouse: Warehouse, dataset: str) -> None:
+    """Names, order, types and NOT NULL of a table are derived from its record, plus our lineage."""
+    found = warehouse.rows(
+        "select column_name, data_type, is_nullable from duckdb_columns()"
+        " where schema_name = 'main' and table_name = $dataset order by column_index",
+        dataset=dataset,
+    )
+    lineage = [column for column in found if column in ADDED[dataset]]
+    assert lineage == ADDED[dataset]
+    assert [
+        (name, _plain(kind), nullable)
+        for name, kind, nullable in found
+        if (name, kind, nullable) not in lineage
+    ] == [(name, _plain(kind), nullable) for name, kind, nullable in contract_columns(DATASETS[dataset])]
+
+
+def test_migrations_run_once(warehouse: Warehouse) -> None:
+    """Opening the database again applies nothing twice."""
+    before = warehouse.rows("select * from pipeline.migrations")
+    warehouse.close()
+    assert warehouse.rows("select * from pipeline.migrations") == before
+    assert len(before) == len(sqlfiles.names("migrations"))

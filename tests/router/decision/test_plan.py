@@ -1,0 +1,168 @@
+"""The choice: exact propensities over the eligible."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.decision.plan import Plan, make_plan
+from router.policies.policy import Policy
+from router.records import Candidate
+from router.request.preferences import Preferences
+from router.scores.board import RankedTable
+
+POLICY = Policy(id="p")
+
+
+def table(**shares: float) -> RankedTable:
+    """Candidates whose utility is their share."""
+    candidates = tuple(
+        Candidate(model=model, is_eligible=True, utility=share, probability=share)
+        for model, share in sorted(shares.items(), key=lambda item: -item[1])
+    )
+    return RankedTable(candidates=candidates, best=candidates[0].model)
+
+
+THREE = table(a=0.6, b=0.3, c=0.1)
+
+
+def plan(
+    ranked: RankedTable = THREE,
+    exclusions: dict[str, str] | None = None,
+    preferences: Preferences | None = None,
+    policy: Policy = POLICY,
+    **providers: str,
+) -> Plan:
+    """The plan of a table."""
+    return make_plan(ranked, exclusions or {}, policy=policy, preferences=preferences, providers=providers)
+
+
+def test_the_propensity_is_the_frequency() -> None:
+    """Over evenly spread randoms each model is chosen as often as its propensity says."""
+    counts: Counter[str] = Counter()
+    propensities = {}
+    for step in range(1000):
+        choice = plan().draw(step / 1000)
+        assert choice is not None
+        counts[choice.model] += 1
+        propensities[choice.model] = choice.propensity
+    assert propensities == {"a": 0.6, "b": 0.3, "c": 0.1}
+    assert {model: count / 1000 for model, count in counts.items()} == pytest.approx(propensities, abs=0.002)
+
+
+def test_exclusion_rescales_the_others() -> None:
+    """Without `a`, `b` and `c` share its part in proportion, and the record says why."""
+    choice = plan(exclusions={"a": "over budget"}).draw(0.7)
+    assert choice is not None
+    assert choice.model == "b"
+    assert choice.propensity == pytest.approx(0.75)
+    assert choice.candidates[-1] == replace(
+        THREE.candidates[0], is_eligible=False, exclusion="over budget", probability=0.0
+    )
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=8),
+    st.sets(st.integers(0, 7)),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_a_choice_is_eligible_and_probabilities_sum_to_one(
+    weights: list[float], excluded: set[int], random: float
+) -> None:
+    """Whatever the table and the exclusions: an eligible model or None, and a distribution."""
+    shares = {f"m{index}": weight for index, weight in enumerate(weights)}
+    exclusions = {f"m{index}": "x" for index in excluded if index < len(weights)}
+    total = sum(shares.values())
+    scaled = {model: share / total if total else 1 / len(shares) for model, share in shares.items()}
+    choice = plan(table(**scaled), exclusions).draw(random)
+    if len(exclusions) == len(shares):
+        assert choice is None
+        return
+    assert choice is not None
+    assert choice.model not in exclusions
+    assert 0 < choice.propensity <= 1 + 1e-9
+    assert sum(item.probability or 0 for item in choice.candidates) == pytest.approx(1)
+    assert set(choice.fallbacks) == shares.keys() - exclusions.keys() - {choice.model}
+
+
+def test_a_pinned_model_is_taken_for_sure() -> None:
+    """A named model is used as named: propensity 1 and no fallback to a model nobody asked for."""
+    choice = plan().fixed("pinned", "c")
+    assert choice is not None
+    assert (choice.model, choice.propensity, choice.strategy, choice.fallbacks) == ("c", 1.0, "pinned", ())
+
+
+def test_an_excluded_model_is_no_choice() -> None:
+    """Another model is never put in place of the one the request names."""
+    assert plan(exclusions={"c": "unavailable"}).fixed("pinned", "c") is None
+
+
+def test_a_model_kept_by_its_session_may_be_replaced_when_it_fails() -> None:
+    """Stickiness is certain, and falls back."""
+    choice = plan().fixed("sticky", "c")
+    assert choice is not None
+    assert (choice.model, choice.propensity, choice.fallbacks) == ("c", 1.0, ("a", "b"))
+    assert {item.model: item.probability for item in choice.candidates} == {"a": 0.0, "b": 0.0, "c": 1.0}
+
+
+def test_exploration_is_marked() -> None:
+    """Choosing another than the best is exploration, and names the best."""
+    choice = plan().draw(0.95)
+    assert choice is not None
+    assert choice.is_exploration
+    assert "`a`" in choice.reason
+
+
+def test_a_near_tie_goes_to_the_tables_best() -> None:
+    """The table's best leads the ranking though another has a little more utility."""
+    ranked = replace(THREE, best="b")
+    choice = plan(ranked, policy=Policy(id="p", strategy="greedy")).draw(0.5)
+    assert choice is not None
+    assert (choice.model, choice.fallbacks, choice.is_exploration) == ("b", ("a", "c"), False)
+
+
+def test_determinism_on_request_takes_the_best_whatever_chance_says() -> None:
+    """A deterministic request under an exploring policy is greedy, and its record says so."""
+    chosen = {plan(preferences=Preferences(deterministic=True)).draw(step / 10) for step in range(10)}
+    (choice,) = chosen
+    assert choice is not None
+    assert (choice.model, choice.propensity, choice.strategy) == ("a", 1.0, "greedy")
+
+
+def test_the_requests_order_comes_first() -> None:
+    """Models and providers are taken in the order the request names them, the rest by utility."""
+    choice = plan(preferences=Preferences(order=("c", "east")), a="west", b="east", c="west").draw(0.0)
+    assert choice is not None
+    assert (choice.model, choice.fallbacks, choice.strategy) == ("c", ("b", "a"), "preferred")
+
+
+def test_an_order_of_excluded_models_leaves_the_choice_to_the_policy() -> None:
+    """As OpenRouter does: an order that nothing eligible meets falls back to the others."""
+    choice = plan(exclusions={"c": "ejected"}, preferences=Preferences(order=("c",))).draw(0.0)
+    assert choice is not None
+    assert (choice.model, choice.strategy) == ("a", "thompson")
+
+
+def test_no_fallbacks_when_the_request_forbids_them() -> None:
+    """`allow_fallbacks: false` leaves no second model to try."""
+    choice = plan(preferences=Preferences(allow_fallbacks=False)).draw(0.0)
+    assert choice is not None
+    assert choice.fallbacks == ()
+
+
+def test_sorting_puts_the_unknown_last() -> None:
+    """The cheapest known price wins, whatever its quality."""
+    priced = replace(
+        THREE,
+        candidates=tuple(
+            replace(item, cost_usd=cost)
+            for item, cost in zip(THREE.candidates, (0.3, None, 0.1), strict=True)
+        ),
+    )
+    choice = plan(priced, preferences=Preferences(sort="price")).draw(0.0)
+    assert choice is not None
+    assert (choice.model, choice.fallbacks) == ("c", ("a", "b"))

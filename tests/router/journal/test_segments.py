@@ -1,0 +1,92 @@
+"""Sealed segments and their manifests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from router.errors import SegmentError
+from router.files import sha256_of
+from router.journal.journal import encode
+from router.journal.manifests import Manifest
+from router.journal.segments import arrow_schema, seal
+from router.records import Attempt, Record, Tag
+from tests.factories import request_record
+
+
+def seal_records(tmp_path: Path, *records: Record) -> list[Manifest]:
+    """Seal records through a journal file."""
+    journal = tmp_path / "w-00000001.jsonl"
+    journal.write_bytes(b"".join(encode(record) for record in records))
+    dataset = records[0].DATASET
+    return seal(journal, dataset=dataset, writer_id="w", sequence=1, lake=tmp_path / "lake")
+
+
+def test_a_record_survives_the_way_to_parquet(tmp_path: Path) -> None:
+    """Every field reads back as it was written: money to the last digit, unknown as null, UTC."""
+    record = request_record(
+        cost_usd=Decimal("0.000000000001"),
+        provider_cost_usd=Decimal("12345678901234.123456789012"),
+        tokens_input=None,
+        tags=[Tag(key="team", value="search")],
+        attempts=[Attempt(model="small", provider="p", cost_usd=Decimal("1E-7"))],
+    )
+    (manifest,) = seal_records(tmp_path, record)
+    (row,) = pq.read_table(tmp_path / "lake" / manifest.path).to_pylist()
+    expected = orjson.loads(encode(record))
+    expected["timestamp"] = record.timestamp
+    expected["cost_usd"], expected["provider_cost_usd"] = record.cost_usd, record.provider_cost_usd
+    expected["attempts"][0]["cost_usd"] = Decimal("1E-7")
+    assert expected == row
+
+
+def test_the_parquet_schema_is_the_contract(tmp_path: Path) -> None:
+    """A segment's columns and types are those derived from the record class."""
+    record = request_record()
+    (manifest,) = seal_records(tmp_path, record)
+    assert arrow_schema(type(record)).equals(pq.read_schema(tmp_path / "lake" / manifest.path))
+
+
+def test_a_journal_over_two_hours_makes_a_segment_for_each(tmp_path: Path) -> None:
+    """Rows lie in the partition of their own hour."""
+    early = request_record(timestamp=datetime(2026, 11, 22, 23, 59, 59, 999000, tzinfo=UTC))
+    late = request_record(timestamp=datetime(2026, 11, 23, 0, 0, tzinfo=UTC))
+    manifests = seal_records(tmp_path, late, early)
+    assert [manifest.path for manifest in manifests] == [
+        "request_analytics/date=2026-11-22/hour=23/20261122T23-w-00000001.parquet",
+        "request_analytics/date=2026-11-23/hour=00/20261123T00-w-00000001.parquet",
+    ]
+
+
+def test_sealing_twice_changes_nothing(tmp_path: Path) -> None:
+    """A crash between segment and journal removal is repaired by sealing again."""
+    record = request_record()
+    (first,) = seal_records(tmp_path, record)
+    (second,) = seal_records(tmp_path, record)
+    assert first == second
+    assert len(list((tmp_path / "lake").rglob("*.parquet"))) == 1
+
+
+def test_a_manifest_tells_whether_the_file_was_changed(tmp_path: Path) -> None:
+    """Digest, size and row count are those of the file on disk."""
+    (manifest,) = seal_records(tmp_path, request_record(), request_record())
+    path = tmp_path / "lake" / manifest.path
+    assert (manifest.sha256, manifest.bytes) == (sha256_of(path), path.stat().st_size)
+    assert manifest.rows == pq.read_metadata(path).num_rows == 2
+    assert Manifest.read(path.with_suffix(".json")) == manifest
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\xff", b'{"format": "other/1"}'], ids=lambda value: repr(value)
+)
+def test_a_bad_manifest_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    """What is no manifest raises SegmentError naming the file."""
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(SegmentError, match=r"x\.json"):
+        Manifest.read(path)

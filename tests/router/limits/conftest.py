@@ -1,0 +1,94 @@
+"""A real Redis of the tests' own, and every store behind one name."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from router.limits.memory import MemoryStore
+from router.limits.shared import FileStore
+from tests.router.limits.servers import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from router.limits.counters import Account, LimitStore
+
+    MakeStore = Callable[..., LimitStore]
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server on a free port, stopped with the session."""
+    reason = RedisServer.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The stores' clock."""
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "file", "redis"])
+def make_store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Iterator[MakeStore]:
+    """Makes a store whose accounts open with what `charges` says of their keys."""
+    if request.param == "memory":
+
+        def make(charges: dict[str, int] | None = None) -> LimitStore:
+            return MemoryStore(lambda account: (charges or {}).get(account.key, 0), clock=clock)
+
+        yield make
+        return
+    if request.param == "file":
+        made: list[FileStore] = []
+
+        def make_shared(charges: dict[str, int] | None = None) -> LimitStore:
+            made.append(
+                FileStore(
+                    tmp_path / secrets.token_hex(4),
+                    lambda account: (charges or {}).get(account.key, 0),
+                    clock=clock,
+                )
+            )
+            return made[-1]
+
+        yield make_shared
+        for store in made:
+            store.close()
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+
+    def make_remote(charges: dict[str, int] | None = None) -> LimitStore:
+        from router.limits.remote import RedisStore
+
+        def opening(_: Sequence[Account]) -> dict[str, int]:
+            return charges or {}
+
+        return RedisStore(server.url, opening, clock=clock, prefix=f"{{test-{secrets.token_hex(4)}}}:")
+
+    yield make_remote
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty data folder."""
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
