@@ -180,8 +180,8 @@ def erase_command(
     home: Path | None, user: str, organization: str | None, *, dry_run: bool, yes: bool
 ) -> None:
     """Remove a person from records, feedback and audit trail; bills stay as they are."""
+    from pipelines.erasure.config_mentions import advice, mentions
     from pipelines.erasure.erasure import erase, preview
-    from pipelines.erasure.mentions import advice, mentions
     from pipelines.errors import ErasureError
 
     settings = _settings(home)

@@ -20,8 +20,7 @@ import duckdb
 
 from pipelines.doctor import erasure_checks
 from pipelines.doctor.findings import Finding, bounded, error, warning
-from pipelines.lake import audit
-from pipelines.lake import reading as lake
+from pipelines.lake import audit, reading
 from pipelines.retention import progress
 from pipelines.retention.progress import Progress
 from pipelines.warehouse import checks, sqlfiles
@@ -97,7 +96,7 @@ class _Doctor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._listings = {dataset: lake.scan(settings.lake, dataset) for dataset in DATASETS}
+        self._listings = {dataset: reading.scan(settings.lake, dataset) for dataset in DATASETS}
         self._segments = {
             dataset: {segment.manifest.name: segment for segment in listing.segments}
             for dataset, listing in self._listings.items()
@@ -120,7 +119,7 @@ class _Doctor:
                     path.relative_to(self._settings.lake),
                     "nobody reads it; the hourly housekeeping job or `intellirouter compact` removes it",
                 )
-        yield from self._suspects(lake.strays(self._settings.lake))
+        yield from self._suspects(reading.strays(self._settings.lake))
 
     def tables(self) -> Iterator[Finding]:
         """The published copy against the lake and against itself."""
@@ -172,7 +171,7 @@ class _Doctor:
         found = first_difference(self._settings, dataset, segment)
         return "" if found is None else f"; {found}"
 
-    def _suspects(self, suspects: Iterable[lake.Suspect]) -> Iterator[Finding]:
+    def _suspects(self, suspects: Iterable[reading.Suspect]) -> Iterator[Finding]:
         for suspect in suspects:
             value = f"{suspect.path} {suspect.reason}"
             if (self._settings.lake / suspect.path).with_suffix(".json").exists():
@@ -194,7 +193,7 @@ class _Doctor:
     def _digests(self, dataset: str, segments: Iterable[Segment]) -> Iterator[Finding]:
         for segment in segments:
             try:
-                lake.verify(segment)
+                reading.verify(segment)
             except SegmentError as problem:
                 if segment.path.exists():  # else compacted meanwhile
                     yield error(

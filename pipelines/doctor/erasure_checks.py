@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from pipelines.doctor.findings import error, warning
 from pipelines.erasure.certificates import Certificate
-from pipelines.erasure.mentions import advice
+from pipelines.erasure.config_mentions import advice
 from pipelines.erasure.tombstones import SUFFIX, Tombstone
 from pipelines.errors import WarehouseError
-from pipelines.lake import reading as lake
-from pipelines.rollups import removed_shares as shares
+from pipelines.lake import reading
+from pipelines.rollups import removed_rollups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ def removals(
     `known` are name and hour of those that were taken in, `expired_before` tells retention's cutoff.
     """
     standing: set[str] = set()
-    for day, folder in lake.dated_folders(settings.lake / lake.REMOVALS):
+    for day, folder in reading.dated_folders(settings.lake / reading.REMOVALS):
         records = {path.stem for path in folder.glob("*.json")}
         standing |= records
         for path in sorted(folder.glob("*.json")):
@@ -87,14 +87,16 @@ def erasures(settings: Settings) -> Iterator[Finding]:
 
 def _problem(path: Path, day: str) -> str | None:
     try:
-        record = shares.read(path)
+        record = removed_rollups.read(path)
         hour = datetime.fromisoformat(record["hour"])
-        expected = shares.name_of(hour, record["sources"])
+        expected = removed_rollups.name_of(hour, record["sources"])
         if f"{hour.astimezone(UTC):%Y-%m-%d}" != day or path.stem != expected:
             return f"{path} is of other segments or another hour than its name says"
-        if set(record["sha256"]) != set(shares.TABLES):
+        if set(record["sha256"]) != set(removed_rollups.TABLES):
             return f"{path} does not vouch for its tables"
-        requests = lake.read_rows(shares.part(path, "usage_hourly")).column("requests").to_pylist()
+        requests = (
+            reading.read_rows(removed_rollups.part(path, "usage_hourly")).column("requests").to_pylist()
+        )
         if sum(requests) != record["rows"]:
             return f"{path} says {record['rows']} rows, its rollup counts {sum(requests)}"
     except (WarehouseError, ValueError, KeyError, TypeError, OSError) as problem:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.lake import reading as lake
-from pipelines.rollups.removed_shares import source_manifests
+from pipelines.lake import reading
+from pipelines.rollups.removed_rollups import source_manifests
 from router.files import sha256_of, write_atomically
 from router.records import DATASETS
 
@@ -181,7 +181,7 @@ def rewritings(settings: Settings, moments: Collection[datetime]) -> list[Rewrit
     """The rewritings that erasures of these moments left in the lake."""
     found = []
     for dataset in DATASETS:
-        for segment in lake.scan(settings.lake, dataset).segments:
+        for segment in reading.scan(settings.lake, dataset).segments:
             tree = [segment.manifest, *(source for source, _ in segment.manifest.replaced())]
             for item in tree:
                 if item.operation != "erasure" or item.sealed_at not in moments:

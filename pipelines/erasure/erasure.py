@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.erasure import certificates, remains, tombstones
-from pipelines.erasure.mentions import mentions
+from pipelines.erasure import certificates, leftovers, tombstones
+from pipelines.erasure.config_mentions import mentions
 from pipelines.erasure.persons import Doomed, columns, trace
 from pipelines.erasure.search import search
 from pipelines.erasure.tombstones import Key, Tombstone
@@ -34,7 +34,7 @@ from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.warehouse import Warehouse
 from router.errors import SegmentError
 from router.journal.journal import Journal
-from router.keys import audit_trail as compliance
+from router.keys import audit_trail
 from router.records import DATASETS, RequestRecord
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def erase(settings: Settings, user: str, *, organization: str | None = None) -> 
         found = trace(settings.lake, doomed)
         _learn_from_tables(warehouse, doomed, found, user)
         _refuse_if_held(settings, user, organization, found)
-        compliance.forget(settings.compliance_file, user, organization=organization)
+        audit_trail.forget(settings.compliance_file, user, organization=organization)
         tombstone = _put_down(settings, tombstone, doomed)
         return _carry_out(warehouse, tombstone, Doomed(tombstone, key, user), user=user)
 
@@ -104,8 +104,8 @@ def _carry_out(
             operation="erasure",
             now=now,
         )
-    removed_files = remains.clear(warehouse, doomed, now)
-    journals = remains.clean_journals(settings, doomed)
+    removed_files = leftovers.clear(warehouse, doomed, now)
+    journals = leftovers.clean_journals(settings, doomed)
     load_compliance(warehouse)
     catch_up(warehouse)
     _note_honoured(warehouse, tombstone, started)  # what was sealed meanwhile is looked at next time
@@ -124,7 +124,7 @@ def _carry_out(
         hours=hours,
         removed_files=removed_files,
         rewritten_journals=journals,
-        pending_journals=remains.pending_journals(settings, doomed.users),
+        pending_journals=leftovers.pending_journals(settings, doomed.users),
         searched=searched,
         mentioned=mentions(settings, user, organization=tombstone.organization) if user else (),
     )

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.retention import removals
 from router.records import DATASETS, FeedbackRecord, RequestLog, RequestRecord
 
@@ -103,7 +103,7 @@ def trace(root: Path, doomed: Doomed, names: Collection[str] | None = None) -> T
     for dataset in sorted(DATASETS, key=lambda name: name == FeedbackRecord.DATASET):
         key_column = _IDS.get(dataset)
         wanted = [*columns(dataset), *([key_column] if key_column else [])]
-        for segment in lake.scan(root, dataset).segments:
+        for segment in reading.scan(root, dataset).segments:
             if (names is not None and segment.manifest.name not in names) or not removals.sound([segment]):
                 continue
             with pq.ParquetFile(segment.path) as file:

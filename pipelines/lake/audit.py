@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.lake import reading as lakes
+from pipelines.lake import reading
 from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX
 from router.journal import chains
@@ -194,7 +194,7 @@ def _manifests_in(root: Path, folder: Path) -> list[Manifest]:
 def _read_drop_notes(root: Path, dataset: str, expired_before: date | None, found: Chains) -> None:
     for path in sorted((root / chains.CHAINS / dataset / EXPIRED).glob("date=*.json")):
         relative = str(path.relative_to(root))
-        day = lakes.day_of(path.stem)
+        day = reading.day_of(path.stem)
         if day is None:
             continue
         if expired_before is not None and day >= expired_before:

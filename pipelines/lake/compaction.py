@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.lake import reading as lake
-from pipelines.lake import replacing as derived
+from pipelines.lake import reading, replacing
 from router.errors import SegmentError
 from router.records import DATASETS
 
@@ -48,8 +47,8 @@ def compact(root: Path, *, now: datetime) -> CompactionResult:
     """Merge the small segments of every hour that is over as of `now`."""
     result = CompactionResult()
     for dataset in DATASETS:
-        result.leftovers += len(derived.remove_leftovers(root, dataset))
-        for batch in _batches(lake.scan(root, dataset).segments, now):
+        result.leftovers += len(replacing.remove_leftovers(root, dataset))
+        for batch in _batches(reading.scan(root, dataset).segments, now):
             _merge(root, batch, now, result)
     return result
 
@@ -81,10 +80,10 @@ def _merge(root: Path, batch: list[Segment], now: datetime, result: CompactionRe
     if len(sound) < 2:
         return
     try:
-        rows = pa.concat_tables([lake.read_rows(segment.path) for segment in sound])
+        rows = pa.concat_tables([reading.read_rows(segment.path) for segment in sound])
     except FileNotFoundError:
         return  # erased or expired meanwhile; the next run finds what is left
-    manifest = derived.replace_segments(root, sound, rows, operation="compaction", now=now)
+    manifest = replacing.replace_segments(root, sound, rows, operation="compaction", now=now)
     if manifest is not None:
         result.merged += len(sound)
         result.written.append(manifest.name)
@@ -93,7 +92,7 @@ def _merge(root: Path, batch: list[Segment], now: datetime, result: CompactionRe
 
 def _is_sound(segment: Segment) -> bool:
     try:
-        lake.verify(segment)
+        reading.verify(segment)
     except SegmentError:
         return False  # stays as it is: the load quarantines it by name, `doctor` says what to do
     return True

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from router.files import TEMPORARY_PREFIX
 from router.journal.segments import arrow_schema, parquet_bytes
 from router.records import DATASETS
@@ -40,7 +40,7 @@ def as_current(segments: Sequence[Segment], scratch: Path) -> Iterator[list[str]
                 folder.mkdir(exist_ok=True)
                 # The name stays: it tells which segment a row came from.
                 path = folder / path.name
-                path.write_bytes(parquet_bytes(upgrade(lake.read_rows(segment.path), record)))
+                path.write_bytes(parquet_bytes(upgrade(reading.read_rows(segment.path), record)))
             files.append(str(path))
         yield files
     finally:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.retention import holds
 from pipelines.retention.holds import Cutoffs
 from pipelines.warehouse.archive import midnight
@@ -106,7 +106,7 @@ def plan(
 def _fill(root: Path, expiry: Expiry, *, keeps_some: bool, until: datetime | None) -> None:
     days = [
         (midnight(day), folder)
-        for day, folder in lake.dated_folders(root / expiry.dataset)
+        for day, folder in reading.dated_folders(root / expiry.dataset)
         if until is None or midnight(day) < until
     ]
     if not days:
@@ -129,7 +129,7 @@ def _fill(root: Path, expiry: Expiry, *, keeps_some: bool, until: datetime | Non
 def _shorten(expiry: Expiry, segments: list[Segment]) -> None:
     for segment in segments:
         rows = _read(segment, (*expiry.columns, *_key(expiry)))
-        if rows is not None and lake.count(mask := expiry.goes(rows)):
+        if rows is not None and reading.count(mask := expiry.goes(rows)):
             expiry.shortened.append(segment)
             _count(expiry, rows, mask)
             expiry.gone_ids += _ids(expiry, rows.filter(mask))
@@ -145,7 +145,7 @@ def _trim(expiry: Expiry, day: Path, inside: Mapping[Path, list[Segment]]) -> No
         mask = expiry.goes(rows)
         _count(expiry, rows, mask)
         expiry.kept_ids += _ids(expiry, rows.filter(pc.invert(mask)))
-        is_kept = is_kept or lake.count(mask) < rows.num_rows
+        is_kept = is_kept or reading.count(mask) < rows.num_rows
     if not is_kept:
         expiry.folders.append(day)
         return
@@ -158,7 +158,7 @@ def _trim(expiry: Expiry, day: Path, inside: Mapping[Path, list[Segment]]) -> No
 
 def _by_folder(root: Path, dataset: str) -> dict[Path, list[Segment]]:
     found: dict[Path, list[Segment]] = defaultdict(list)
-    for segment in lake.scan(root, dataset).segments:
+    for segment in reading.scan(root, dataset).segments:
         found[segment.path.parent].append(segment)
     return found
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from router.catalog.catalog import parse_yaml
 from router.records import RequestLog
 
@@ -122,7 +122,7 @@ class Cutoffs:
 
     def held(self, rows: Any) -> int:
         """How many rows only a legal hold keeps."""
-        return lake.count(pc.and_(self._is_past(rows), self._is_held(rows)))
+        return reading.count(pc.and_(self._is_past(rows), self._is_held(rows)))
 
     def _is_past(self, rows: Any) -> Any:
         moments, organizations = rows.column("timestamp"), rows.column("organization_id")

@@ -10,9 +10,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.lake import reading as lake
-from pipelines.lake import replacing as derived
-from pipelines.rollups import removed_shares as shares
+from pipelines.lake import reading, replacing
+from pipelines.rollups import removed_rollups
 from pipelines.warehouse.columns import as_in_file
 from router.errors import SegmentError
 from router.journal.segments import arrow_schema
@@ -57,9 +56,9 @@ def remove_rows(
 
     affected, tables = [], []
     for segment in segments:
-        rows = lake.read_rows(segment.path)
+        rows = reading.read_rows(segment.path)
         mask = goes(rows)
-        if lake.count(mask):
+        if reading.count(mask):
             affected.append(segment)
             tables.append((rows, mask))
     if not affected:
@@ -89,12 +88,12 @@ def _rewrite(
     root, first = warehouse.settings.lake, sources[0].manifest
     share = None
     is_counted = first.dataset == RequestRecord.DATASET and gone.num_rows > 0
-    if is_counted and not shares.is_sealed(warehouse, first.first_at):
-        share = shares.write(warehouse, sources, gone.column("id").combine_chunks(), operation, now)
-    manifest = derived.replace_segments(root, sources, left, operation=operation, now=now)
+    if is_counted and not removed_rollups.is_sealed(warehouse, first.first_at):
+        share = removed_rollups.write(warehouse, sources, gone.column("id").combine_chunks(), operation, now)
+    manifest = replacing.replace_segments(root, sources, left, operation=operation, now=now)
     if manifest is None:
         if share is not None:
-            shares.remove(share)
+            removed_rollups.remove(share)
         raise SegmentError(f"segments of `{sources[0].path.parent.name}` changed while they were rewritten")
     return Removed(
         sources=tuple(segment.manifest for segment in sources), manifest=manifest, rows=gone.num_rows
@@ -148,14 +147,14 @@ def sound(segments: Iterable[Segment]) -> list[Segment]:
     found = []
     for segment in segments:
         with contextlib.suppress(SegmentError):
-            lake.verify(segment)
+            reading.verify(segment)
             found.append(segment)
     return found
 
 
 def _groups(root: Path, dataset: str, wanted: Callable[[Manifest], bool]) -> list[list[Segment]]:
     groups: dict[tuple[Path, int], list[Segment]] = {}
-    for segment in lake.scan(root, dataset).segments:
+    for segment in reading.scan(root, dataset).segments:
         if wanted(segment.manifest):
             groups.setdefault((segment.path.parent, segment.manifest.schema_version), []).append(segment)
     return list(groups.values())
@@ -169,7 +168,7 @@ def _any(segment: Segment, goes: Callable[[Any], Any], columns: Sequence[str]) -
     if not sound([segment]):
         return False
     with pq.ParquetFile(segment.path) as file:
-        return lake.count(goes(file.read(columns=list(columns)))) > 0
+        return reading.count(goes(file.read(columns=list(columns)))) > 0
 
 
 def _not(mask: Any) -> Any:

@@ -22,13 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.experiments.results import compute_results
-from pipelines.lake import audit
-from pipelines.lake import reading as lake
-from pipelines.lake import replacing as derived
+from pipelines.lake import audit, reading, replacing
 from pipelines.retention import expiry, removals
 from pipelines.retention.holds import RetentionFile
-from pipelines.rollups import removed_shares as shares
-from pipelines.rollups import rollups
+from pipelines.rollups import removed_rollups, rollups
 from pipelines.scores import scoring
 from pipelines.warehouse import archive, loading, publishing
 from router.files import TEMPORARY_PREFIX, sync_folder
@@ -137,7 +134,8 @@ def _untrimmed(plan: Expiry, segments: list[Segment]) -> list[Segment]:
     return [
         segment
         for segment in removals.sound(segments)
-        if segment.manifest.operation != "retention" or lake.count(plan.goes(lake.read_rows(segment.path)))
+        if segment.manifest.operation != "retention"
+        or reading.count(plan.goes(reading.read_rows(segment.path)))
     ]
 
 
@@ -145,10 +143,10 @@ def _trim(root: Path, plan: Expiry, segments: list[Segment], now: datetime) -> N
     """Rewrite an expired hour to hold the rows that stay, none perhaps; the loader knows them by that."""
     left = _untrimmed(plan, segments)
     if left:
-        tables = [lake.read_rows(segment.path) for segment in left]
+        tables = [reading.read_rows(segment.path) for segment in left]
         kept = pa.concat_tables([rows.filter(pc.invert(plan.goes(rows))) for rows in tables])
         # None: a compaction took place meanwhile, and the next run finds what it wrote.
-        derived.replace_segments(root, left, kept, operation="retention", now=now)
+        replacing.replace_segments(root, left, kept, operation="retention", now=now)
 
 
 def _shorten(warehouse: Warehouse, plans: dict[str, Expiry], now: datetime) -> None:
@@ -224,12 +222,12 @@ def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
 
 
 def _forget_removals(warehouse: Warehouse, cutoff: datetime) -> None:
-    root = warehouse.settings.lake / lake.REMOVALS
-    for day, folder in lake.dated_folders(root):
+    root = warehouse.settings.lake / reading.REMOVALS
+    for day, folder in reading.dated_folders(root):
         if archive.midnight(day) < cutoff:
             _remove_whole(folder)
     _remove_hidden(root)
-    shares.forget(warehouse, cutoff)
+    removed_rollups.forget(warehouse, cutoff)
 
 
 def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
@@ -244,8 +242,8 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
             {"cutoff": cutoff},
         )
     for table in archive.TABLES:
-        root = warehouse.settings.lake / lake.ARCHIVE / table
-        for day, folder in lake.dated_folders(root):
+        root = warehouse.settings.lake / reading.ARCHIVE / table
+        for day, folder in reading.dated_folders(root):
             if archive.midnight(day) < cutoff:
                 _remove_whole(folder)
         _remove_hidden(root)
@@ -299,7 +297,7 @@ def _remove_whole(folder: Path) -> None:
 def _remove_empty_folders(root: Path) -> None:
     young = time.time() - EMPTY_FOLDER_AGE_S
     for dataset in DATASETS:
-        for _, day in lake.dated_folders(root / dataset):
+        for _, day in reading.dated_folders(root / dataset):
             for folder in (*day.iterdir(), day):
                 if folder.is_dir() and folder.stat().st_mtime < young and not any(folder.iterdir()):
                     folder.rmdir()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines.rollups import removed_shares as shares
-from pipelines.scores.changes import BLOCK
+from pipelines.rollups import removed_rollups
+from pipelines.scores.change_detection import BLOCK
 from pipelines.scores.scoring import GAMMA
 from pipelines.warehouse.archive import DAILY_MARTS, midnight
 from pipelines.warehouse.ranges import runs
@@ -41,7 +41,7 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
 
     Hours whose raw rows have expired are left as they are: what they say cannot be computed again.
     """
-    shares.take_in(warehouse)
+    removed_rollups.take_in(warehouse)
     warehouse.connection.execute(
         "delete from pipeline.stale_hours where hour < (select max(expired_before) from pipeline.retention)"
     )

@@ -8,8 +8,8 @@ from itertools import groupby
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
-from pipelines.scores import changes
-from pipelines.scores.beliefs import Outcomes, estimate
+from pipelines.scores import change_detection
+from pipelines.scores.quality_model import Outcomes, estimate
 from router.catalog.catalog import Catalog
 from router.errors import ConfigError
 from router.scores.snapshot import ALL_TASKS, ANY_MODEL, ScoreRow
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from pipelines.scores.beliefs import Belief, Cell
-    from pipelines.scores.changes import Change
+    from pipelines.scores.change_detection import Change
+    from pipelines.scores.quality_model import Belief, Cell
     from pipelines.warehouse.warehouse import Warehouse
 
 ALPHA = 0.01
@@ -153,10 +153,10 @@ def _outcomes(
     rows = warehouse.run("marts/quality_blocks", start=start).fetchall()
     for cell, members in groupby(rows, key=lambda row: (row[0], row[1])):
         blocks = [
-            changes.Block(start_at, count, float(quality), float(squared))
+            change_detection.Block(start_at, count, float(quality), float(squared))
             for _, _, start_at, count, quality, squared in members
         ]
-        noted, outcomes[cell] = changes.detect(blocks)
+        noted, outcomes[cell] = change_detection.detect(blocks)
         if noted:
             found.append((cell, noted))
     return outcomes, found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.warehouse.ranges import runs
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def check_lake(warehouse: Warehouse) -> CheckResult:
     """Whether every file of the lake is a segment that was read; names those that are not."""
     root = warehouse.settings.lake
     suspects = [
-        lake.Suspect(path=path, reason=reason, fingerprint="")
+        reading.Suspect(path=path, reason=reason, fingerprint="")
         for path, reason in warehouse.rows("select path, reason from pipeline.quarantine order by path")
-    ] + lake.strays(root)
+    ] + reading.strays(root)
     return CheckResult(
         name="lake_is_clean",
         failures=[f"`{suspect.path}` {suspect.reason}" for suspect in suspects],

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.lake import reading as lake
-from pipelines.lake import versions
+from pipelines.lake import reading, versions
 from pipelines.warehouse import quarantine, sqlfiles
 from router.errors import SegmentError
 from router.journal.manifests import Manifest
@@ -90,7 +89,7 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
 
 def _listing(warehouse: Warehouse, dataset: str) -> Listing:
     settled = dict(warehouse.rows("select folder, changed_ns from pipeline.settled_folders"))
-    return lake.scan(warehouse.settings.lake, dataset, settled=settled)
+    return reading.scan(warehouse.settings.lake, dataset, settled=settled)
 
 
 def known_names(connection: duckdb.DuckDBPyConnection, manifests: Iterable[Manifest]) -> set[str]:
@@ -111,7 +110,7 @@ def known_names(connection: duckdb.DuckDBPyConnection, manifests: Iterable[Manif
 
 def _problem(warehouse: Warehouse, segment: Segment) -> Suspect | None:
     try:
-        lake.verify(segment)
+        reading.verify(segment)
     except SegmentError as error:
         return _suspect(warehouse, segment, str(error))
     return None
@@ -238,7 +237,7 @@ def _delete_missing(
     dataset = segment.manifest.dataset
     key = fields(DATASETS[dataset])[0].name
     gone = f"{of_hour} = $name and {key} not in (select unnest($ids))"
-    values = {**bounds, "ids": lake.read_rows(segment.path).column(key).to_pylist()}
+    values = {**bounds, "ids": reading.read_rows(segment.path).column(key).to_pylist()}
     hours: set[datetime] = set()
     if expression := _STALE_HOUR.get(dataset):
         found = f"select distinct {expression} as stale_hour from {dataset} where {gone}"  # noqa: S608
@@ -300,7 +299,7 @@ def _note(
 
 
 def _suspect(warehouse: Warehouse, segment: Segment, reason: str) -> Suspect:
-    return lake.Suspect(path=_relative(warehouse, segment), reason=reason, fingerprint=segment.fingerprint)
+    return reading.Suspect(path=_relative(warehouse, segment), reason=reason, fingerprint=segment.fingerprint)
 
 
 def _relative(warehouse: Warehouse, segment: Segment) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.warehouse import loading
 from pipelines.warehouse.warehouse import configuration
 from router.records import DATASETS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def pending_segments(settings: Settings) -> list[str]:
     """Names of the segments that the published warehouse has neither loaded nor quarantined."""
     if not settings.warehouse_file.exists():
-        listings = [lake.scan(settings.lake, dataset) for dataset in DATASETS]
+        listings = [reading.scan(settings.lake, dataset) for dataset in DATASETS]
         return sorted(segment.manifest.name for listing in listings for segment in listing.segments)
     names: list[str] = []
     with duckdb.connect(
@@ -35,7 +35,7 @@ def pending_segments(settings: Settings) -> list[str]:
             for (fingerprint,) in connection.execute("select fingerprint from pipeline.quarantine").fetchall()
         }
         for dataset in DATASETS:
-            listing = lake.scan(settings.lake, dataset, settled=settled)
+            listing = reading.scan(settings.lake, dataset, settled=settled)
             known = loading.known_names(connection, (segment.manifest for segment in listing.segments))
             names += [
                 f"{dataset}/{segment.manifest.name}"

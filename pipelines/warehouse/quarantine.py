@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.lake.reading import Suspect
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def settle(warehouse: Warehouse, listing: Listing, suspects: Sequence[Suspect], 
     quiet = {
         folder: changed_ns
         for folder, changed_ns in listing.folders.items()
-        if folder not in troubled and changed_ns < started_ns - int(lake.SETTLE_S * 1e9)
+        if folder not in troubled and changed_ns < started_ns - int(reading.SETTLE_S * 1e9)
     }
     if not quiet:
         return

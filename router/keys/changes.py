@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError, nearest
 from router.files import locked, write_atomically
-from router.keys import audit_trail as compliance
+from router.keys import audit_trail
 from router.keys.keys import PREFIX, KeyEntry, KeyFile, KeysFile, SecretEntry, digest_of, now
 
 if TYPE_CHECKING:
@@ -117,14 +117,14 @@ def _write(
     actor: str | None,
 ) -> None:
     content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True)
-    event = compliance.new_event(
+    event = audit_trail.new_event(
         action,
         after.id,
         before=None if before is None else _without_secrets(before),
         after=_without_secrets(after),
         actor=actor,
     )
-    with compliance.recorded(path.with_name(compliance.FILE_NAME), event):
+    with audit_trail.recorded(path.with_name(audit_trail.FILE_NAME), event):
         write_atomically(path, content.encode() + b"\n", mode=OWNER_ONLY)
 
 

@@ -11,7 +11,7 @@ import click
 
 from router.config import Settings
 from router.errors import ConfigError, nearest
-from router.keys import changes as key_changes
+from router.keys import changes
 from router.keys.keys import KeyFile, Scope, now
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def create(
     for option, value in (("--name", name), ("--organization", organization), ("--user", user)):
         if value is not None and not (0 < len(value) <= 255 and value.isprintable()):
             raise ConfigError(f"`{option}` must be 1 to 255 printable characters, got `{value!r:.80}`")
-    entry, token = key_changes.create(
+    entry, token = changes.create(
         settings.keys_file,
         name=name,
         scopes=scopes,
@@ -93,7 +93,7 @@ def list_keys(home: Path | None) -> None:
 @home_option
 def rotate(key_id: str, grace: str, home: Path | None) -> None:
     """Print the new token alone to standard output."""
-    entry, token = key_changes.rotate(Settings.load(home=home).keys_file, key_id, grace=_period(grace))
+    entry, token = changes.rotate(Settings.load(home=home).keys_file, key_id, grace=_period(grace))
     click.echo(f"key {entry.id} ({entry.name}); its new token is shown this once:", err=True)
     click.echo(token)
 
@@ -103,7 +103,7 @@ def rotate(key_id: str, grace: str, home: Path | None) -> None:
 @home_option
 def revoke(key_id: str, home: Path | None) -> None:
     """Say so."""
-    entry = key_changes.revoke(Settings.load(home=home).keys_file, key_id)
+    entry = changes.revoke(Settings.load(home=home).keys_file, key_id)
     click.echo(f"revoked {entry.id} ({entry.name}); running routers follow within seconds")
 
 

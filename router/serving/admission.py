@@ -25,7 +25,7 @@ from router.health.ejection import BreakerRules
 from router.limits.counters import Subjects
 from router.providers.base import Providers
 from router.records import new_id
-from router.serving.attempts import since_ms
+from router.serving.fallback import since_ms
 from router.serving.funds import Funds
 from router.serving.recording import build_log, refused_record
 from router.serving.retries import Retries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from router.errors import ProviderError
-from router.serving.attempts import call, since_ms
+from router.serving.fallback import call, since_ms
 from router.serving.recording import Outcome, build_record
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from router.records import Attempt, RequestRecord
     from router.request.request import Decision, Request
     from router.serving.admission import Engine
-    from router.serving.attempts import Replied
+    from router.serving.fallback import Replied
     from router.serving.funds import Funds
 
     T = TypeVar("T", bound=Replied)

@@ -11,8 +11,8 @@ import orjson
 from router.errors import ProviderError
 from router.providers.http.sse import DONE, StreamEvent, without_usage
 from router.serving.assembly import answer_of
-from router.serving.attempts import since_ms
 from router.serving.deadline import Deadline
+from router.serving.fallback import since_ms
 from router.serving.recording import cost_of
 from router.serving.upstream import Upstream
 

@@ -20,7 +20,7 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from router.config import Settings
 from router.errors import SegmentError
 from tests.pipelines.helpers import NOW, make_record, seal_records
@@ -42,7 +42,7 @@ def main() -> None:
                 for i in range(3000)
             ],
         )
-        (segment,) = lake.scan(settings.lake, "request_analytics").segments
+        (segment,) = reading.scan(settings.lake, "request_analytics").segments
         content = segment.path.read_bytes()
         truth = _plain(segment.path)
         plain: Counter[str] = Counter()
@@ -56,7 +56,7 @@ def main() -> None:
             except duckdb.Error:
                 plain["error"] += 1
             try:
-                lake.verify(segment)
+                reading.verify(segment)
                 checked["WRONG, no error"] += 1
             except SegmentError:
                 checked["error"] += 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.replay.demo_world import load_figures, make_outcomes
 from pipelines.replay.outcomes import World, world_of
-from pipelines.scores.beliefs import Outcomes
+from pipelines.scores.quality_model import Outcomes
 from pipelines.scores.scoring import Totals, rows_of
 from router.catalog.catalog import Catalog, Model
 from router.catalog.prices import Price

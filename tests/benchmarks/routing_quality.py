@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
 
-from pipelines.scores.beliefs import Outcomes
+from pipelines.scores.quality_model import Outcomes
 from router.policies.policy import Policy
 from router.scores.board import ScoreBoard
 from tests.benchmarks.recorded import Source, Tally, load, snapshot

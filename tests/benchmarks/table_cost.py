@@ -15,7 +15,7 @@ from dataclasses import replace
 from random import Random
 from statistics import median
 
-from pipelines.scores.beliefs import Outcomes
+from pipelines.scores.quality_model import Outcomes
 from router.policies.policy import Policy
 from router.scores.board import ScoreBoard
 from tests.benchmarks.recorded import Source, Tally, load, snapshot

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.doctor import doctor
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.warehouse.warehouse import Warehouse
 from router.errors import IntelliRouterError
 from router.journal.journal import Journal
@@ -75,7 +75,7 @@ def recover(home: Path, acknowledged: Path, operation: str | None = None) -> Fin
 
     `operation` is run once more where the product repeats it by itself.
     """
-    lake.MANIFEST_GRACE_S = 0.0  # nobody is about to write one
+    reading.MANIFEST_GRACE_S = 0.0  # nobody is about to write one
     settings = settings_of(home)
     findings = Findings()
     _check_published(settings, findings)  # readers do not wait for a recovery
@@ -161,20 +161,20 @@ def ids_in_lake(root: Path, dataset: str, problems: list[str]) -> Counter[str]:
     """How often each id stands in the lake, by its manifests."""
     found: Counter[str] = Counter()
     key = fields(DATASETS[dataset])[0].name
-    listing = lake.scan(root, dataset)
+    listing = reading.scan(root, dataset)
     problems += [f"`{suspect.path}` {suspect.reason}" for suspect in listing.suspects]
     for segment in listing.segments:
         try:
-            lake.verify(segment)
+            reading.verify(segment)
         except IntelliRouterError as error:
             problems.append(f"`{segment.manifest.path}` {error}")
-        found.update(lake.read_rows(segment.path).column(key).to_pylist())
+        found.update(reading.read_rows(segment.path).column(key).to_pylist())
     return found
 
 
 def rebuilt_aggregates(home: Path, scratch: Path) -> str:
     """The aggregates of a warehouse that is built from the lake alone."""
-    lake.MANIFEST_GRACE_S = 0.0
+    reading.MANIFEST_GRACE_S = 0.0
     settings = settings_of(scratch)
     if (home / "lake").exists():
         shutil.copytree(home / "lake", scratch / "lake")

@@ -13,9 +13,9 @@ from pipelines.doctor import doctor
 from pipelines.erasure import certificates, erasure
 from pipelines.erasure.certificates import Certificate
 from pipelines.errors import WarehouseError
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.retention import retention
-from pipelines.rollups import removed_shares as shares
+from pipelines.rollups import removed_rollups
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -36,7 +36,7 @@ def erased(settings: Settings) -> Settings:
 
 
 def _record(settings: Settings) -> Path:
-    (path,) = (settings.lake / lake.REMOVALS).rglob("*.json")
+    (path,) = (settings.lake / reading.REMOVALS).rglob("*.json")
     return path
 
 
@@ -46,7 +46,7 @@ def _edited(settings: Settings, **facts: object) -> None:
 
 
 def _flip_a_part(settings: Settings) -> None:
-    path = min((settings.lake / lake.REMOVALS).rglob("*.parquet"))
+    path = min((settings.lake / reading.REMOVALS).rglob("*.parquet"))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
@@ -96,7 +96,7 @@ def test_a_share_that_is_gone_is_an_error(erased: Settings) -> None:
     findings = doctor.examine(erased)
     assert [item.what for item in findings] == [
         "what removed rows added to the rollups is gone",
-        *["a stopped erasure or retention left a file"] * len(shares.TABLES),
+        *["a stopped erasure or retention left a file"] * len(removed_rollups.TABLES),
     ]
     assert findings[0].value == path.stem
 
@@ -106,7 +106,7 @@ def test_a_share_that_retention_forgets_is_none(erased: Settings) -> None:
     steps = [(retention, "_expire_rollups")]
     with Warehouse(erased) as warehouse, pytest.raises(KeyboardInterrupt), stopped_after(0, steps):
         retention.retain(warehouse, now=NOW + timedelta(days=100))
-    assert not list((erased.lake / lake.REMOVALS).rglob("*.json"))
+    assert not list((erased.lake / reading.REMOVALS).rglob("*.json"))
     assert [item for item in doctor.examine(erased, with_audit=True) if item.severity == "error"] == []
 
 

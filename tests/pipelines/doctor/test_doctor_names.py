@@ -16,8 +16,7 @@ from click.testing import CliRunner
 from pipelines.cli import doctor_command
 from pipelines.doctor import doctor
 from pipelines.erasure import erasure
-from pipelines.lake import audit, compaction
-from pipelines.lake import reading as lake
+from pipelines.lake import audit, compaction, reading
 from pipelines.lake.audit import KeptHead
 from pipelines.retention import retention
 from pipelines.warehouse import publishing
@@ -67,12 +66,12 @@ def segment(settings: Settings, dataset: str, index: int = 0) -> Path:
 
 def rewrite(path: Path, change: Callable[[Rows], Rows], *, with_manifest: bool) -> None:
     """Change rows of a segment; with its manifest, or behind its back."""
-    table = lake.read_rows(path)
+    table = reading.read_rows(path)
     path.write_bytes(parquet_bytes(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema)))
     if with_manifest:
         manifest = Manifest.read(path.with_suffix(".json"))
         changed = replace(
-            manifest, bytes=path.stat().st_size, sha256=sha256_of(path), rows=lake.read_rows(path).num_rows
+            manifest, bytes=path.stat().st_size, sha256=sha256_of(path), rows=reading.read_rows(path).num_rows
         )
         changed.write(path.with_suffix(".json"))
 
@@ -103,7 +102,7 @@ def test_the_first_record_is_named(filled: Settings, dataset: str, *, with_manif
     path = segment(filled, dataset)
     content, manifest = path.read_bytes(), path.with_suffix(".json").read_bytes()
     key = fields(DATASETS[dataset])[0].name
-    ids = lake.read_rows(path).column(key).to_pylist()
+    ids = reading.read_rows(path).column(key).to_pylist()
     for change, expected in (
         (_changed(*VALUES[dataset]), f"record `{ids[2]}` was changed"),
         (_without, f"record `{ids[2]}` was removed"),
@@ -139,7 +138,7 @@ def test_the_first_record_of_a_file_that_is_gone_is_named(
     filled: Settings, tamper: Callable[[Settings], None]
 ) -> None:
     """A removed file, or one that another took the place of, lacks its first record first."""
-    first = lake.read_rows(segment(filled, "feedback")).column("feedback_id")[0].as_py()
+    first = reading.read_rows(segment(filled, "feedback")).column("feedback_id")[0].as_py()
     tamper(filled)
     values = [item.value for item in doctor.examine(filled, with_audit=True) if "chain" in item.what]
     assert f"record `{first}` was removed" in values[0]
@@ -161,7 +160,7 @@ def test_without_rows_or_a_readable_file_the_file_is_named(filled: Settings) -> 
 def test_a_row_that_stands_elsewhere_is_not_blamed(filled: Settings) -> None:
     """The second copy of a record was never loaded from its segment; only the real change is named."""
     path = segment(filled, "request_analytics", 1)
-    ids = lake.read_rows(path).column("id").to_pylist()
+    ids = reading.read_rows(path).column("id").to_pylist()
     assert len(ids) == 4
     rewrite(path, lambda rows: [row | {"latency_ms": 1.5} for row in rows], with_manifest=False)
     (chain,) = [item for item in doctor.examine(filled, with_audit=True) if "chain" in item.what]

@@ -12,11 +12,9 @@ import pytest
 
 from pipelines.doctor import doctor
 from pipelines.erasure import erasure
-from pipelines.lake import audit, compaction
-from pipelines.lake import reading as lake
-from pipelines.lake import replacing as derived
+from pipelines.lake import audit, compaction, reading, replacing
 from pipelines.retention import retention
-from pipelines.rollups import removed_shares as shares
+from pipelines.rollups import removed_rollups
 from pipelines.warehouse import archive, publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -78,7 +76,7 @@ def errors(settings: Settings) -> list[str]:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is about to write a manifest here."""
-    monkeypatch.setattr(lake, "MANIFEST_GRACE_S", 0.0)
+    monkeypatch.setattr(reading, "MANIFEST_GRACE_S", 0.0)
 
 
 @pytest.fixture
@@ -135,13 +133,13 @@ RETENTION_STEPS = (
     (archive, "write"),
     (retention, "_set_cutoff"),
     (retention, "_delete_rows"),
-    (derived, "replace_segments"),
+    (replacing, "replace_segments"),
     (audit, "note_drop"),
     (retention, "_hide"),
     (audit, "forget_heads"),
     (shutil, "rmtree"),
     (retention, "_forget_removals"),
-    (shares, "forget"),
+    (removed_rollups, "forget"),
     (Warehouse, "recreate"),
     (publishing, "publish_warehouse"),
 )

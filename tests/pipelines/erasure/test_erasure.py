@@ -13,16 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import COMMANDS
-from pipelines.erasure import certificates, remains
+from pipelines.erasure import certificates, leftovers
 from pipelines.erasure.certificates import Certificate
 from pipelines.erasure.erasure import erase, honour
 from pipelines.erasure.search import search
 from pipelines.errors import LegalHoldError
-from pipelines.lake import compaction
-from pipelines.lake import reading as lake
-from pipelines.lake import replacing as derived
+from pipelines.lake import compaction, reading, replacing
 from pipelines.refresh import open_instance, rebuild, refresh
-from pipelines.rollups import removed_shares as shares
+from pipelines.rollups import removed_rollups
 from pipelines.warehouse import publishing
 from pipelines.warehouse.checks import check_everything
 from pipelines.warehouse.warehouse import Warehouse
@@ -270,7 +268,7 @@ def test_records_after_the_erasure_stay(filled: Settings) -> None:
 def test_a_compaction_under_way_hides_nobody(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments merged between listing and rewriting are listed again."""
     build(filled)
-    replace = derived.replace_segments
+    replace = replacing.replace_segments
     merged: list[bool] = []
 
     def late(*arguments: Any, **named: Any) -> Any:
@@ -279,7 +277,7 @@ def test_a_compaction_under_way_hides_nobody(filled: Settings, monkeypatch: pyte
             compaction.compact(filled.lake, now=NOW + timedelta(days=1))
         return replace(*arguments, **named)
 
-    monkeypatch.setattr(derived, "replace_segments", late)
+    monkeypatch.setattr(replacing, "replace_segments", late)
     assert erase(filled, PERSON).remaining == ()
     assert_nothing_left(filled)
     assert failures(filled) == []
@@ -294,9 +292,9 @@ def test_an_erasure_stopped_anywhere_is_finished_by_a_refresh(
     build(filled)
     before = aggregates(filled)
     steps = (
-        (shares, "write"),
-        (derived, "replace_segments"),
-        (remains, "clear"),
+        (removed_rollups, "write"),
+        (replacing, "replace_segments"),
+        (leftovers, "clear"),
         (Warehouse, "recreate"),
         (publishing, "publish_warehouse"),
         (certificates, "issue"),
@@ -335,7 +333,7 @@ def test_the_search_finds_what_compression_and_pages_hide(settings: Settings, tm
         path.rename(path.with_suffix(".bin"))
     found = search([settings.home], [PERSON])
     assert {Path(path).suffix for path in found.hits} == {".bin", ".x", ".duckdb"}
-    assert lake.scan(settings.lake, "feedback").segments == []
+    assert reading.scan(settings.lake, "feedback").segments == []
 
 
 def test_a_longer_id_is_no_trace_of_a_shorter_one(settings: Settings) -> None:

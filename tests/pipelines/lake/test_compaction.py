@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipelines.lake import audit, compaction
-from pipelines.lake import reading as lake
+from pipelines.lake import audit, compaction, reading
 from pipelines.warehouse import loading
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -28,9 +27,9 @@ def rows_of(root: Path) -> Counter[bytes]:
     """Every row of the lake as exact bytes, with how often it stands there."""
     rows: Counter[bytes] = Counter()
     for dataset in DATASETS:
-        for segment in lake.scan(root, dataset).segments:
-            lake.verify(segment)
-            rows.update(_exact(row) for row in lake.read_rows(segment.path).to_pylist())
+        for segment in reading.scan(root, dataset).segments:
+            reading.verify(segment)
+            rows.update(_exact(row) for row in reading.read_rows(segment.path).to_pylist())
     return rows
 
 
@@ -69,7 +68,7 @@ def test_compaction_keeps_every_row_as_it_is(settings: Settings, seed: int) -> N
     result = compaction.compact(settings.lake, now=NOW + timedelta(days=1))
     assert rows_of(settings.lake) == before
     assert 0 < result.rows <= before.total()  # an hour's only segment is not rewritten
-    segments = [segment for dataset in DATASETS for segment in lake.scan(settings.lake, dataset).segments]
+    segments = [segment for dataset in DATASETS for segment in reading.scan(settings.lake, dataset).segments]
     assert len({segment.path.parent for segment in segments}) == len(segments)
     again = compaction.compact(settings.lake, now=NOW + timedelta(days=1))
     assert (again.merged, again.written, again.leftovers) == (0, [], 0)
@@ -105,7 +104,7 @@ def test_output_is_bounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     """Segments are merged up to a size, and those above half of it are left alone."""
     for minute in range(6):
         seal_records(settings, [make_record(NOW + timedelta(minutes=minute))])
-    size = lake.scan(settings.lake, "request_analytics").segments[0].manifest.bytes
+    size = reading.scan(settings.lake, "request_analytics").segments[0].manifest.bytes
     monkeypatch.setattr(compaction, "OUTPUT_BYTES", int(size * 2.5))
     monkeypatch.setattr(compaction, "SMALL_BYTES", int(size * 1.5))
     assert len(compaction.compact(settings.lake, now=HOUR_OVER).written) == 3

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.lake import reading as lake
-from pipelines.lake import replacing as derived
+from pipelines.lake import reading, replacing
 from pipelines.warehouse import loading
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -44,14 +43,14 @@ def _merge(
 ) -> Manifest:
     import pyarrow as pa
 
-    rows = pa.concat_tables([lake.read_rows(segment.path) for segment in segments])[keep]
-    manifest = derived.replace_segments(settings.lake, segments, rows, operation=operation, now=NOW)
+    rows = pa.concat_tables([reading.read_rows(segment.path) for segment in segments])[keep]
+    manifest = replacing.replace_segments(settings.lake, segments, rows, operation=operation, now=NOW)
     assert manifest is not None
     return manifest
 
 
 def _segments(settings: Settings, dataset: str = "request_analytics") -> list[Segment]:
-    return lake.scan(settings.lake, dataset).segments
+    return reading.scan(settings.lake, dataset).segments
 
 
 def equals_rebuild(settings: Settings, warehouse: Warehouse, folder: Path) -> None:
@@ -140,7 +139,7 @@ def test_leftover_sources_are_ignored_and_then_removed(settings: Settings, wareh
             shutil.copy2(path, hour / path.name)
     result = loading.load(warehouse, "request_analytics")
     assert (result.segments, result.rows, result.quarantined) == ([manifest.name], 0, [])
-    removed = derived.remove_leftovers(settings.lake, "request_analytics")
+    removed = replacing.remove_leftovers(settings.lake, "request_analytics")
     assert len(removed) == 4
     assert sorted(path.stem for path in hour.iterdir()) == [manifest.name] * 2
 
@@ -149,9 +148,9 @@ def test_sources_that_changed_since_they_were_listed_are_left(settings: Settings
     """A replacement of segments that another one replaced meanwhile does nothing."""
     _fill(settings)
     listed = _segments(settings)
-    rows = lake.read_rows(listed[0].path)
+    rows = reading.read_rows(listed[0].path)
     _merge(settings, listed[:2])
-    assert derived.replace_segments(settings.lake, listed, rows, operation="erasure", now=NOW) is None
+    assert replacing.replace_segments(settings.lake, listed, rows, operation="erasure", now=NOW) is None
     assert len(_segments(settings)) == 3
 
 
@@ -161,10 +160,10 @@ def test_sources_vanishing_under_a_load_are_gone_not_bad(
     """A load that listed segments before they were replaced quarantines nothing and loses nothing."""
     _fill(settings)
     listed = _segments(settings)
-    listing = lake.scan(settings.lake, "request_analytics")
+    listing = reading.scan(settings.lake, "request_analytics")
     manifest = _merge(settings, listed)
     with monkeypatch.context() as patch:
-        patch.setattr(lake, "scan", lambda *_, **__: listing)
+        patch.setattr(reading, "scan", lambda *_, **__: listing)
         result = loading.load(warehouse, "request_analytics")
     assert (result.rows, result.quarantined) == (0, [])
     assert loading.load(warehouse, "request_analytics").segments == [manifest.name]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from pipelines.lake import compaction
-from pipelines.lake import reading as lake
+from pipelines.lake import compaction, reading
 from pipelines.warehouse import loading, sqlfiles
 from pipelines.warehouse.columns import MAPS
 from router.journal.manifests import Manifest
@@ -77,8 +76,8 @@ def test_a_kept_segment_loads(settings: Settings, warehouse: Warehouse, version:
     shutil.copytree(SEGMENTS / version, settings.lake)
     result = loading.load(warehouse, dataset)
     assert result.quarantined == []
-    (segment,) = lake.scan(settings.lake, dataset).segments
-    written = lake.read_rows(segment.path).to_pylist()
+    (segment,) = reading.scan(settings.lake, dataset).segments
+    written = reading.read_rows(segment.path).to_pylist()
     key = next(iter(written[0]))
     cursor = warehouse.connection.execute(f"from {dataset} order by {key}")
     names = [item[0] for item in cursor.description or []]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.erasure.search import search
-from pipelines.lake import replacing as derived
+from pipelines.lake import replacing
 from pipelines.retention import retention
 from pipelines.retention.holds import Cutoffs, RetentionFile
 from pipelines.retention.retention import retain
-from pipelines.rollups import removed_shares as shares
+from pipelines.rollups import removed_rollups
 from pipelines.warehouse import archive
 from pipelines.warehouse.checks import check_everything
 from pipelines.warehouse.publishing import publish_warehouse
@@ -227,9 +227,9 @@ def test_a_run_stopped_anywhere_is_resumed(filled: Settings, after: int) -> None
         (archive, "write"),
         (retention, "_set_cutoff"),
         (retention, "_delete_rows"),
-        (derived, "replace_segments"),
+        (replacing, "replace_segments"),
         (retention, "_drop_partitions"),
-        (shares, "write"),
+        (removed_rollups, "write"),
         (Warehouse, "recreate"),
     )
     with stopped_after(after, steps), pytest.raises(KeyboardInterrupt):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines.rollups import rollups
-from pipelines.scores import beliefs, changes, scoring
+from pipelines.scores import change_detection, quality_model, scoring
 from pipelines.warehouse import checks, loading
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -175,8 +175,8 @@ def test_scores_are_the_estimates_of_the_outcomes(settings: Settings, warehouse:
     seal_records(settings, records)
     run_steps(warehouse)
 
-    expected = beliefs.estimate(
-        {cell: beliefs.Outcomes(len(v), sum(v), sum(x * x for x in v)) for cell, v in cells.items()},
+    expected = quality_model.estimate(
+        {cell: quality_model.Outcomes(len(v), sum(v), sum(x * x for x in v)) for cell, v in cells.items()},
         {"easy": 100, "hard": 100, "tried": 4, "odd": 12},
         {},
     )
@@ -216,7 +216,7 @@ def test_a_drop_is_noted_and_what_was_before_counts_little(settings: Settings, w
     assert abs((at - NOW).total_seconds() / 20 - 400) <= 20
     assert before == pytest.approx(0.9, abs=0.02)
     assert after == pytest.approx(0.5, abs=0.15)
-    assert z < -changes.THRESHOLD
+    assert z < -change_detection.THRESHOLD
     (row,) = (row for row in scoring.score_rows(warehouse) if (row.task_type, row.model) == ("math", "large"))
     assert row.quality_mean == pytest.approx(0.5, abs=0.05)
     assert 200 <= row.effective_sample_size < 240

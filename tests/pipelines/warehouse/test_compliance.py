@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from pipelines.cli import COMMANDS
 from pipelines.erasure.certificates import Certificate
+from pipelines.erasure.config_mentions import mentions
 from pipelines.erasure.erasure import erase
-from pipelines.erasure.mentions import mentions
 from pipelines.erasure.search import search
 from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.warehouse import Warehouse

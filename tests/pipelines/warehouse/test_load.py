@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.warehouse import loading
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -224,7 +224,7 @@ def test_a_file_that_is_not_ours_is_named(settings: Settings, warehouse: Warehou
     pq.write_table(table, hour / ".tmp-half.parquet")
     result = loading.load(warehouse, "request_analytics")
     assert sorted(Path(suspect.path).name for suspect in result.quarantined) == ["foreign.parquet"] * 3
-    assert [suspect.path for suspect in lake.strays(settings.lake)] == ["stray.parquet"]
+    assert [suspect.path for suspect in reading.strays(settings.lake)] == ["stray.parquet"]
     assert result.rows == 1
 
 
@@ -257,14 +257,14 @@ def test_a_settled_folder_is_not_listed_until_it_changes(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cost of a load follows the folders that changed, not the segments there are."""
-    monkeypatch.setattr(lake, "SETTLE_S", 0.0)
+    monkeypatch.setattr(reading, "SETTLE_S", 0.0)
     seal_records(settings, [make_record(NOW + timedelta(hours=i)) for i in range(5)])
     loading.load(warehouse, "request_analytics")
     settled = dict(warehouse.rows("select folder, changed_ns from pipeline.settled_folders"))
     assert len(settled) == 5
-    assert lake.scan(settings.lake, "request_analytics", settled=settled).folders == {}
+    assert reading.scan(settings.lake, "request_analytics", settled=settled).folders == {}
     seal_records(settings, [make_record(NOW + timedelta(hours=2))])
-    assert len(lake.scan(settings.lake, "request_analytics", settled=settled).folders) == 1
+    assert len(reading.scan(settings.lake, "request_analytics", settled=settled).folders) == 1
     assert loading.load(warehouse, "request_analytics").rows == 1
 
 

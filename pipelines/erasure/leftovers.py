@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.erasure.certificates import RemovedFile
 from pipelines.erasure.search import Found, look
-from pipelines.lake import reading as lake
-from pipelines.lake import replacing as derived
+from pipelines.lake import reading, replacing
 from pipelines.retention import removals
 from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX, sha256_of, write_atomically
@@ -47,8 +46,8 @@ def clear(warehouse: Warehouse, doomed: Doomed, now: datetime) -> list[RemovedFi
         path.unlink()
     removed = []
     for dataset in DATASETS:
-        derived.remove_leftovers(settings.lake, dataset)
-        listing = lake.scan(settings.lake, dataset)
+        replacing.remove_leftovers(settings.lake, dataset)
+        listing = reading.scan(settings.lake, dataset)
         for segment in listing.segments:
             if not removals.sound([segment]) and (reason := _reason(segment.path, users)):
                 removed.append(_removed(settings, segment.path, f"damaged segment: {reason}"))
@@ -56,7 +55,9 @@ def clear(warehouse: Warehouse, doomed: Doomed, now: datetime) -> list[RemovedFi
                     warehouse, segment, doomed.goes(dataset), operation="erasure", now=now
                 )
         removed += _bad_files(settings, (settings.lake / item.path for item in listing.suspects), users)
-    removed += _bad_files(settings, (settings.lake / item.path for item in lake.strays(settings.lake)), users)
+    removed += _bad_files(
+        settings, (settings.lake / item.path for item in reading.strays(settings.lake)), users
+    )
     return removed
 
 

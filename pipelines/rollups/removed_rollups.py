@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import WarehouseError
-from pipelines.lake import reading as lake
+from pipelines.lake import reading
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.loading import REMOVING
 from pipelines.warehouse.warehouse import in_memory
@@ -46,7 +46,7 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
     """Add the shares of finished removals that the warehouse does not know; their hours become stale."""
     known = {name for (name,) in warehouse.rows("select name from pipeline.removals")}
     hours = []
-    for _, folder in lake.dated_folders(warehouse.settings.lake / lake.REMOVALS):
+    for _, folder in reading.dated_folders(warehouse.settings.lake / reading.REMOVALS):
         for path in sorted(folder.glob("*.json")):
             if path.stem in known:
                 continue
@@ -97,7 +97,7 @@ def write(
     """
     hour = sources[0].manifest.first_at.replace(minute=0, second=0, microsecond=0)
     names = sorted(segment.manifest.name for segment in sources)
-    folder = warehouse.settings.lake / lake.REMOVALS / f"date={hour:%Y-%m-%d}"
+    folder = warehouse.settings.lake / reading.REMOVALS / f"date={hour:%Y-%m-%d}"
     path = folder / f"{name_of(hour, names)}.json"
     make_folder(folder)
     parts = _fold(warehouse, hour, ids)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.scores.beliefs import Outcomes, estimate
-from pipelines.scores.changes import BLOCK, DISCOUNT, Block, detect
+from pipelines.scores.change_detection import BLOCK, DISCOUNT, Block, detect
+from pipelines.scores.quality_model import Outcomes, estimate
 from router.scores.snapshot import ALL_TASKS, ANY_MODEL
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

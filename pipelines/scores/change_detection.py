@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import copysign, log, sqrt
 from typing import TYPE_CHECKING
 
-from pipelines.scores.beliefs import Outcomes
+from pipelines.scores.quality_model import Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
