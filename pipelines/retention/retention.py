@@ -28,6 +28,7 @@ from pipelines.retention.holds import RetentionFile
 from pipelines.rollups import removed_rollups, rollups
 from pipelines.scores import scoring
 from pipelines.warehouse import archive, loading, publishing
+from pipelines.warehouse.sqlfiles import delete_before, delete_between
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
 from router.records import DATASETS, RequestRecord
@@ -189,7 +190,7 @@ def _set_cutoff(warehouse: Warehouse, plans: dict[str, Expiry]) -> None:
             " where $cutoff > all (select expired_before from pipeline.retention)",
             {"cutoff": cutoff},
         )
-        connection.execute("delete from pipeline.stale_hours where hour < $cutoff", {"cutoff": cutoff})
+        warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=cutoff)
         for dataset, plan in plans.items():
             # Of a day that is trimmed, the rewritten segments take the others' rows over at the next load.
             trimmed = [segment.manifest.name for group in plan.trimmed for segment in group]
@@ -217,7 +218,7 @@ def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
     while start < plan.cutoff:
         end = start + timedelta(days=1)
         if start not in trimmed:
-            warehouse.run(f"retention/expire_{plan.dataset}", start=start, end=end)
+            warehouse.run(delete_between(plan.dataset, moment), start=start, end=end)
         start = end
 
 
@@ -237,10 +238,7 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
         return
     cutoff = archive.midnight((now - timedelta(days=days)).astimezone(UTC).date())
     for table, column in ROLLUP_MOMENTS.items():
-        warehouse.connection.execute(
-            f"delete from {table} where {column} < cast($cutoff as timestamptz)",  # noqa: S608
-            {"cutoff": cutoff},
-        )
+        warehouse.run(delete_before(table, column), cutoff=cutoff)
     for table in archive.TABLES:
         root = warehouse.settings.lake / reading.ARCHIVE / table
         for day, folder in reading.dated_folders(root):

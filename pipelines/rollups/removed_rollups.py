@@ -22,6 +22,7 @@ from pipelines.errors import WarehouseError
 from pipelines.lake import reading
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.loading import REMOVING
+from pipelines.warehouse.sqlfiles import delete_before
 from pipelines.warehouse.warehouse import in_memory
 from router.errors import SegmentError
 from router.files import make_folder, sha256_of, write_atomically
@@ -56,7 +57,8 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
                 continue
             with warehouse.transaction() as connection:
                 for table in record["sha256"]:  # a removal of an earlier release has fewer
-                    warehouse.run(f"rollups/removed_{table}", path=str(part(path, table)))
+                    restore = sqlfiles.load("tables/restore", table=f"pipeline.removed_{table}")
+                    warehouse.run(restore, path=str(part(path, table)))
                 connection.execute(
                     "insert into pipeline.removals values ($name, $hour, $operation, $rows, $removed_at)",
                     {
@@ -78,9 +80,9 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
 
 def forget(warehouse: Warehouse, cutoff: datetime) -> None:
     """Drop the shares of hours before the cutoff: the rollups that hold them are sealed."""
-    with warehouse.transaction() as connection:
+    with warehouse.transaction():
         for table in ("removals", *(f"removed_{name}" for name in TABLES)):
-            connection.execute(f"delete from pipeline.{table} where hour < $cutoff", {"cutoff": cutoff})  # noqa: S608
+            warehouse.run(delete_before(f"pipeline.{table}", "hour"), cutoff=cutoff)
 
 
 def is_sealed(warehouse: Warehouse, moment: datetime) -> bool:

@@ -10,6 +10,7 @@ from pipelines.scores.change_detection import BLOCK
 from pipelines.scores.scoring import GAMMA
 from pipelines.warehouse.archive import DAILY_MARTS, midnight
 from pipelines.warehouse.ranges import runs
+from pipelines.warehouse.sqlfiles import delete_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,15 +48,12 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
     )
     hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
     for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
-        with warehouse.transaction() as connection:
+        with warehouse.transaction():
             for table, parameters in HOURLY.items():
-                warehouse.run(f"rollups/{table}_clear", start=start, end=end)
+                warehouse.run(delete_between(table, "hour"), start=start, end=end)
                 warehouse.run(f"rollups/{table}", start=start, end=end, **parameters)
             warehouse.run("rollups/stale_days", start=start, end=end, marts=list(DAILY_MARTS))
-            connection.execute(
-                "delete from pipeline.stale_hours where hour >= $start and hour < $end",
-                {"start": start, "end": end},
-            )
+            warehouse.run(delete_between("pipeline.stale_hours", "hour"), start=start, end=end)
     return hours
 
 
@@ -69,7 +67,7 @@ def build_daily_marts(warehouse: Warehouse) -> dict[str, list[datetime]]:
         days = [midnight(day) for (day,) in found]
         for start, end in runs(days, timedelta(days=1), longest=RUN_OF_DAYS):
             with warehouse.transaction() as connection:
-                warehouse.run(f"marts/{mart}_clear", start=start, end=end)
+                warehouse.run(delete_between(mart, "day"), start=start, end=end)
                 warehouse.run(f"marts/{mart}", start=start, end=end)
                 connection.execute(
                     "delete from pipeline.stale_days"

@@ -25,24 +25,25 @@ if TYPE_CHECKING:
 
 DAILY_MARTS = ("task_cost_daily", "usage_by_org_daily")
 """Marts that are summed from the restored rollups."""
-TABLES = (
-    "usage_hourly",
-    "latency_buckets_hourly",
-    "quality_blocks_hourly",
-    "experiment_hourly",
-    "model_performance_history",
-)
+TABLES = {
+    "usage_hourly": "hour",
+    "latency_buckets_hourly": "hour",
+    "quality_blocks_hourly": "hour",
+    "experiment_hourly": "hour",
+    "model_performance_history": "as_of",
+}
+"""What is archived, and the column that places a row in its day."""
 
 
 def write(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
     """Seal one day's rollups and history in the lake; doing it again replaces the files whole."""
     start = midnight(day)
-    for table in TABLES:
+    for table, moment in TABLES.items():
         folder = lake / ARCHIVE / table / f"date={day}"
         make_folder(folder)
         temporary = folder / f"{TEMPORARY_PREFIX}{table}.parquet"
         connection.execute(
-            sqlfiles.load(f"retention/archive_{table}").text,
+            sqlfiles.load("tables/archive", table=table, moment=moment).text,
             {"start": start, "end": start + timedelta(days=1), "path": str(temporary)},
         )
         path = folder / f"{table}.parquet"
@@ -62,7 +63,7 @@ def restore(connection: duckdb.DuckDBPyConnection, lake: Path) -> date | None:
     for table in TABLES:
         for day, folder in dated_folders(lake / ARCHIVE / table):
             path = _verified(folder / f"{table}.parquet")
-            connection.execute(sqlfiles.load(f"retention/restore_{table}").text, {"path": str(path)})
+            connection.execute(sqlfiles.load("tables/restore", table=table).text, {"path": str(path)})
             if table != "model_performance_history":
                 last = day if last is None else max(last, day)
     connection.execute(sqlfiles.load("retention/restore_missing_blocks").text)

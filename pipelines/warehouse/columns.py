@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.warehouse.sqlfiles import SelectList
 from router.journal.segments import arrow_schema
 
 if TYPE_CHECKING:
@@ -22,15 +23,36 @@ def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
     return [(item.name, _warehouse_type(item), bool(item.nullable)) for item in arrow_schema(record)]
 
 
-def as_in_file(names: Iterable[str]) -> str:
+def as_in_table(record: type[Record]) -> SelectList:
+    """A select list that gives the columns of a file, `source`, as the warehouse has them."""
+    return SelectList(
+        ",\n    ".join(
+            f"map_from_entries(source.{name}) as {name}"
+            if name in MAPS
+            else f"{as_json(f'source.{name}')} as {name}"
+            if name in JSON_TEXTS
+            else f"cast(source.{name} as {kind.lower()}) as {name}"
+            for name, kind, _ in contract_columns(record)
+        )
+    )
+
+
+def as_json(text: str) -> str:
+    """A text as JSON; any other text becomes a JSON string. A cast would fail and quote it in its error."""
+    return f"if(json_valid({text}), {text}, to_json({text}))"
+
+
+def as_in_file(names: Iterable[str]) -> SelectList:
     """A select list that gives the warehouse's columns as a segment's file has them."""
-    return ", ".join(
-        f"map_entries({name}) as {name}"
-        if name in MAPS
-        else f"cast({name} as varchar) as {name}"
-        if name in JSON_TEXTS
-        else name
-        for name in names
+    return SelectList(
+        ", ".join(
+            f"map_entries({name}) as {name}"
+            if name in MAPS
+            else f"cast({name} as varchar) as {name}"
+            if name in JSON_TEXTS
+            else name
+            for name in names
+        )
     )
 
 

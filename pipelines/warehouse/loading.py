@@ -16,6 +16,7 @@ import duckdb
 
 from pipelines.lake import reading, versions
 from pipelines.warehouse import quarantine, sqlfiles
+from pipelines.warehouse.columns import as_in_table
 from router.errors import SegmentError
 from router.journal.manifests import Manifest
 from router.records import DATASETS, RequestLog
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pipelines.lake.reading import Listing, Segment, Suspect
+    from pipelines.warehouse.sqlfiles import SqlFile
     from pipelines.warehouse.warehouse import Warehouse
 
 GROUP_FILES = 64
@@ -178,11 +180,19 @@ def _insert(warehouse: Warehouse, group: Sequence[Segment]) -> tuple[dict[str, i
             last_at=max(segment.manifest.last_at for segment in group),
         )
         counts = dict(warehouse.rows("select segment, count(*) from incoming group by segment"))
-        warehouse.run(f"load/{dataset}", files=files)
+        warehouse.run(records_file(dataset), files=files)
     warehouse.run("load/stale_hours")
     hours = warehouse.rows("select distinct stale_hour from incoming where stale_hour is not null")
     warehouse.connection.execute("drop table incoming")
     return counts, {hour for (hour,) in hours}
+
+
+def records_file(dataset: str) -> SqlFile:
+    """The statement that copies a dataset's rows; its columns are those of the record contract."""
+    record = DATASETS[dataset]
+    return sqlfiles.load(
+        "load/records", table=dataset, key=fields(record)[0].name, columns=as_in_table(record)
+    )
 
 
 def _known_sources(warehouse: Warehouse, manifest: Manifest) -> set[str]:

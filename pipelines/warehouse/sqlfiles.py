@@ -6,7 +6,10 @@
     -- reads: request_analytics, feedback
     -- One sentence that says what it is for.
 
-Values are bound as `$name`, never formatted into the text.
+Values are bound as `$name`, never formatted into the text. A statement that serves several tables
+is a template: it names them as `{table}`, `{moment}` and so on, in its header too. Only tables and
+columns that a migration creates can take such a place, and select lists that `columns` makes of the
+record contract.
 """
 
 from __future__ import annotations
@@ -23,6 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HEADER = re.compile(r"^-- (name|grain|unique|reads): ?(.*)$")
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+_TABLE = re.compile(r"^create table ([a-z_.]+)", re.MULTILINE)
+_COLUMN = re.compile(
+    r"(?:^    |\badd column )([a-z][a-z0-9_]*)"
+    r" (?:bigint|boolean|date|decimal|double|integer|json|map|struct|timestamptz|varchar)\b",
+    re.MULTILINE,
+)
+
+
+class SelectList(str):
+    """A select list made of the record contract, never of text from outside."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +69,49 @@ def folder() -> Path:
 
 
 @cache
-def load(key: str) -> SqlFile:
-    """The file `sql/<key>.sql`."""
-    return parse(key, (folder() / f"{key}.sql").read_text(encoding="utf-8"))
+def load(key: str, /, **names: str | tuple[str, ...]) -> SqlFile:
+    """The file `sql/<key>.sql`; of a template, each name in its place."""
+    return parse(key, fill((folder() / f"{key}.sql").read_text(encoding="utf-8"), **names))
+
+
+def delete_between(table: str, moment: str) -> SqlFile:
+    """The statement that deletes a table's rows from $start to $end."""
+    return load("tables/delete_between", table=table, moment=moment)
+
+
+def delete_before(table: str, moment: str) -> SqlFile:
+    """The statement that deletes a table's rows of before $cutoff."""
+    return load("tables/delete_before", table=table, moment=moment)
+
+
+def fill(text: str, /, **names: str | tuple[str, ...]) -> str:
+    """The text with every `{place}` taken by a known name, or a list of known names."""
+    places = set(_PLACE.findall(text))
+    if places != names.keys():
+        raise WarehouseError(
+            f"the template has the places `{', '.join(sorted(places))}`,"
+            f" but `{', '.join(sorted(names))}` were given: give each place one name"
+        )
+    return _PLACE.sub(lambda match: _listed(names[match[1]]), text)
+
+
+def _listed(value: str | tuple[str, ...]) -> str:
+    if isinstance(value, SelectList):
+        return value
+    listed = (value,) if isinstance(value, str) else value
+    for name in listed:
+        if name not in known_names():
+            raise WarehouseError(
+                f"`{name}` is neither a table nor a column: name one that a file in `sql/migrations` creates"
+            )
+    return ",\n    ".join(listed)
+
+
+@cache
+def known_names() -> frozenset[str]:
+    """Every table and column that a migration creates."""
+    text = "\n".join(load(key).text for key in names("migrations"))
+    return frozenset(_TABLE.findall(text)) | frozenset(_COLUMN.findall(text))
 
 
 def names(room: str) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pipelines.warehouse.sqlfiles import SqlFile
     from router.config import Settings
 
 logger = logging.getLogger("pipelines.warehouse")
@@ -101,10 +102,11 @@ class Warehouse:
         fresh.replace(build)
         sync_folder(build.parent)
 
-    def run(self, key: str, **parameters: Any) -> duckdb.DuckDBPyConnection:
-        """Execute `sql/<key>.sql` with the parameters bound."""
+    def run(self, file: str | SqlFile, **parameters: Any) -> duckdb.DuckDBPyConnection:
+        """Execute a file of `sql/`, or the one of that key, with the parameters bound."""
+        loaded = sqlfiles.load(file) if isinstance(file, str) else file
         with self._watched():
-            return self.connection.execute(sqlfiles.load(key).text, parameters)
+            return self.connection.execute(loaded.text, parameters)
 
     def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a small query."""

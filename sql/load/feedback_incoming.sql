@@ -31,7 +31,7 @@ with
 select
     arg_min(found.segment, (found.segment, found.row_in_segment)) as segment,
     arg_min(found.row_in_segment, (found.segment, found.row_in_segment)) as row_in_segment,
-    any_value(found.hour_of_request) as hour_of_request,
+    any_value(found.hour_of_request) as request_hour,
     any_value(found.hour_of_request) filter (where found.metric = 'quality') as stale_hour
 from found
 anti join known on known.feedback_id = found.feedback_id

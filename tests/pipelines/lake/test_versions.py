@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from pipelines.lake import compaction, reading
-from pipelines.warehouse import loading, sqlfiles
+from pipelines.warehouse import loading
 from pipelines.warehouse.columns import MAPS
 from router.journal.manifests import Manifest
 from router.journal.segments import arrow_schema
@@ -37,23 +37,8 @@ class FeedbackV2(FeedbackRecord):
 
 @pytest.fixture
 def version_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The release that reads `FeedbackV2`, with the load statement that goes with it."""
-    real = sqlfiles.load
-
-    def load(key: str) -> sqlfiles.SqlFile:
-        file = real(key)
-        if key != "load/feedback":
-            return file
-        text = file.text.replace(
-            "    request_hour,\n", "    request_hour,\n    confidence,\n    weight,\n", 1
-        )
-        text = text.replace(
-            " as request_hour,\n", " as request_hour,\n    source.confidence,\n    source.weight,\n"
-        )
-        return replace(file, text=text)
-
+    """The release that reads `FeedbackV2`: the contract alone says so, no statement is edited."""
     monkeypatch.setitem(DATASETS, "feedback", FeedbackV2)
-    monkeypatch.setattr(sqlfiles, "load", load)
 
 
 def test_there_is_a_fixture_of_every_version() -> None:

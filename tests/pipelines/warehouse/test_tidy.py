@@ -7,16 +7,44 @@ import re
 import duckdb
 import pytest
 
-from pipelines.warehouse import sqlfiles
+from pipelines.errors import WarehouseError
+from pipelines.retention.retention import ROLLUP_MOMENTS
+from pipelines.rollups.rollups import HOURLY
+from pipelines.warehouse import loading, sqlfiles
 from pipelines.warehouse.archive import TABLES
+from pipelines.warehouse.sqlfiles import SqlFile
 from pipelines.warehouse.warehouse import Warehouse
+from router.records import DATASETS
 
-ROOMS = ("migrations", "load", "rollups", "marts", "checks", "retention", "reports", "evaluation")
+ROOMS = ("migrations", "tables", "load", "rollups", "marts", "checks", "retention", "reports", "evaluation")
 KEYS = [key for room in ROOMS for key in sqlfiles.names(room)]
-STATEMENTS = [key for key in KEYS if not key.startswith("migrations/")]
+TEMPLATES: dict[str, list[SqlFile]] = {
+    "load/records": [loading.records_file(dataset) for dataset in DATASETS],
+    "tables/archive": [
+        sqlfiles.load("tables/archive", table=table, moment=moment) for table, moment in TABLES.items()
+    ],
+    "tables/restore": [
+        sqlfiles.load("tables/restore", table=table)
+        for table in (*TABLES, *(f"pipeline.removed_{name}" for name in HOURLY))
+    ],
+    "tables/delete_between": [
+        *(sqlfiles.delete_between(table, moment) for table, moment in ROLLUP_MOMENTS.items()),
+        *(sqlfiles.delete_between(dataset, record.MOMENT) for dataset, record in DATASETS.items()),
+    ],
+    "tables/delete_before": [
+        sqlfiles.delete_before(table, moment) for table, moment in ROLLUP_MOMENTS.items()
+    ],
+}
+"""Each template, filled for the tables that it serves."""
+FILES = [file for key in KEYS for file in TEMPLATES.get(key) or [sqlfiles.load(key)]]
+STATEMENTS = [file for file in FILES if not file.key.startswith("migrations/")]
 KEYWORDS = re.compile(
     r"\b(SELECT|FROM|WHERE|GROUP BY|ORDER BY|INSERT|DELETE|JOIN|WITH|AND|OR|NOT|NULL|AS|ON|CASE|WHEN|END)\b"
 )
+
+
+def _id(file: SqlFile) -> str:
+    return f"{file.key}-{file.header['name']}"
 
 
 def _body(text: str) -> str:
@@ -29,38 +57,36 @@ def test_every_room_has_files() -> None:
     assert len(list(sqlfiles.folder().rglob("*.sql"))) == len(KEYS)
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_a_file_has_its_header(key: str) -> None:
-    """Name, grain, unique key, what it reads, and a sentence stand at the top."""
-    file = sqlfiles.load(key)
+@pytest.mark.parametrize("file", FILES, ids=_id)
+def test_a_file_has_its_header(file: SqlFile) -> None:
+    """The name, grain, unique key, tables it reads and a sentence come first."""
     assert list(file.header) == ["name", "grain", "unique", "reads"]
     assert file.sentence.endswith((".", ".sql"))
     assert all(file.header[item] for item in ("name", "grain", "unique"))
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_keywords_are_lower_case(key: str) -> None:
+@pytest.mark.parametrize("file", FILES, ids=_id)
+def test_keywords_are_lower_case(file: SqlFile) -> None:
     """SQL reads the same everywhere."""
-    assert KEYWORDS.findall(_body(sqlfiles.load(key).text)) == []
+    assert KEYWORDS.findall(_body(file.text)) == []
 
 
-@pytest.mark.parametrize("key", STATEMENTS)
-def test_a_file_is_one_statement_and_formats_nothing(key: str) -> None:
+@pytest.mark.parametrize("file", STATEMENTS, ids=_id)
+def test_a_file_is_one_statement_and_formats_nothing(file: SqlFile) -> None:
     """One statement a file; values are bound, so no placeholder of a formatter is left."""
-    text = sqlfiles.load(key).text
+    text = file.text
     assert len(duckdb.extract_statements(text)) == 1
     assert "{" not in text
     assert "%s" not in text
 
 
-@pytest.mark.parametrize("key", STATEMENTS)
-def test_reads_is_what_duckdb_says_it_reads(warehouse: Warehouse, key: str) -> None:
+@pytest.mark.parametrize("file", STATEMENTS, ids=_id)
+def test_reads_is_what_duckdb_says_it_reads(warehouse: Warehouse, file: SqlFile) -> None:
     """The header's `reads` equals the tables of the statement's query, as DuckDB parses it."""
-    file = sqlfiles.load(key)
     target = file.header["name"]
     warehouse.connection.execute(
         "create temp table if not exists incoming (segment varchar, row_in_segment bigint,"
-        " stale_hour timestamptz, hour_of_request timestamptz)"
+        " stale_hour timestamptz, request_hour timestamptz)"
     )
     found = _tables(warehouse, _body(file.text))
     # A statement that changes a table names it; only an insert or create does not read it.
@@ -97,7 +123,16 @@ def _query_of(text: str) -> str | None:
     return re.sub(r"\$\w+", "null", text[start.start() :]).rstrip().rstrip(";")
 
 
-def test_archived_tables_have_their_statements() -> None:
-    """Each archived table can be written and put back."""
-    for table in TABLES:
-        assert {f"retention/archive_{table}", f"retention/restore_{table}"} <= set(KEYS)
+@pytest.mark.parametrize("name", ["users; drop table feedback", "request_analytic", "'", "", "segment)"])
+def test_a_template_takes_known_names_only(name: str) -> None:
+    """A place is filled with a table or column of ours, so that no other text gets into a statement."""
+    with pytest.raises(WarehouseError, match="is neither a table nor a column"):
+        sqlfiles.load("tables/restore", table=name)
+
+
+def test_a_template_needs_every_name() -> None:
+    """A place that is left open, or a name without a place, is an error before DuckDB sees it."""
+    with pytest.raises(WarehouseError, match="the template has the places `moment, table`"):
+        sqlfiles.load("tables/archive", table="usage_hourly")
+    with pytest.raises(WarehouseError, match="`extra, table` were given"):
+        sqlfiles.load("tables/restore", table="usage_hourly", extra="hour")
