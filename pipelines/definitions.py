@@ -5,23 +5,25 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.defs import automation, experiments, load, prices, publish, retention, rollups
-from pipelines.defs.common import workspace_of
+from pipelines.defs.common import with_columns, workspace_of
+
+ASSETS = [
+    load.records,
+    rollups.hourly_rollups,
+    rollups.daily_marts,
+    rollups.scores,
+    experiments.experiment_results,
+    publish.published_scores,
+    publish.model_registry,
+    publish.compliance_logs,
+    publish.task_classifier,
+    publish.published_warehouse,
+    retention.retained_records,
+    prices.price_book,
+]
 
 defs = dg.Definitions(
-    assets=[
-        load.records,
-        rollups.hourly_rollups,
-        rollups.daily_marts,
-        rollups.scores,
-        experiments.experiment_results,
-        publish.published_scores,
-        publish.model_registry,
-        publish.compliance_logs,
-        publish.task_classifier,
-        publish.published_warehouse,
-        retention.retained_records,
-        prices.price_book,
-    ],
+    assets=dg.map_asset_specs(with_columns, ASSETS),
     jobs=[
         automation.refresh_job,
         automation.retention_job,

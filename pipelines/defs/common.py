@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines.warehouse import sqlfiles
+from pipelines.warehouse import dictionary, sqlfiles
 from pipelines.warehouse.checks import CheckResult
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -28,6 +28,23 @@ def workspace_of(settings: Settings | None = None) -> dg.ResourceDefinition:
             yield warehouse
 
     return workspace
+
+
+def with_columns(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The spec of an asset that is a table, with the table's columns as Dagster shows them."""
+    table = dictionary.tables().get(spec.key.to_user_string())
+    if table is None:
+        return spec
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.kind,
+            column.description,
+            dg.TableColumnConstraints(nullable=column.is_nullable),
+        )
+        for column in table.columns
+    ]
+    return spec.merge_attributes(metadata={"dagster/column_schema": dg.TableSchema(columns=columns)})
 
 
 def check_specs(asset: str, *names: str) -> list[dg.AssetCheckSpec]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.errors import WarehouseBusyError, WarehouseError
-from pipelines.warehouse import sqlfiles
+from pipelines.warehouse import descriptions, sqlfiles
 from router.files import TEMPORARY_PREFIX, sync_folder
 
 if TYPE_CHECKING:
@@ -205,6 +205,7 @@ def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
         connection = _open(settings)
     try:
         _migrate(connection)
+        descriptions.comment(connection)
         if is_new:
             archive.restore(connection, settings.lake)
             history.restore(connection, settings)

@@ -1,0 +1,142 @@
+"""The meaning of every table and column, one line each: `sql/columns.toml`.
+
+The Dagster assets, `sql/README.md` and the comments in the warehouse all show these lines.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pipelines.errors import WarehouseError
+from pipelines.warehouse import sqlfiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+FILE = "columns.toml"
+SHARED = "shared"
+"""The section of the columns that mean the same in several tables."""
+TABLE = "table"
+"""The line of a section that describes its table."""
+_REMOVED = "pipeline.removed_"
+"""Rollups of removed rows have the columns of the rollup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column as a database has it, with its line; None if it has none."""
+
+    name: str
+    kind: str
+    is_nullable: bool
+    description: str | None
+    comment: str | None
+    """The line that the database shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as a database has it, with its line; None if it has none."""
+
+    name: str
+    description: str | None
+    comment: str | None
+    columns: tuple[Column, ...]
+
+
+@cache
+def lines() -> Mapping[str, Mapping[str, str]]:
+    """The file: sections by table, lines by column."""
+    return tomllib.loads((sqlfiles.folder() / FILE).read_text(encoding="utf-8"))
+
+
+def tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
+    """Every table of a database, those of the schema `pipeline` last; columns in their order."""
+    columns: dict[str, list[Column]] = {}
+    found = connection.execute(sqlfiles.load("tables/columns").text).fetchall()
+    comments = {table: comment for table, comment, *_ in found}
+    for table, _, name, kind, is_nullable, comment in found:
+        columns.setdefault(table, []).append(
+            Column(
+                name=name,
+                kind=kind,
+                is_nullable=is_nullable,
+                description=_line(table, name),
+                comment=comment,
+            )
+        )
+    return [
+        Table(
+            name=table,
+            description=_line(table, TABLE),
+            comment=comments[table],
+            columns=tuple(items),
+        )
+        for table, items in columns.items()
+    ]
+
+
+def comment(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make a database show each line as the comment on its table or column."""
+    connection.begin()
+    for table in tables(connection):
+        if table.description != table.comment:
+            connection.execute(f"comment on table {table.name} is {_quoted(table.description)}")
+        for column in table.columns:
+            if column.description != column.comment:
+                connection.execute(
+                    f"comment on column {table.name}.{column.name} is {_quoted(column.description)}"
+                )
+    connection.commit()
+
+
+def check(found: list[Table]) -> None:
+    """WarehouseError that names every table or column without a line, and every line without one."""
+    missing = [table.name for table in found if table.description is None]
+    missing += [
+        f"{table.name}.{column.name}"
+        for table in found
+        for column in table.columns
+        if column.description is None
+    ]
+    names = {table.name: {TABLE, *(column.name for column in table.columns)} for table in found}
+    stale = [
+        f"{section}.{name}"
+        for section, items in lines().items()
+        if section != SHARED
+        for name in items
+        if name not in names.get(section, ())
+    ]
+    used = {
+        column.name
+        for table in found
+        for column in table.columns
+        if column.name not in lines().get(table.name, ())
+    }
+    stale += [f"{SHARED}.{name}" for name in lines()[SHARED] if name not in used]
+    if missing or stale:
+        raise WarehouseError(
+            f"`sql/{FILE}` must describe each table and column: add a line for"
+            f" `{', '.join(missing) or 'nothing'}`, remove the lines `{', '.join(stale) or 'none'}`"
+        )
+
+
+def _line(table: str, name: str) -> str | None:
+    if table.startswith(_REMOVED):
+        rollup = table.removeprefix(_REMOVED)
+        return (
+            f"Rows that erasures and retention took out of {rollup}."
+            if name == TABLE
+            else _line(rollup, name)
+        )
+    own = lines().get(table, {})
+    return own.get(name) if name in own or name == TABLE else lines()[SHARED].get(name)
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
