@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from router.config import Settings
     from router.journal.journal import RecordSink
     from router.providers.base import Answer, Provider
+    from router.request.decision import Decision
     from router.request.embeddings import EmbeddingRequest
     from router.request.preferences import Preferences
-    from router.request.request import Decision, Request
+    from router.request.request import Request
     from router.scores.board import ScoreBoard
     from router.serving.parts import Parts
     from router.serving.recording import Observer

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from router.decision.knowledge import Knowledge
     from router.policies.policy import Policy
-    from router.request.request import Decision, Request
+    from router.request.decision import Decision
+    from router.request.demand import Demand
+    from router.request.request import Request
     from router.serving.parts import Parts
     from router.sessions.sessions import Session
 
@@ -43,12 +45,14 @@ def route(parts: Parts, request: Request) -> Decision:
     """Decide without a call and without a trace; errors as of `Router.route`."""
     request_id, timestamp = new_id()
     knowledge, session = parts.refresher.knowledge, _session(parts, request)
+    demand = request.measure(session.tokens_per_estimate)
     funds = None
     if parts.limits.is_active:
         admission = parts.limits.peek(_subjects(request), at=timestamp)
-        funds = Funds(parts.limits, admission, request, timestamp)
+        funds = Funds(parts.limits, admission, request, demand, timestamp)
     return knowledge.decide(
         request,
+        demand,
         knowledge.policy_of(request, session, parts.settings.default_policy),
         Moment(request_id, timestamp, parts.random.random()),
         session=session,
@@ -65,11 +69,12 @@ async def admit(parts: Parts, request: Request) -> Serving:
     knowledge, session = parts.refresher.knowledge, _session(parts, request)
     policy = knowledge.policy_of(request, session, parts.settings.default_policy)
     moment = Moment(request_id, timestamp, parts.random.random())
+    demand = request.measure(session.tokens_per_estimate)
     funds: Funds | None = None
     try:
         if parts.limits.is_active:
-            funds = await _take(parts, request, timestamp)
-        decision = await _decide(parts, knowledge, request, policy, moment, session, funds)
+            funds = await _take(parts, request, demand, timestamp)
+        decision = await _decide(parts, knowledge, request, demand, policy, moment, session, funds)
     except IntelliRouterError as error:
         if funds is not None:
             await funds.give_back()
@@ -88,19 +93,20 @@ async def admit(parts: Parts, request: Request) -> Serving:
         )
         await parts.recorder.record(request, refused, None, knowledge.state.catalog)
         raise
-    return Serving(parts, request, knowledge.state.catalog, decision, funds, started)
+    return Serving(parts, request, demand, knowledge.state.catalog, decision, funds, started)
 
 
-async def _take(parts: Parts, request: Request, timestamp: datetime) -> Funds:
-    tokens = request.estimated_input_tokens() + request.max_output_tokens() * request.choices()
+async def _take(parts: Parts, request: Request, demand: Demand, timestamp: datetime) -> Funds:
+    tokens = demand.tokens_estimated + demand.max_output_tokens * demand.choices
     admission = await parts.limits.admit(_subjects(request), tokens=tokens, at=timestamp)
-    return Funds(parts.limits, admission, request, timestamp)
+    return Funds(parts.limits, admission, request, demand, timestamp)
 
 
 async def _decide(
     parts: Parts,
     knowledge: Knowledge,
     request: Request,
+    demand: Demand,
     policy: Policy,
     moment: Moment,
     session: Session,
@@ -109,7 +115,7 @@ async def _decide(
     """The decision, with its model's worst case reserved."""
     for attempt in range(MAX_RESERVATIONS):
         decision = knowledge.decide(
-            request, policy, moment, session=session, ejections=parts.breaker.view(), funds=funds
+            request, demand, policy, moment, session=session, ejections=parts.breaker.view(), funds=funds
         )
         model = knowledge.state.catalog.models[decision.model]
         if funds is None or await funds.reserve(decision.request_id, model):

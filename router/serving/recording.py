@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -25,6 +25,7 @@ from router.catalog.prices import cost
 from router.errors import JournalError, NoEligibleModelError, ProviderError
 from router.limits.periods import to_usd
 from router.records import Attempt, BodyMode, Candidate, RequestLog, RequestRecord, Tag
+from router.request.decision import Decision
 from router.request.request import AUTO
 from router.tasks.features import is_sampled
 from router.tasks.tasks import classify
@@ -44,12 +45,17 @@ if TYPE_CHECKING:
     from router.policies.policy import Policy
     from router.providers.base import Answer
     from router.records import FeedbackRecord, Record
-    from router.request.request import Decision, Request
+    from router.request.request import Request
     from router.tasks.features import FeatureSpace
     from router.telemetry.exporting import Telemetry
 
 logger = logging.getLogger("router")
 
+DECIDED = tuple(
+    {item.name for item in fields(Decision)}
+    & {item.name for item in fields(RequestRecord)} - {"provider", "reason", "candidates"}
+)
+"""The facts of a decision that its record repeats as they are, under the same name."""
 DECISION_FIELDS = (
     "model_selected",
     "model_decided",
@@ -207,24 +213,15 @@ def build_record(
         attempts[-1] = replace(attempts[-1], cost_usd=paid)
     usage = answer.usage if answer else None
     baseline = catalog.models[settings.baseline_model] if settings.baseline_model else None
+    decided = vars(decision)
     return RequestRecord(
         **_identity(request, settings),
+        **{name: decided[name] for name in DECIDED},
         id=decision.request_id,
-        timestamp=decision.timestamp,
-        task_type=decision.task_type,
-        task_type_source=decision.task_type_source,
         model_requested=request.model,
         model_selected=served,
         model_decided=decision.model,
         provider=catalog.models[served].provider,
-        policy_id=decision.policy_id,
-        policy_version=decision.policy_version,
-        config_hash=decision.config_hash,
-        snapshot_id=decision.snapshot_id,
-        snapshot_age_s=decision.snapshot_age_s,
-        strategy=decision.strategy,
-        propensity=decision.propensity,
-        is_exploration=decision.is_exploration,
         reason=_with_notices(decision.reason, outcome.admission),
         candidates=list(decision.candidates),
         tokens_input=usage.tokens_input if usage else None,
@@ -247,14 +244,7 @@ def build_record(
         ttft_ms=outcome.ttft_ms,
         overhead_ms=max(outcome.latency_ms - outcome.waited_ms, 0.0),
         attempts=attempts,
-        experiment_id=decision.experiment_id,
-        variant=decision.variant,
-        task_type_confidence=decision.task_type_confidence,
-        draw=decision.draw,
-        tokens_input_estimated=decision.tokens_input_estimated,
         budget_reserved_usd=_reserved_usd(outcome.admission),
-        shadow_policy_id=decision.shadow_policy_id,
-        shadow_model=decision.shadow_model,
         prompt_features=prompt_features,
     )
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from router.catalog.catalog import Catalog, Model
     from router.providers.base import Answer, Provider
     from router.records import RequestRecord
-    from router.request.request import Decision, Request
+    from router.request.decision import Decision
+    from router.request.demand import Demand
+    from router.request.request import Request
     from router.serving.funds import Funds
     from router.serving.parts import Parts
 
@@ -48,6 +50,7 @@ class Serving:
         self,
         parts: Parts,
         request: Request,
+        demand: Demand,
         catalog: Catalog,
         decision: Decision,
         funds: Funds | None,
@@ -58,6 +61,7 @@ class Serving:
         self.catalog = catalog
         self.decision = decision
         self.started = started
+        self._demand = demand
         self.attempts: list[Attempt] = []
         self._parts = parts
         self._funds = funds
@@ -243,8 +247,8 @@ class Serving:
             changes["policy"] = request.policy
         if request.preferences is not None and not request.preferences.is_limit_only:
             changes["preferences"] = request.preferences
-        estimate = request.estimated_input_tokens()
-        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE and not request.is_open_ended:
+        estimate = self._demand.tokens_estimated
+        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE and not self._demand.is_open_ended:
             changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
         owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
         self._parts.sessions.update(owned, **changes)

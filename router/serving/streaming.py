@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from router.catalog.prices import Usage
-    from router.request.request import Decision, Request
+    from router.request.decision import Decision
+    from router.request.request import Request
     from router.serving.loop import LoopThread
     from router.serving.parts import Parts
     from router.serving.serving import Serving
