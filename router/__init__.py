@@ -45,9 +45,10 @@ from router.errors import (
     UnknownTaskError,
 )
 from router.providers.http.sse import StreamEvent
+from router.request.decision import Decision
 from router.request.embeddings import EmbeddingRequest
 from router.request.preferences import Preferences
-from router.request.request import Decision, Request, Response
+from router.request.request import Request, Response
 from router.request.responses import ResponsesRequest
 from router.router import Router
 from router.serving.streaming import Stream, SyncStream

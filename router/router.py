@@ -15,154 +15,93 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError, UnknownPolicyError
-from router.journal.journal import Journal
 from router.records import FeedbackRecord, new_id
 from router.request.feedback import FeedbackSource, check_feedback
 from router.request.request import Response
-from router.serving.admission import Engine
+from router.serving.admission import admit, route
 from router.serving.loop import LoopThread
+from router.serving.parts import open_parts
 from router.serving.streaming import Stream, SyncStream
 from router.sessions.sessions import owned_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
     from router.catalog.catalog import Catalog, Model
     from router.config import Settings
-    from router.decision.refresh import Source
-    from router.decision.state import StateSource
     from router.journal.journal import RecordSink
-    from router.limits.limits import Limits
     from router.providers.base import Answer, Provider
+    from router.request.decision import Decision
     from router.request.embeddings import EmbeddingRequest
     from router.request.preferences import Preferences
-    from router.request.request import Decision, Request
-    from router.scores.board import ScoreBoard, ScoreSource
+    from router.request.request import Request
+    from router.scores.board import ScoreBoard
+    from router.serving.parts import Parts
+    from router.serving.recording import Observer
     from router.sessions.sessions import SessionStore
-    from router.tasks.classifier import TaskClassifier
-    from router.tasks.features import FeatureSpace
     from router.telemetry.exporting import Telemetry
 
 
 class Router:
     """Routes chat completions, responses and embeddings; one instance serves many threads and event loops."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        state: StateSource,
-        scores: ScoreSource,
-        sink: RecordSink,
-        limits: Limits,
-        variables: Mapping[str, str],
-        features: FeatureSpace | None = None,
-        classifier: Source[TaskClassifier | None] | None = None,
-    ) -> None:
-        """Use `Router.open`; this is for tests and for embedding with seams of your own."""
-        self.settings = settings
-        self._engine = Engine(
-            settings=settings,
-            state=state,
-            scores=scores,
-            sink=sink,
-            limits=limits,
-            variables=variables,
-            features=features,
-            classifier=classifier,
-        )
+    def __init__(self, parts: Parts) -> None:
+        """Use `Router.open`; this is for parts of your own."""
+        self.settings = parts.settings
         self.opened_at = datetime.now(UTC)
+        self._parts = parts
         self._private_loop: LoopThread | None = None
         self._private_loop_lock = threading.Lock()  # guards the creation of _private_loop
 
     @classmethod
-    def open(cls, settings: Settings | None = None, **overrides: Any) -> Router:
+    def open(
+        cls,
+        settings: Settings | None = None,
+        *,
+        sessions: SessionStore | None = None,
+        observers: Iterable[Observer] = (),
+        is_server: bool = False,
+        **overrides: Any,
+    ) -> Router:
         """A router on the data folder that the environment (and `.env`) names.
 
-        `overrides` are field names of Settings, such as `home="…"`. ConfigError when settings,
-        catalog or policies are not usable.
+        `sessions` replaces the memory of this process; `observers` see each record once it is on
+        disk; `is_server` marks the spans of requests as a server's. `overrides` are field names of
+        Settings, such as `home="…"`. ConfigError when settings, catalog or policies are not usable.
         """
         from router.config import Settings, read_environment
-        from router.decision.state import StateFiles
-        from router.limits.limits import Limits
-        from router.scores.board import ScoreFile
-        from router.tasks.classifier import ClassifierSource
-        from router.telemetry import open_telemetry
 
         variables = read_environment()
         settings = settings or Settings.load(variables, **overrides)
-        journal = Journal(
-            settings.home,
-            seal_interval_s=settings.journal_seal_interval_s,
-            max_bytes=settings.journal_max_bytes,
-            sync=settings.journal_sync,
+        return cls(
+            open_parts(settings, variables, sessions=sessions, observers=observers, is_server=is_server)
         )
-        try:
-            features = _feature_space(settings)
-            router = cls(
-                settings=settings,
-                state=StateFiles(settings),
-                scores=ScoreFile(settings.scores_file),
-                sink=journal,
-                limits=Limits.open(settings),
-                variables=variables,
-                features=features,
-                classifier=None if features is None else ClassifierSource(settings.classifier_file, features),
-            )
-        except BaseException:
-            journal.close()
-            raise
-        try:
-            router._engine.telemetry = open_telemetry(variables, environment=settings.environment)
-        except BaseException:
-            router.close()
-            raise
-        return router
+
+    def observe(self, observer: Observer) -> None:
+        """Let the observer see each record from now on, once it is on disk."""
+        self._parts.recorder.observers.append(observer)
 
     @property
     def sink(self) -> RecordSink:
         """Where the records go."""
-        return self._engine.sink
-
-    @sink.setter
-    def sink(self, sink: RecordSink) -> None:
-        self._engine.sink = sink
+        return self._parts.recorder.sink
 
     @property
     def telemetry(self) -> Telemetry | None:
         """Traces and metrics for a collector; None where the environment names none."""
-        return self._engine.telemetry
-
-    @property
-    def sessions(self) -> SessionStore:
-        """Where sessions are remembered."""
-        return self._engine.sessions
-
-    @sessions.setter
-    def sessions(self, sessions: SessionStore) -> None:
-        self._engine.sessions = sessions
-
-    @property
-    def unrecorded(self) -> int:
-        """Requests served though their record is not safe (JOURNAL_ON_ERROR=serve); reports may lack them."""
-        return self._engine.unrecorded
-
-    @property
-    def unlogged(self) -> int:
-        """Requests served whose record is written and whose audit log is not."""
-        return self._engine.unlogged
+        return self._parts.recorder.telemetry
 
     @property
     def catalog(self) -> Catalog:
         """The models requests may be routed to."""
-        return self._engine.knowledge.state.catalog
+        return self._parts.refresher.knowledge.state.catalog
 
     @property
     def board(self) -> ScoreBoard:
         """The scores in use."""
-        return self._engine.knowledge.board
+        return self._parts.refresher.knowledge.board
 
     def route(self, request: Request) -> Decision:
         """Choose a model for `request`; reads memory only.
@@ -170,7 +109,7 @@ class Router:
         RequestError for an unknown model, task or policy; NoEligibleModelError when every
         candidate is excluded.
         """
-        return self._engine.route(request)
+        return route(self._parts, request)
 
     async def complete(self, request: Request) -> Response:
         """Route, call (falling back down the candidates), record, and return the answer.
@@ -190,11 +129,11 @@ class Router:
     async def _serve(
         self, request: Request, ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[Answer]]
     ) -> Response:
-        serving = await self._engine.begin(request)
+        serving = await admit(self._parts, request)
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await serving.call(ask, on_attempt=serving.note)
+            answer = await serving.call(ask)
         except BaseException as error:  # a cancelled request is recorded like any other
             failure = error
         record = await serving.finish(answer, failure)
@@ -230,7 +169,7 @@ class Router:
         closes the call, which is recorded as `cancelled`.
         """
         _check_chat(request)
-        stream = await Stream.open(self._engine, request)
+        stream = await Stream.open(self._parts, request)
         try:
             yield stream
         finally:
@@ -244,7 +183,7 @@ class Router:
         from router.providers.anthropic import AnthropicProvider
 
         model = self.catalog.models[request.model]
-        provider = self._engine.providers.of(self.catalog)[model.provider]
+        provider = self._parts.providers.of(self.catalog)[model.provider]
         if not isinstance(provider, AnthropicProvider):
             return None
         return await provider.count_tokens(model, {**request.parameters, "messages": request.messages})
@@ -262,7 +201,7 @@ class Router:
         """`stream` for callers without an event loop: `with` and `for` without `async`."""
         _check_chat(request)
         loop = self._own_loop()
-        stream = loop.run(Stream.open(self._engine, request))
+        stream = loop.run(Stream.open(self._parts, request))
         try:
             yield SyncStream(stream, loop)
         finally:
@@ -285,7 +224,7 @@ class Router:
         """
         feedback_id, created_at = new_id()
         check_feedback(request_id, metric, value, source, comment, now=created_at)
-        self.sink.append(
+        self._parts.recorder.append(
             FeedbackRecord(
                 feedback_id=feedback_id,
                 request_id=request_id.lower(),
@@ -312,10 +251,11 @@ class Router:
         Whose it is must be said as its requests say it: another key's, or another organisation's,
         session of the same id is another one.
         """
-        if policy is not None and policy not in self._engine.knowledge.state.policies.by_id:
-            raise UnknownPolicyError(policy, self._engine.knowledge.state.policies.by_id)
+        policies = self._parts.refresher.knowledge.state.policies.by_id
+        if policy is not None and policy not in policies:
+            raise UnknownPolicyError(policy, policies)
         owned = owned_session(session_id, api_key_id, organization_id)
-        self._engine.sessions.update(owned, policy=policy, preferences=preferences)
+        self._parts.sessions.update(owned, policy=policy, preferences=preferences)
 
     def refresh(self) -> bool:
         """Read the configuration and the published scores if they changed; whether they did.
@@ -323,22 +263,22 @@ class Router:
         ConfigError or ScoresError when one of them is unusable: the router keeps the one it has,
         and takes the other.
         """
-        return self._engine.refresher.refresh()
+        return self._parts.refresher.refresh()
 
     def health(self) -> dict[str, Any]:
         """What a person or a load balancer asks first; serving goes on in every state.
 
         `status` is `ok`, or `degraded` with the reason in an `error`.
         """
-        snapshot = self.board.snapshot
-        journal_error = self.sink.error
-        excluded = self._engine.knowledge.standing
+        parts, knowledge = self._parts, self._parts.refresher.knowledge
+        snapshot, recorder = knowledge.board.snapshot, parts.recorder
+        journal_error = recorder.sink.error
         now = datetime.now(UTC)
-        errors = {name: str(error) for name, error in self._engine.refresher.errors.items()}
+        errors = {name: str(error) for name, error in parts.refresher.errors.items()}
         return {
             "status": "degraded" if errors or journal_error is not None else "ok",
             "configuration": {
-                "config_hash": self._engine.knowledge.state.config_hash,
+                "config_hash": knowledge.state.config_hash,
                 "error": errors.get("configuration"),
             },
             "scores": {
@@ -348,35 +288,30 @@ class Router:
                 "error": errors.get("scores"),
             },
             "journal": {
-                "backlog_bytes": self.sink.backlog_bytes(),
-                "unrecorded": self.unrecorded,
-                "unlogged": self.unlogged,
+                "backlog_bytes": recorder.sink.backlog_bytes(),
+                "unrecorded": recorder.unrecorded,
+                "unlogged": recorder.unlogged,
                 "error": None if journal_error is None else str(journal_error),
             },
             "models": {
-                "eligible": len(self.catalog.models) - len(excluded),
-                "excluded": dict(excluded),
+                "eligible": len(knowledge.state.catalog.models) - len(knowledge.standing),
+                "excluded": dict(knowledge.standing),
             },
-            "breakers": self._engine.breaker.snapshot(),
-            "limits": self._engine.limits.health(),
+            "breakers": parts.breaker.snapshot(),
+            "limits": parts.limits.health(),
         }
 
     def close(self) -> None:
         """Seal the journal and stop; safe to call twice."""
-        self._engine.refresher.close()
         if self._private_loop is not None:
             self._private_loop.run(self.aclose_connections())
             self._private_loop.stop()
             self._private_loop = None
-        self._engine.limits.close()
-        self.sink.close()
-        if self._engine.telemetry is not None:
-            self._engine.telemetry.close()
+        self._parts.close()
 
     async def aclose_connections(self) -> None:
         """Close the provider connections of the running event loop."""
-        await self._engine.providers.aclose()
-        await self._engine.limits.aclose_connections()
+        await self._parts.aclose_connections()
 
     def __enter__(self) -> Self:
         return self
@@ -422,12 +357,3 @@ async def _embed(provider: Provider, model: Model, body: Mapping[str, Any]) -> A
 
     assert isinstance(provider, ApisProvider)  # noqa: S101 - the catalog lets no other kind have `vectors`
     return await provider.embed(model, body)
-
-
-def _feature_space(settings: Settings) -> FeatureSpace | None:
-    """Prompt features, where they are sampled or a classifier reads them."""
-    from router.tasks.features import FeatureSpace, load_key
-
-    if settings.task_sample_share == 0 and not settings.classifier_file.exists():
-        return None
-    return FeatureSpace(load_key(settings.features_key_file))

@@ -65,8 +65,8 @@ def open_router(tmp_path: Path, fake_url: str) -> Iterator[Callable[..., tuple[R
     def open_one(*models: str | dict[str, Any], **settings: Any) -> tuple[Router, list[Record]]:
         write_catalog(tmp_path, models or ("small", "large"), base_url=fake_url)
         router = Router.open(home=tmp_path, seed=1, **settings)
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         opened.append(router)
         return router, recorder.records
 

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from router.records import Record, RequestLog, RequestRecord
 
 
 class Recorder:
-    """A RecordSink that keeps what it is given, in front of the real one."""
+    """An observer that keeps the records on disk."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self) -> None:
         self.records: list[Record] = []
         self.logs: list[RequestLog] = []
 
-    def append(self, *records: Record) -> None:
-        self.inner.append(*records)
-        self._keep(records)
-
-    async def append_async(self, *records: Record) -> None:
-        await self.inner.append_async(*records)
-        self._keep(records)
-
-    def _keep(self, records: tuple[Record, ...]) -> None:
-        for record in records:
-            if isinstance(record, RequestLog):
-                self.logs.append(record)
-            else:
-                self.records.append(record)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
+    def __call__(self, record: Record, *, is_written: bool) -> None:
+        if not is_written:
+            return
+        if isinstance(record, RequestLog):
+            self.logs.append(record)
+        else:
+            self.records.append(record)
 
 
 def only_request(records: list[Record]) -> RequestRecord:

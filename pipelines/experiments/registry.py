@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.catalog.catalog import Catalog
 from router.errors import ConfigError
-from router.policies.experiments import load_experiments
+from router.policies.assignment import load_experiments
 from router.policies.policy import Policies
 
 if TYPE_CHECKING:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from router.decision.plan import intervals, pick
 from router.records import Candidate, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from router.request.request import Decision
+    from router.request.decision import Decision
 
 
 NOTABLE_SHARE = 0.0001
 """Of the random numbers: a candidate with less is not listed among those that chance would have given."""
 MAX_RIVALS = 8
-"""Candidates told how far they are behind, the nearest first."""
+"""Candidates whose distance is named, the nearest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def explain(decided: Decision | RequestRecord | Mapping[str, Any]) -> Explanatio
     return Explanation(
         request_id=str(row.get("id") or row.get("request_id")),
         model=model,
-        reproduced=_again(candidates, row.get("draw")),
+        reproduced=_reproduced(candidates, row.get("draw")),
         reasons=tuple(_reasons(row, model, eligible)),
         excluded={item.model: item.exclusion or "excluded" for item in candidates if not item.is_eligible},
         what_if=tuple(_what_if(row, model, eligible, candidates)),
@@ -80,13 +79,12 @@ class _Row:
         return getattr(self._source, name, None)
 
 
-def _again(candidates: Sequence[Candidate], draw: float | None) -> str | None:
+def _reproduced(candidates: Sequence[Candidate], draw: float | None) -> str | None:
     """The model that `draw` picks; without one, the model whose probability is 1."""
-    drawn = [item for item in candidates if item.probability]
+    drawn, shares = intervals(candidates)
     if not drawn or (draw is None and len(drawn) > 1):
         return None
-    shares = list(accumulate(item.probability or 0.0 for item in drawn))
-    return drawn[min(bisect_right(shares, draw or 0.0), len(drawn) - 1)].model
+    return pick(drawn, shares, draw or 0.0)
 
 
 def _reasons(row: _Row, model: str | None, eligible: Sequence[Candidate]) -> list[str]:

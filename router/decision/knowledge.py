@@ -11,9 +11,10 @@ from router.decision.plan import make_plan
 from router.errors import NoEligibleModelError, RequestError, UnknownModelError, UnknownPolicyError
 from router.health.breaker import Ejections
 from router.policies.assignment import assign
+from router.request.decision import Decision
 from router.request.embeddings import EmbeddingRequest
 from router.request.preferences import check_names
-from router.request.request import AUTO, Decision
+from router.request.request import AUTO
 from router.scores.board import tokens_bucket
 from router.sessions.sessions import Session
 from router.tasks.tasks import classify
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from router.decision.plan import Choice, Plan
+    from router.decision.plan import Plan, Purse
     from router.decision.state import State
     from router.policies.assignment import Assignment
     from router.policies.policy import Policy
+    from router.request.decision import Choice
+    from router.request.demand import Demand
     from router.request.preferences import Preferences
     from router.request.request import Request
     from router.scores.board import ScoreBoard
-    from router.serving.funds import Funds
     from router.tasks.classifier import TaskClassifier
 
 MAX_PLANS = 10_000
@@ -49,6 +51,22 @@ class Moment(NamedTuple):
 
 
 NO_EJECTIONS = Ejections(epoch=0, models={})
+
+
+class Question(NamedTuple):
+    """Everything that settles the plan of a request."""
+
+    policy: Policy
+    task_type: str
+    needs: Needs
+    preferences: Preferences | None
+    ejections: Ejections
+    at: datetime
+    """For prices; it makes no other plan, since plans are made again after some minutes."""
+
+    def key(self) -> tuple[str, str, Needs, Preferences | None, int]:
+        """Questions of one key share a plan."""
+        return self.policy.id, self.task_type, self.needs, self.preferences, self.ejections.epoch
 
 
 class Knowledge:
@@ -99,18 +117,19 @@ class Knowledge:
     def decide(
         self,
         request: Request,
+        demand: Demand,
         policy: Policy,
         moment: Moment,
         *,
         session: Session = NEW_SESSION,
         ejections: Ejections = NO_EJECTIONS,
-        funds: Funds | None = None,
+        funds: Purse | None = None,
     ) -> Decision:
         """Choose a model.
 
-        RequestError for an unknown model or task, and for what several providers might not know;
-        NoEligibleModelError when every candidate is
-        excluded, BudgetExceededError when all that could serve cost more than `funds` allow.
+        RequestError for an unknown model or task, and for a reference that several providers might
+        not know; NoEligibleModelError when every candidate is excluded, BudgetExceededError when
+        all that could serve cost more than `funds` allow.
         """
         catalog = self.state.catalog
         task_type, task_type_source, confidence = classify(request, catalog.tasks, self.classifier)
@@ -124,13 +143,14 @@ class Knowledge:
         treatment = self._treatment(request, session, task_type, moment)
         if treatment is not None and not treatment.is_shadow and treatment.policy_id is not None:
             policy = self.state.policies.by_id[treatment.policy_id]
-        tokens = int(request.estimated_input_tokens() * session.tokens_per_estimate)
-        needs = self._needs(request, tokens, vectors)
         if pinned is not None:
-            ejections = NO_EJECTIONS  # what a request asks for by name it gets
-        plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
+            ejections = NO_EJECTIONS  # a request that names its model gets it
+        question = Question(
+            policy, task_type, self._needs(demand, vectors), preferences, ejections, moment.timestamp
+        )
+        plan = self._plan(question)
         if funds is not None:
-            plan = self._affordable(plan, funds, pinned, policy, task_type, needs, preferences)
+            plan = self._affordable(plan, funds, pinned, question)
         draw: float | None = None
         choice: Choice | None = None
         if pinned is not None:
@@ -144,23 +164,21 @@ class Knowledge:
             if choice is None:
                 draw = moment.draw
                 choice = plan.draw(draw)
-        if choice is not None and pinned is None and session.model is None and request.refers_to is not None:
-            self._check_provider(request.refers_to, choice)
+        if choice is not None and pinned is None and session.model is None and demand.refers_to is not None:
+            self._check_provider(demand.refers_to, choice)
         if choice is None:
             excluded = plan.exclusions if pinned is None else {pinned: plan.exclusions[pinned]}
             raise NoEligibleModelError(task_type, excluded, request_id=moment.request_id)
+        facts = vars(choice)
+        if self.note is not None:
+            facts = {**facts, "reason": f"{choice.reason}; {self.note}"}
         snapshot = self.board.snapshot
+        shadow = treatment if treatment is not None and treatment.is_shadow else None
         return Decision(
+            **facts,
             request_id=moment.request_id,
             timestamp=moment.timestamp,
-            model=choice.model,
             provider=catalog.models[choice.model].provider,
-            fallbacks=choice.fallbacks,
-            propensity=choice.propensity,
-            strategy=choice.strategy,
-            is_exploration=choice.is_exploration,
-            reason=choice.reason if self.note is None else f"{choice.reason}; {self.note}",
-            candidates=choice.candidates,
             task_type=task_type,
             task_type_source=task_type_source,
             task_type_confidence=confidence,
@@ -170,13 +188,11 @@ class Knowledge:
             snapshot_id=snapshot.snapshot_id if snapshot else None,
             snapshot_age_s=(moment.timestamp - snapshot.published_at).total_seconds() if snapshot else None,
             draw=draw,
-            tokens_input_estimated=tokens,
+            tokens_input_estimated=demand.tokens_input,
             experiment_id=treatment.experiment_id if treatment else None,
             variant=treatment.variant if treatment else None,
-            shadow_policy_id=treatment.policy_id if treatment and treatment.is_shadow else None,
-            shadow_model=self._shadow_of(treatment, task_type, needs, preferences, ejections, moment)
-            if treatment and treatment.is_shadow
-            else None,
+            shadow_policy_id=shadow.policy_id if shadow else None,
+            shadow_model=self._shadow_of(shadow, question, moment.draw) if shadow else None,
         )
 
     def _check_provider(self, member: str, choice: Choice) -> None:
@@ -225,33 +241,14 @@ class Knowledge:
             at=moment.timestamp,
         )
 
-    def _shadow_of(
-        self,
-        treatment: Assignment,
-        task_type: str,
-        needs: Needs,
-        preferences: Preferences | None,
-        ejections: Ejections,
-        moment: Moment,
-    ) -> str | None:
-        """What a shadow variant would serve: its model, or its policy's choice for the same chance."""
-        if treatment.policy_id is None:
-            return treatment.model
-        policy = self.state.policies.by_id[treatment.policy_id]
-        plan = self._plan(policy, task_type, needs, preferences, ejections, moment.timestamp)
-        choice = plan.draw(moment.draw)
+    def _shadow_of(self, shadow: Assignment, question: Question, draw: float) -> str | None:
+        """The model that a shadow variant would serve: its own, or its policy's for the same chance."""
+        if shadow.policy_id is None:
+            return shadow.model
+        choice = self._plan(question._replace(policy=self.state.policies.by_id[shadow.policy_id])).draw(draw)
         return choice.model if choice else None
 
-    def _affordable(
-        self,
-        plan: Plan,
-        funds: Funds,
-        pinned: str | None,
-        policy: Policy,
-        task_type: str,
-        needs: Needs,
-        preferences: Preferences | None,
-    ) -> Plan:
+    def _affordable(self, plan: Plan, funds: Purse, pinned: str | None, question: Question) -> Plan:
         """The plan without the models whose worst case a hard budget has no room for."""
         models = self.state.catalog.models
         excluded = funds.exclusions(plan, models)
@@ -259,54 +256,43 @@ class Knowledge:
             return plan
         if len(excluded) == len(plan.ranking) or pinned in excluded:
             raise funds.refusal(plan, models)
-        return make_plan(
-            self.board.table(policy, task_type, needs.input_tokens_bucket),
-            {**plan.exclusions, **excluded},
-            policy=policy,
-            preferences=preferences,
-            providers=self._provider_of,
-        )
+        return self._make_plan(question, {**plan.exclusions, **excluded})
 
-    def _needs(self, request: Request, tokens: int, vectors: str | None) -> Needs:
-        context_tokens = request.context_tokens(tokens)
-        place = bisect_left(self._windows, context_tokens)
+    def _needs(self, demand: Demand, vectors: str | None) -> Needs:
+        place = bisect_left(self._windows, demand.context_tokens)
         return Needs(
-            input_tokens_bucket=tokens_bucket(tokens),
+            input_tokens_bucket=tokens_bucket(demand.tokens_input),
             context_window=self._windows[place] if place < len(self._windows) else BEYOND_EVERY_WINDOW,
-            capabilities=request.needed_capabilities(),
+            capabilities=demand.capabilities,
             vectors=vectors,
-            apis=request.apis,
-            native=request.native,
+            apis=demand.apis,
+            native=demand.native,
         )
 
-    def _plan(
-        self,
-        policy: Policy,
-        task_type: str,
-        needs: Needs,
-        preferences: Preferences | None,
-        ejections: Ejections,
-        at: datetime,
-    ) -> Plan:
-        key = (policy.id, task_type, needs, preferences, ejections.epoch)
+    def _plan(self, question: Question) -> Plan:
+        key = question.key()
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._make_plan(policy, task_type, needs, preferences, ejections, at)
+            plan = self._make_plan(question, self._exclusions(question))
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
         return plan
 
-    def _make_plan(
-        self,
-        policy: Policy,
-        task_type: str,
-        needs: Needs,
-        preferences: Preferences | None,
-        ejections: Ejections,
-        at: datetime,
-    ) -> Plan:
+    def _make_plan(self, question: Question, exclusions: Mapping[str, str]) -> Plan:
+        policy, task_type, needs, preferences, *_ = question
+        return make_plan(
+            self.board.table(policy, task_type, needs.input_tokens_bucket),
+            exclusions,
+            policy=policy,
+            preferences=preferences,
+            providers=self._provider_of,
+        )
+
+    def _exclusions(self, question: Question) -> dict[str, str]:
+        """The models that cannot serve, and why."""
         catalog = self.state.catalog
+        policy, task_type, needs, preferences, ejections, at = question
         if preferences is not None:
             check_names(preferences, catalog.models, catalog.providers)
         table = self.board.table(policy, task_type, needs.input_tokens_bucket)
@@ -325,17 +311,14 @@ class Knowledge:
         failing = {model: reason for model, reason in ejections.models.items() if model not in excluded}
         if len(excluded) + len(failing) == len(catalog.models):
             failing = {}  # a model that failed of late is better than none
-        return make_plan(
-            table,
-            {**excluded, **failing},
-            policy=policy,
-            preferences=preferences,
-            providers=self._provider_of,
-        )
+        return {**excluded, **failing}
 
 
 def _treated_as(treatment: Assignment | None) -> tuple[str, str] | None:
-    """What a session's model was chosen under; None for requests that no experiment treats."""
+    """The (experiment, variant) that decides a request; None when no experiment does.
+
+    A session stays with its model only while this is equal to the session's `treated_as`.
+    """
     if treatment is None or treatment.is_shadow:
         return None
     return treatment.experiment_id, treatment.variant

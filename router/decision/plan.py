@@ -11,29 +11,30 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from router.records import Candidate, Strategy
+from router.request.decision import Choice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
+    from router.catalog.catalog import Model
+    from router.errors import BudgetExceededError
     from router.policies.policy import Policy
+    from router.records import Candidate, Strategy
     from router.request.preferences import Preferences
     from router.scores.board import RankedTable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The outcome of a decision."""
+class Purse(Protocol):
+    """The money of one request: `router.serving.funds.Funds`."""
 
-    model: str
-    fallbacks: tuple[str, ...]
-    propensity: float
-    strategy: Strategy
-    is_exploration: bool
-    reason: str
-    candidates: tuple[Candidate, ...]
+    def exclusions(self, plan: Plan, models: Mapping[str, Model]) -> dict[str, str]:
+        """The plan's eligible models that do not fit the tightest hard budget, and why."""
+
+    def refusal(self, plan: Plan, models: Mapping[str, Model]) -> BudgetExceededError:
+        """The error of a request whose models are all over budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +52,33 @@ class Plan:
     exclusions: Mapping[str, str]
     strategy: Strategy
     allow_fallbacks: bool
-    ceilings: dict[tuple[int, int], int | None] = field(default_factory=dict, repr=False)
-    """Worst cases of the dearest eligible model, see `router.funds`; a cache."""
+    _ceilings: dict[tuple[int, int], int | None] = field(default_factory=dict, repr=False)
     _choices: dict[tuple[Strategy, str], Choice] = field(default_factory=dict, repr=False)
 
     def draw(self, random: float) -> Choice | None:
         """The choice in whose share of [0, 1) `random` falls; None when no model is eligible."""
         if not self.drawn:
             return None
-        return self._choice(self.strategy, self.drawn[bisect_right(self.shares, random)])
+        return self._choice(self.strategy, pick(self.drawn, self.shares, random))
 
     def fixed(self, strategy: Strategy, model: str) -> Choice | None:
         """The choice of a model that is not left to chance; None when it is not eligible."""
         return self._choice(strategy, model) if model in self.ranking else None
+
+    def ceiling(
+        self, models: Mapping[str, Model], at: datetime, *, input_tokens: int, output_tokens: int
+    ) -> int | None:
+        """A bound on the cost of every eligible model, in pico-dollars; None when one is not known.
+
+        Both counts are rounded up to a power of two, so that similar requests share the bound.
+        """
+        key = (input_tokens.bit_length(), output_tokens.bit_length())
+        if key not in self._ceilings:
+            prices = [models[name].price_at(at) for name in self.ranking]
+            worst = [price.worst_case_picousd(1 << key[0], 1 << key[1]) for price in prices if price]
+            known = [amount for amount in worst if amount is not None]
+            self._ceilings[key] = max(known, default=0) if len(known) == len(prices) else None
+        return self._ceilings[key]
 
     def _choice(self, strategy: Strategy, model: str) -> Choice:
         choice = self._choices.get((strategy, model))
@@ -141,19 +156,30 @@ def make_plan(
         for item in table.candidates
     ]
     candidates.sort(key=lambda item: item.probability or 0.0, reverse=True)
-    drawn = [item for item in candidates if item.probability]
-    shares = list(accumulate(item.probability or 0.0 for item in drawn))
-    if shares:  # rounding leaves a sliver below 1, or cuts into it: the last model takes what is left
-        shares[-1] = 1.0
+    drawn, shares = intervals(candidates)
     return Plan(
         candidates=tuple(candidates),
-        drawn=tuple(item.model for item in drawn),
-        shares=tuple(shares),
+        drawn=drawn,
+        shares=shares,
         ranking=tuple(item.model for item in order),
         exclusions=exclusions,
         strategy=strategy,
         allow_fallbacks=preferences is None or preferences.allow_fallbacks,
     )
+
+
+def intervals(candidates: Iterable[Candidate]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """(the models that can be drawn, the upper ends of their intervals of [0, 1))."""
+    drawn = [item for item in candidates if item.probability]
+    shares = list(accumulate(item.probability or 0.0 for item in drawn))
+    if shares:  # rounding leaves a sliver below 1, or cuts into it: the last model takes what is left
+        shares[-1] = 1.0
+    return tuple(item.model for item in drawn), tuple(shares)
+
+
+def pick(drawn: Sequence[str], shares: Sequence[float], random: float) -> str:
+    """The model in whose interval `random` falls."""
+    return drawn[bisect_right(shares, random)]
 
 
 def _rescaled(eligible: Sequence[Candidate], best: Candidate | None, *, is_whole: bool) -> dict[str, float]:

@@ -15,6 +15,7 @@ from router.scores.board import ScoreBoard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from router.config import Settings
     from router.decision.state import State
     from router.scores.board import ScoreSnapshot
     from router.tasks.classifier import TaskClassifier
@@ -67,21 +68,20 @@ class Refresher:
         scores: Source[ScoreSnapshot | None],
         classifier: Source[TaskClassifier | None] | None,
         *,
+        settings: Settings,
         variables: Mapping[str, str],
-        environment: str,
-        interval_s: float,
         reload_limits: Callable[[], bool],
         on_state: Callable[[State], None],
     ) -> None:
         """ConfigError when the configuration is not usable at all; scores that are not are reported.
 
-        `variables` hold the providers' keys, `environment` is the requests'. `reload_limits` reads
-        limits.yaml if it changed. `on_state` hears of each new state, the first too.
+        `variables` hold the providers' keys. `reload_limits` reads limits.yaml if it changed.
+        `on_state` is called with each new state, the first too.
         """
         self._variables = variables
-        self._environment = environment
+        self._environment = settings.environment
         self._on_state = on_state
-        self._interval_s = interval_s
+        self._interval_s = settings.scores_refresh_interval_s
         version = state.version()  # before the load: a change in between is seen at the next poll
         self._state = _Watched(state, state.load(), version)
         self._scores: _Watched[ScoreSnapshot | None] = _Watched(_Checked(scores), None)

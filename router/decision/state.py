@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from router.catalog.catalog import Catalog
 from router.errors import UnknownModelError, UnknownPolicyError
 from router.files import version_of
-from router.policies.experiments import load_experiments
+from router.policies.assignment import load_experiments
 from router.policies.policy import Policies
 
 if TYPE_CHECKING:

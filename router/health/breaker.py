@@ -14,25 +14,65 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from math import inf
+from random import random
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from router.errors import TIMEOUTS
-from router.health.ejection import BreakerRules, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from router.catalog.catalog import Model
+    from router.config import Settings
 
 COUNTED = frozenset(
     {"attempt_timeout", "authentication", "bad_response", "connection", "overloaded", "rate_limited",
      "server_error", "stream_cut", "timeout"}
 )  # fmt: skip
 """Error types that are the provider's doing; see `router.errors.ProviderError`."""
+WINDOW_SLOTS = 10
 PROBING = "it was ejected, and the request that tries it again is under way"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerRules:
+    """When a model is ejected, and for how long."""
+
+    consecutive_failures: int = 5
+    failure_share: float = 0.25
+    """Share of the window's requests that failed, from which a model is ejected."""
+    minimum_requests: int = 20
+    """Requests in the window without which the share says nothing."""
+    window_s: float = 60.0
+    base_ejection_s: float = 30.0
+    """Times the number of ejections so far; each healthy period of this length takes one off."""
+    max_ejection_s: float = 300.0
+    jitter: float = 0.1
+    """An ejection lasts up to this share longer, so that routers do not all come back at once."""
+    max_ejected_share: float = 0.5
+    """Of the models that are served; 0 turns ejection off."""
+    probe_timeout_s: float = 120.0
+    """A probe that never reports holds its model back no longer than this."""
+    fair_timeout_s: float = 0.0
+    """A timeout counts against a model that had at least this long to answer."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> BreakerRules:
+        """The rules that the settings HEALTH_* describe."""
+        return cls(
+            consecutive_failures=settings.health_consecutive_failures,
+            failure_share=settings.health_failure_share,
+            base_ejection_s=settings.health_ejection_s,
+            max_ejection_s=10 * settings.health_ejection_s,
+            max_ejected_share=settings.health_max_ejected_share,
+            probe_timeout_s=settings.request_timeout_s,
+            # A little less than the first of several models has, so that its silence counts.
+            fair_timeout_s=min(0.45 * settings.request_timeout_s, 0.9 * (settings.attempt_timeout_s or inf)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,19 +278,19 @@ class Breaker:
         for target in targets:
             target.advance(now)
         self._next_change = min((target.next_change() for target in targets), default=inf)
-        out = sorted(self._out(), key=lambda item: item[:3])
-        models = {model: reason for _, _, model, reason in out[: self._most()]}
+        out = sorted(self._out(), key=lambda item: (not item.is_condemned, item.ejected_at, item.model))
+        models = {item.model: item.reason for item in out[: self._most()]}
         if models != self._view.models:
             self._view = Ejections(epoch=self._view.epoch + 1, models=MappingProxyType(models))
 
-    def _out(self) -> Iterator[tuple[bool, float, str, str]]:
-        """(is not condemned, when, model, reason) of every model that is out."""
+    def _out(self) -> Iterator[_Out]:
+        """Every model that is out, in the catalog's order."""
         for model in self._models:
             out = [target for target in self._targets(model) if target.is_out()]
             if out:
                 first = min(out, key=lambda target: (not target.is_condemned, target.ejected_at))
                 reason = PROBING if first.is_on_probation else first.reason or ""
-                yield not first.is_condemned, first.ejected_at, model, reason
+                yield _Out(model, reason, first.is_condemned, first.ejected_at)
 
     def _most(self) -> int:
         """How many models may be out: at least one, so that two models suffice, and never all."""
@@ -260,6 +300,92 @@ class Breaker:
         return min(max(int(self.rules.max_ejected_share * count), 1), max(count - 1, 0))
 
 
+class _Out(NamedTuple):
+    """A model that is out. Condemned models go first where not all may, then those ejected first."""
+
+    model: str
+    reason: str
+    is_condemned: bool
+    ejected_at: float
+
+
 def _reason(consecutive: int, error_type: str) -> str:
     row = f"{consecutive} failures in a row, the last" if consecutive > 1 else "too many failures, the last"
     return f"it is ejected after {row} `{error_type}`"
+
+
+@dataclass(slots=True)
+class Target:
+    """The recent outcomes and the ejections of one model, or of one provider.
+
+    healthy ──failures──► ejected ──time──► on probation ──success──► healthy
+                             ▲                   │
+                             └─────failure───────┘   for longer
+    """
+
+    consecutive: int = 0
+    slots: deque[list[int]] = field(default_factory=lambda: deque(maxlen=WINDOW_SLOTS))
+    """[slot number, successes, failures], oldest first."""
+    level: int = 0
+    """Ejections so far, less those that health has paid off."""
+    ejected_at: float = 0.0
+    until: float = 0.0
+    reason: str | None = None
+    """Why it is out or on probation; None while it is healthy."""
+    is_condemned: bool = False
+    """Whether our key was refused: it goes before others where not all may."""
+    is_on_probation: bool = False
+    probe_until: float = 0.0
+    """Until when a probe is waited for; 0 when none is under way."""
+    restored_at: float = 0.0
+
+    def is_out(self) -> bool:
+        return self.reason is not None and (not self.is_on_probation or self.probe_until > 0)
+
+    def count(self, now: float, rules: BreakerRules, *, success: bool) -> None:
+        self.consecutive = 0 if success else self.consecutive + 1
+        slot = int(now * WINDOW_SLOTS / rules.window_s)
+        if not self.slots or self.slots[-1][0] != slot:
+            self.slots.append([slot, 0, 0])
+        self.slots[-1][1 if success else 2] += 1
+
+    def in_window(self, now: float, rules: BreakerRules) -> tuple[int, int]:
+        """(successes, failures) of the window."""
+        oldest = int(now * WINDOW_SLOTS / rules.window_s) - WINDOW_SLOTS
+        recent = [slot for slot in self.slots if slot[0] > oldest]
+        return sum(slot[1] for slot in recent), sum(slot[2] for slot in recent)
+
+    def eject(self, now: float, rules: BreakerRules, reason: str, *, is_condemned: bool = False) -> None:
+        healthy_s = 0.0 if self.is_on_probation else now - self.restored_at
+        self.level = max(self.level - int(healthy_s / rules.base_ejection_s), 0) + 1
+        duration = min(rules.base_ejection_s * self.level, rules.max_ejection_s)
+        self._out(now, duration * (1 + rules.jitter * random()), reason)  # noqa: S311 - spreads load
+        self.is_condemned = is_condemned
+
+    def wait(self, now: float, seconds: float, reason: str) -> None:
+        """Stay away as long as the provider asked: no misbehaviour, so the level stays."""
+        self._out(now, seconds, reason)
+
+    def _out(self, now: float, seconds: float, reason: str) -> None:
+        self.ejected_at, self.until, self.reason = now, now + seconds, reason
+        self.is_on_probation, self.probe_until = False, 0.0
+        self.slots.clear()
+
+    def restore(self, now: float) -> None:
+        self.reason, self.is_on_probation, self.is_condemned = None, False, False
+        self.probe_until, self.restored_at, self.consecutive = 0.0, now, 0
+        self.slots.clear()
+
+    def next_change(self) -> float:
+        """When time alone changes something."""
+        if self.reason is None:
+            return inf
+        return (self.probe_until or inf) if self.is_on_probation else self.until
+
+    def advance(self, now: float) -> None:
+        if self.reason is None:
+            return
+        if not self.is_on_probation and now >= self.until:
+            self.is_on_probation = True
+        elif self.is_on_probation and now >= self.probe_until:
+            self.probe_until = 0.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import BudgetExceededError, RateLimitedError
 from router.limits.periods import dollars
+from router.request.demand import Missing
 from router.sessions.sessions import session_id_of
 
 if TYPE_CHECKING:
@@ -58,33 +59,46 @@ class Admission:
             if account.is_hard and (self.headroom is None or account.limit - amount < self.headroom):
                 self.headroom, self.tightest = account.limit - amount, account
 
-    def exclusion_of(self, worst_case: int | None) -> str | None:
-        """Why a model of this worst case (pico-dollars, None: no price) cannot be had; None when it can."""
+    def exclusion_of(self, worst_case: int | Missing) -> str | None:
+        """Why a model of this worst case (pico-dollars) cannot be had; None when it can."""
         if self.headroom is None or self.tightest is None or worst_case == 0:
             return None
-        if worst_case is None:
-            return f"its price is not known, and budget `{self.tightest.budget_id}` is hard"
+        if isinstance(worst_case, Missing):
+            budget = self.tightest.budget_id
+            return f"its {worst_case.what}, and budget `{budget}` is hard: {worst_case.advice}"
         if worst_case <= self.headroom:
             return None
         left = dollars(max(self.headroom, 0))
         return f"it may cost {dollars(worst_case)}, and budget `{self.tightest.budget_id}` has {left} left"
 
-    def refusal(self, worst_case: int | None, *, now: datetime | None = None) -> BudgetExceededError:
+    def refusal(self, worst_case: int | Missing, *, now: datetime | None = None) -> BudgetExceededError:
         """The error of a request that no hard budget has room for."""
         account = self.refused_by or self.tightest
         assert account is not None  # noqa: S101 - only hard budgets refuse
         now = now or datetime.now(UTC)
         left = max(account.limit - self.charged[self.accounts.index(account)], 0)
-        asked = "a model without a known price" if worst_case is None else f"up to {dollars(worst_case)}"
         subject = session_id_of(account.subject) if account.scope == "session" else account.subject
         is_total = account.period == "total"
         end = None if is_total else datetime.fromtimestamp(account.ends_s, UTC)
         span = "in total" if is_total else f"per {account.period}"
-        advice = "" if end is None else f"wait until {end:%Y-%m-%d %H:%M} UTC, "
-        return BudgetExceededError(
+        budget = (
             f"budget `{account.budget_id}` of {account.scope} `{subject}` has {dollars(left)} left of"
-            f" {dollars(account.limit)} {span}, the request needs {asked}; {advice}allow a cheaper model"
-            " or fewer output tokens, or raise the budget in limits.yaml",
+            f" {dollars(account.limit)} {span}"
+        )
+        if isinstance(worst_case, Missing):
+            end = None  # waiting does not help
+            message = (
+                f"{budget} and is hard, and the most that the request can cost is not known: the model's"
+                f" {worst_case.what}; {worst_case.advice}"
+            )
+        else:
+            wait = "" if end is None else f"wait until {end:%Y-%m-%d %H:%M} UTC, "
+            message = (
+                f"{budget}, the request needs up to {dollars(worst_case)}; {wait}allow a cheaper model or"
+                " fewer output tokens, or raise the budget in limits.yaml"
+            )
+        return BudgetExceededError(
+            message,
             budget_id=account.budget_id,
             period_end=end,
             retry_after_s=None if end is None else max((end - now).total_seconds(), 0.0),
@@ -130,18 +144,18 @@ def rate_limited(admission: Admission, taken: Taken) -> RateLimitedError:
 
 
 def notices_of(
-    accounts: tuple[Account, ...], charged: tuple[int, ...], *, is_price_known: bool
+    accounts: tuple[Account, ...], charged: tuple[int, ...], amount: int | Missing
 ) -> tuple[str, ...]:
-    """What the record's reason says of budgets that are passed or nearly so."""
+    """The parts of a record's reason about budgets that are passed or nearly so."""
     notices = []
-    for account, amount in zip(accounts, charged, strict=True):
-        if not account.is_hard and amount > account.limit:
+    for account, spent in zip(accounts, charged, strict=True):
+        if not account.is_hard and spent > account.limit:
             notices.append(
-                f"soft budget `{account.budget_id}` is passed: {dollars(amount)} of {dollars(account.limit)}"
+                f"soft budget `{account.budget_id}` is passed: {dollars(spent)} of {dollars(account.limit)}"
             )
-        elif account.alert is not None and amount >= account.alert:
-            share = 100 * amount // account.limit if account.limit else 100
+        elif account.alert is not None and spent >= account.alert:
+            share = 100 * spent // account.limit if account.limit else 100
             notices.append(f"budget `{account.budget_id}` is {share}% used")
-    if not is_price_known:
-        notices.append("the price is not known, so budgets do not count it")
+    if isinstance(amount, Missing):
+        notices.append(f"the {amount.what}, so budgets do not count it")
     return tuple(notices)

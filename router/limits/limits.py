@@ -25,6 +25,7 @@ from router.limits.memory import MemoryStore
 from router.limits.opening import Opening
 from router.limits.periods import DAY_S, LONGEST_DAYS
 from router.limits.reservations import ReservationLog
+from router.request.demand import Missing
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -131,12 +132,12 @@ class Limits:
         self.error = None
         return admission
 
-    async def reserve(self, admission: Admission, request_id: str, amount: int | None) -> bool:
+    async def reserve(self, admission: Admission, request_id: str, amount: int | Missing) -> bool:
         """Hold a worst case, in pico-dollars, in place of what is held; False when a hard budget refuses.
 
         For a fallback reserve again: what earlier attempts may have been billed, and the worst case
-        of the next. A refusal leaves what was held. None, a price that is not known, is refused
-        under a hard budget and counts as nothing under soft ones. LimitsUnavailableError as `admit`.
+        of the next. A refusal leaves what was held. An amount that is not known is refused under a
+        hard budget and counts as nothing under soft ones. LimitsUnavailableError as `admit`.
         """
         accounts = admission.accounts
         if not accounts:
@@ -144,10 +145,11 @@ class Limits:
         if admission.taken is None:  # limits could not be checked: what it costs is charged, if it can be
             admission.request_id = request_id
             return True
-        if admission.tightest is not None and (amount is None or amount > MAX_AMOUNT):
+        known = 0 if isinstance(amount, Missing) else max(amount, 0)
+        if admission.tightest is not None and (isinstance(amount, Missing) or known > MAX_AMOUNT):
             admission.refused_by = admission.tightest
             return False
-        wanted = min(max(amount or 0, 0), MAX_AMOUNT)
+        wanted = min(known, MAX_AMOUNT)
         try:
             reserved = await self.store.reserve(request_id, accounts, wanted, admission.amount or 0)
             admission.see(reserved.charged)
@@ -168,7 +170,7 @@ class Limits:
             admission.request_id = request_id
             return True
         admission.request_id, admission.amount = request_id, wanted
-        admission.notices = notices_of(accounts, reserved.charged, is_price_known=amount is not None)
+        admission.notices = notices_of(accounts, reserved.charged, amount)
         return True
 
     async def settle(

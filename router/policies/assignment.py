@@ -1,7 +1,4 @@
-"""Which variant of which experiment a request gets: a hash of its unit and nothing else.
-
-`router.experiments` is the file that says what there is.
-"""
+"""Which variant of which experiment a request gets: a hash of its unit and nothing else."""
 
 from __future__ import annotations
 
@@ -9,11 +6,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from router.catalog.catalog import parse_yaml
+from router.errors import ConfigError
+from router.policies.experiments import ExperimentsFile
 
-    from router.policies.experiments import ExperimentEntry
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from router.policies.experiments import ExperimentEntry, VariantEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +106,35 @@ def assign(
                 return assignment
         return experiment.bounds[-1][1]  # rounding left a sliver above the last share
     return None
+
+
+def load_experiments(
+    path: Path, *, policies: Collection[str] | None = None, models: Collection[str] | None = None
+) -> tuple[Experiment, ...]:
+    """The experiments of `path`, which may be missing; ConfigError when they are not usable.
+
+    A variant's policy and model must be among `policies` and `models`, where these are given.
+    """
+    if not path.exists():
+        return ()
+    entries = parse_yaml(path.read_bytes(), ExperimentsFile, path).experiments
+    for entry in entries:
+        for variant in entry.variants:
+            _require(variant.policy, policies, "policy", entry, variant, path)
+            _require(variant.model, models, "model", entry, variant, path)
+    return tuple(Experiment.of(entry) for entry in entries)
+
+
+def _require(
+    name: str | None,
+    known: Collection[str] | None,
+    kind: str,
+    entry: ExperimentEntry,
+    variant: VariantEntry,
+    path: Path,
+) -> None:
+    if name is not None and known is not None and name not in known:
+        raise ConfigError(
+            f"`{path}` is not usable: variant `{variant.name}` of experiment `{entry.id}` names the unknown"
+            f" {kind} `{name}`; known are {', '.join(f'`{item}`' for item in sorted(known))}"
+        )

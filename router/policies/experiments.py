@@ -1,4 +1,4 @@
-"""Experiments: which requests are treated how, decided by a hash and nothing else.
+"""Experiments: the entries of the file that states them. `assignment` loads and applies it.
 
 `experiments.yaml` in the data folder:
 
@@ -20,18 +20,11 @@ them different times, environments, organisations or task types.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from router.catalog.catalog import parse_yaml
 from router.catalog.entries import Name
-from router.errors import ConfigError
-from router.policies.assignment import Experiment
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
 
 Unit = Literal["request", "session", "user", "organization"]
 Mode = Literal["serve", "shadow"]
@@ -112,7 +105,7 @@ class ExperimentEntry(BaseModel):
     @classmethod
     def _somebody(cls, value: frozenset[str] | None) -> frozenset[str] | None:
         if value is not None and not value:
-            raise ValueError("an empty list lets nobody in; leave it out to let everybody in")
+            raise ValueError("an empty list lets no request in; leave it out to let every request in")
         return value
 
     @model_validator(mode="after")
@@ -147,13 +140,15 @@ class ExperimentEntry(BaseModel):
         )
 
 
-class _ExperimentsFile(BaseModel):
+class ExperimentsFile(BaseModel):
+    """The whole of `experiments.yaml`."""
+
     model_config = ConfigDict(extra="forbid")
 
     experiments: Annotated[tuple[ExperimentEntry, ...], Field(max_length=MAX_EXPERIMENTS)] = ()
 
     @model_validator(mode="after")
-    def _apart(self) -> _ExperimentsFile:
+    def _apart(self) -> ExperimentsFile:
         for index, entry in enumerate(self.experiments):
             for other in self.experiments[:index]:
                 if entry.id == other.id:
@@ -164,38 +159,6 @@ class _ExperimentsFile(BaseModel):
                         " names one of them; give them other times, environments, organizations or task_types"
                     )
         return self
-
-
-def load_experiments(
-    path: Path, *, policies: Collection[str] | None = None, models: Collection[str] | None = None
-) -> tuple[Experiment, ...]:
-    """The experiments of `path`, which may be missing; ConfigError when they are not usable.
-
-    A variant's policy and model must be among `policies` and `models`, where these are given.
-    """
-    if not path.exists():
-        return ()
-    entries = parse_yaml(path.read_bytes(), _ExperimentsFile, path).experiments
-    for entry in entries:
-        for variant in entry.variants:
-            _require(variant.policy, policies, "policy", entry, variant, path)
-            _require(variant.model, models, "model", entry, variant, path)
-    return tuple(Experiment.of(entry) for entry in entries)
-
-
-def _require(
-    name: str | None,
-    known: Collection[str] | None,
-    kind: str,
-    entry: ExperimentEntry,
-    variant: VariantEntry,
-    path: Path,
-) -> None:
-    if name is not None and known is not None and name not in known:
-        raise ConfigError(
-            f"`{path}` is not usable: variant `{variant.name}` of experiment `{entry.id}` names the unknown"
-            f" {kind} `{name}`; known are {', '.join(f'`{item}`' for item in sorted(known))}"
-        )
 
 
 def _is_over_before(first: ExperimentEntry, second: ExperimentEntry) -> bool:

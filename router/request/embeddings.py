@@ -49,11 +49,6 @@ class EmbeddingRequest(Request):
             )
 
     @property
-    def is_streaming(self) -> bool:
-        """Embeddings come whole."""
-        return False
-
-    @property
     def apis(self) -> frozenset[str]:
         """See Request."""
         return EMBEDDINGS
@@ -104,7 +99,7 @@ class EmbeddingRequest(Request):
         sizes = [len(item.encode()) if isinstance(item, str) else len(item) for item in inputs]
         return sum(sizes) + INPUT_TOKENS * len(inputs)
 
-    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | None:  # noqa: ARG002
+    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int]:  # noqa: ARG002
         """See Request: there is no output."""
         return max_input_tokens, 0
 

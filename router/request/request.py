@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from router.errors import RequestError
+from router.request.demand import NO_OUTPUT_BOUND, Demand, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
     from decimal import Decimal
 
     from router.catalog.catalog import Model
     from router.catalog.prices import Usage
-    from router.records import Candidate, Strategy, TaskTypeSource
+    from router.request.decision import Decision
     from router.request.preferences import Preferences
 
 AUTO = "auto"
@@ -65,8 +65,13 @@ class Request:
     """W3C's header: the caller's span, below which this request's is told of; None: the span that the
     calling application is in."""
 
+    is_streaming: bool = field(init=False, repr=False, compare=False)
+    """Whether the answer is asked for in pieces (`stream`); embeddings come whole."""
+
     def __post_init__(self) -> None:
         self._check_messages()
+        is_streaming = self.operation == "chat" and bool(self.parameters.get("stream"))
+        object.__setattr__(self, "is_streaming", is_streaming)
         for name in (
             "model",
             "task_type",
@@ -108,18 +113,13 @@ class Request:
                 )
 
     @property
-    def is_streaming(self) -> bool:
-        """Whether the answer is asked for in pieces (`stream`)."""
-        return bool(self.parameters.get("stream"))
-
-    @property
     def is_open_ended(self) -> bool:
-        """Whether a model may read more than what stands in the request."""
+        """Whether a model may read more than the request holds."""
         return False
 
     @property
     def refers_to(self) -> str | None:
-        """The member that names what one provider alone knows; None: there is none."""
+        """The member that names what only one provider knows; None: there is none."""
         return None
 
     def body(self) -> Mapping[str, Any]:
@@ -155,17 +155,34 @@ class Request:
                 length += sum(map(len, _texts(content)))
         return length // CHARACTERS_PER_TOKEN
 
+    def measure(self, tokens_per_estimate: float = 1.0) -> Demand:
+        """What the request needs of a model; `tokens_per_estimate` is its session's."""
+        estimated = self.estimated_input_tokens()
+        tokens_input = int(estimated * tokens_per_estimate)
+        return Demand(
+            estimated,
+            tokens_input,
+            self.context_tokens(tokens_input),
+            self.max_output_tokens(),
+            self.choices(),
+            self.needed_capabilities(),
+            self.apis,
+            self.native,
+            self.refers_to,
+            self.is_open_ended,
+        )
+
     def context_tokens(self, tokens_input: int) -> int:
         """What must fit a model's context window, where the whole input has so many tokens."""
         return tokens_input + self.max_output_tokens()
 
-    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | None:
-        """(input, output of one choice), the most that `model` may count; None when no bound is known.
+    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | Missing:
+        """(input, output of one choice), the most that `model` may count.
 
         `max_input_tokens` is the request's own, computed once.
         """
         allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
-        return None if allowed is None else (max_input_tokens, allowed)
+        return NO_OUTPUT_BOUND if allowed is None else (max_input_tokens, allowed)
 
     def max_output_tokens(self) -> int:
         """What the caller allows, 0 when they do not say."""
@@ -240,45 +257,6 @@ def _texts(content: object) -> list[str]:
             part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
         ]
     return []
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """Which model serves a request, and everything needed to say why."""
-
-    request_id: str
-    timestamp: datetime
-    model: str
-    provider: str
-    fallbacks: tuple[str, ...]
-    """Eligible models to try after `model`, best first."""
-    propensity: float
-    strategy: Strategy
-    is_exploration: bool
-    reason: str
-    candidates: tuple[Candidate, ...]
-    task_type: str
-    task_type_source: TaskTypeSource
-    policy_id: str
-    policy_version: int
-    config_hash: str
-    snapshot_id: str | None
-    snapshot_age_s: float | None
-    task_type_confidence: float | None = None
-    draw: float | None = None
-    """The random number that picked among the candidates; None where chance had no say."""
-    tokens_input_estimated: int | None = None
-    experiment_id: str | None = None
-    variant: str | None = None
-    shadow_policy_id: str | None = None
-    shadow_model: str | None = None
-
-    @property
-    def treated_as(self) -> tuple[str, str] | None:
-        """The (experiment, variant) that decided; None where no experiment did, or only in shadow."""
-        if self.experiment_id is None or self.variant is None or self.shadow_model is not None:
-            return None
-        return self.experiment_id, self.variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

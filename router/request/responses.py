@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from router.request.demand import NO_INPUT_BOUND, NO_OUTPUT_BOUND, NO_TOOL_BOUND, Missing
 from router.request.preferences import Preferences
 from router.request.request import AUTO, Request
 from router.translate.responses.answers import response_of
@@ -111,15 +112,17 @@ class ResponsesRequest(Request):
         """See Request."""
         return {**self.given, "model": self.model}
 
-    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | None:
-        """See Request; of what is not in the request the bound is the model's context window."""
+    def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | Missing:
+        """See Request; a model may read stored input up to its context window."""
+        if self.is_hosted:
+            return NO_TOOL_BOUND
         allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
-        if allowed is None or self.is_hosted:
-            return None
+        if allowed is None:
+            return NO_OUTPUT_BOUND
         if not self.is_open_ended:
             return max_input_tokens, allowed
         window = model.context_window
-        return None if window is None else (max(max_input_tokens, window), allowed)
+        return NO_INPUT_BOUND if window is None else (max(max_input_tokens, window), allowed)
 
     def answer(self, completion: Mapping[str, Any], *, response_id: str | None = None) -> dict[str, Any]:
         """The response object of `Response.body`; a provider's own as it came."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
+from router.records import RequestRecord
 from router.request.request import AUTO
 from router.server import health
 from router.server.api import embeddings, messages, responses
@@ -19,12 +20,12 @@ from router.server.errors import error_body
 from router.server.guard import InFlight
 from router.server.http import HttpResponse, json_response
 from router.server.metrics import CONTENT_TYPE, Metrics
-from router.server.observe import RecentDecisions, Tap, described, may_see
+from router.server.observe import RecentDecisions, described, may_see
 from router.server.sse import EventStream
 
 if TYPE_CHECKING:
     from router.keys.keys import Caller
-    from router.records import RequestRecord
+    from router.records import Record
     from router.request.request import Request
     from router.router import Router
     from router.server.http import Answer, HttpRequest
@@ -42,6 +43,12 @@ class Shim:
     decisions: RecentDecisions
     group: Group | None = None
     """The other processes that serve the port; None when there are none."""
+
+    def see(self, record: Record, *, is_written: bool) -> None:  # noqa: ARG002 - it happened all the same
+        """Count a request, and keep its decision."""
+        if isinstance(record, RequestRecord):
+            self.metrics.observe(record)
+            self.decisions.keep(record)
 
     async def decision(self, request_id: str, caller: Caller) -> RequestRecord | None:
         """The record of a recent request, when it is the caller's to see.
@@ -82,10 +89,7 @@ def create_app(router: Router, keys: Keys | None = None, group: Group | None = N
     )
     if group is not None:
         group.begin(shim.metrics)
-    router.sink = Tap(router.sink, shim.metrics.observe, shim.decisions.keep)
-    if router.telemetry is not None:
-        router.telemetry.is_server = True
-
+    router.observe(shim.see)
     return App(shim, ENDPOINTS)
 
 

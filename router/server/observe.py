@@ -1,4 +1,4 @@
-"""What is seen of the records as they are written: recent decisions, and whoever counts."""
+"""Recent decisions: the latest records, and who may see which."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from router.decision.explanations import explain
-from router.records import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from router.journal.journal import RecordSink
     from router.keys.keys import Caller
-    from router.records import Record
+    from router.records import RequestRecord
 
 SHOWN = (
     "id",
@@ -38,42 +34,6 @@ SHOWN = (
     "error_type",
 )
 """What of a record is shown beside its explanation; whose request it was is not."""
-
-
-class Tap:
-    """A RecordSink in front of another, which shows request records to observers."""
-
-    def __init__(self, sink: RecordSink, *observers: Callable[[RequestRecord], None]) -> None:
-        self._sink = sink
-        self._observers = observers
-        self.check_writable = sink.check_writable
-        self.backlog_bytes = sink.backlog_bytes
-        self.close = sink.close
-
-    @property
-    def error(self) -> Exception | None:
-        """See RecordSink."""
-        return self._sink.error
-
-    def append(self, *records: Record) -> None:
-        """See RecordSink."""
-        try:
-            self._sink.append(*records)
-        finally:
-            self._show(records)
-
-    async def append_async(self, *records: Record) -> None:
-        """See RecordSink."""
-        try:
-            await self._sink.append_async(*records)
-        finally:
-            self._show(records)  # what could not be written happened all the same
-
-    def _show(self, records: tuple[Record, ...]) -> None:
-        for record in records:
-            if isinstance(record, RequestRecord):
-                for observer in self._observers:
-                    observer(record)
 
 
 class RecentDecisions:

@@ -1,138 +1,174 @@
-"""Calling providers: down the candidates until one answers, inside one deadline.
+"""Fallback: whether the model that failed is asked again, and how long each model may take.
 
-A model that fails may be asked again before the next one is: `router.retries` says when.
+A failure that passes by itself (408, 409, 429, 5xx, 529, a connection that broke) is retried on the
+same model, up to MAX_RETRIES times, after a moment with jitter or after the provider's Retry-After.
+The provider's own word (`x-should-retry`) goes before the status. The next candidate is asked at
+once where that wait is too long, where the deadline is nearer, where the breaker has ejected the
+model, or where the provider's retry budget is spent. `Serving.call` walks down the candidates.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import random
+import threading
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from router.errors import ProviderError
-from router.records import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable
 
     from router.catalog.catalog import Model
-    from router.serving.retries import RequestRetries
-
-logger = logging.getLogger("router")
 
 SHARE_OF_TIME = 0.5
 """Of the time left: a model has so much of it while another can still be asked. Of 120 s the first has
 60, the second 30, and the third the rest."""
+BASE_WAIT_S = 0.25
+"""Before the first retry, doubled for each further one, and then 50% to 100% of it."""
+MAX_WAIT_S = 2.0
+"""Another model answers sooner than a provider that asks for more."""
+MAX_KEY_CHANGES = 8
+"""In one request."""
+RETRIED_STATUSES = frozenset({408, 409, 429})
+"""And all from 500 on."""
 
 
-class Replied(Protocol):
-    """What a call gives: a whole answer, or a stream whose first content is here."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRules:
+    """How many retries a provider's requests allow, so that retries do not keep it down (Finagle's rules)."""
 
-    @property
-    def status_code(self) -> int:
-        """Of the provider's HTTP answer."""
+    share: float = 0.2
+    """Retries that each first try allows."""
+    floor_per_s: float = 1.0
+    """Retries allowed however few the requests."""
+    most: float = 20.0
+    """Allowance that is kept, at most; also what a provider starts with."""
 
 
-T = TypeVar("T", bound=Replied)
+class RetryBudget:
+    """The allowance of one provider; safe for any thread."""
+
+    def __init__(
+        self, rules: BudgetRules | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rules = rules or BudgetRules()
+        self._clock = clock
+        self._allowance = self._rules.most
+        self._at = clock()
+        self._lock = threading.Lock()  # guards _allowance and _at
+
+    def earn(self) -> None:
+        """A first try was made."""
+        with self._lock:
+            self._refill(self._rules.share)
+
+    def spend(self) -> bool:
+        """Take one retry from the allowance; False when it is spent."""
+        with self._lock:
+            self._refill(0.0)
+            if self._allowance < 1.0:
+                return False
+            self._allowance -= 1.0
+            return True
+
+    def _refill(self, earned: float) -> None:
+        now = self._clock()
+        earned += (now - self._at) * self._rules.floor_per_s
+        self._allowance = min(self._allowance + earned, self._rules.most)
+        self._at = now
 
 
-async def call(
-    models: Sequence[Model],
-    ask: Callable[[Model], Awaitable[T]],
-    *,
-    timeout_s: float,
-    attempt_timeout_s: float | None,
-    attempts: list[Attempt],
-    retries: RequestRetries,
-    may_try: Callable[[Model], Awaitable[bool]],
-    on_attempt: Callable[[Attempt, ProviderError | None], None],
-) -> T:
-    """The first usable answer that `ask` gets down `models`; each try is put on `attempts`.
+class Retries:
+    """What the requests of a router share: one retry budget for each provider."""
 
-    A try may take what its model says, else `attempt_timeout_s`, else SHARE_OF_TIME of what is left.
-    `may_try` is asked before each try but the first; `on_attempt` hears how each try ended.
-    ProviderError when no model is left, or when trying another would not help; its type is
-    `timeout` when `timeout_s` is over, and `attempt_timeout` when only a try's own time is.
+    def __init__(self, max_retries: int, *, rules: BudgetRules | None = None) -> None:
+        self.max_retries = max_retries
+        self._rules = rules
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def begin(self) -> RequestRetries:
+        """The retries of one request."""
+        return RequestRetries(self)
+
+    def budget(self, provider: str) -> RetryBudget:
+        """The provider's retry budget."""
+        budget = self._budgets.get(provider)
+        return budget or self._budgets.setdefault(provider, RetryBudget(self._rules))
+
+
+class RequestRetries:
+    """The retries of one request; belongs to that request alone."""
+
+    def __init__(self, shared: Retries) -> None:
+        self.waited_ms = 0.0
+        """Spent between tries: a provider's doing, and no overhead of the router's."""
+        self._shared = shared
+        self._retries = 0
+        self._key_changes = 0
+
+    def begin(self, provider: str) -> None:
+        """A model of the provider is tried for the first time."""
+        self._retries = 0
+        self._shared.budget(provider).earn()
+
+    async def may_repeat(self, failure: ProviderError, *, left_s: float) -> bool:
+        """Whether the model that failed is to be asked once more; waits for as long as it should.
+
+        `left_s` seconds are left of the deadline. Another key of the provider is tried at once, and
+        counts neither as a retry nor against the budget: each key rests after its refusal.
+        """
+        if failure.has_other_key and self._key_changes < MAX_KEY_CHANGES:
+            self._key_changes += 1
+            return True
+        if self._retries >= self._shared.max_retries:
+            return False
+        wait_s = wait_before_retry_s(failure, retries=self._retries, draw=random.random())  # noqa: S311 - jitter
+        if wait_s is None or wait_s >= left_s or not self._shared.budget(failure.provider).spend():
+            return False
+        await asyncio.sleep(wait_s)
+        self.waited_ms += 1000.0 * wait_s
+        self._retries += 1
+        return True
+
+
+def wait_before_retry_s(failure: ProviderError, *, retries: int, draw: float) -> float | None:
+    """How long to wait before the same model is asked again; None: ask another one.
+
+    `draw` in [0, 1) spreads what failed together. A provider's Retry-After is the least it is.
     """
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + timeout_s
-    failure: ProviderError | None = None
-    for model in models:
-        if attempts and not await may_try(model):
-            continue
-        if failure is not None:
-            logger.warning(
-                "falling back from `%s` at `%s`: %s", failure.model, failure.provider, failure.facts
-            )
-        retries.begin(model.provider)
-        while True:
-            ends_at = _end_of_try(
-                model, attempt_timeout_s, now=clock(), deadline=deadline, is_last=model is models[-1]
-            )
-            is_cut_short = ends_at < deadline
-            answer, failure = await _try(model, ask, attempts, ends_at, is_cut_short, on_attempt)
-            if answer is not None:
-                return answer
-            assert failure is not None  # noqa: S101 - no answer means a failure
-            if not failure.is_retryable or clock() >= deadline:
-                raise failure
-            may_repeat = await retries.may_repeat(failure, left_s=deadline - clock())
-            if not may_repeat or not await may_try(model):
-                break
-    assert failure is not None  # noqa: S101 - one model is always tried
-    raise failure
+    status = failure.status_code
+    is_passing = failure.should_retry
+    if is_passing is None:
+        is_passing = failure.error_type == "connection" if status is None else _passes(status)
+    if not is_passing or (failure.retry_after_s or 0.0) > MAX_WAIT_S:
+        return None
+    backoff_s = min(BASE_WAIT_S * 2.0**retries, MAX_WAIT_S) * (0.5 + 0.5 * draw)
+    if failure.retry_after_s is None:
+        return backoff_s
+    return max(backoff_s, failure.retry_after_s * (1.0 + 0.1 * draw))
 
 
-def _end_of_try(
+def _passes(status: int) -> bool:
+    return status in RETRIED_STATUSES or status >= 500
+
+
+def end_of_try(
     model: Model, attempt_timeout_s: float | None, *, now: float, deadline: float, is_last: bool
 ) -> float:
-    """Until when a model may be waited for."""
+    """Until when a model may be waited for.
+
+    A try may take what its model states, else `attempt_timeout_s`, else SHARE_OF_TIME of what is left.
+    """
     allowed_s = attempt_timeout_s if model.attempt_timeout_s is None else model.attempt_timeout_s
     if allowed_s is not None:
         return min(now + allowed_s, deadline)
     return deadline if is_last else now + SHARE_OF_TIME * (deadline - now)
 
 
-async def _try(
-    model: Model,
-    ask: Callable[[Model], Awaitable[T]],
-    attempts: list[Attempt],
-    ends_at: float,
-    is_cut_short: bool,
-    on_attempt: Callable[[Attempt, ProviderError | None], None],
-) -> tuple[T | None, ProviderError | None]:
-    """One call: its answer or its failure."""
-    started = time.perf_counter()
-    answer: T | None = None
-    failure: ProviderError | None = None
-    try:
-        async with asyncio.timeout_at(ends_at):
-            answer = await ask(model)
-    except TimeoutError:
-        failure = _silence(model, since_ms(started), is_cut_short=is_cut_short)
-    except ProviderError as error:
-        failure = error
-    except asyncio.CancelledError:
-        cancelled = Attempt(
-            model=model.id, provider=model.provider, error_type="cancelled", latency_ms=since_ms(started)
-        )
-        attempts.append(cancelled)
-        on_attempt(cancelled, None)
-        raise
-    attempt = Attempt(
-        model=model.id,
-        provider=model.provider,
-        status_code=answer.status_code if answer else failure.status_code if failure else None,
-        error_type=failure.error_type if failure else None,
-        latency_ms=since_ms(started),
-    )
-    attempts.append(attempt)
-    on_attempt(attempt, failure)
-    return answer, failure
-
-
-def _silence(model: Model, waited_ms: float, *, is_cut_short: bool) -> ProviderError:
+def silence(model: Model, waited_ms: float, *, is_cut_short: bool) -> ProviderError:
     """The failure of a model that did not answer in the time of its try, or of the request."""
     limit = (
         "ATTEMPT_TIMEOUT_S, or `attempt_timeout_s` in catalog.yaml" if is_cut_short else "REQUEST_TIMEOUT_S"

@@ -1,23 +1,38 @@
-"""From what happened to the record of it."""
+"""Recording: from what happened to the record of it, on disk.
+
+`Recorder` writes the record of each request and the entry of the audit log. REQUEST_LOG_BODY_MODE
+says how much of the bodies the log keeps:
+
+none      nothing
+hash      the SHA-256 of the JSON: proves what was said without saying it
+redacted  the JSON with every text that a person or a model wrote replaced by its length
+full      the JSON as it is
+
+An error's message may quote a body, since providers quote prompts: it is kept only under `full`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+import hashlib
+import logging
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from router.catalog.prices import cost
-from router.errors import NoEligibleModelError, ProviderError
+from router.errors import JournalError, NoEligibleModelError, ProviderError
 from router.limits.periods import to_usd
 from router.records import Attempt, BodyMode, Candidate, RequestLog, RequestRecord, Tag
+from router.request.decision import Decision
 from router.request.request import AUTO
-from router.serving.bodies import MAX_DETAILS_LENGTH, kept, kept_details
+from router.tasks.features import is_sampled
 from router.tasks.tasks import classify
 from router.translate.usage import UNPRICED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -25,11 +40,22 @@ if TYPE_CHECKING:
     from router.config import Settings
     from router.decision.state import State
     from router.errors import BudgetExceededError, LimitsUnavailableError, RateLimitedError
+    from router.journal.journal import RecordSink
     from router.limits.admission import Admission
     from router.policies.policy import Policy
     from router.providers.base import Answer
-    from router.request.request import Decision, Request
+    from router.records import FeedbackRecord, Record
+    from router.request.request import Request
+    from router.tasks.features import FeatureSpace
+    from router.telemetry.exporting import Telemetry
 
+logger = logging.getLogger("router")
+
+DECIDED = tuple(
+    {item.name for item in fields(Decision)}
+    & {item.name for item in fields(RequestRecord)} - {"provider", "reason", "candidates"}
+)
+"""The facts of a decision that its record repeats as they are, under the same name."""
 DECISION_FIELDS = (
     "model_selected",
     "model_decided",
@@ -44,6 +70,112 @@ DECISION_FIELDS = (
     "reason",
 )
 """What the audit trail repeats of the record; the candidates stay in the record."""
+KEPT_TEXTS = frozenset(
+    {"finish_reason", "format", "id", "model", "object", "reasoning_effort", "role", "service_tier",
+     "system_fingerprint", "tool_choice", "type"}
+)  # fmt: skip
+"""Members whose text is the protocol's, not a person's or a model's."""
+NUMBERS = (int, float)
+PLAIN = frozenset({int, float, bool, type(None)})
+"""Types of members that say nothing of a text: most of an answer's."""
+MAX_KEPT_LENGTH = 64
+MAX_DETAILS_LENGTH = 500
+
+
+class Observer(Protocol):
+    """Sees the records of a router."""
+
+    def __call__(self, record: Record, *, is_written: bool) -> None:
+        """Called once the journal has taken the record, or could not take it."""
+
+
+class Recorder:
+    """Writes records and shows them to telemetry and observers; safe for any thread."""
+
+    def __init__(
+        self,
+        sink: RecordSink,
+        settings: Settings,
+        *,
+        features: FeatureSpace | None,
+        telemetry: Telemetry | None,
+        observers: Iterable[Observer],
+    ) -> None:
+        self.sink = sink
+        self.telemetry = telemetry
+        self.observers = list(observers)
+        self.unrecorded = 0
+        """Requests that were served without a record (JOURNAL_ON_ERROR=serve)."""
+        self.unlogged = 0
+        """Requests that were served with a record and without an entry of the audit log."""
+        self._settings = settings
+        self._features = features
+
+    def check_writable(self) -> None:
+        """JournalError when a request could not be recorded and JOURNAL_ON_ERROR is `refuse`."""
+        if self._settings.journal_on_error == "refuse":
+            self.sink.check_writable()
+
+    async def record(
+        self,
+        request: Request,
+        record: RequestRecord,
+        answer: Answer | None,
+        catalog: Catalog,
+        starts_ms: Sequence[float] = (),
+    ) -> bool:
+        """Put the request on disk; where that fails, do what JOURNAL_ON_ERROR says. Whether it is there.
+
+        `starts_ms` is of each attempt, after the request's arrival.
+        """
+        if self.telemetry is not None:
+            self.telemetry.observe(request, record, answer, catalog, starts_ms)
+        settings = self._settings
+        entries: list[Record] = [record]
+        if settings.request_logging:
+            entries.append(build_log(request, record, answer, body_mode=settings.request_log_body_mode))
+        written = 0
+        try:
+            await self.sink.append_async(*entries)
+            written = len(entries)
+        except JournalError as error:
+            written = error.written  # the record is the first of the entries
+            if settings.journal_on_error == "refuse":
+                raise
+            if written:
+                self.unlogged += 1
+            else:
+                self.unrecorded += 1
+            lost = "an audit log" if written else "a record"
+            logger.error("request `%s` is served without %s: %s", record.id, lost, error)
+        finally:
+            for position, entry in enumerate(entries):
+                self._show(entry, is_written=position < written)
+        return written > 0
+
+    def append(self, record: FeedbackRecord) -> None:
+        """Put a judgement on disk; JournalError when that fails."""
+        self.sink.append(record)
+        self._show(record, is_written=True)
+
+    def prompt_features(self, request: Request, request_id: str) -> str | None:
+        """What the task classifier learns from, of a sample of the requests that come labelled."""
+        if self._features is None or request.task_type is None or request.operation != "chat":
+            return None
+        if not is_sampled(request_id, self._settings.task_sample_share):
+            return None
+        features = self._features.features(request.last_text(), request.parameters)
+        return self._features.pack(features) if features else None
+
+    def close(self) -> None:
+        """Seal the journal and export the telemetry; safe to call twice."""
+        self.sink.close()
+        if self.telemetry is not None:
+            self.telemetry.close()
+
+    def _show(self, record: Record, *, is_written: bool) -> None:
+        for observer in self.observers:
+            observer(record, is_written=is_written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +213,15 @@ def build_record(
         attempts[-1] = replace(attempts[-1], cost_usd=paid)
     usage = answer.usage if answer else None
     baseline = catalog.models[settings.baseline_model] if settings.baseline_model else None
+    decided = vars(decision)
     return RequestRecord(
         **_identity(request, settings),
+        **{name: decided[name] for name in DECIDED},
         id=decision.request_id,
-        timestamp=decision.timestamp,
-        task_type=decision.task_type,
-        task_type_source=decision.task_type_source,
         model_requested=request.model,
         model_selected=served,
         model_decided=decision.model,
         provider=catalog.models[served].provider,
-        policy_id=decision.policy_id,
-        policy_version=decision.policy_version,
-        config_hash=decision.config_hash,
-        snapshot_id=decision.snapshot_id,
-        snapshot_age_s=decision.snapshot_age_s,
-        strategy=decision.strategy,
-        propensity=decision.propensity,
-        is_exploration=decision.is_exploration,
         reason=_with_notices(decision.reason, outcome.admission),
         candidates=list(decision.candidates),
         tokens_input=usage.tokens_input if usage else None,
@@ -121,14 +244,7 @@ def build_record(
         ttft_ms=outcome.ttft_ms,
         overhead_ms=max(outcome.latency_ms - outcome.waited_ms, 0.0),
         attempts=attempts,
-        experiment_id=decision.experiment_id,
-        variant=decision.variant,
-        task_type_confidence=decision.task_type_confidence,
-        draw=decision.draw,
-        tokens_input_estimated=decision.tokens_input_estimated,
         budget_reserved_usd=_reserved_usd(outcome.admission),
-        shadow_policy_id=decision.shadow_policy_id,
-        shadow_model=decision.shadow_model,
         prompt_features=prompt_features,
     )
 
@@ -238,3 +354,34 @@ def _error_type(failure: BaseException | None) -> str | None:
     if isinstance(failure, ProviderError):
         return failure.error_type
     return "cancelled" if isinstance(failure, asyncio.CancelledError) else type(failure).__name__
+
+
+def kept(body: Any, mode: BodyMode) -> str | None:
+    """The text stored for `body` (None: there was none) under `mode`."""
+    if body is None or mode == "none":
+        return None
+    if mode == "hash":
+        content = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps({"sha256": hashlib.sha256(content).hexdigest()}).decode()
+    return orjson.dumps(_redacted(body, "") if mode == "redacted" else body).decode()
+
+
+def kept_details(failure: BaseException | None, mode: BodyMode) -> str | None:
+    """The `error_details` stored of a failed call under `mode`."""
+    if failure is not None and mode == "full":
+        return str(failure)[:MAX_DETAILS_LENGTH] or None
+    return failure.facts if isinstance(failure, ProviderError) else None
+
+
+def _redacted(value: Any, member: str) -> Any:
+    if isinstance(value, str):
+        is_protocol = member in KEPT_TEXTS and len(value) <= MAX_KEPT_LENGTH
+        return value if is_protocol else f"[redacted: {len(value)} characters]"
+    if isinstance(value, (list, tuple)):
+        # Tokens and vectors spell a text too.
+        if value and type(value[0]) in NUMBERS and all(type(item) in NUMBERS for item in value):
+            return f"[redacted: {len(value)} numbers]"
+        return [_redacted(item, member) for item in value]
+    if hasattr(value, "items"):
+        return {name: item if type(item) in PLAIN else _redacted(item, name) for name, item in value.items()}
+    return value

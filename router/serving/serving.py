@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from router.errors import ProviderError
-from router.serving.fallback import call, since_ms
+from router.records import Attempt
+from router.serving.fallback import end_of_try, silence, since_ms
 from router.serving.recording import Outcome, build_record
+from router.sessions.sessions import owned_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -14,22 +19,38 @@ if TYPE_CHECKING:
 
     from router.catalog.catalog import Catalog, Model
     from router.providers.base import Answer, Provider
-    from router.records import Attempt, RequestRecord
-    from router.request.request import Decision, Request
-    from router.serving.admission import Engine
-    from router.serving.fallback import Replied
+    from router.records import RequestRecord
+    from router.request.decision import Decision
+    from router.request.demand import Demand
+    from router.request.request import Request
     from router.serving.funds import Funds
+    from router.serving.parts import Parts
 
-    T = TypeVar("T", bound=Replied)
+logger = logging.getLogger("router")
+
+MIN_ESTIMATE = 50
+"""Tokens a request is estimated at, from which on the estimate is compared with the provider's count."""
+
+
+class Replied(Protocol):
+    """The result of a call: a whole answer, or a stream whose first content is here."""
+
+    @property
+    def status_code(self) -> int:
+        """Of the provider's HTTP answer."""
+
+
+T = TypeVar("T", bound=Replied)
 
 
 class Serving:
-    """One request under way; belongs to that request alone. Every one must be brought to its `finish`."""
+    """One request under way; belongs to that request only. You must bring each one to its `finish`."""
 
     def __init__(
         self,
-        engine: Engine,
+        parts: Parts,
         request: Request,
+        demand: Demand,
         catalog: Catalog,
         decision: Decision,
         funds: Funds | None,
@@ -40,17 +61,18 @@ class Serving:
         self.catalog = catalog
         self.decision = decision
         self.started = started
+        self._demand = demand
         self.attempts: list[Attempt] = []
-        self._retries = engine.retries.begin()
-        self._engine = engine
+        self._parts = parts
         self._funds = funds
+        self._retries = parts.retries.begin()
         self._starts_ms: list[float] = []
-        """Of each attempt, after the request's arrival; kept for the telemetry alone."""
+        """Of each attempt, after the request's arrival; for the telemetry."""
 
     @property
     def timeout_s(self) -> float:
         """The total time for the request."""
-        return self._engine.settings.request_timeout_s
+        return self._parts.settings.request_timeout_s
 
     @property
     def waited_ms(self) -> float:
@@ -62,47 +84,108 @@ class Serving:
         """`x-ratelimit-*`."""
         return self._funds.admission.headers() if self._funds else {}
 
-    async def call(
+    async def call(self, ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[T]]) -> T:
+        """The result of `ask` for the first candidate that answers; each try is put on `attempts`.
+
+        ProviderError when no candidate is left, or when trying another would not help; its type is
+        `timeout` when the request's time is over, and `attempt_timeout` when only a try's own time is.
+        """
+        settings, decision = self._parts.settings, self.decision
+        names = (decision.model, *decision.fallbacks)[: settings.max_attempts]
+        body = self.request.body()
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + settings.request_timeout_s
+        failure: ProviderError | None = None
+        for name in names:
+            model = self.catalog.models[name]
+            if self.attempts and not await self._may_try(model):
+                continue
+            if failure is not None:
+                logger.warning(
+                    "falling back from `%s` at `%s`: %s", failure.model, failure.provider, failure.facts
+                )
+            self._retries.begin(model.provider)
+            while True:
+                ends_at = end_of_try(
+                    model,
+                    settings.attempt_timeout_s,
+                    now=clock(),
+                    deadline=deadline,
+                    is_last=name == names[-1],
+                )
+                try:
+                    return await self._try(ask, model, body, ends_at, is_cut_short=ends_at < deadline)
+                except ProviderError as error:
+                    failure = error
+                if not failure.is_retryable or clock() >= deadline:
+                    raise failure
+                may_repeat = await self._retries.may_repeat(failure, left_s=deadline - clock())
+                if not may_repeat or not await self._may_try(model):
+                    break
+        assert failure is not None  # noqa: S101 - one model is always tried
+        raise failure
+
+    async def _try(
         self,
         ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[T]],
+        model: Model,
+        body: Mapping[str, Any],
+        ends_at: float,
         *,
-        on_attempt: Callable[[Attempt, ProviderError | None], None],
+        is_cut_short: bool,
     ) -> T:
-        """What `ask` gets of the first candidate that answers; each try is put on `attempts`."""
-        engine, decision = self._engine, self.decision
-        providers = engine.providers.of(self.catalog)
-        body = self.request.body()
-
-        async def may_try(model: Model) -> bool:
-            is_repeated = model.id == self.attempts[-1].model
-            if is_repeated and model.id in engine.breaker.view().models:
-                return False
-            if self._funds is not None and not await self._funds.reserve(decision.request_id, model):
-                return False
-            return engine.breaker.begin(model.id)
-
-        def told(attempt: Attempt, failure: ProviderError | None) -> None:
-            self._starts_ms.append(since_ms(self.started) - (attempt.latency_ms or 0.0))
-            on_attempt(attempt, failure)
-
-        names = (decision.model, *decision.fallbacks)[: engine.settings.max_attempts]
-        return await call(
-            [self.catalog.models[name] for name in names],
-            lambda model: ask(providers[model.provider], model, body),
-            timeout_s=self.timeout_s,
-            attempt_timeout_s=engine.settings.attempt_timeout_s,
-            attempts=self.attempts,
-            retries=self._retries,
-            may_try=may_try,
-            on_attempt=on_attempt if engine.telemetry is None else told,
+        """One call. A failure is noted here, an answer in `finish`: a stream may still be cut."""
+        provider = self._parts.providers.of(self.catalog)[model.provider]
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout_at(ends_at):
+                answer = await ask(provider, model, body)
+        except TimeoutError:
+            failure = silence(model, since_ms(started), is_cut_short=is_cut_short)
+        except ProviderError as error:
+            failure = error
+        except asyncio.CancelledError:
+            self._note(self._attempt(model, started, error_type="cancelled"), None)
+            raise
+        else:
+            self._attempt(model, started, status_code=answer.status_code)
+            return answer
+        attempt = self._attempt(
+            model, started, status_code=failure.status_code, error_type=failure.error_type
         )
+        self._note(attempt, failure)
+        raise failure
 
-    def note(self, attempt: Attempt, failure: ProviderError | None) -> None:
-        """Tell the breaker and the budgets how an attempt ended."""
-        self._engine.breaker.record(
+    def _attempt(
+        self, model: Model, started: float, *, status_code: int | None = None, error_type: str | None = None
+    ) -> Attempt:
+        attempt = Attempt(
+            model=model.id,
+            provider=model.provider,
+            status_code=status_code,
+            error_type=error_type,
+            latency_ms=since_ms(started),
+        )
+        self.attempts.append(attempt)
+        self._starts_ms.append(1000.0 * (started - self.started))
+        return attempt
+
+    async def _may_try(self, model: Model) -> bool:
+        """Whether health and budgets allow another call to the model."""
+        breaker = self._parts.breaker
+        is_repeated = model.id == self.attempts[-1].model
+        if is_repeated and model.id in breaker.view().models:
+            return False
+        if self._funds is not None and not await self._funds.reserve(self.decision.request_id, model):
+            return False
+        return breaker.begin(model.id)
+
+    def _note(self, attempt: Attempt, failure: ProviderError | None) -> None:
+        """Let the breaker and the budgets know how an attempt ended."""
+        self._parts.breaker.record(
             attempt.model,
             success=attempt.error_type is None,
-            # A key of several says nothing of the model: the next one is tried at once.
+            # The refusal of one key of several is not about the model: the next key is tried at once.
             error_type=None if failure and failure.has_other_key else attempt.error_type,
             latency_ms=attempt.latency_ms,
             retry_after_s=failure.retry_after_s if failure else None,
@@ -117,7 +200,10 @@ class Serving:
 
         JournalError when the record is not on disk and JOURNAL_ON_ERROR is `refuse`.
         """
-        engine, request = self._engine, self.request
+        parts, request, funds = self._parts, self.request, self._funds
+        provider_failure = failure if isinstance(failure, ProviderError) else None
+        if answer is not None:
+            self._note(self.attempts[-1], provider_failure)
         outcome = Outcome(
             answer=answer,
             failure=failure,
@@ -125,27 +211,44 @@ class Serving:
             latency_ms=since_ms(self.started),
             waited_ms=self.waited_ms,
             ttft_ms=ttft_ms,
-            admission=self._funds.admission if self._funds else None,
+            admission=funds.admission if funds else None,
         )
         record = build_record(
             request,
             self.decision,
             outcome,
-            settings=engine.settings,
+            settings=parts.settings,
             catalog=self.catalog,
-            prompt_features=engine.prompt_features(request, self.decision.request_id),
+            prompt_features=parts.recorder.prompt_features(request, self.decision.request_id),
         )
-        if engine.telemetry is not None:
-            engine.telemetry.observe(request, record, answer, self.catalog, self._starts_ms)
         is_recorded = False
         try:
-            is_recorded = await engine.record(request, record, answer)
+            is_recorded = await parts.recorder.record(request, record, answer, self.catalog, self._starts_ms)
         finally:
-            if self._funds is not None:
-                await self._funds.settle(record, failure=failure, is_recorded=is_recorded)
-        if isinstance(failure, ProviderError):
-            failure.request_id = self.decision.request_id
-            failure.attempts = tuple(self.attempts)
+            if funds is not None:
+                await funds.settle(record, failure=failure, is_recorded=is_recorded)
+        if provider_failure is not None:
+            provider_failure.request_id = self.decision.request_id
+            provider_failure.attempts = outcome.attempts
         elif failure is None and answer is not None:
-            engine.remember(request, self.decision, self.attempts[-1].model, answer)
+            self._remember(answer)
         return record
+
+    def _remember(self, answer: Answer) -> None:
+        """Let the request's session stay with the model that answered."""
+        request = self.request
+        if request.session_id is None or request.operation != "chat":
+            return  # vectors are no conversation
+        changes: dict[str, Any] = {
+            "model": self.attempts[-1].model,
+            "treated_as": self.decision.treated_as,
+        }
+        if request.policy is not None:
+            changes["policy"] = request.policy
+        if request.preferences is not None and not request.preferences.is_limit_only:
+            changes["preferences"] = request.preferences
+        estimate = self._demand.tokens_estimated
+        if answer.usage.tokens_input and estimate >= MIN_ESTIMATE and not self._demand.is_open_ended:
+            changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
+        owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
+        self._parts.sessions.update(owned, **changes)

@@ -26,11 +26,14 @@ SIGNALS = ("TRACES", "METRICS")
 PROTOCOL = "http/protobuf"
 
 
-def open_telemetry(variables: Mapping[str, str], *, environment: str) -> Telemetry | None:
+def open_telemetry(
+    variables: Mapping[str, str], *, environment: str, is_server: bool = False
+) -> Telemetry | None:
     """The telemetry that the OTEL_* variables ask for; None: they ask for none.
 
-    `environment` is the deployment's name. ConfigError when they ask for what is not installed or
-    cannot be done. Variables of `.env` are put into the process's environment, where the SDK reads them.
+    `environment` is the deployment's name; `is_server`: requests come over HTTP. ConfigError when the
+    variables ask for what is not installed or cannot be done. Variables of `.env` are put into the
+    process's environment, where the SDK reads them.
     """
     signals = [signal for signal in SIGNALS if _is_wanted(signal, variables)]
     if not signals:
@@ -52,7 +55,7 @@ def open_telemetry(variables: Mapping[str, str], *, environment: str) -> Telemet
         if name.startswith("OTEL_"):
             os.environ.setdefault(name, value)
     try:
-        return Telemetry(signals, environment=environment)
+        return Telemetry(signals, environment=environment, is_server=is_server)
     except (OSError, ValueError) as error:
         raise ConfigError(f"the OTEL_* variables cannot be used: {error}; correct or unset them") from error
 

@@ -66,10 +66,10 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 class Telemetry:
     """Spans and metrics of one router. `observe` may be called from any thread, and raises nothing."""
 
-    def __init__(self, signals: Sequence[str], *, environment: str) -> None:
+    def __init__(self, signals: Sequence[str], *, environment: str, is_server: bool = False) -> None:
         """`signals`: `TRACES`, `METRICS` or both. ValueError when an OTEL_* variable cannot be read."""
         resource = _resource(environment)
-        self.is_server = False
+        self._is_server = is_server
         """Whether requests come over HTTP, which makes their spans of kind SERVER instead of INTERNAL."""
         self._tracers = _tracers(resource) if "TRACES" in signals else None
         self._meters = _meters(resource) if "METRICS" in signals else None
@@ -137,7 +137,7 @@ class Telemetry:
 
     def _export(self, description: Description, parent: Context) -> None:
         if self._tracer is not None:
-            kind = SpanKind.SERVER if self.is_server else SpanKind.INTERNAL
+            kind = SpanKind.SERVER if self._is_server else SpanKind.INTERNAL
             below = _emit(self._tracer, description.span, kind, parent)
             for call in description.calls:
                 _emit(self._tracer, call.span, SpanKind.CLIENT, below)

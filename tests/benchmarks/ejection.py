@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from random import Random
 
 from router.catalog.catalog import Model
-from router.health.breaker import Breaker
-from router.health.ejection import BreakerRules
+from router.health.breaker import Breaker, BreakerRules
 
 RATE = 20.0
 LATENCY_S = 0.5

@@ -245,8 +245,8 @@ def test_no_eligible_model_lists_each_reason_and_is_recorded(tmp_path: Path) -> 
         api_key_env="A_KEY_NOBODY_SET",
     )
     with Router.open(home=tmp_path) as router:
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         with pytest.raises(NoEligibleModelError, match="set `A_KEY_NOBODY_SET`") as caught:
             router.complete_sync(Request(messages=MESSAGES))
     record = only_request(recorder.records)
@@ -368,8 +368,8 @@ def test_the_audit_trail_keeps_of_bodies_what_its_mode_says(
     """The request's text is stored in `full` alone; who asked, from where, always."""
     write_catalog(tmp_path, ["small"], base_url=fake_url)
     with Router.open(home=tmp_path, request_log_body_mode=mode) as router:
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         router.complete_sync(Request(messages=MESSAGES, user_id="u1", ip_address="::1", user_agent="test/1"))
     (log,) = recorder.logs
     assert log.request_id == only_request(recorder.records).id

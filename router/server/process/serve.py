@@ -86,7 +86,7 @@ def serve(settings: Settings) -> None:
     keys.check_host()
     if settings.workers > 1:
         sys.exit(Supervisor(settings).run())
-    app = create_app(Router.open(settings), keys)
+    app = create_app(Router.open(settings, is_server=True), keys)
     _OnlyServer(config_of(app, settings)).run()
 
 

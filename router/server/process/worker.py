@@ -46,10 +46,10 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
 
     if settings.seed is not None:  # workers that draw the same numbers would choose the same models
         settings = settings.model_copy(update={"seed": settings.seed + slot})
-    router = Router.open(settings)
-    router.sessions = SharedSessions(
+    sessions = SharedSessions(
         folder / "sessions.db", ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions
     )
+    router = Router.open(settings, sessions=sessions, is_server=True)
     group = Group(folder, slot=slot, workers=settings.workers)
     app = create_app(router, Keys.open(settings), group)
 

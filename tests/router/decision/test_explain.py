@@ -16,6 +16,7 @@ from router.journal.journal import encode
 from router.records import RequestRecord
 from router.request.preferences import Preferences
 from router.serving.recording import Outcome, build_record
+from router.sessions.sessions import Sessions
 from tests.factories import request_record, write_catalog
 
 MODELS = [
@@ -44,8 +45,9 @@ def test_a_thousand_decisions_are_reproduced(tmp_path: Path) -> None:
         Preferences(deterministic=True),
     ]
     strategies = set()
-    with Router.open(home=tmp_path, seed=1) as router:
-        router._engine.sessions.update("sticky", model="m2")
+    sessions = Sessions(ttl_s=60.0, max_sessions=10)
+    sessions.update("sticky", model="m2")
+    with Router.open(home=tmp_path, seed=1, sessions=sessions) as router:
         for _ in range(1000):
             request = Request(
                 messages=[{"role": "user", "content": "x" * source.randrange(8000)}],

@@ -11,8 +11,7 @@ import pytest
 
 from router.catalog.catalog import Model
 from router.config import Settings
-from router.health.breaker import COUNTED, PROBING, Breaker
-from router.health.ejection import BreakerRules
+from router.health.breaker import COUNTED, PROBING, Breaker, BreakerRules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

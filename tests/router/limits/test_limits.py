@@ -14,6 +14,7 @@ from router.limits.admission import UNLIMITED
 from router.limits.book import LimitBook, LimitsFile
 from router.limits.counters import Subjects
 from router.limits.limits import Limits
+from router.request.demand import NO_PRICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -55,9 +56,9 @@ def test_without_rules_nothing_is_counted() -> None:
     async def work() -> None:
         admission = await limits.admit(ADA)
         assert admission is UNLIMITED
-        assert await limits.reserve(admission, "r", None)
+        assert await limits.reserve(admission, "r", NO_PRICE)
         await limits.settle(admission, None)
-        assert (admission.exclusion_of(None), admission.headers(), admission.notices) == (None, {}, ())
+        assert (admission.exclusion_of(NO_PRICE), admission.headers(), admission.notices) == (None, {}, ())
 
     asyncio.run(work())
     assert not limits.is_active
@@ -131,10 +132,12 @@ def test_models_that_do_not_fit_are_excluded_before_the_choice(make_store: MakeS
         assert admission.headroom == USD
         assert admission.exclusion_of(USD) is None
         assert admission.exclusion_of(USD + 1) == "it may cost $1.000000000001, and budget `b1` has $1 left"
-        assert admission.exclusion_of(None) == "its price is not known, and budget `b1` is hard"
+        assert admission.exclusion_of(NO_PRICE) == (
+            "its price is not known, and budget `b1` is hard: give its `prices` in catalog.yaml"
+        )
         assert admission.exclusion_of(0) is None
-        assert not await limits.reserve(admission, "none", None)
-        assert admission.refusal(None, now=AT).budget_id == "b1"
+        assert not await limits.reserve(admission, "none", NO_PRICE)
+        assert admission.refusal(NO_PRICE, now=AT).budget_id == "b1"
 
     run(limits, work)
 
@@ -237,8 +240,8 @@ def test_an_unknown_price_under_soft_budgets_is_admitted_and_said(make_store: Ma
 
     async def work() -> None:
         admission = await limits.admit(ADA, at=AT)
-        assert admission.exclusion_of(None) is None
-        assert await limits.reserve(admission, "one", None)
+        assert admission.exclusion_of(NO_PRICE) is None
+        assert await limits.reserve(admission, "one", NO_PRICE)
         assert admission.notices == ("the price is not known, so budgets do not count it",)
 
     run(limits, work)

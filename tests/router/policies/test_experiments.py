@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from router.errors import ConfigError
-from router.policies.assignment import Experiment, assign
-from router.policies.experiments import ExperimentEntry, load_experiments
+from router.policies.assignment import Experiment, assign, load_experiments
+from router.policies.experiments import ExperimentEntry
 from router.records import new_id
 from tests.places import ROOT
 
@@ -187,7 +187,7 @@ def test_a_missing_file_is_no_experiment(tmp_path: Path) -> None:
             "unknown model `nope`",
         ),
         ([{"start": "2026-12-05", "stop": "2026-12-05"}], "not after its start"),
-        ([{"organizations": []}], "lets nobody in"),
+        ([{"organizations": []}], "lets no request in"),
         ([{"metrics": {}}], "compares nothing"),
         ([{"metrics": {"charm": "higher"}}], "metrics"),
         ([{"colour": "blue"}], "colour"),

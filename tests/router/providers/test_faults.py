@@ -197,8 +197,8 @@ def opened(
     models = [{"id": name, "provider": name, **stated.get(name, {})} for name in urls]
     (home / "catalog.yaml").write_text(yaml.safe_dump({"providers": providers, "models": models}))
     with Router.open(home=home, request_timeout_s=DEADLINE_S, **settings) as router:
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         yield router, recorder
 
 

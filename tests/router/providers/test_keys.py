@@ -105,8 +105,8 @@ def complete(
         monkeypatch.setenv(name, key)
     write_catalog(home, ["m", *others], base_url=url, api_key_env=list(KEYS), **provider)
     with Router.open(home=home, max_retries=0, request_log_body_mode="full") as router:
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         try:
             request = Request(messages=MESSAGES, preferences=Preferences(order=("m",)))
             said: Any = router.complete_sync(request).text

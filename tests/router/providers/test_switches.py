@@ -50,8 +50,8 @@ def before(
     with ScriptedServer(strict) as server:
         write_catalog(home, [{"id": "m", **model}], base_url=server.url, **provider)
         with Router.open(home=home) as router:
-            recorder = Recorder(router.sink)
-            router.sink = recorder
+            recorder = Recorder()
+            router.observe(recorder)
             yield router, recorder.records, server
 
 

@@ -70,8 +70,8 @@ def ask(home: Path, server: ScriptedServer, *, host: str = "localhost") -> tuple
     """The answer or the error's message, and the records; settings come from the environment."""
     write_catalog(home, ["m"], base_url=f"https://{host}:{server.port}/v1")
     with Router.open(home=home) as router:
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         try:
             return router.complete_sync(ASKED).text, recorder.records
         except ProviderError as error:

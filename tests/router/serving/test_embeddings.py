@@ -82,8 +82,8 @@ def open_one(tmp_path: Path, provider: FakeProvider) -> Iterator[Open]:
         }
         (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(catalog))
         router = Router.open(home=tmp_path, seed=1, max_retries=0, **settings)
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         opened.append(router)
         return router, recorder.records
 
@@ -266,7 +266,8 @@ def test_the_record_from_http_is_the_record_from_the_callable(open_one: Open, mo
     vectors = {"one": "small", "small": "small", "auto": "small"}.get(model, model)
     entries = [{**ONE, "id": "one" if vectors == "small" else model, "vectors": f"{vectors}"}]
     router, records = open_one(*entries)
-    recorder = router.sink
+    recorder = Recorder()
+    router.observe(recorder)
     parameters = {"dimensions": 3, "user": "u1"}
     with serving(router) as url:
         body = {"model": model, "input": [[31337, 2]], **parameters}
@@ -294,9 +295,9 @@ def test_the_record_from_http_is_the_record_from_the_callable(open_one: Open, mo
     assert called == over_http
     assert over_http["error_type"] == {"down": "overloaded", "hollow": "bad_response"}.get(model)
     assert (over_http["cost_usd"] is None) == (model in ("down", "hollow", "uncounted"))
-    logs = recorder.logs  # type: ignore[attr-defined]
+    logs = recorder.logs
     assert logs[0].request_data == logs[1].request_data
-    assert orjson.loads(logs[0].request_data)["input"] == ["[redacted: 2 numbers]"]
+    assert orjson.loads(logs[0].request_data or "")["input"] == ["[redacted: 2 numbers]"]
     if logs[0].response_data is not None:
         (row,) = orjson.loads(logs[0].response_data)["data"]
         assert row["embedding"] == "[redacted: 3 numbers]"

@@ -7,11 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from router import BudgetExceededError, ProviderError, RateLimitedError, Request, UnknownModelError
 from router.request.preferences import Preferences
 from tests.recording import only_request
+from tests.shims import serving
 
 MESSAGES = [{"role": "user", "content": "2 + 2?"}]
 CHEAP = {
@@ -103,8 +105,50 @@ def test_a_price_nobody_knows_does_not_fit_a_hard_budget(open_router: Any, tmp_p
     """What may cost anything cannot be admitted; it is named."""
     budget(tmp_path, "5")
     router, _ = open_router({"id": "small"})
-    with pytest.raises(BudgetExceededError, match="a model without a known price"):
+    with pytest.raises(
+        BudgetExceededError, match=r"the model's price is not known; give its `prices` in catalog\.yaml"
+    ):
         router.complete_sync(Request(messages=MESSAGES, user_id="u", parameters=BOUNDED))
+
+
+@pytest.mark.parametrize("way", ["callable", "http"])
+def test_a_refusal_names_the_bound_that_is_missing(open_router: Any, tmp_path: Path, way: str) -> None:
+    """A known price is not blamed: without a bound on the output the message asks for one."""
+    budget(tmp_path, "5")
+    router, records = open_router(CHEAP)
+    if way == "callable":
+        with pytest.raises(BudgetExceededError) as caught:
+            router.complete_sync(Request(messages=MESSAGES, user_id="u"))
+        message = str(caught.value)
+    else:
+        with serving(router) as url:
+            body = {"messages": MESSAGES, "user": "u"}
+            answer = httpx.post(f"{url}/v1/chat/completions", json=body)
+            bounded = httpx.post(f"{url}/v1/chat/completions", json={**body, **BOUNDED})
+        message = answer.json()["error"]["message"]
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "budget_exceeded")
+        assert bounded.status_code == 200
+    assert message.endswith(
+        "has $5 left of $5 per month and is hard, and the most that the request can cost is not known: the"
+        " model's output has no bound; give max_tokens, or max_output_tokens / context_window in catalog.yaml"
+    )
+    assert "price" not in message
+    assert "price" not in (records[0].error_details or "")
+
+
+def test_an_exclusion_names_the_bound_that_is_missing(open_router: Any, tmp_path: Path) -> None:
+    """Beside a model that fits, the one without a bound is left out for that reason."""
+    budget(tmp_path, "5")
+    router, _ = open_router({**CHEAP, "max_output_tokens": 100}, {**CHEAP, "id": "large"})
+    excluded = {
+        item.model: item.exclusion
+        for item in router.route(Request(messages=MESSAGES, user_id="u")).candidates
+    }
+    assert excluded == {
+        "small": None,
+        "large": "its output has no bound, and budget `b` is hard:"
+        " give max_tokens, or max_output_tokens / context_window in catalog.yaml",
+    }
 
 
 def test_a_soft_budget_serves_and_says_so(open_router: Any, tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def test_a_request_is_a_span_and_each_attempt_a_span_below_it(
     """Names, attributes and times are the record's; usage stands at the call that used it."""
     price = {"start": "2024-01-01", "input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
     router = open_router({"id": "small", "prices": [price]})
-    recorder = router.sink = Recorder(router.sink)
+    recorder = Recorder()
+    router.observe(recorder)
     ask(router, task_type="math", user_id="ada", session_id="s1")
     router.close()
     (record,) = recorder.records
@@ -210,7 +211,7 @@ def test_a_request_is_part_of_its_callers_trace(
     listening: Collector, open_router: Callable[..., Router]
 ) -> None:
     """Over HTTP by `traceparent`; what is no traceparent begins a trace of its own."""
-    router = open_router("small")
+    router = open_router("small", is_server=True)
     hostile = [
         "",
         "x",

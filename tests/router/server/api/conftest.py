@@ -128,8 +128,8 @@ def running(home: Path, provider: FakeProvider) -> Iterator[Shim]:
             max_body_bytes=100_000,
             health_max_ejected_share=0,  # what fails here fails on purpose
         )
-        recorder = Recorder(router.sink)
-        router.sink = recorder
+        recorder = Recorder()
+        router.observe(recorder)
         with serving(router) as url:
             yield Shim(router, recorder, f"{url}/v1", provider, claude)
 

@@ -84,7 +84,8 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
         (home / "catalog.yaml").write_text(yaml.safe_dump(catalog))
         (home / "policies.yaml").write_text("policies: [{id: any, version: 3}]")
         router = Router.open(home=home, seed=1, task_sample_share=0, baseline_model="text")
-        router.sink = recorder = Recorder(router.sink)
+        recorder = Recorder()
+        router.observe(recorder)
         with serving(router) as url:
             yield Side(url, router, recorder.records)
 

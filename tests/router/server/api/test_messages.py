@@ -66,8 +66,9 @@ class Shim:
         )
         (home / "limits.yaml").write_text("limits: [{scope: user, subject: hurried, requests: 1, per: hour}]")
         self.router = Router.open(home=home, max_body_bytes=100_000, seed=1, task_sample_share=0)
-        self.router.sink = Recorder(self.router.sink)
-        self.records = self.router.sink.records
+        recorder = Recorder()
+        self.router.observe(recorder)
+        self.records = recorder.records
         config = uvicorn.Config(create_app(self.router), port=0, log_level="warning")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from router.serving.deadline import Deadline
+from router.serving.streaming import Deadline
 
 
 async def wait(deadline: Deadline, seconds: float) -> None:

@@ -41,8 +41,8 @@ def router(tmp_path: Path, fake_url: str) -> Router:
 @pytest.fixture
 def records(router: Router) -> list[Record]:
     """What was recorded."""
-    recorder = Recorder(router.sink)
-    router.sink = recorder
+    recorder = Recorder()
+    router.observe(recorder)
     return recorder.records
 
 

@@ -21,7 +21,7 @@ from router import (
     Router,
 )
 from router.journal.journal import AppendLog
-from tests.recording import only_request
+from tests.recording import Recorder, only_request
 from tests.router.serving.streaming.conftest import MESSAGES, PRICED, TOOLS
 
 if TYPE_CHECKING:
@@ -183,11 +183,14 @@ def test_the_time_to_the_first_content_is_not_that_of_the_role(open_router: Any)
 def test_the_audit_log_holds_the_assembled_answer(open_router: Any, model: str) -> None:
     """Pieces of text and of tool calls are kept as the answer they make up, as without streaming."""
     router, _ = open_router(model, request_log_body_mode="full")
+    recorder = Recorder()
+    router.observe(recorder)
     whole = router.complete_sync(Request(messages=MESSAGES, parameters={"temperature": 0.5}))
     take(router, parameters={"temperature": 0.5})
-    logs = router.sink.logs
-    assert orjson.loads(logs[1].response_data) == orjson.loads(logs[0].response_data) == whole.body
-    assert {"stream": True, **orjson.loads(logs[0].request_data)} == orjson.loads(logs[1].request_data)
+    answers = [orjson.loads(log.response_data or "") for log in recorder.logs]
+    asked, asked_streaming = (orjson.loads(log.request_data or "") for log in recorder.logs)
+    assert answers == [whole.body, whole.body]
+    assert {"stream": True, **asked} == asked_streaming
     if model == "tools":
         assert whole.body["choices"][0]["message"]["tool_calls"] == TOOLS
 
@@ -195,9 +198,11 @@ def test_the_audit_log_holds_the_assembled_answer(open_router: Any, model: str) 
 def test_a_cut_answer_is_kept_as_far_as_it_came(open_router: Any) -> None:
     """The audit trail says what the caller saw; by default it says how much."""
     router, _ = open_router("late-cut", request_log_body_mode="full")
+    recorder = Recorder()
+    router.observe(recorder)
     with pytest.raises(ProviderError):
         take(router)
-    (choice,) = orjson.loads(router.sink.logs[0].response_data)["choices"]
+    (choice,) = orjson.loads(recorder.logs[0].response_data or "")["choices"]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("it is", None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from router.errors import ProviderError
-from router.serving.retries import BudgetRules, Retries, RetryBudget, wait_before_retry_s
+from router.serving.fallback import BudgetRules, Retries, RetryBudget, wait_before_retry_s
 
 
 def failure(error_type: str = "server_error", status_code: int | None = 500, **facts: Any) -> ProviderError:

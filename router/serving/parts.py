@@ -1,0 +1,111 @@
+"""`Parts`: the long-lived objects that all requests of a router share."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from router.decision.refresh import Refresher
+from router.decision.state import StateFiles
+from router.health.breaker import Breaker, BreakerRules
+from router.journal.journal import Journal
+from router.limits.limits import Limits
+from router.providers.base import Providers
+from router.scores.board import ScoreFile
+from router.serving.fallback import Retries
+from router.serving.recording import Recorder
+from router.sessions.sessions import Sessions
+from router.tasks.classifier import ClassifierSource
+from router.tasks.features import FeatureSpace, load_key
+from router.telemetry import open_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from router.config import Settings
+    from router.serving.recording import Observer
+    from router.sessions.sessions import SessionStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Safe for many threads and event loops."""
+
+    settings: Settings
+    refresher: Refresher
+    """Holds the `knowledge` that decisions read, and renews it."""
+    limits: Limits
+    sessions: SessionStore
+    breaker: Breaker
+    providers: Providers
+    retries: Retries
+    recorder: Recorder
+    random: Random
+    """For sampling, not for secrecy."""
+
+    def close(self) -> None:
+        """Stop the refresh, seal the journal and export the telemetry; safe to call twice."""
+        self.refresher.close()
+        self.limits.close()
+        self.recorder.close()
+
+    async def aclose_connections(self) -> None:
+        """Close the connections of the running event loop."""
+        await self.providers.aclose()
+        await self.limits.aclose_connections()
+
+
+def open_parts(
+    settings: Settings,
+    variables: Mapping[str, str],
+    *,
+    sessions: SessionStore | None,
+    observers: Iterable[Observer],
+    is_server: bool,
+) -> Parts:
+    """The parts of a router on the data folder; `variables` hold the providers' keys."""
+    with ExitStack() as opened:
+        journal = Journal(
+            settings.home,
+            seal_interval_s=settings.journal_seal_interval_s,
+            max_bytes=settings.journal_max_bytes,
+            sync=settings.journal_sync,
+        )
+        opened.callback(journal.close)
+        features = _feature_space(settings)
+        breaker = Breaker((), BreakerRules.of(settings))
+        limits = Limits.open(settings)
+        opened.callback(limits.close)
+        refresher = Refresher(
+            StateFiles(settings),
+            ScoreFile(settings.scores_file),
+            None if features is None else ClassifierSource(settings.classifier_file, features),
+            settings=settings,
+            variables=variables,
+            reload_limits=limits.reload,
+            on_state=lambda state: breaker.watch(state.catalog.models.values()),
+        )
+        opened.callback(refresher.close)
+        telemetry = open_telemetry(variables, environment=settings.environment, is_server=is_server)
+        parts = Parts(
+            settings=settings,
+            refresher=refresher,
+            limits=limits,
+            sessions=sessions or Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions),
+            breaker=breaker,
+            providers=Providers(settings, variables),
+            retries=Retries(settings.max_retries),
+            recorder=Recorder(journal, settings, features=features, telemetry=telemetry, observers=observers),
+            random=Random(settings.seed),  # noqa: S311 - sampling, not secrecy
+        )
+        opened.pop_all()
+    return parts
+
+
+def _feature_space(settings: Settings) -> FeatureSpace | None:
+    """Prompt features, where they are sampled or a classifier reads them."""
+    if settings.task_sample_share == 0 and not settings.classifier_file.exists():
+        return None
+    return FeatureSpace(load_key(settings.features_key_file))
