@@ -15,6 +15,7 @@ from router.errors import RequestError
 from router.providers.base import Answer
 from router.providers.http.sse import DONE, EventSplitter, StreamEvent
 from router.providers.openai import HEADERS, OpenAIProvider
+from router.request.request import chat_body
 from router.translate.anthropic.answers import completion_of
 from router.translate.anthropic.requests_out import BETAS, DEFAULT_MAX_TOKENS, messages_request
 from router.translate.anthropic.streams import EventsToChunks
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from router.catalog.catalog import Model
+    from router.request.request import Body
 
 VERSION = "2023-06-01"
 COUNTED = (
@@ -58,12 +60,9 @@ _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 class AnthropicProvider(OpenAIProvider):
     """A Provider for the messages API; `base_url` ends with the version (`…/v1`)."""
 
-    async def count_tokens(self, model: Model, body: Mapping[str, Any]) -> int:
-        """Input tokens of a chat completion in OpenAI's shape, counted by the provider.
-
-        ProviderError as of `complete`.
-        """
-        request, headers = self._asked(model, body)
+    async def count_tokens(self, model: Model, body: Body) -> int:
+        """See Provider."""
+        request, headers = self._asked(model, chat_body(body))
         counted = {name: request[name] for name in COUNTED if name in request}
         raw = await self._send(f"{self._address(model)}/count_tokens", counted, headers, model)
         count = self._object(raw, model).get("input_tokens")
@@ -71,10 +70,11 @@ class AnthropicProvider(OpenAIProvider):
             raise self._broken("bad_response", "sent no `input_tokens`", model)
         return count
 
-    async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+    async def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider: Anthropic's events as OpenAI's chunks, the usage always among them."""
-        request, headers = self._asked(model, body)
-        chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in body)
+        chat = chat_body(body)
+        request, headers = self._asked(model, chat)
+        chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in chat)
         splitter, size = EventSplitter(), 0
         content = orjson.dumps({**request, "stream": True})
         async with self._post(self._address(model), content, headers, model) as reply:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from router.catalog.prices import Usage
     from router.config import Settings
     from router.providers.http.sse import StreamEvent
+    from router.request.request import Body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +36,27 @@ class Answer:
 class Provider(Protocol):
     """One configured provider."""
 
-    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+    async def complete(self, model: Model, body: Body) -> Answer:
         """Answer a chat completion in OpenAI's shape, or raise ProviderError.
 
-        A ResponsesBody is sent as OpenAI's responses API has it where the model is served by that;
-        then `raw` is what came, and `body` the completion that says the same.
+        Where the model is served by OpenAI's responses API, a ResponsesBody is sent as that API has
+        it. Then `raw` is the response as it came, and `body` the completion that says the same, with
+        the response in its member `responses`.
 
         `body` lacks `model`: the provider writes its own name for it. The caller owns the deadline
         and cancels when it passes.
         """
 
-    def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+    async def embed(self, model: Model, body: Body) -> Answer:
+        """Answer a request for embeddings in OpenAI's shape; ProviderError as of `complete`."""
+
+    async def count_tokens(self, model: Model, body: Body) -> int | None:
+        """Input tokens of a chat completion as the provider counts them; None: it does not count.
+
+        ProviderError as of `complete`.
+        """
+
+    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
         """Answer a chat completion in OpenAI's chunks: the events in the portions in which they came.
 
         Usage is always asked of the provider. The last event is DONE where the provider sends it;

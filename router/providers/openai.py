@@ -16,6 +16,7 @@ from router.providers.http.authorities import refusal_of
 from router.providers.http.client import Client
 from router.providers.http.retry_after import retry_after_s
 from router.providers.http.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
+from router.request.request import chat_body
 from router.translate.anthropic.portable import portable
 from router.translate.usage import reported_cost_usd, usage_from_openai
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from router.catalog.entries import OutputLimit
     from router.providers.http.transport import Reply
     from router.providers.keys import KeyRing
+    from router.request.request import Body
 
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 MAX_DETAIL_LENGTH = 300
@@ -69,14 +71,23 @@ class OpenAIProvider:
         self._max_response_bytes = max_response_bytes
         self._client = Client(max_connections=max_connections, tls=tls)
 
-    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+    async def complete(self, model: Model, body: Body) -> Answer:
         """See Provider."""
-        request, headers = self._asked(model, body)
+        request, headers = self._asked(model, chat_body(body))
         return self._parse(await self._send(self._address(model), request, headers, model), model)
 
-    async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+    async def embed(self, model: Model, body: Body) -> Answer:  # noqa: ARG002 - other kinds do
+        """See Provider; the catalog gives `vectors` to no model of a provider without embeddings."""
+        without = RequestError(f"provider `{self.name}` has no embeddings; ask another model")
+        raise InexpressibleError(without, provider=self.name, model=model.id)
+
+    async def count_tokens(self, model: Model, body: Body) -> int | None:  # noqa: ARG002 - other kinds do
         """See Provider."""
-        request, headers = self._asked(model, _streamed(body, model))
+        return None
+
+    async def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
+        """See Provider."""
+        request, headers = self._asked(model, _streamed(chat_body(body), model))
         splitter, size = EventSplitter(), 0
         async with self._post(self._address(model), orjson.dumps(request), headers, model) as reply:
             while part := await reply.read():

@@ -10,12 +10,11 @@ from router.serving.recording import Outcome, build_record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import Any
 
     from router.catalog.catalog import Catalog, Model
     from router.providers.base import Answer, Provider
     from router.records import Attempt, RequestRecord
-    from router.request.request import Decision, Request
+    from router.request.request import Body, Decision, Request
     from router.serving.admission import Engine
     from router.serving.fallback import Replied
     from router.serving.funds import Funds
@@ -64,7 +63,7 @@ class Serving:
 
     async def call(
         self,
-        ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[T]],
+        ask: Callable[[Provider, Model, Body], Awaitable[T]],
         *,
         on_attempt: Callable[[Attempt, ProviderError | None], None],
     ) -> T:

@@ -27,6 +27,8 @@ class StreamEvent(NamedTuple):
     """As it came, blank line included, for passing on untouched; lines end in a line feed."""
     data: Mapping[str, Any] | None
     """Its JSON, a chunk in OpenAI's shape; None for a comment (a keep-alive) and for DONE."""
+    native: dict[str, Any] | None = None
+    """The event of the responses API that `data` was translated from; None for chat's own chunks."""
 
     @property
     def text(self) -> str:

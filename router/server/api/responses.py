@@ -49,8 +49,8 @@ class ResponsesShape:
             if item.data is None:
                 written.append(item.raw)
                 continue
-            events = self._events.feed(item.data)
-            is_untouched = len(events) == 1 and events[0] is item.data.get(RESPONSES)
+            events = self._events.feed(item.data, item.native)
+            is_untouched = len(events) == 1 and events[0] is item.native
             written += [item.raw] if is_untouched else map(to_sse, events)
         return b"".join(written)
 
