@@ -23,7 +23,7 @@ from router.errors import (
 from router.health.breaker import Breaker
 from router.health.ejection import BreakerRules
 from router.limits.counters import Subjects
-from router.providers.base import Providers
+from router.providers.registry import Providers
 from router.records import new_id
 from router.serving.fallback import since_ms
 from router.serving.funds import Funds

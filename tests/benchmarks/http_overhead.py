@@ -139,7 +139,7 @@ def forward(url: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         body = (await receive())["body"]
         is_streaming = bool(orjson.loads(body).get("stream"))  # a router must look at it
-        reply = await client.post(url + PATH, headers=headers, content=body)
+        reply = await client.request(b"POST", url + PATH, headers=headers, content=body)
         kept = [(name.lower(), value) for name, value in reply.headers]
         kept = [item for item in kept if item[0] in (b"content-type", b"content-length")]
         await send({"type": "http.response.start", "status": reply.status_code, "headers": kept})

@@ -13,7 +13,7 @@ from router.catalog.catalog import Model
 from router.errors import InexpressibleError, ProviderError
 from router.providers.anthropic import AnthropicProvider
 from router.providers.apis import ApisProvider
-from router.providers.keys import KeyRing
+from router.providers.key_ring import ProviderKeyRing
 from router.request.responses import ResponsesRequest
 from router.translate.responses.streams import ChunksToEvents
 from tests.router.providers.scripted import ScriptedServer
@@ -40,7 +40,7 @@ def ask(content: bytes, method: str = "complete", model: Model = MODEL) -> Any:
 
     async def run(url: str) -> Any:
         provider = ApisProvider(
-            "p", base_url=url, keys=KeyRing([KEY]), max_connections=1, max_response_bytes=10_000
+            "p", base_url=url, keys=ProviderKeyRing([KEY]), max_connections=1, max_response_bytes=10_000
         )
         try:
             if method == "stream":
@@ -141,7 +141,7 @@ def test_a_provider_says_by_itself_what_it_can() -> None:
     """A server that counts no tokens gives no count, and one without embeddings refuses before it sends."""
 
     async def run() -> None:
-        arguments: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "keys": KeyRing()}
+        arguments: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "keys": ProviderKeyRing()}
         arguments |= {"max_connections": 1, "max_response_bytes": 10_000}
         assert await ApisProvider("p", **arguments).count_tokens(MODEL, BODY) is None
         with pytest.raises(InexpressibleError, match="`p` has no embeddings"):
