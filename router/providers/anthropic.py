@@ -97,6 +97,7 @@ class AnthropicProvider(OpenAIProvider):
             raise self._broken("bad_response", "sent an event that is not Anthropic's", model) from error
         for chunk in found:
             if said := chunk.get("error"):
+                events.clear()  # where nothing else came before, another model may still answer
                 status = ERROR_STATUS.get(said["type"])
                 raise self._error_event({**said, "code": status or said["code"]}, model)
             events.append(StreamEvent(b"data: " + orjson.dumps(chunk) + b"\n\n", chunk))
