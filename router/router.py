@@ -25,7 +25,7 @@ from router.serving.streaming import Stream, SyncStream
 from router.sessions.sessions import owned_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from router.request.decision import Decision
     from router.request.embeddings import EmbeddingRequest
     from router.request.preferences import Preferences
-    from router.request.request import Request
+    from router.request.request import Body, Request
     from router.scores.board import ScoreBoard
     from router.serving.parts import Parts
     from router.serving.recording import Observer
@@ -127,7 +127,7 @@ class Router:
         return await self._serve(request, _embed)
 
     async def _serve(
-        self, request: Request, ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[Answer]]
+        self, request: Request, ask: Callable[[Provider, Model, Body], Awaitable[Answer]]
     ) -> Response:
         serving = await admit(self._parts, request)
         answer: Answer | None = None
@@ -180,13 +180,9 @@ class Router:
 
         ProviderError when it should and fails. Nothing is recorded.
         """
-        from router.providers.anthropic import AnthropicProvider
-
         model = self.catalog.models[request.model]
         provider = self._parts.providers.of(self.catalog)[model.provider]
-        if not isinstance(provider, AnthropicProvider):
-            return None
-        return await provider.count_tokens(model, {**request.parameters, "messages": request.messages})
+        return await provider.count_tokens(model, request.body())
 
     def complete_sync(self, request: Request) -> Response:
         """`complete` for callers without an event loop; may be called from any thread but a loop's."""
@@ -348,12 +344,9 @@ def _check_chat(request: Request) -> None:
         raise RequestError("embeddings are no answer to complete or stream: use `Router.embed`")
 
 
-async def _complete(provider: Provider, model: Model, body: Mapping[str, Any]) -> Answer:
+async def _complete(provider: Provider, model: Model, body: Body) -> Answer:
     return await provider.complete(model, body)
 
 
-async def _embed(provider: Provider, model: Model, body: Mapping[str, Any]) -> Answer:
-    from router.providers.apis import ApisProvider
-
-    assert isinstance(provider, ApisProvider)  # noqa: S101 - the catalog lets no other kind have `vectors`
+async def _embed(provider: Provider, model: Model, body: Body) -> Answer:
     return await provider.embed(model, body)

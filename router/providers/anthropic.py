@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from router.errors import RequestError
 from router.providers.base import Answer
-from router.providers.http.sse import DONE, EventSplitter, StreamEvent
+from router.providers.http.sse import StreamEvent
 from router.providers.openai import HEADERS, OpenAIProvider
+from router.request.request import chat_body
 from router.translate.anthropic.answers import completion_of
 from router.translate.anthropic.requests_out import BETAS, DEFAULT_MAX_TOKENS, messages_request
 from router.translate.anthropic.streams import EventsToChunks
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from router.catalog.catalog import Model
+    from router.request.request import Body
 
 VERSION = "2023-06-01"
 COUNTED = (
@@ -58,12 +61,9 @@ _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 class AnthropicProvider(OpenAIProvider):
     """A Provider for the messages API; `base_url` ends with the version (`…/v1`)."""
 
-    async def count_tokens(self, model: Model, body: Mapping[str, Any]) -> int:
-        """Input tokens of a chat completion in OpenAI's shape, counted by the provider.
-
-        ProviderError as of `complete`.
-        """
-        request, headers = self._asked(model, body)
+    async def count_tokens(self, model: Model, body: Body) -> int:
+        """See Provider."""
+        request, headers = self._asked(model, chat_body(body))
         counted = {name: request[name] for name in COUNTED if name in request}
         raw = await self._send(f"{self._address(model)}/count_tokens", counted, headers, model)
         count = self._object(raw, model).get("input_tokens")
@@ -71,41 +71,36 @@ class AnthropicProvider(OpenAIProvider):
             raise self._broken("bad_response", "sent no `input_tokens`", model)
         return count
 
-    async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
         """See Provider: Anthropic's events as OpenAI's chunks, the usage always among them."""
-        request, headers = self._asked(model, body)
-        chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in body)
-        splitter, size = EventSplitter(), 0
-        content = orjson.dumps({**request, "stream": True})
-        async with self._post(self._address(model), content, headers, model) as reply:
-            while part := await reply.read():
-                size += len(part)
-                events: list[StreamEvent] = []
-                for _, data in splitter.feed(part):
-                    events += self._translated(data, chunks, model)
-                if events:
-                    yield events
-                if size > self._max_response_bytes:
-                    raise self._oversized(model)
-        if chunks.is_finished:
-            yield [DONE]
+        chat = chat_body(body)
+        request, headers = self._asked(model, chat)
+        chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in chat)
+        post = self._post(self._address(model), orjson.dumps({**request, "stream": True}), headers, model)
+        take = partial(self._take_message, chunks, model)
+        return self._events(post, model, take, lambda: chunks.is_finished)
 
-    def _translated(self, data: bytes | None, chunks: EventsToChunks, model: Model) -> list[StreamEvent]:
-        """An event as OpenAI's chunks; ProviderError for one that is an error."""
+    def _take_message(
+        self, chunks: EventsToChunks, model: Model, _: bytes, data: bytes | None, events: list[StreamEvent]
+    ) -> None:
+        """Add OpenAI's chunks of an event; ProviderError for one that is an error."""
         if data is None:
-            return [StreamEvent(b": keep-alive\n\n", None)]
+            events.append(StreamEvent(b": keep-alive\n\n", None))
+            return
         event = self._object(data, model)
         if event.get("type") == "ping":
-            return [StreamEvent(b": ping\n\n", None)]
+            events.append(StreamEvent(b": ping\n\n", None))
+            return
         try:
             found = chunks.feed(event)
         except (KeyError, TypeError, AttributeError) as error:
             raise self._broken("bad_response", "sent an event that is not Anthropic's", model) from error
         for chunk in found:
             if said := chunk.get("error"):
+                events.clear()  # where nothing else came before, another model may still answer
                 status = ERROR_STATUS.get(said["type"])
                 raise self._error_event({**said, "code": status or said["code"]}, model)
-        return [StreamEvent(b"data: " + orjson.dumps(chunk) + b"\n\n", chunk) for chunk in found]
+            events.append(StreamEvent(b"data: " + orjson.dumps(chunk) + b"\n\n", chunk))
 
     def _address(self, model: Model) -> str:  # noqa: ARG002 - see OpenAIProvider
         return f"{self._base_url}/messages"

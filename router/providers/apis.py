@@ -6,15 +6,17 @@ Source: OpenAI's API reference (responses, streaming events, embeddings).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from router.errors import ProviderError, RequestError
 from router.providers.base import Answer
-from router.providers.http.sse import DONE, EventSplitter, StreamEvent
+from router.providers.http.sse import StreamEvent
 from router.providers.openai import HEADERS, OpenAIProvider
-from router.request.responses import ResponsesBody
+from router.request.request import ResponsesBody, chat_body
 from router.translate.members import RESPONSES, optional
 from router.translate.responses.answers import completion_of
 from router.translate.responses.streams import EventsToChunks
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from router.catalog.catalog import Model
+    from router.request.request import Body
 
 ERROR_STATUS = {"insufficient_quota": 429, "rate_limit_exceeded": 429, "vector_store_timeout": 504}
 """The status that a failed response would have had."""
@@ -36,22 +39,32 @@ BAD_REQUEST = re.compile(
 class ApisProvider(OpenAIProvider):
     """A Provider for a server that may speak more of OpenAI's than chat completions."""
 
-    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+    async def complete(self, model: Model, body: Body) -> Answer:
         """See Provider."""
-        if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
+        if not isinstance(body, ResponsesBody):
             return await super().complete(model, body)
-        request = {**body.asked, "model": model.provider_model}
+        if RESPONSES not in model.apis:
+            answer = await super().complete(model, body)
+            if RESPONSES in answer.body:  # a member of the chat server's own, which is no response
+                plain = {name: value for name, value in answer.body.items() if name != RESPONSES}
+                answer = replace(answer, body=plain)
+            return answer
+        request = {**body.responses, "model": model.provider_model}
         return self._response(await self._send(self._responses_address(), request, HEADERS, model), model)
 
-    def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
-        """See Provider: events of the responses API stand under `responses` of chat's chunks."""
+    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
+        """See Provider: an event of the responses API is the `native` of the chunk that says the same."""
         if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
             return super().stream(model, body)
-        return self._stream(model, body)
+        content = orjson.dumps({**body.responses, "model": model.provider_model, "stream": True})
+        chunks = EventsToChunks()
+        post = self._post(self._responses_address(), content, HEADERS, model)
+        take = partial(self._take_response, chunks, model)
+        return self._events(post, model, take, lambda: chunks.is_finished)
 
-    async def embed(self, model: Model, body: Mapping[str, Any]) -> Answer:
-        """Answer a request for embeddings in OpenAI's shape; ProviderError as of `complete`."""
-        request = {**body, "model": model.provider_model}
+    async def embed(self, model: Model, body: Body) -> Answer:
+        """See Provider."""
+        request = {**chat_body(body), "model": model.provider_model}
         raw = await self._send(self._embeddings_address(model), request, HEADERS, model)
         answered = self._object(raw, model)
         data = answered.get("data")
@@ -107,48 +120,25 @@ class ApisProvider(OpenAIProvider):
         error.provider_code = self._error_code(said)
         return error
 
-    async def _stream(self, model: Model, body: ResponsesBody) -> AsyncGenerator[list[StreamEvent], None]:
-        content = orjson.dumps({**body.asked, "model": model.provider_model, "stream": True})
-        chunks, splitter, size = EventsToChunks(), EventSplitter(), 0
-        async with self._post(self._responses_address(), content, HEADERS, model) as reply:
-            while part := await reply.read():
-                size += len(part)
-                events, failure = self._translated(splitter, part, chunks, model)
-                if events:
-                    yield events
-                if size > self._max_response_bytes:
-                    failure = self._oversized(model)
-                if failure is not None:
-                    raise failure
-        if chunks.is_finished:
-            yield [DONE]
-
-    def _translated(
-        self, splitter: EventSplitter, part: bytes, chunks: EventsToChunks, model: Model
-    ) -> tuple[list[StreamEvent], ProviderError | None]:
-        """The events that `part` completes, up to the one that tells of a failure."""
-        events: list[StreamEvent] = []
-        try:
-            for raw, data in splitter.feed(part):
-                if data is None:
-                    events.append(StreamEvent(raw + b"\n\n", None))
-                elif data != b"[DONE]":
-                    events.append(StreamEvent(raw + b"\n\n", self._chunk(data, chunks, model)))
-        except ValueError:
-            return events, self._oversized_event(model)
-        except RequestError as error:
-            return events, self._broken(
-                "bad_response", f"sent an event that is not OpenAI's ({error})", model
-            )
-        except ProviderError as error:
-            return events, error
-        return events, None
-
-    def _chunk(self, data: bytes, chunks: EventsToChunks, model: Model) -> dict[str, Any]:
+    def _take_response(
+        self, chunks: EventsToChunks, model: Model, raw: bytes, data: bytes | None, events: list[StreamEvent]
+    ) -> None:
+        """Add the chunk of an event; ProviderError for one that reports a failure."""
+        if data is None:
+            events.append(StreamEvent(raw + b"\n\n", None))
+            return
+        if data == b"[DONE]":
+            return
         event = self._object(data, model)
         kind = event.get("type")
-        if kind == "error":
-            raise self._failed(event["error"] if isinstance(event.get("error"), dict) else event, model)
-        if kind == "response.failed":
-            raise self._failed(optional(event.get("response"), "response").get("error"), model)
-        return chunks.feed(event)
+        try:
+            if kind == "error":
+                raise self._failed(event["error"] if isinstance(event.get("error"), dict) else event, model)
+            if kind == "response.failed":
+                raise self._failed(optional(event.get("response"), "response").get("error"), model)
+            chunk = chunks.feed(event)
+        except RequestError as error:
+            raise self._broken(
+                "bad_response", f"sent an event that is not OpenAI's ({error})", model
+            ) from error
+        events.append(StreamEvent(raw + b"\n\n", chunk, event))

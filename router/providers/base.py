@@ -1,4 +1,4 @@
-"""The seam between the router and whoever answers."""
+"""`Provider`: the seam between the router and the servers that answer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import ProviderError
-from router.providers.http.authorities import tls_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from decimal import Decimal
 
-    from router.catalog.catalog import Catalog, Model
-    from router.catalog.entries import ProviderEntry
+    from router.catalog.catalog import Model
     from router.catalog.prices import Usage
-    from router.config import Settings
     from router.providers.http.sse import StreamEvent
+    from router.request.request import Body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +33,27 @@ class Answer:
 class Provider(Protocol):
     """One configured provider."""
 
-    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+    async def complete(self, model: Model, body: Body) -> Answer:
         """Answer a chat completion in OpenAI's shape, or raise ProviderError.
 
-        A ResponsesBody is sent as OpenAI's responses API has it where the model is served by that;
-        then `raw` is what came, and `body` the completion that says the same.
+        Where the model is served by OpenAI's responses API, a ResponsesBody is sent as that API has
+        it. Then `raw` is the response as it came, and `body` the completion that says the same, with
+        the response in its member `responses`.
 
         `body` lacks `model`: the provider writes its own name for it. The caller owns the deadline
         and cancels when it passes.
         """
 
-    def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+    async def embed(self, model: Model, body: Body) -> Answer:
+        """Answer a request for embeddings in OpenAI's shape; ProviderError as of `complete`."""
+
+    async def count_tokens(self, model: Model, body: Body) -> int | None:
+        """Input tokens of a chat completion as the provider counts them; None: it does not count.
+
+        ProviderError as of `complete`.
+        """
+
+    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
         """Answer a chat completion in OpenAI's chunks: the events in the portions in which they came.
 
         Usage is always asked of the provider. The last event is DONE where the provider sends it;
@@ -55,56 +63,6 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-
-
-class Providers:
-    """The providers of a catalog, built when a catalog first names them."""
-
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
-        self._settings = settings
-        self._environment = environment
-        self._tls = tls_of(settings.ssl_cert_file, settings.ssl_cert_dir)
-        self._built: dict[tuple[str, ProviderEntry], Provider] = {}
-        self._catalog: Catalog | None = None
-        self._providers: Mapping[str, Provider] = {}
-
-    def of(self, catalog: Catalog) -> Mapping[str, Provider]:
-        """Providers by name; one whose entry did not change keeps its connections."""
-        if catalog is not self._catalog:
-            self._providers = {name: self._provider(name, entry) for name, entry in catalog.providers.items()}
-            self._catalog = catalog
-        return self._providers
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop, those of replaced providers too."""
-        for provider in self._built.values():
-            await provider.aclose()
-
-    def _provider(self, name: str, entry: ProviderEntry) -> Provider:
-        provider = self._built.get((name, entry))
-        if provider is None:
-            provider = self._built[name, entry] = self._build(name, entry)
-        return provider
-
-    def _build(self, name: str, entry: ProviderEntry) -> Provider:
-        from router.providers.apis import ApisProvider
-        from router.providers.azure import AzureProvider
-        from router.providers.keys import KeyRing
-
-        arguments: dict[str, Any] = {
-            "base_url": entry.base_url,
-            "keys": KeyRing.read(entry.key_variables, self._environment),
-            "max_connections": self._settings.max_connections,
-            "max_response_bytes": self._settings.max_response_bytes,
-            "tls": self._tls,
-        }
-        if entry.kind == "anthropic":
-            from router.providers.anthropic import AnthropicProvider
-
-            return AnthropicProvider(name, **arguments)
-        if entry.kind == "azure":
-            return AzureProvider(name, api_version=entry.api_version or "", **arguments)
-        return ApisProvider(name, **arguments)
 
 
 def failure_of_status(

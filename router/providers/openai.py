@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,19 +16,23 @@ from router.providers.base import Answer, failure_of_status
 from router.providers.http.authorities import refusal_of
 from router.providers.http.client import Client
 from router.providers.http.retry_after import retry_after_s
-from router.providers.http.sse import DONE, MAX_EVENT_BYTES, EventSplitter, StreamEvent
+from router.providers.http.sse import DONE, MAX_EVENT_BYTES, EventSplitter, OversizedEventError, StreamEvent
+from router.request.request import chat_body
 from router.translate.anthropic.portable import portable
 from router.translate.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from types import TracebackType
 
     from router.catalog.catalog import Model
     from router.catalog.entries import OutputLimit
-    from router.providers.http.transport import Reply
-    from router.providers.keys import KeyRing
+    from router.providers.http.client import Reply
+    from router.providers.key_ring import ProviderKeyRing
+    from router.request.request import Body
+
+    Take = Callable[[bytes, bytes | None, list[StreamEvent]], None]
 
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 MAX_DETAIL_LENGTH = 300
@@ -39,12 +44,12 @@ SHOULD_RETRY = {"true": True, "false": False}
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
-    httpx.PoolTimeout,
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
     httpx.InvalidURL,
 )
 """Errors of calls that never left: nobody bills them."""
+OVERSIZED_EVENT = f"sent an event of more than {MAX_EVENT_BYTES} bytes"
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 """An identifier: what else stands where an error has its code could quote the request."""
 
@@ -57,7 +62,7 @@ class OpenAIProvider:
         name: str,
         *,
         base_url: str,
-        keys: KeyRing,
+        keys: ProviderKeyRing,
         max_connections: int,
         max_response_bytes: int,
         tls: ssl.SSLContext | None = None,
@@ -69,30 +74,25 @@ class OpenAIProvider:
         self._max_response_bytes = max_response_bytes
         self._client = Client(max_connections=max_connections, tls=tls)
 
-    async def complete(self, model: Model, body: Mapping[str, Any]) -> Answer:
+    async def complete(self, model: Model, body: Body) -> Answer:
         """See Provider."""
-        request, headers = self._asked(model, body)
+        request, headers = self._asked(model, chat_body(body))
         return self._parse(await self._send(self._address(model), request, headers, model), model)
 
-    async def stream(self, model: Model, body: Mapping[str, Any]) -> AsyncGenerator[list[StreamEvent], None]:
+    async def embed(self, model: Model, body: Body) -> Answer:  # noqa: ARG002 - other kinds do
+        """See Provider; the catalog gives `vectors` to no model of a provider without embeddings."""
+        without = RequestError(f"provider `{self.name}` has no embeddings; ask another model")
+        raise InexpressibleError(without, provider=self.name, model=model.id)
+
+    async def count_tokens(self, model: Model, body: Body) -> int | None:  # noqa: ARG002 - other kinds do
         """See Provider."""
-        request, headers = self._asked(model, _streamed(body, model))
-        splitter, size = EventSplitter(), 0
-        async with self._post(self._address(model), orjson.dumps(request), headers, model) as reply:
-            while part := await reply.read():
-                size += len(part)
-                events, failure = self._events(splitter, part, model)
-                if events:
-                    yield events
-                if size > self._max_response_bytes:
-                    failure = self._oversized(model)
-                if failure is not None:
-                    raise failure
-            events, failure = self._events(splitter, b"\n\n", model)  # it may be missing at the end
-            if events:
-                yield events
-            if failure is not None:
-                raise failure
+        return None
+
+    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
+        """See Provider."""
+        request, headers = self._asked(model, _streamed(chat_body(body), model))
+        post = self._post(self._address(model), orjson.dumps(request), headers, model)
+        return self._events(post, model, partial(self._take, model))
 
     async def aclose(self) -> None:
         """See Provider."""
@@ -136,7 +136,7 @@ class OpenAIProvider:
         key = self._keys.take()
         if key is not None:
             headers = {**headers, **self._key_headers(key)}
-        reply = await self._client.post(address, headers=headers, content=content)
+        reply = await self._client.request(b"POST", address, headers=headers, content=content)
         if reply.status_code == 200:
             return reply
         try:
@@ -192,28 +192,42 @@ class OpenAIProvider:
     def _oversized(self, model: Model) -> ProviderError:
         return self._broken("bad_response", f"sent more than {self._max_response_bytes} bytes", model)
 
-    def _oversized_event(self, model: Model) -> ProviderError:
-        return self._broken("bad_response", f"sent an event of more than {MAX_EVENT_BYTES} bytes", model)
+    async def _events(
+        self, post: _Post, model: Model, take: Take, is_finished: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[list[StreamEvent], None]:
+        """The events of a stream, portion by portion, up to the one that is an error.
 
-    def _events(
-        self, splitter: EventSplitter, part: bytes, model: Model
-    ) -> tuple[list[StreamEvent], ProviderError | None]:
-        """The events that `part` completes, up to the one that is an error."""
-        events: list[StreamEvent] = []
-        try:
-            for raw, data in splitter.feed(part):
-                events.append(self._event(raw, data, model))
-        except ProviderError as error:
-            return events, error
-        except ValueError:
-            return events, self._oversized_event(model)
-        return events, None
+        `take` adds to a portion what an event of the provider says. DONE is added to a stream that
+        `is_finished` at its end.
+        """
+        splitter, size, part = EventSplitter(), 0, b" "
+        async with post as reply:
+            while part:
+                part = await reply.read()
+                size += len(part)
+                events: list[StreamEvent] = []
+                failure = self._oversized(model) if size > self._max_response_bytes else None
+                try:
+                    for raw, data in splitter.feed(part or b"\n\n"):  # the last line may be missing
+                        take(raw, data, events)
+                except OversizedEventError:
+                    failure = failure or self._broken("bad_response", OVERSIZED_EVENT, model)
+                except ProviderError as error:
+                    failure = failure or error
+                if events:
+                    yield events
+                if failure is not None:
+                    raise failure
+        if is_finished():
+            yield [DONE]
 
-    def _event(self, raw: bytes, data: bytes | None, model: Model) -> StreamEvent:
+    def _take(self, model: Model, raw: bytes, data: bytes | None, events: list[StreamEvent]) -> None:
         if data is None:
-            return StreamEvent(raw + b"\n\n", None)
+            events.append(StreamEvent(raw + b"\n\n", None))
+            return
         if data == b"[DONE]":
-            return DONE
+            events.append(DONE)
+            return
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError as error:
@@ -222,7 +236,7 @@ class OpenAIProvider:
             raise self._broken("bad_response", "sent an event that is no object", model)
         if chunk.get("error"):
             raise self._error_event(chunk["error"], model)
-        return StreamEvent(raw + b"\n\n", chunk)
+        events.append(StreamEvent(raw + b"\n\n", chunk))
 
     def _error_event(self, said: object, model: Model) -> ProviderError:
         """The error that a provider sends in a stream, in the place of an HTTP status."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from router.errors import RequestError
 from router.request.demand import NO_OUTPUT_BOUND, Demand, Missing
@@ -32,6 +32,22 @@ NO_CAPABILITIES: frozenset[str] = frozenset()
 CHAT = frozenset({"chat"})
 MAX_LABEL_LENGTH = 255
 MAX_TAGS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponsesBody:
+    """A request of the responses API in both forms: a provider sends the one that the model's API takes."""
+
+    chat: Mapping[str, Any]
+    responses: Mapping[str, Any]
+
+
+Body: TypeAlias = "Mapping[str, Any] | ResponsesBody"
+
+
+def chat_body(body: Body) -> Mapping[str, Any]:
+    """The body as chat completions have it."""
+    return body.chat if isinstance(body, ResponsesBody) else body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +138,13 @@ class Request:
         """The member that names what only one provider knows; None: there is none."""
         return None
 
-    def body(self) -> Mapping[str, Any]:
+    def body(self) -> Body:
         """What providers are asked, but for the model."""
         return {**self.parameters, "messages": self.messages}
 
     def asked(self) -> Mapping[str, Any]:
         """The body as the caller's API has it, for the audit trail."""
-        return {**self.body(), "model": self.model}
+        return {**chat_body(self.body()), "model": self.model}
 
     @property
     def apis(self) -> frozenset[str]:

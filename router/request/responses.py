@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.request.demand import NO_INPUT_BOUND, NO_OUTPUT_BOUND, NO_TOOL_BOUND, Missing
 from router.request.preferences import Preferences
-from router.request.request import AUTO, Request
+from router.request.request import AUTO, Request, ResponsesBody
 from router.translate.responses.answers import response_of
 from router.translate.responses.requests import chat_of
 
@@ -31,17 +31,6 @@ EITHER = frozenset({"chat", "responses"})
 NATIVE_ONLY = frozenset({"responses"})
 OWN = ("model", "provider")
 """Members that say who answers, and reach no provider as they are."""
-
-
-class ResponsesBody(dict[str, Any]):
-    """A chat request that also holds what it is in the words of the responses API.
-
-    A type and no member: nothing that a client of the chat API sends can stand for it.
-    """
-
-    def __init__(self, chat: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-        super().__init__(chat)
-        self.asked = asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +93,9 @@ class ResponsesRequest(Request):
         """See Request: what is stored is read too, and tools that OpenAI runs add what they find."""
         return self.only_native is not None
 
-    def body(self) -> Mapping[str, Any]:
+    def body(self) -> ResponsesBody:
         """See Request."""
-        return ResponsesBody({**self.parameters, "messages": self.messages}, self.given)
+        return ResponsesBody(chat={**self.parameters, "messages": self.messages}, responses=self.given)
 
     def asked(self) -> Mapping[str, Any]:
         """See Request."""

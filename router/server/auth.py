@@ -22,14 +22,13 @@ from router.request.request import AUTO
 from router.server.guard import check_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any, Literal
 
     from router.config import Settings
     from router.keys.keys import KeySource
     from router.request.request import Request
-    from router.server.http import HttpRequest
-    from router.server.http import Scope as Connection
+    from router.server.http import AsgiScope
 
     AnyRequest = TypeVar("AnyRequest", bound=Request)
 
@@ -100,14 +99,14 @@ class Keys:
             return is_loopback(self._host) and not self.ring.entries and not self._had_keys
         return self._loopback == "always"
 
-    def caller(self, connection: Connection) -> Caller:
+    def caller(self, scope: AsgiScope) -> Caller:
         """Who calls; InvalidKeyError when a key is needed and no good one is shown."""
-        tokens = _tokens(connection)
+        tokens = _tokens(scope)
         ours = next((token for token in tokens if token.startswith(PREFIX)), None)
         if ours is not None:
             return self.ring.caller(ours, at=now())
-        if self.is_open and _is_local(connection):
-            if any(name == b"origin" for name, _ in connection["headers"]):
+        if self.is_open and _is_local(scope):
+            if any(name == b"origin" for name, _ in scope["headers"]):
                 raise ForbiddenError(
                     "a web page may not call without a key: make one with `intellirouter keys create`,"
                     " and keep it where the page's readers cannot see it"
@@ -141,10 +140,10 @@ class Keys:
             self.error = error
 
 
-def admitted(request: AnyRequest, http: HttpRequest) -> AnyRequest:
-    """What every endpoint does with the request it has read: check its labels, and bind it to its key."""
+def admitted(request: AnyRequest, caller: Caller) -> AnyRequest:
+    """Check the labels of a request, and bind it to its caller's key; every endpoint calls this."""
     check_labels(request)
-    return bind(request, http.caller)
+    return bind(request, caller)
 
 
 def bind(request: AnyRequest, caller: Caller) -> AnyRequest:
@@ -183,15 +182,15 @@ def is_loopback(host: str | None) -> bool:
     return address.is_loopback
 
 
-def _is_local(connection: Mapping[str, Any]) -> bool:
-    client = connection.get("client")
+def _is_local(scope: AsgiScope) -> bool:
+    client = scope.get("client")
     return client is not None and is_loopback(client[0])
 
 
-def _tokens(connection: Mapping[str, Any]) -> list[str]:
+def _tokens(scope: AsgiScope) -> list[str]:
     """What the headers show as keys, in the order of HEADERS."""
     found: dict[bytes, list[str]] = {}
-    for name, value in connection["headers"]:
+    for name, value in scope["headers"]:
         if name in HEADERS:
             text = value.decode("latin-1").strip()
             if name == b"authorization":

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from router.keys.keys import Caller
     from router.server.api.endpoints import Endpoint
-    from router.server.app import Shim
-    from router.server.http import Receive, Scope, Send
+    from router.server.http import AsgiScope, Receive, Send
+    from router.server.shim import Shim
 
 logger = logging.getLogger("router.server")
 
@@ -37,7 +37,7 @@ class NotServedError(RequestError):
 
     code = "not_found"
 
-    def __init__(self, scope: Scope, endpoints: Iterable[Endpoint], methods: Iterable[str]) -> None:
+    def __init__(self, scope: AsgiScope, endpoints: Iterable[Endpoint], methods: Iterable[str]) -> None:
         known = ", ".join(endpoint.label for endpoint in endpoints)
         super().__init__(f"{scope['method']} `{scope['path']:.200}` is not served here; known are {known}")
         self.http_status = 405 if methods else 404
@@ -59,7 +59,7 @@ class App:
             if "{" in path
         ]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or the server's start and end."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
@@ -78,24 +78,24 @@ class App:
             answer = json_response(error_body(500, what, code="internal_error"), status=500)
         await messages.in_shape(answer, scope["path"])(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         shim, caller = self.shim, NOBODY
         endpoint, parameters = self._found(scope)
         if endpoint.scopes:
             caller = shim.keys.caller(scope)
             caller.require(*endpoint.scopes)
         if endpoint.body is None:
-            answer = await endpoint.handler(_request(shim, scope, caller, parameters, {}))
+            answer = await endpoint.handler(shim, _request(scope, caller, parameters, {}))
             await answer(scope, receive, send)
             return
         max_bytes = shim.router.settings.max_body_bytes
         check_headers(scope["headers"], max_bytes)
         with shim.in_flight:
             body = await read_body(receive, max_bytes)
-            answer = await endpoint.handler(_request(shim, scope, caller, parameters, body))
+            answer = await endpoint.handler(shim, _request(scope, caller, parameters, body))
             await answer(scope, receive, send)
 
-    def _found(self, scope: Scope) -> tuple[Endpoint, Mapping[str, str]]:
+    def _found(self, scope: AsgiScope) -> tuple[Endpoint, Mapping[str, str]]:
         path, method = scope["path"], scope["method"]
         methods, parameters = self._paths.get(path, {}), {}
         if not methods:
@@ -117,10 +117,9 @@ class App:
 
 
 def _request(
-    shim: Shim, scope: Scope, caller: Caller, parameters: Mapping[str, str], body: dict[str, Any]
+    scope: AsgiScope, caller: Caller, parameters: Mapping[str, str], body: dict[str, Any]
 ) -> HttpRequest:
     return HttpRequest(
-        shim=shim,
         headers=Headers(scope["headers"]),
         caller=caller,
         ip_address=scope["client"][0] if scope.get("client") else None,

@@ -15,14 +15,14 @@ import orjson
 
 from router.errors import IntelliRouterError
 from router.providers.http.sse import DONE
-from router.server.api.chat import response_headers
+from router.server.api.labels import response_headers
 from router.server.errors import body_of_error, error_body, status_of
 
 if TYPE_CHECKING:
     from router.providers.http.sse import StreamEvent
     from router.request.request import Request
     from router.router import Router
-    from router.server.http import Receive, Scope, Send
+    from router.server.http import AsgiScope, Receive, Send
     from router.serving.streaming import Stream
 
 logger = logging.getLogger("router.server")
@@ -75,7 +75,7 @@ class EventStream:
         self._shape = shape or OpenAIShape()
         self._is_abandoned = False
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve the request; a client that leaves ends the provider's call, and the record says so."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - servers run applications in tasks

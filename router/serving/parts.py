@@ -12,7 +12,7 @@ from router.decision.state import StateFiles
 from router.health.breaker import Breaker, BreakerRules
 from router.journal.journal import Journal
 from router.limits.limits import Limits
-from router.providers.base import Providers
+from router.providers.registry import Providers
 from router.scores.board import ScoreFile
 from router.serving.fallback import Retries
 from router.serving.recording import Recorder

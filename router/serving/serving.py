@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from router.errors import ProviderError
 from router.records import Attempt
@@ -15,14 +15,13 @@ from router.sessions.sessions import owned_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import Any
 
     from router.catalog.catalog import Catalog, Model
     from router.providers.base import Answer, Provider
     from router.records import RequestRecord
     from router.request.decision import Decision
     from router.request.demand import Demand
-    from router.request.request import Request
+    from router.request.request import Body, Request
     from router.serving.funds import Funds
     from router.serving.parts import Parts
 
@@ -84,7 +83,7 @@ class Serving:
         """`x-ratelimit-*`."""
         return self._funds.admission.headers() if self._funds else {}
 
-    async def call(self, ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[T]]) -> T:
+    async def call(self, ask: Callable[[Provider, Model, Body], Awaitable[T]]) -> T:
         """The result of `ask` for the first candidate that answers; each try is put on `attempts`.
 
         ProviderError when no candidate is left, or when trying another would not help; its type is
@@ -127,9 +126,9 @@ class Serving:
 
     async def _try(
         self,
-        ask: Callable[[Provider, Model, Mapping[str, Any]], Awaitable[T]],
+        ask: Callable[[Provider, Model, Body], Awaitable[T]],
         model: Model,
-        body: Mapping[str, Any],
+        body: Body,
         ends_at: float,
         *,
         is_cut_short: bool,

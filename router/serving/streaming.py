@@ -151,16 +151,16 @@ class Stream:
                 return event
             return without_usage(event)
         if self._passes_usage:
-            return self._with_cost(data)
+            return self._with_cost(event, data)
         return event if data.get("choices") else None
 
-    def _with_cost(self, data: Mapping[str, Any]) -> StreamEvent:
+    def _with_cost(self, event: StreamEvent, data: Mapping[str, Any]) -> StreamEvent:
         counted = answer_of(data)
         paid, _ = cost_of(counted, self.model, self.decision.timestamp, self._serving.catalog)
         # Digits as they are: a float would round them.
         digits = None if paid is None else orjson.Fragment(f"{paid:f}")
         raw = orjson.dumps({**data, "usage": {**data["usage"], "cost_usd": digits}})
-        return StreamEvent(b"data: " + raw + b"\n\n", orjson.loads(raw))
+        return StreamEvent(b"data: " + raw + b"\n\n", orjson.loads(raw), event.native)
 
     async def _finish(self, failure: BaseException | None) -> None:
         self._is_recorded = True

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from router.errors import ProviderError
 from router.providers.http.sse import DONE
 from router.serving.assembly import Assembly
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from router.catalog.catalog import Model
     from router.providers.base import Provider
     from router.providers.http.sse import StreamEvent
+    from router.request.request import Body
 
 DRAIN_S = 0.2
 """How long a provider may take to end its reply after DONE; later its connection does not serve again."""
@@ -27,7 +26,7 @@ class Upstream:
 
     status_code = 200
 
-    def __init__(self, provider: Provider, model: Model, body: Mapping[str, Any]) -> None:
+    def __init__(self, provider: Provider, model: Model, body: Body) -> None:
         """Use `open`."""
         self.assembly = Assembly()
         self.started = time.perf_counter()
@@ -38,7 +37,7 @@ class Upstream:
         self._is_done = False
 
     @classmethod
-    async def open(cls, provider: Provider, model: Model, body: Mapping[str, Any]) -> Upstream:
+    async def open(cls, provider: Provider, model: Model, body: Body) -> Upstream:
         """Ask, and wait for the first content; ProviderError when none comes."""
         upstream = cls(provider, model, body)
         try:

@@ -37,7 +37,7 @@ from router.server.protocol import protocol_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from router.server.http import Receive, Scope, Send
+    from router.server.http import AsgiScope, Receive, Send
 
 CATALOG = """\
 providers: {{fake: {{kind: openai, base_url: "{url}"}}}}
@@ -136,10 +136,10 @@ def forward(url: str) -> None:
     client = Client(max_connections=2000)
     headers = {"content-type": "application/json", "authorization": "Bearer key"}
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: AsgiScope, receive: Receive, send: Send) -> None:
         body = (await receive())["body"]
         is_streaming = bool(orjson.loads(body).get("stream"))  # a router must look at it
-        reply = await client.post(url + PATH, headers=headers, content=body)
+        reply = await client.request(b"POST", url + PATH, headers=headers, content=body)
         kept = [(name.lower(), value) for name, value in reply.headers]
         kept = [item for item in kept if item[0] in (b"content-type", b"content-length")]
         await send({"type": "http.response.start", "status": reply.status_code, "headers": kept})

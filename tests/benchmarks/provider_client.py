@@ -4,8 +4,8 @@
 
 Each line has so many calls in flight, without a pause, behind an upstream that answers after
 200 ms in a process of its own; the figure is this process's CPU time by call. `client` is
-`router.providers.client`, `adapter` its transport under an `httpx.AsyncClient`, `httpx` that client
-with its own pool (which is given fewer calls: it takes minutes otherwise). Then the resident memory
+`router.providers.http.client`, `httpx` an `httpx.AsyncClient` with its own pool, which is given
+fewer calls: it takes minutes otherwise. Then the resident memory
 over 20,000 calls, or with `--long` over 200,000, printed ten times on the way.
 """
 
@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 import httpx
 
 from router.providers.http.client import Client
-from router.providers.http.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -100,7 +99,7 @@ def by_client(client: Client) -> Call:
     """Calls as providers make them."""
 
     async def call(url: str) -> int:
-        reply, size = await client.post(url, headers=HEADERS, content=CONTENT), 0
+        reply, size = await client.request(b"POST", url, headers=HEADERS, content=CONTENT), 0
         while part := await reply.read():
             size += len(part)
         return size
@@ -126,8 +125,7 @@ async def measure(kind: str, url: str, width: int, rounds: int) -> float:
         await client.aclose()
         return figure
     limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
-    transport = Transport(max_connections=width) if kind == "adapter" else None
-    async with httpx.AsyncClient(transport=transport, timeout=60, trust_env=False, limits=limits) as plain:
+    async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as plain:
         return await in_flight(by_httpx(plain), url, width, rounds)
 
 
@@ -156,7 +154,7 @@ def main() -> None:
         asyncio.run(serve(arguments.serve))
         return
     widths = (16, 64) if arguments.smoke else (16, 64, 256, 1000)
-    kinds = ("client", "adapter", "httpx")
+    kinds = ("client", "httpx")
     print("in flight " + "".join(f"{kind:>10}" for kind in kinds) + "   CPU us a call")
     with upstream(LATENCY_S) as url:
         for width in widths:

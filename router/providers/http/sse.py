@@ -27,6 +27,8 @@ class StreamEvent(NamedTuple):
     """As it came, blank line included, for passing on untouched; lines end in a line feed."""
     data: Mapping[str, Any] | None
     """Its JSON, a chunk in OpenAI's shape; None for a comment (a keep-alive) and for DONE."""
+    native: dict[str, Any] | None = None
+    """The event of the responses API that `data` was translated from; None for chat's own chunks."""
 
     @property
     def text(self) -> str:
@@ -57,6 +59,10 @@ def without_usage(event: StreamEvent) -> StreamEvent:
     return StreamEvent(b"data: " + orjson.dumps(data) + b"\n\n", data)
 
 
+class OversizedEventError(ValueError):
+    """An event is larger than MAX_EVENT_BYTES."""
+
+
 class EventSplitter:
     """Cuts bytes, in whatever portions they come, into events."""
 
@@ -67,14 +73,14 @@ class EventSplitter:
         """(event without its blank line, its data) of each event that is complete now.
 
         The data is None for a comment. A blank line that is missing at the end is for the caller to
-        feed. ValueError when an event is larger than MAX_EVENT_BYTES.
+        feed. OversizedEventError when an event is larger than MAX_EVENT_BYTES.
         """
         buffer = self._rest + part
         if b"\r" in buffer:
             buffer = _with_line_feeds(buffer)
         *blocks, self._rest = buffer.split(b"\n\n")
         if len(self._rest) > MAX_EVENT_BYTES:
-            raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
+            raise OversizedEventError(f"an event of more than {MAX_EVENT_BYTES} bytes")
         return [event for block in blocks if (event := _event(block)) is not None]
 
 

@@ -5,19 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
-from router.request.preferences import Preferences
-from router.request.request import AUTO, Request, Response
+from router.request.request import AUTO, Request
+from router.server.api.labels import labels_of, name_model, response_headers
+from router.server.auth import admitted
+from router.server.http import HttpResponse
+from router.server.sse import EventStream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from router.server.http import Answer, Headers, HttpRequest
+    from router.server.shim import Shim
 
-    from router.catalog.catalog import Catalog
-    from router.server.http import Headers
-    from router.serving.streaming import Stream
+PATH = "/v1/chat/completions"
 
 
-def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None) -> Request:
-    """The request an OpenAI body and our headers describe.
+async def chat_completions(shim: Shim, http: HttpRequest) -> Answer:
+    """`POST /v1/chat/completions`."""
+    request = request_of(shim, http)
+    if request.is_streaming:
+        return EventStream(shim.router, request)
+    response = await shim.router.complete(request)
+    return HttpResponse(response.raw, headers=response_headers(response))
+
+
+def request_of(shim: Shim, http: HttpRequest) -> Request:
+    """The request of an OpenAI body, bound to its caller's key."""
+    name_model(http.body, shim.router.catalog)
+    return admitted(parsed(http.body, http.headers, ip_address=http.ip_address), http.caller)
+
+
+def parsed(body: dict[str, Any], headers: Headers, *, ip_address: str | None) -> Request:
+    """The request that an OpenAI body and our headers describe.
 
     Every member of the body reaches the provider untouched, but for `model` and `provider`: these
     say which one (`router.preferences`).
@@ -33,72 +50,3 @@ def request_of(body: dict[str, Any], headers: Headers, *, ip_address: str | None
         parameters=parameters,
         **labels_of(body, headers, ip_address=ip_address),
     )
-
-
-def name_model(body: dict[str, Any], catalog: Catalog) -> None:
-    """Put the catalog's name of the model into a body; RequestError for what is no text, null among it."""
-    model = body.get("model", AUTO)
-    if not isinstance(model, str):
-        raise RequestError(
-            f"`model` must be a text, got `{model!r:.80}`; leave it out for `auto`", param="model"
-        )
-    body["model"] = catalog.named(model)
-
-
-def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | None) -> dict[str, Any]:
-    """What a body of OpenAI's and our headers say beside what is asked: fields of Request."""
-    return {
-        "task_type": _label(headers, "x-intellirouter-task"),
-        "policy": _label(headers, "x-intellirouter-policy"),
-        "preferences": Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
-        "organization_id": _label(headers, "openai-organization"),
-        "user_id": body.get("user"),
-        "session_id": _label(headers, "x-session-id"),
-        "tags": _tags(_label(headers, "x-intellirouter-tags")),
-        "ip_address": ip_address,
-        "user_agent": headers.get("user-agent"),
-        "traceparent": headers.get("traceparent"),
-    }
-
-
-def response_headers(response: Response | Stream) -> dict[str, str]:
-    """What IntelliRouter says of an answer, beside the provider's untouched body."""
-    headers = {
-        "x-request-id": response.request_id,
-        "x-intellirouter-model": response.model,
-        "x-intellirouter-policy": response.decision.policy_id,
-        "x-intellirouter-attempts": str(response.attempts),
-        "x-intellirouter-overhead-ms": f"{response.overhead_ms:.3f}",
-    }
-    if response.cost_usd is not None:
-        headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
-    if not isinstance(response, Response) and response.ignored:
-        headers["x-intellirouter-ignored"] = ", ".join(response.ignored)
-    return {**headers, **response.limit_headers}
-
-
-def _label(headers: Headers, name: str) -> str | None:
-    """A header as the text its client wrote; servers read headers as Latin-1, clients write UTF-8."""
-    value = headers.get(name)
-    if value is None or value.isascii():
-        return value
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        raise RequestError(f"header `{name}` is not UTF-8: encode it so", param=name) from None
-
-
-def _tags(header: str | None) -> Mapping[str, str]:
-    """`team=search, feature=faq` as a mapping."""
-    if not header:
-        return {}
-    tags = {}
-    for part in header.split(","):
-        key, separator, value = part.strip(" \t").partition("=")
-        if not separator or not key:
-            raise RequestError(
-                f"`x-intellirouter-tags` holds `{part.strip()!s:.80}`; write it as key=value, key=value",
-                param="x-intellirouter-tags",
-            )
-        tags[key] = value
-    return tags

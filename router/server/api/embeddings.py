@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING
 from router.errors import RequestError
 from router.request.embeddings import EmbeddingRequest
 from router.request.request import AUTO
-from router.server.api.chat import labels_of, response_headers
+from router.server.api.labels import labels_of, response_headers
 from router.server.auth import admitted
 from router.server.http import HttpResponse
 
 if TYPE_CHECKING:
     from router.server.http import HttpRequest
+    from router.server.shim import Shim
 
 PATH = "/v1/embeddings"
 
 
-async def embeddings(http: HttpRequest) -> HttpResponse:
+async def embeddings(shim: Shim, http: HttpRequest) -> HttpResponse:
     """`POST /v1/embeddings`."""
-    response = await http.shim.router.embed(_request_of(http))
+    response = await shim.router.embed(_request_of(shim, http))
     return HttpResponse(response.raw, headers=response_headers(response))
 
 
-def _request_of(http: HttpRequest) -> EmbeddingRequest:
-    body, catalog = http.body, http.shim.router.catalog
+def _request_of(shim: Shim, http: HttpRequest) -> EmbeddingRequest:
+    body, catalog = http.body, shim.router.catalog
     if "input" not in body:
         raise RequestError("`input` is missing: send a text, or a list of texts", param="input")
     model = body.get("model", AUTO)
@@ -39,6 +40,6 @@ def _request_of(http: HttpRequest) -> EmbeddingRequest:
         **labels_of(body, http.headers, ip_address=http.ip_address),
     )
     if not is_space:
-        return admitted(request, http)
+        return admitted(request, http.caller)
     # No key names vectors: which of the models that give them it may use, its list says all the same.
-    return replace(admitted(replace(request, model=AUTO), http), model=model)
+    return replace(admitted(replace(request, model=AUTO), http.caller), model=model)

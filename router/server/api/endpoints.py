@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from router.keys.keys import Scope
     from router.server.http import Answer, HttpRequest
+    from router.server.shim import Shim
+
+    Handler = Callable[[Shim, HttpRequest], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,7 @@ class Endpoint:
     method: Literal["GET", "POST"]
     path: str
     """`{id}` stands for one segment."""
-    handler: Callable[[HttpRequest], Awaitable[Answer]]
+    handler: Handler
     summary: str
     scopes: tuple[Scope, ...]
     """Of which a key must have one; empty: anybody may call, and learns nothing worth a key."""

@@ -8,7 +8,8 @@ import orjson
 
 from router.errors import ProviderError, RequestError
 from router.request.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
-from router.server.api.chat import name_model, request_of, response_headers
+from router.server.api.chat import parsed
+from router.server.api.labels import name_model, response_headers
 from router.server.auth import admitted
 from router.server.http import HttpResponse, json_response
 from router.server.sse import EventStream
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from router.request.request import Request, Response
     from router.router import Router
     from router.server.http import Answer, Headers, HttpRequest
+    from router.server.shim import Shim
 
 PATH = "/v1/messages"
 ERROR_TYPES = {
@@ -43,10 +45,9 @@ OVERLOADED = 529
 ESTIMATED = "x-intellirouter-estimated"
 
 
-async def messages(http: HttpRequest) -> Answer:
+async def messages(shim: Shim, http: HttpRequest) -> Answer:
     """`POST /v1/messages`."""
-    router = http.shim.router
-    request = _request_of(http)
+    router, request = shim.router, _request_of(shim, http)
     if request.is_streaming:
         return EventStream(router, request, AnthropicShape())
     response = await router.complete(request)
@@ -62,18 +63,17 @@ async def messages(http: HttpRequest) -> Answer:
     return json_response(message, headers=headers)
 
 
-async def count_tokens(http: HttpRequest) -> HttpResponse:
+async def count_tokens(shim: Shim, http: HttpRequest) -> HttpResponse:
     """`POST /v1/messages/count_tokens`: Anthropic's count for its models, else an estimate.
 
     An estimate (`auto`, other providers, a count that fails) says so in `x-intellirouter-estimated`.
     Nothing is recorded, since nothing is completed.
     """
-    router = http.shim.router
-    request = _request_of(http)
+    router, request = shim.router, _request_of(shim, http)
     count = await _counted(router, request)
     headers = {} if count is not None else {ESTIMATED: "true"}
-    told = {"input_tokens": _estimated(request) if count is None else count}
-    return json_response(told, headers=headers)
+    content = {"input_tokens": _estimated(request) if count is None else count}
+    return json_response(content, headers=headers)
 
 
 class AnthropicShape:
@@ -117,15 +117,15 @@ def in_shape(response: HttpResponse, path: str) -> HttpResponse:
     return json_response(body, status=status, headers=headers)
 
 
-def _request_of(http: HttpRequest) -> Request:
+def _request_of(shim: Shim, http: HttpRequest) -> Request:
     body = http.body
-    name_model(body, http.shim.router.catalog)
+    name_model(body, shim.router.catalog)
     chat = chat_request(body)
     if body.get("stream"):  # Anthropic's streams always tell the usage
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     if betas := _betas(http.headers):
         chat[NATIVE][BETAS] = betas
-    return admitted(request_of(chat, http.headers, ip_address=http.ip_address), http)
+    return admitted(parsed(chat, http.headers, ip_address=http.ip_address), http.caller)
 
 
 def _betas(headers: Headers) -> list[str]:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from router.request.responses import ResponsesRequest, new_response_id
-from router.server.api.chat import labels_of, name_model, response_headers
+from router.server.api.labels import labels_of, name_model, response_headers
 from router.server.auth import admitted
 from router.server.http import HttpResponse, json_response
 from router.server.sse import EventStream
@@ -16,13 +16,14 @@ from router.translate.responses.streams import ChunksToEvents, to_sse
 if TYPE_CHECKING:
     from router.providers.http.sse import StreamEvent
     from router.server.http import Answer, HttpRequest
+    from router.server.shim import Shim
 
 PATH = "/v1/responses"
 
 
-async def responses(http: HttpRequest) -> Answer:
+async def responses(shim: Shim, http: HttpRequest) -> Answer:
     """`POST /v1/responses`."""
-    router, request = http.shim.router, _request_of(http)
+    router, request = shim.router, _request_of(shim, http)
     if request.is_streaming:
         return EventStream(router, request, ResponsesShape(request))
     response = await router.complete(request)
@@ -49,8 +50,8 @@ class ResponsesShape:
             if item.data is None:
                 written.append(item.raw)
                 continue
-            events = self._events.feed(item.data)
-            is_untouched = len(events) == 1 and events[0] is item.data.get(RESPONSES)
+            events = self._events.feed(item.data, item.native)
+            is_untouched = len(events) == 1 and events[0] is item.native
             written += [item.raw] if is_untouched else map(to_sse, events)
         return b"".join(written)
 
@@ -64,8 +65,8 @@ class ResponsesShape:
         return b"".join(map(to_sse, self._events.fail(error["code"], error["message"])))
 
 
-def _request_of(http: HttpRequest) -> ResponsesRequest:
+def _request_of(shim: Shim, http: HttpRequest) -> ResponsesRequest:
     body = http.body
-    name_model(body, http.shim.router.catalog)
+    name_model(body, shim.router.catalog)
     labels = labels_of(body, http.headers, ip_address=http.ip_address)
-    return admitted(ResponsesRequest.parse(body, **labels), http)
+    return admitted(ResponsesRequest.parse(body, **labels), http.caller)

@@ -21,11 +21,10 @@ from router.journal.lookup import find_record
 from router.server.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from router.records import RequestRecord
-    from router.server.app import Shim
 
 logger = logging.getLogger("router.server")
 
@@ -54,28 +53,29 @@ class Group:
         self._looking = asyncio.Lock()
         self._before = _read(folder / self._name)
 
-    def begin(self, metrics: Metrics) -> None:
-        """Go on from what an earlier worker in this place had counted."""
+    def begin(self, metrics: Metrics, health: Callable[[], dict[str, Any]]) -> None:
+        """Report these counters and this health; go on from what an earlier worker in this place counted."""
+        self._metrics, self._health = metrics, health
         if self._before is not None:
             metrics.add(self._before["metrics"])
 
-    async def publish_forever(self, shim: Shim) -> None:
+    async def publish_forever(self) -> None:
         """Report once a second."""
         while True:
-            self._publish(shim.metrics, shim.own_health(), is_running=True)
+            self._publish()
             await asyncio.sleep(PUBLISH_INTERVAL_S)
 
-    def leave(self, shim: Shim) -> None:
+    def leave(self) -> None:
         """Report for the last time."""
-        self._publish(shim.metrics, shim.own_health(), is_running=False)
+        self._publish(is_running=False)
 
-    def health(self, shim: Shim) -> dict[str, Any]:
+    def health(self) -> dict[str, Any]:
         """The health report of all workers together."""
-        return _merged(self._publish(shim.metrics, shim.own_health()), list(self._others()), self._workers)
+        return _merged(self._publish(), list(self._others()), self._workers)
 
-    def metrics(self, shim: Shim) -> str:
-        """What all workers counted, those that ended included."""
-        own = self._publish(shim.metrics, shim.own_health())
+    def metrics_text(self) -> str:
+        """The counters of all workers, those that ended included."""
+        own = self._publish()
         others = list(self._others())
         total = Metrics()
         total.add(own["metrics"])
@@ -88,9 +88,8 @@ class Group:
         async with self._looking:
             return await asyncio.to_thread(find_record, home, request_id)
 
-    def _publish(
-        self, metrics: Metrics, health: dict[str, Any], *, is_running: bool = True
-    ) -> dict[str, Any]:
+    def _publish(self, *, is_running: bool = True) -> dict[str, Any]:
+        health = self._health()
         counted = self._before["counters"] if self._before is not None else {}
         report = {
             "reported_at": time.time(),
@@ -99,7 +98,7 @@ class Group:
                 ".".join(path): counted.get(".".join(path), 0) + _at(health, path) for path in _COUNTERS
             },
             "health": health,
-            "metrics": metrics.dump(),
+            "metrics": self._metrics.dump(),
         }
         temporary = self._folder / f"{TEMPORARY_PREFIX}{self._name}"
         try:

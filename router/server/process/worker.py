@@ -1,4 +1,4 @@
-"""One of several processes that serve a port: what runs under `router.server.supervisor`."""
+"""One of several processes that serve a port: what runs under `router.server.process.supervisor`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from router.errors import IntelliRouterError
+from router.router import Router
+from router.server.app import create_app
+from router.server.auth import Keys
+from router.server.process.group import Group
+from router.server.process.uvicorn_server import Server, config_of
+from router.sessions.shared import SharedSessions
 
 if TYPE_CHECKING:
     import socket
@@ -37,13 +43,6 @@ def work(*, settings: Settings, listener: socket.socket, link: Connection, folde
 
 
 def _serve(settings: Settings, listener: socket.socket, link: Connection, folder: Path, slot: int) -> None:
-    from router.router import Router
-    from router.server.app import create_app
-    from router.server.auth import Keys
-    from router.server.process.group import Group
-    from router.server.process.serve import Server, config_of
-    from router.sessions.shared import SharedSessions
-
     if settings.seed is not None:  # workers that draw the same numbers would choose the same models
         settings = settings.model_copy(update={"seed": settings.seed + slot})
     sessions = SharedSessions(
@@ -54,17 +53,17 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
     app = create_app(router, Keys.open(settings), group)
 
     class WorkerServer(Server):
-        """Tells the supervisor, and the other workers, how it is."""
+        """Reports to the supervisor when it is ready, and to the other workers how it is."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            self.publishing = asyncio.create_task(group.publish_forever(app.shim))
+            self.publishing = asyncio.create_task(group.publish_forever())
             link.send(True)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await super().shutdown(sockets)
             self.publishing.cancel()
-            group.leave(app.shim)
+            group.leave()
 
     server = WorkerServer(config_of(app, settings))
     server.run(sockets=[listener])

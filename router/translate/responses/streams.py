@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.translate.members import RESPONSES, optional, optional_items
+from router.translate.members import optional, optional_items
 from router.translate.responses.answers import (
     call_item,
     chat_usage,
@@ -47,10 +47,7 @@ def to_sse(event: Mapping[str, Any]) -> bytes:
 
 
 class EventsToChunks:
-    """The responses API's events as chat chunks, each of which carries its event under `responses`.
-
-    An event that tells of a failure is for the caller to look at first.
-    """
+    """The responses API's events as chat chunks. The caller must handle events of a failure itself."""
 
     def __init__(self) -> None:
         self.is_finished = False
@@ -89,7 +86,7 @@ class EventsToChunks:
                 "model": response.get("model"),
             }
         choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
-        chunk = {**self._head, "choices": choices, RESPONSES: event}
+        chunk = {**self._head, "choices": choices}
         if usage is not None:
             chunk["usage"] = usage
         return chunk
@@ -143,10 +140,12 @@ class ChunksToEvents:
         self._finish_reason: str | None = None
         self._usage: dict[str, Any] | None = None
 
-    def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """The events that say what `chunk` says; RequestError when it is malformed."""
-        native = chunk.get(RESPONSES)
-        if isinstance(native, dict):
+    def feed(self, chunk: Mapping[str, Any], native: Event | None = None) -> list[Event]:
+        """The events that say what `chunk` says; RequestError when it is malformed.
+
+        `native` is the event that the chunk was translated from: it passes as it came, with its cost.
+        """
+        if native is not None:
             return [self._passed(native, chunk)]
         events: list[Event] = []
         if not self._is_started:

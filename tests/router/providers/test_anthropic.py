@@ -12,15 +12,18 @@ from router.catalog.catalog import Model
 from router.catalog.prices import Usage
 from router.errors import InexpressibleError, ProviderError
 from router.providers.anthropic import AnthropicProvider
-from router.providers.keys import KeyRing
+from router.providers.http.sse import MAX_EVENT_BYTES
+from router.providers.key_ring import ProviderKeyRing
 from router.translate.usage import usage_from_openai
 from tests.router.providers.anthropic_server import CALLS, KEY, THOUGHT, AnthropicServer, anthropic_server
+from tests.router.providers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from router.providers.base import Answer
     from router.translate.anthropic.thinking import Thinking
+    from tests.router.providers.scripted import Exchange
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "2 + 2?"}]}
 
@@ -44,7 +47,7 @@ def ask(
     provider = AnthropicProvider(
         "anthropic",
         base_url=server.base_url,
-        keys=KeyRing([key] if key else []),
+        keys=ProviderKeyRing([key] if key else []),
         max_connections=4,
         max_response_bytes=100_000,
     )
@@ -221,3 +224,32 @@ def test_what_anthropic_cannot_be_asked(server: AnthropicServer, body: dict[str,
     error = caught.value
     assert (error.param, error.error_type, error.is_retryable) == (member, "bad_request", True)
     assert (error.may_be_billed, server.bodies) == (False, [])
+
+
+def test_an_event_without_end_is_named() -> None:
+    """An event over the bound ends the stream with an error that gives the bound, as of other providers."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer("200 OK", b"data: " + b"x" * (MAX_EVENT_BYTES + 1))
+
+    async def run(url: str) -> None:
+        provider = AnthropicProvider(
+            "anthropic",
+            base_url=url,
+            keys=ProviderKeyRing(),
+            max_connections=1,
+            max_response_bytes=3 * MAX_EVENT_BYTES,
+        )
+        model = Model(id="m", provider="anthropic", provider_model="claude-text")
+        try:
+            async for _ in provider.stream(model, ASKED):
+                pass
+        finally:
+            await provider.aclose()
+
+    with (
+        ScriptedServer(behave) as scripted,
+        pytest.raises(ProviderError, match=f"event of more than {MAX_EVENT_BYTES} bytes") as caught,
+    ):
+        asyncio.run(run(scripted.url))
+    assert (caught.value.error_type, caught.value.is_retryable) == ("bad_response", True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
 from router.catalog.catalog import Model
-from router.errors import ProviderError
+from router.errors import InexpressibleError, ProviderError
+from router.providers.anthropic import AnthropicProvider
 from router.providers.apis import ApisProvider
-from router.providers.keys import KeyRing
+from router.providers.key_ring import ProviderKeyRing
 from router.request.responses import ResponsesRequest
+from router.translate.responses.streams import ChunksToEvents
 from tests.router.providers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ def failed(code: str) -> dict[str, Any]:
     return {**RESPONSE, "status": "failed", "error": {"code": code, "message": f"no, {KEY}"}}
 
 
-def ask(content: bytes, method: str = "complete") -> Any:
+def ask(content: bytes, method: str = "complete", model: Model = MODEL) -> Any:
     """What the provider makes of a server that sends `content`."""
 
     async def behave(exchange: Exchange) -> None:
@@ -37,12 +40,12 @@ def ask(content: bytes, method: str = "complete") -> Any:
 
     async def run(url: str) -> Any:
         provider = ApisProvider(
-            "p", base_url=url, keys=KeyRing([KEY]), max_connections=1, max_response_bytes=10_000
+            "p", base_url=url, keys=ProviderKeyRing([KEY]), max_connections=1, max_response_bytes=10_000
         )
         try:
             if method == "stream":
-                return [event async for batch in provider.stream(MODEL, BODY) for event in batch]
-            return await getattr(provider, method)(MODEL, BODY if method == "complete" else {"input": "a"})
+                return [event async for batch in provider.stream(model, BODY) for event in batch]
+            return await getattr(provider, method)(model, BODY if method == "complete" else {"input": "a"})
         finally:
             await provider.aclose()
 
@@ -120,3 +123,28 @@ def test_a_stream_ends_with_its_response_and_not_before() -> None:
     assert whole[-2].data["choices"][0]["finish_reason"] == "stop"
     (only,) = ask(sse(created), "stream")
     assert only.data["choices"] == []
+
+
+def test_a_member_of_a_chat_server_is_no_response() -> None:
+    """A chat completion may have any member: one named `responses` is not passed on as a response."""
+    choice = {"index": 0, "message": {"content": "hi"}, "delta": {"content": "hi"}, "finish_reason": "stop"}
+    completion = {"choices": [choice], "responses": {**RESPONSE, "id": "forged"}}
+    chat = replace(MODEL, apis=frozenset({"chat"}))
+    assert "responses" not in ask(orjson.dumps(completion), model=chat).body
+    (event,) = ask(sse(completion), "stream", model=chat)
+    events = ChunksToEvents({}, response_id="resp_own", created=0).feed(event.data, event.native)
+    assert [item["type"] for item in events][:2] == ["response.created", "response.in_progress"]
+    assert {item["response"]["id"] for item in events if "response" in item} == {"resp_own"}
+
+
+def test_a_provider_says_by_itself_what_it_can() -> None:
+    """A server that counts no tokens gives no count, and one without embeddings refuses before it sends."""
+
+    async def run() -> None:
+        arguments: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "keys": ProviderKeyRing()}
+        arguments |= {"max_connections": 1, "max_response_bytes": 10_000}
+        assert await ApisProvider("p", **arguments).count_tokens(MODEL, BODY) is None
+        with pytest.raises(InexpressibleError, match="`p` has no embeddings"):
+            await AnthropicProvider("p", **arguments).embed(MODEL, {"input": "a"})
+
+    asyncio.run(run())

@@ -27,7 +27,7 @@ from router.catalog.catalog import Model
 from router.keys.changes import create
 from router.providers.azure import AzureProvider
 from router.providers.fake import FakeProvider
-from router.providers.keys import KeyRing
+from router.providers.key_ring import ProviderKeyRing
 from router.records import RequestRecord
 from router.request.preferences import Preferences
 from tests.recording import Recorder, only_request
@@ -354,7 +354,7 @@ def test_azures_deployments_have_their_own_addresses(tmp_path: Path) -> None:
         "azure",
         base_url="https://name.openai.azure.com/",
         api_version="2024-10-21",
-        keys=KeyRing(),
+        keys=ProviderKeyRing(),
         max_connections=1,
         max_response_bytes=1,
     )

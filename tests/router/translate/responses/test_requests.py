@@ -370,7 +370,7 @@ def test_a_stream_says_what_the_whole_says(whole: dict[str, Any], size: int) -> 
     assert events[-1]["type"] == f"response.{status or 'completed'}"
     back = ChunksToEvents({}, response_id="other", created=0)
     reader = EventsToChunks()
-    passed = [event for item in events for event in back.feed(reader.feed(item))]
+    passed = [event for item in events for event in back.feed(reader.feed(item), item)]
     assert passed == events
     assert reader.is_finished
 

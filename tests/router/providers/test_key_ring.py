@@ -12,7 +12,7 @@ import yaml
 from router import ConfigError, ProviderError, Request, Router
 from router.catalog.catalog import Catalog
 from router.providers.http.retry_after import MAX_RETRY_AFTER_S, retry_after_s
-from router.providers.keys import LIMITED_COOLDOWN_S, REFUSED_COOLDOWN_S, KeyRing
+from router.providers.key_ring import LIMITED_COOLDOWN_S, REFUSED_COOLDOWN_S, ProviderKeyRing
 from router.request.preferences import Preferences
 from tests.factories import write_catalog
 from tests.recording import Recorder, only_request
@@ -49,7 +49,7 @@ def test_a_refused_key_rests_while_the_next_is_used(
 ) -> None:
     """The first key that does not rest is taken; a rested one comes back in its place."""
     clock = Clock()
-    ring = KeyRing(["one", "two"], clock=clock)
+    ring = ProviderKeyRing(["one", "two"], clock=clock)
     assert ring.take() == "one"
     assert ring.refused("one", status, asked_s)
     assert ring.take() == "two"
@@ -61,18 +61,18 @@ def test_a_refused_key_rests_while_the_next_is_used(
 
 def test_when_every_key_rests_the_one_that_is_soonest_is_taken() -> None:
     """A ring never leaves a provider without a key; it only says that no other is ready."""
-    ring = KeyRing(["one", "two"], clock=Clock())
+    ring = ProviderKeyRing(["one", "two"], clock=Clock())
     assert ring.refused("one", 429, 20.0)
     assert not ring.refused("two", 429, 5.0)
     assert ring.take() == "two"
-    assert not KeyRing(["only"]).refused("only", 401, None)
-    assert KeyRing().take() is None
+    assert not ProviderKeyRing(["only"]).refused("only", 401, None)
+    assert ProviderKeyRing().take() is None
 
 
 @pytest.mark.parametrize("status", [400, 404, 408, 500, 503])
 def test_other_failures_are_not_the_key_s(status: int) -> None:
     """They leave it in use."""
-    ring = KeyRing(["one", "two"], clock=Clock())
+    ring = ProviderKeyRing(["one", "two"], clock=Clock())
     assert not ring.refused("one", status, None)
     assert ring.take() == "one"
 
@@ -80,7 +80,7 @@ def test_other_failures_are_not_the_key_s(status: int) -> None:
 def test_keys_come_from_the_variables_that_are_set() -> None:
     """Space around a key, as files leave it, is no part of it; twice the same is once."""
     environment = {"A": " one\n", "B": "", "C": "two", "D": "one"}
-    ring = KeyRing.read(["A", "B", "C", "D", "E"], environment)
+    ring = ProviderKeyRing.read(["A", "B", "C", "D", "E"], environment)
     assert ring.take() == "one"
     ring.refused("one", 401, None)
     assert ring.take() == "two"
@@ -90,7 +90,7 @@ def test_keys_come_from_the_variables_that_are_set() -> None:
 def test_a_key_that_no_header_carries_is_named_by_its_variable(key: str) -> None:
     """The message does not repeat it."""
     with pytest.raises(ConfigError, match="`A_KEY`") as raised:
-        KeyRing.read(["A_KEY"], {"A_KEY": key})
+        ProviderKeyRing.read(["A_KEY"], {"A_KEY": key})
     assert key not in str(raised.value)
 
 

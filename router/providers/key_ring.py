@@ -26,7 +26,7 @@ _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza|AKIA)[-_]?[\w-]{12,}")
 _SENDABLE = re.compile(r"[!-~]+")
 
 
-class KeyRing:
+class ProviderKeyRing:
     """Keys in order of preference, each with the moment until which it rests."""
 
     def __init__(self, keys: Iterable[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:

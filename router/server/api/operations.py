@@ -1,0 +1,89 @@
+"""Endpoints that answer by themselves: no provider is called."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from router.errors import RequestError
+from router.request.request import AUTO
+from router.server.api.chat import request_of
+from router.server.errors import error_body
+from router.server.http import HttpResponse, json_response
+from router.server.metrics import CONTENT_TYPE
+from router.server.observe import described
+
+if TYPE_CHECKING:
+    from router.server.http import HttpRequest
+    from router.server.shim import Shim
+
+
+async def route(shim: Shim, http: HttpRequest) -> HttpResponse:
+    """`POST /v1/route`: the decision that a chat completion would get."""
+    decision = shim.router.route(request_of(shim, http))
+    return json_response(decision, headers={"x-intellirouter-model": decision.model})
+
+
+async def feedback(shim: Shim, http: HttpRequest) -> HttpResponse:
+    """`POST /v1/feedback`."""
+    body = http.body
+    known = {"request_id", "metric", "value", "source", "comment"}
+    if unknown := sorted(body.keys() - known):
+        raise RequestError(f"unknown member `{unknown[0]}`; feedback takes {sorted(known)}", param=unknown[0])
+    for name in ("request_id", "value"):
+        if name not in body:
+            raise RequestError(f"`{name}` is missing", param=name)
+    feedback_id = await asyncio.to_thread(  # it waits for the disk
+        shim.router.feedback,
+        body["request_id"],
+        body.get("metric", "quality"),
+        body["value"],
+        source=body.get("source", "user"),
+        comment=body.get("comment"),
+    )
+    return json_response({"feedback_id": feedback_id, "request_id": body["request_id"]}, status=201)
+
+
+async def models(shim: Shim, http: HttpRequest) -> HttpResponse:
+    """`GET /v1/models`: those that the caller's key may ask for."""
+    router, allowed = shim.router, http.caller.models
+    created = int(router.opened_at.timestamp())
+    models = [model for model in router.catalog.models.values() if allowed is None or model.id in allowed]
+    listed = [(AUTO, "intellirouter"), *((model.id, model.provider) for model in models)]
+    data = [{"id": name, "object": "model", "created": created, "owned_by": owner} for name, owner in listed]
+    return json_response({"object": "list", "data": data})
+
+
+async def decision(shim: Shim, http: HttpRequest) -> HttpResponse:
+    """`GET /v1/decisions/{id}`."""
+    request_id = http.parameters["id"]
+    record = await shim.decision(request_id, http.caller)
+    if record is None:
+        message = (
+            f"request `{request_id:.80}` is not among the latest that were answered for this key;"
+            " `intellirouter explain REQUEST-ID` explains any that is stored"
+        )
+        return json_response(error_body(404, message, code="decision_not_found", param="id"), status=404)
+    return json_response(described(record))
+
+
+async def health(shim: Shim, _: HttpRequest) -> HttpResponse:
+    """`GET /health`."""
+    return json_response(shim.health())
+
+
+async def livez(_: Shim, __: HttpRequest) -> HttpResponse:
+    """`GET /livez`."""
+    return json_response({"status": "alive"})
+
+
+async def readyz(shim: Shim, _: HttpRequest) -> HttpResponse:
+    """`GET /readyz`; JournalError where no record could be written."""
+    # A shim that answers has its configuration: without one the router does not open.
+    shim.router.sink.check_writable()
+    return json_response({"status": "ready"})
+
+
+async def metrics(shim: Shim, _: HttpRequest) -> HttpResponse:
+    """`GET /metrics`."""
+    return HttpResponse(shim.metrics_text().encode(), media_type=CONTENT_TYPE)
