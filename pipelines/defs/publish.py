@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.scores.publishing import publish_scores
 from pipelines.tasks import classifier
 from pipelines.warehouse import compliance, publishing, registry
 
@@ -32,7 +33,7 @@ from pipelines.warehouse import compliance, publishing, registry
 )
 def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
     """Publish the scores, unless nothing new is known."""
-    published = publishing.publish_scores(workspace)
+    published = publish_scores(workspace)
     snapshot = published.snapshot
     facts: dict[str, str | bool | int] = {"is_new": published.is_new}
     if snapshot is None:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
 from pipelines.rollups import rollups
+from pipelines.rollups.tables import HOURLY
 from pipelines.scores import scoring
 from pipelines.warehouse import checks
 
@@ -52,7 +53,7 @@ def hourly_rollups(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] 
     facts: dict[str, int | str] = {"hours": len(hours)}
     if hours:
         facts |= {"first_hour": hours[0].isoformat(), "last_hour": hours[-1].isoformat()}
-    for table in rollups.HOURLY:
+    for table in HOURLY:
         yield dg.MaterializeResult(asset_key=table, metadata=facts)
     for check in checks.check_hours(workspace, checks.ROLLUP_CHECKS, hours):
         yield check_result("usage_hourly", check)

@@ -14,6 +14,7 @@ from pipelines.erasure.tombstones import SUFFIX, Tombstone
 from pipelines.errors import WarehouseError
 from pipelines.lake import reading
 from pipelines.rollups import removed_rollups
+from pipelines.rollups.tables import HOURLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +93,7 @@ def _problem(path: Path, day: str) -> str | None:
         expected = removed_rollups.name_of(hour, record["sources"])
         if f"{hour.astimezone(UTC):%Y-%m-%d}" != day or path.stem != expected:
             return f"{path} is of other segments or another hour than its name says"
-        if set(record["sha256"]) != set(removed_rollups.TABLES):
+        if set(record["sha256"]) != set(HOURLY):
             return f"{path} does not vouch for its tables"
         requests = (
             reading.read_rows(removed_rollups.part(path, "usage_hourly")).column("requests").to_pylist()

@@ -27,7 +27,8 @@ from pipelines.retention import expiry, removals
 from pipelines.retention.holds import RetentionFile
 from pipelines.rollups import removed_rollups, rollups
 from pipelines.scores import scoring
-from pipelines.warehouse import archive, loading, publishing
+from pipelines.scores.publishing import publish_scores
+from pipelines.warehouse import archive, loading
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
@@ -173,7 +174,7 @@ def catch_up(warehouse: Warehouse) -> None:
     rollups.build_daily_marts(warehouse)
     scoring.score(warehouse)
     compute_results(warehouse)
-    publishing.publish_scores(warehouse)
+    publish_scores(warehouse)
 
 
 def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:

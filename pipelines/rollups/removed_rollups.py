@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import WarehouseError
 from pipelines.lake import reading
+from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.loading import REMOVING
 from pipelines.warehouse.sqlfiles import delete_before
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from router.journal.manifests import Operation
 
 FORMAT = "intellirouter.removal/1"
-TABLES = ("usage_hourly", "latency_buckets_hourly", "quality_blocks_hourly", "experiment_hourly")
-"""The rollups that raw rows add to."""
 
 
 def take_in(warehouse: Warehouse) -> list[datetime]:
@@ -81,7 +80,7 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
 def forget(warehouse: Warehouse, cutoff: datetime) -> None:
     """Drop the shares of hours before the cutoff: the rollups that hold them are sealed."""
     with warehouse.transaction():
-        for table in ("removals", *(f"removed_{name}" for name in TABLES)):
+        for table in ("removals", *(f"removed_{name}" for name in HOURLY)):
             warehouse.run(delete_before(f"pipeline.{table}", "hour"), cutoff=cutoff)
 
 
@@ -120,8 +119,6 @@ def write(
 
 def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
     """The rollups of some rows alone, by the statements that fold an hour."""
-    from pipelines.rollups.rollups import HOURLY
-
     end = hour + timedelta(hours=1)
     wanted = {"start": hour, "end": end, "ids": ids.to_pylist()}
     rows = {
@@ -144,7 +141,7 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
         bounds = {"start": hour, "end": end}
         for table, parameters in HOURLY.items():
             scratch.execute(sqlfiles.load(f"rollups/{table}").text, {**bounds, **parameters})
-        return {table: scratch.sql(f"from {table} order by all").to_arrow_table() for table in TABLES}
+        return {table: scratch.sql(f"from {table} order by all").to_arrow_table() for table in HOURLY}
 
 
 def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) -> bool:
@@ -195,7 +192,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-    for table in TABLES:
+    for table in HOURLY:
         part(path, table).unlink(missing_ok=True)
 
 

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.rollups import removed_rollups
-from pipelines.scores.change_detection import BLOCK
-from pipelines.scores.scoring import GAMMA
+from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse.archive import DAILY_MARTS, midnight
 from pipelines.warehouse.ranges import runs
 from pipelines.warehouse.sqlfiles import delete_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipelines.warehouse.warehouse import Warehouse
 
-EXPERIMENT_BUCKETS = 64
-"""Groups of users and of sessions that an experiment's spread is taken over."""
-HOURLY: Mapping[str, Mapping[str, Any]] = {
-    "usage_hourly": {},
-    "latency_buckets_hourly": {"gamma": GAMMA},
-    "quality_blocks_hourly": {"block_size": BLOCK},
-    "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
-}
-"""The rollups that raw rows add to, and what their statements are given beside the hours."""
 RUN_OF_DAYS = 7
 RUN_OF_HOURS = 24 * RUN_OF_DAYS
 """Hours folded in one statement at most: it bounds the memory of a rebuild."""
-CONSTANTS: dict[str, dict[str, float]] = {
-    "usage_hourly": {},
-    "latency_buckets_hourly": {"gamma": GAMMA},
-    "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
-}
-"""Every hourly rollup of raw rows, and what its statement is given beside the hours."""
 
 
 def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:

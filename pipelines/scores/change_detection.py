@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-BLOCK = 20
-"""Outcomes in a block; the last of an hour has fewer."""
 WINDOW = 20
 """Blocks compared at most with those before."""
 MIN_AFTER = 60

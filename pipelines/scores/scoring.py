@@ -8,6 +8,7 @@ from itertools import groupby
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
+from pipelines.rollups.tables import GAMMA
 from pipelines.scores import change_detection
 from pipelines.scores.quality_model import Outcomes, estimate
 from router.catalog.catalog import Catalog
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from pipelines.scores.quality_model import Belief, Cell
     from pipelines.warehouse.warehouse import Warehouse
 
-ALPHA = 0.01
-"""Relative error of a percentile read from the buckets."""
-GAMMA = (1 + ALPHA) / (1 - ALPHA)
 Z_95 = 1.959964
 
 

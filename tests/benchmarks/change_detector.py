@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from random import Random
 from statistics import median
 
-from pipelines.scores.change_detection import BLOCK, Block, detect
+from pipelines.rollups.tables import BLOCK
+from pipelines.scores.change_detection import Block, detect
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -21,7 +21,8 @@ from random import Random
 from statistics import fmean, pstdev
 
 from pipelines.replay.reference import Change, Pick, Yardstick
-from pipelines.scores.change_detection import BLOCK, Block, detect
+from pipelines.rollups.tables import BLOCK
+from pipelines.scores.change_detection import Block, detect
 from pipelines.scores.quality_model import Outcomes
 from router.decision.plan import make_plan
 from router.policies.policy import Policy

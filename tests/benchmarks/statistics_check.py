@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.experiments.results import Design, results_of
-from pipelines.rollups.rollups import EXPERIMENT_BUCKETS
+from pipelines.rollups.tables import EXPERIMENT_BUCKETS
 from pipelines.statistics.sample_ratio import ALPHA, sample_ratio_p
 from pipelines.statistics.sequences import ALPHA as SEQUENCE_ALPHA
 from pipelines.statistics.sequences import rate_interval

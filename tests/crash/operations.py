@@ -22,6 +22,7 @@ from pipelines.lake import compaction
 from pipelines.retention import retention
 from pipelines.rollups import rollups
 from pipelines.scores import scoring
+from pipelines.scores.publishing import publish_scores
 from pipelines.warehouse import loading, publishing
 from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.config import Settings
@@ -221,7 +222,7 @@ def _scored(stage: Stage) -> None:
 def _publish_scores(stage: Stage) -> None:
     with Warehouse(stage.settings) as warehouse:
         stage.begin()
-        publishing.publish_scores(warehouse)
+        publish_scores(warehouse)
 
 
 def _publish_warehouse(stage: Stage) -> None:

@@ -19,7 +19,8 @@ from pipelines.experiments import registry as registry_of_experiments
 from pipelines.experiments import results
 from pipelines.rollups import rollups
 from pipelines.scores import scoring
-from pipelines.warehouse import compliance, loading, publishing, registry
+from pipelines.scores.publishing import publish_scores
+from pipelines.warehouse import compliance, loading, registry
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.journal.manifests import Manifest
@@ -135,6 +136,6 @@ def run_steps(warehouse: Warehouse) -> None:
     scoring.score(warehouse)
     registry_of_experiments.load_registry(warehouse)
     results.compute_results(warehouse)
-    publishing.publish_scores(warehouse)
+    publish_scores(warehouse)
     registry.load_registry(warehouse)
     compliance.load_compliance(warehouse)

@@ -15,7 +15,7 @@ from pipelines.erasure.certificates import Certificate
 from pipelines.errors import WarehouseError
 from pipelines.lake import reading
 from pipelines.retention import retention
-from pipelines.rollups import removed_rollups
+from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -96,7 +96,7 @@ def test_a_share_that_is_gone_is_an_error(erased: Settings) -> None:
     findings = doctor.examine(erased)
     assert [item.what for item in findings] == [
         "what removed rows added to the rollups is gone",
-        *["a stopped erasure or retention left a file"] * len(removed_rollups.TABLES),
+        *["a stopped erasure or retention left a file"] * len(HOURLY),
     ]
     assert findings[0].value == path.stem
 

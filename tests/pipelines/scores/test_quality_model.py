@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.scores.change_detection import BLOCK, DISCOUNT, Block, detect
+from pipelines.rollups.tables import BLOCK
+from pipelines.scores.change_detection import DISCOUNT, Block, detect
 from pipelines.scores.quality_model import Outcomes, estimate
 from router.scores.snapshot import ALL_TASKS, ANY_MODEL
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import WarehouseError
 from pipelines.retention.retention import ROLLUP_MOMENTS
-from pipelines.rollups.rollups import HOURLY
+from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import loading, sqlfiles
 from pipelines.warehouse.archive import TABLES
 from pipelines.warehouse.sqlfiles import SqlFile

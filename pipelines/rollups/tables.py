@@ -1,0 +1,24 @@
+"""The hourly rollups, and the constants that their statements and every reader of them share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ALPHA = 0.01
+"""Relative error of a percentile read from the latency buckets."""
+GAMMA = (1 + ALPHA) / (1 - ALPHA)
+"""Each latency bucket ends this much higher than the one before."""
+BLOCK = 20
+"""Outcomes in a quality block; the last block of an hour has fewer."""
+EXPERIMENT_BUCKETS = 64
+"""Groups of users and of sessions that an experiment's spread is taken over."""
+HOURLY: Mapping[str, Mapping[str, Any]] = {
+    "usage_hourly": {},
+    "latency_buckets_hourly": {"gamma": GAMMA},
+    "quality_blocks_hourly": {"block_size": BLOCK},
+    "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
+}
+"""The rollups that raw rows add to, and the parameters of their statements besides the hours."""
