@@ -1,20 +1,24 @@
-"""The README's code runs as written."""
+"""The documentation is true: its code runs as written, its commands, links and files exist."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import duckdb
 import pytest
 
 from pipelines.refresh import refresh
-from router import NoEligibleModelError, Request, Router
+from pipelines.retention.holds import RetentionFile
+from router import NoEligibleModelError, Request, Router, cli
 from router.catalog.catalog import Catalog
 from router.config import Settings
 from tests.factories import write_catalog
@@ -23,21 +27,32 @@ from tests.places import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "router/README.md",
+        "pipelines/README.md",
+        "tests/README.md",
+    )
+}
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 PRICED = {"prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_usd_per_mtok": "10"}]}
 
 
 def block(name: str) -> str:
-    """The code block that follows the README's marker."""
-    found = re.search(rf"<!-- test: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found is not None, f"README.md has no block `{name}`"
-    return found.group(1)
+    """The code block that follows the marker; a block that two pages show is the same on both."""
+    pattern = rf"<!-- test: {re.escape(name)} -->\n```\w+\n(.*?)```"
+    found = [code for text in PAGES.values() for code in re.findall(pattern, text, re.DOTALL)]
+    assert len(set(found)) == 1, f"the pages have {len(set(found))} blocks `{name}`"
+    return str(found[0])
 
 
 @pytest.fixture
 def folder(tmp_path: Path, fake_url: str) -> Path:
-    """A working folder whose data folder is where the README's commands look for it."""
+    """A working folder whose data folder is where the pages' commands look for it."""
     write_catalog(tmp_path / "intellirouter-data", [{"id": "small", **PRICED}], base_url=fake_url)
     return tmp_path
 
@@ -89,20 +104,26 @@ def test_the_openai_example_answers(folder: Path, port: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_curl_example_answers(folder: Path, port: str) -> None:
-    """The curl example shows the headers the README names."""
+def test_the_curl_examples_answer(folder: Path, port: str) -> None:
+    """The first example shows the headers the README names; the second judges that answer."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    command = block("curl").replace("8080", port)
-    shell = ["bash", "-c", command]
-    printed = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+    printed = _curl(block("curl").replace("8080", port))
     for header in ("x-request-id", "x-intellirouter-model: small", "x-intellirouter-cost-usd: 0.002"):
         assert header in printed
+    request_id = re.search(r"x-request-id: (\S+)", printed)
+    assert request_id is not None
+    judged = _curl(block("feedback").replace("8080", port).replace("THE-X-REQUEST-ID", request_id.group(1)))
+    assert "feedback_id" in json.loads(judged)
+
+
+def _curl(command: str) -> str:
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow
 def test_the_queries_answer(folder: Path) -> None:
-    """Each of the README's SQL queries returns rows on a warehouse with traffic."""
+    """Each of the pages' SQL queries returns rows on a warehouse with traffic."""
     home = folder / "intellirouter-data"
     models: list[str | dict[str, Any]] = [{"id": "small", **PRICED}, {"id": "down"}]
     catalog = (home / "catalog.yaml").read_text()
@@ -121,6 +142,12 @@ def test_the_queries_answer(folder: Path) -> None:
     assert len(queries) == 5
     with duckdb.connect(home / "warehouse" / "intellirouter.duckdb", read_only=True) as connection:
         assert [bool(connection.execute(query).fetchall()) for query in queries] == [True] * 5
+    for line in block("ask").splitlines():
+        command = [sys.executable, "-m", "router.cli", *shlex.split(line)[1:]]
+        printed = subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=folder, env=ENVIRONMENT
+        ).stdout
+        assert "6" in printed, printed  # five requests that were answered, and one that failed
 
 
 def test_the_example_files_are_taken(tmp_path: Path) -> None:
@@ -155,6 +182,72 @@ def test_the_example_of_vectors_is_taken(tmp_path: Path) -> None:
     assert catalog.vectors == {"text-embedding-3-small"}
     assert [model.vectors is None for model in catalog.models.values()] == [True, False, False]
     assert catalog.models["gpt-4o"].apis == {"chat", "responses"}
+
+
+def test_the_example_of_retention_is_taken(tmp_path: Path) -> None:
+    """retention.yaml as printed gives one organisation its periods and holds one user."""
+    (tmp_path / "retention.yaml").write_text(block("retention.yaml"))
+    rules = RetentionFile.load(tmp_path / "retention.yaml")
+    assert set(rules.organizations) == {"acme"}
+    assert [hold.user for hold in rules.legal_holds] == ["ada"]
+
+
+def _lines_of_shell() -> list[str]:
+    blocks = [code for text in PAGES.values() for code in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
+    return sorted({line for code in blocks for line in code.replace("\\\n", " ").splitlines()})
+
+
+@pytest.mark.parametrize("line", [line for line in _lines_of_shell() if line.startswith("intellirouter ")])
+def test_a_command_has_its_options(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each `intellirouter` command in the pages is parsed by the command line, without being run."""
+    words = shlex.split(line, comments=True)[1:]
+    monkeypatch.chdir(tmp_path)
+    for name in [word for word in words if word.endswith(".parquet")]:
+        Path(name).touch()  # a file that the reader has
+    command: click.Command = cli._group()
+    context = click.Context(command, info_name="intellirouter")
+    while isinstance(command, click.Group):
+        found = command.get_command(context, words.pop(0))
+        assert found is not None, line
+        command, context = found, click.Context(found, parent=context)
+    command.make_context(command.name, words, parent=context.parent)
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_a_page_links_to_what_exists(page: str) -> None:
+    """Relative links lead to files, folders and headings; files in backticks of CONTRIBUTING exist."""
+    folder = (ROOT / page).parent
+    for target, _, heading in re.findall(r"\]\((?!https?:)([^)#]*)(#?)([^)]*)\)", PAGES[page]):
+        path = folder / target if target else ROOT / page
+        assert path.exists(), target
+        if heading:
+            assert heading in _headings(path.read_text()), heading
+    for path_named in re.findall(r"`((?:router|pipelines|sql|tests)/[^`<> ]*)`", PAGES[page]):
+        assert (ROOT / path_named).exists(), path_named
+
+
+def _headings(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_ways_through_the_code_are_short() -> None:
+    """A reader opens at most 12 files from HTTP to Parquet, and at most 14 from a segment to a score."""
+    ways = re.findall(r"<!-- files: at most (\d+) -->\n((?:\d+\. .*\n)+)", PAGES["CONTRIBUTING.md"])
+    assert [int(bound) for bound, _ in ways] == [12, 14]
+    for bound, way in ways:
+        files = re.findall(r"^\d+\. `([^`]+)`", way, re.MULTILINE)
+        assert 0 < len(files) == len(way.splitlines()) <= int(bound)
+        assert [path for path in files if not (ROOT / path).is_file()] == []
+
+
+def test_the_benchmarks_are_listed() -> None:
+    """tests/README.md has a line for each benchmark."""
+    programs = {path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py")}
+    listed = set(
+        re.findall(r"^\| `(\w+)` \|", PAGES["tests/README.md"].partition("## Benchmarks")[2], re.MULTILINE)
+    )
+    assert listed == programs - {"recorded", "__init__"}
 
 
 def test_the_example_file_names_only_what_exists() -> None:

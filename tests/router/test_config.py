@@ -10,7 +10,7 @@ from router.config import Settings, read_environment
 from router.errors import ConfigError
 from tests.places import ROOT
 
-README = ROOT / "README.md"
+README = ROOT / "router" / "README.md"
 
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:

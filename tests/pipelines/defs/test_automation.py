@@ -97,6 +97,7 @@ def test_old_runs_are_purged_with_their_files(settings: Settings, monkeypatch: p
         assert refresh(settings, instance=instance).success
 
 
+@pytest.mark.smoke
 def test_schedules_and_the_sensor_run_by_default() -> None:
     """A fresh `dg dev` needs no switch to be turned."""
     repository = defs.get_repository_def()

@@ -45,6 +45,7 @@ def _first(settings: Settings) -> Path:
     return min((settings.lake / "request_analytics").rglob("*.parquet"))
 
 
+@pytest.mark.smoke
 def test_a_sound_folder_has_no_findings(home: Settings) -> None:
     """Before and after a compaction, audit included, there is nothing to report."""
     assert doctor.examine(home, with_audit=True) == []

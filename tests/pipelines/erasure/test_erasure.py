@@ -173,6 +173,7 @@ def test_a_legal_hold_refuses_and_is_named(filled: Settings, hold: str) -> None:
     assert not list(filled.erasures.glob("*.json"))
 
 
+@pytest.mark.smoke
 def test_a_dry_run_changes_nothing(filled: Settings) -> None:
     """The command counts what would go and leaves every file as it is."""
     files = {path: path.read_bytes() for path in filled.home.rglob("*") if path.is_file()}

@@ -45,6 +45,7 @@ QUALITY = {"large": 0.9, "small": 0.6}
 COST = {"large": Decimal("0.01"), "small": Decimal("0.002")}
 
 
+@pytest.mark.smoke
 def test_a_confounded_log_is_seen_through() -> None:
     """Naive means rank the weak model first every time; SNIPS and DR are within half a point."""
     rng = np.random.default_rng(5)
@@ -97,6 +98,7 @@ def test_outcomes_missing_by_model_and_task_do_not_shift_the_estimate() -> None:
     assert done.known == int(is_judged.sum())
 
 
+@pytest.mark.smoke
 def test_a_session_counts_once() -> None:
     """Five equal requests a session tell what one would: the interval is as wide, not narrower."""
     targets, quality = confounded(np.random.default_rng(8), 1000)

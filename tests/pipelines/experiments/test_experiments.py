@@ -97,6 +97,7 @@ def tables(settings: Settings) -> dict[str, list[Any]]:
         return {table: warehouse.rows(f"from {table} order by all") for table in TABLES}
 
 
+@pytest.mark.smoke
 def test_the_fold_counts_each_request_once_a_unit(settings: Settings, warehouse: Warehouse) -> None:
     """Counts, sums and squares by variant; unknown is counted out, failures have no latency."""
     treated: dict[str, Any] = {"experiment_id": "e1", "variant": "cheap"}
@@ -234,6 +235,7 @@ def design(**changes: Any) -> Design:
     return Design(**values)
 
 
+@pytest.mark.smoke
 def test_a_clear_difference_is_called_in_its_direction() -> None:
     """Ten points more quality on 2,000 requests each is better, worse where lower is wanted."""
     groups = [group("control", judged=2000, good=1400), group("cheap", judged=2000, good=1600)]

@@ -195,6 +195,7 @@ def test_every_tampering_is_found_and_the_first_file_named(settings: Settings) -
     assert (missed, misnamed) == ([], [])
 
 
+@pytest.mark.smoke
 def test_chains_hold_through_compaction(settings: Settings) -> None:
     """Replaced manifests are read from their successor; losing that one breaks their chains."""
     for minute in range(6):

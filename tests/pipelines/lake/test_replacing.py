@@ -123,6 +123,7 @@ def test_an_erasure_of_every_row_leaves_a_manifest(settings: Settings, warehouse
     assert warehouse.value("select count(*) from request_analytics") == 0
 
 
+@pytest.mark.smoke
 def test_leftover_sources_are_ignored_and_then_removed(settings: Settings, warehouse: Warehouse) -> None:
     """Sources beside the segment that replaced them are not read, in any half state."""
     import shutil
@@ -170,6 +171,7 @@ def test_sources_vanishing_under_a_load_are_gone_not_bad(
     assert warehouse.value("select count(*) from request_analytics") == 4
 
 
+@pytest.mark.smoke
 def test_a_derived_manifest_keeps_its_sources_verbatim(settings: Settings) -> None:
     """The texts of replaced manifests come back byte for byte, and do not double with every rewriting."""
     _fill(settings)

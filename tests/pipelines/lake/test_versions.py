@@ -41,6 +41,7 @@ def version_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "feedback", FeedbackV2)
 
 
+@pytest.mark.smoke
 def test_there_is_a_fixture_of_every_version() -> None:
     """Each schema version that a dataset ever had is kept as a file."""
     versions = {

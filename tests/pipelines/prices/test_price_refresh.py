@@ -79,6 +79,7 @@ def rate_at(settings: Settings, name: str, at: datetime) -> Decimal | None:
     return None if row is None else row.input_usd_per_mtok
 
 
+@pytest.mark.smoke
 def test_a_change_adds_a_row_from_its_discovery_on(settings: Settings) -> None:
     """What a moment before the discovery cost stays; the old row keeps its id."""
     refresh_prices(settings, now=START, listing=listing(m=price("1", "2")))
@@ -114,6 +115,7 @@ def test_a_withdrawn_announcement_is_overruled_by_a_row(settings: Settings) -> N
     assert rate_at(settings, "m", later) == Decimal(1)
 
 
+@pytest.mark.smoke
 def test_a_past_is_not_rewritten(settings: Settings) -> None:
     """A price that the source dates back starts at its discovery all the same."""
     refresh_prices(settings, now=START, listing=listing(m=price("1", "2")))
@@ -157,6 +159,7 @@ def test_an_implausible_price_waits(settings: Settings, wrong: Price, kind: str)
     assert (result.applied, result.pending) == (0, ())
 
 
+@pytest.mark.smoke
 def test_a_factor_is_a_setting(tmp_path: Path) -> None:
     """PRICES_MAX_FACTOR says how far a price may move by itself."""
     strict = Settings.load({}, home=tmp_path, prices_url="", prices_max_factor=1.1)

@@ -34,6 +34,7 @@ def score_script(name: str) -> Any:
     return module
 
 
+@pytest.mark.smoke
 def test_default_pool(tmp_path: Path) -> None:
     """The pool is the models without a null cost; items some of them lack are dropped and counted."""
     world = load_world(write_outcomes(tmp_path / "o.parquet", ROWS))
@@ -66,6 +67,7 @@ def test_pool_equals_the_scoring_script(tmp_path: Path) -> None:
     assert [list(values) for values in world.cost] == cost.tolist()
 
 
+@pytest.mark.smoke
 def test_exact_cost(tmp_path: Path) -> None:
     """A cost is the float as it prints, to 12 decimals, rounded half-even."""
     costs = [0.1, 1e-7, 0.0000000000005, 0.0000000000015, 3.3e-4]
@@ -94,6 +96,7 @@ def test_errors(tmp_path: Path, rows: list[dict[str, Any]], pool: list[str] | No
     assert complaint in str(caught.value)
 
 
+@pytest.mark.smoke
 def test_schedule(tmp_path: Path) -> None:
     """Arrivals keep their order and gaps, divided by the speed; a short trace goes round."""
     arrivals = load_trace(write_trace(tmp_path / "t.parquet", [5.0, 4.0, 8.0]))

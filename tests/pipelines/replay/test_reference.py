@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.smoke
 def test_regret_by_hand(tmp_path: Path) -> None:
     """Regret is the task's best mean utility less the chosen model's, not the item's."""
     world = load_world(write_outcomes(tmp_path / "o.parquet", ROWS))

@@ -79,6 +79,7 @@ def test_cost_per_task_runs_unbound_in_a_plain_shell(filled: Settings) -> None:
         assert [row[0] for row in shell.execute(text).fetchall()] == ["math"]
 
 
+@pytest.mark.smoke
 def test_unknown_is_a_dash_and_money_is_exact(filled: Settings, invoke: Invoke) -> None:
     """A NULL never looks like zero, and no digit of an amount is lost."""
     table = invoke("report", "cost-per-task", "--since", "7d", "--organization", "acme")
@@ -107,6 +108,7 @@ def test_ages_are_moments(text: str, age: timedelta) -> None:
     assert reports.parse_moment(text, now=now) == now - age
 
 
+@pytest.mark.smoke
 def test_dates_are_utc_moments() -> None:
     """A date is midnight UTC; an offset is honoured."""
     assert reports.parse_moment("2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)

@@ -47,6 +47,7 @@ def test_old_records_go_and_rollups_stay(
     assert _aggregates(query) == before
 
 
+@pytest.mark.smoke
 def test_a_dry_run_lists_and_changes_nothing(
     filled: Settings, instance: dg.DagsterInstance, query: Callable[..., list[tuple[Any, ...]]]
 ) -> None:

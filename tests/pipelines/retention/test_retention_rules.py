@@ -167,6 +167,7 @@ def test_rollups_go_when_their_own_period_is_set(filled: Settings) -> None:
     assert rebuilt(settings) == found
 
 
+@pytest.mark.smoke
 def test_rollups_outlive_raw_records() -> None:
     """A rollup period below the raw one is refused when the settings are read."""
     with pytest.raises(ConfigError, match=r"ROLLUP_RETENTION_DAYS=`30`.*ANALYTICS_RETENTION_DAYS=`90`"):

@@ -57,6 +57,7 @@ def _traffic(count: int, seed: int) -> list[Record]:
     return records
 
 
+@pytest.mark.smoke
 def test_unknown_is_null_and_counted(settings: Settings, warehouse: Warehouse) -> None:
     """A sum over unknown values is NULL beside a count of 0, never 0 dollars or tokens."""
     unknown: dict[str, Any] = {
@@ -98,6 +99,7 @@ def test_late_feedback_restates_only_its_hour(settings: Settings, warehouse: War
     ]
 
 
+@pytest.mark.smoke
 def test_feedback_may_come_before_its_request(settings: Settings, warehouse: Warehouse) -> None:
     """A judgement that is loaded first counts once its request is there."""
     record = make_record()
@@ -109,6 +111,7 @@ def test_feedback_may_come_before_its_request(settings: Settings, warehouse: War
     assert warehouse.value("select quality from usage_hourly") == 1
 
 
+@pytest.mark.smoke
 def test_the_latest_quality_judgement_counts(settings: Settings, warehouse: Warehouse) -> None:
     """Of several judgements the latest counts, and other metrics do not."""
     record = make_record()

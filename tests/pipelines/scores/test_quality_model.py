@@ -30,6 +30,7 @@ def blocks(values: list[float]) -> list[Block]:
     return found
 
 
+@pytest.mark.smoke
 def test_many_outcomes_speak_for_themselves() -> None:
     """With 10,000 outcomes a cell's estimate is their mean, to a tenth of a point."""
     cells = {("a", "x"): outcomes(10_000, 0.9), ("a", "y"): outcomes(10_000, 0.2), ("b", "y"): outcomes(5, 1)}
@@ -39,6 +40,7 @@ def test_many_outcomes_speak_for_themselves() -> None:
     assert found["a", "x"].variance == pytest.approx(0.9 * 0.1 / 10_000, rel=0.1)
 
 
+@pytest.mark.smoke
 def test_easy_tasks_flatter_no_model() -> None:
     """A model that is worse on every task is worse over all, though it was sent the easy ones."""
     cells = {
@@ -90,6 +92,7 @@ def test_who_is_weak_elsewhere_is_not_ruled_out_on_a_task_where_leads_do_not_sho
     assert found["odd", "weak"].variance > 4 * found["odd", "m0"].variance
 
 
+@pytest.mark.smoke
 def test_the_same_outcomes_give_the_same_bits_in_any_order() -> None:
     """The order in which cells are handed over changes no bit."""
     random_ = random.Random(5)

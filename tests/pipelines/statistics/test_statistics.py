@@ -58,6 +58,7 @@ def test_a_rates_interval_ends_where_the_likelihood_ratio_does() -> None:
     assert rate_interval(0, 0).high - rate_interval(0, 0).low == 1
 
 
+@pytest.mark.smoke
 def test_a_means_interval_is_the_papers_formula() -> None:
     """One width computed by hand from theorem 2.2, tuned for where it is read."""
     found = mean_interval(0.0, 0.25 / 1000, 1000, tuned_for=1000)
@@ -118,6 +119,7 @@ def test_four_points_are_found() -> None:
     assert sum("worse" in found for found in verdicts) == 0
 
 
+@pytest.mark.smoke
 def test_the_sample_ratio_check_knows_a_fault_from_chance() -> None:
     """Over 100 looks a kept plan raises no alarm in 200 series; a loss of 10% of a variant does."""
     rng = np.random.default_rng(4)

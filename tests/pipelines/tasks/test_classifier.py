@@ -87,6 +87,7 @@ def test_only_the_callers_labels_are_learnt_from(settings: Settings, warehouse: 
     assert refresh_classifier(warehouse).samples_available == 0
 
 
+@pytest.mark.smoke
 def test_what_cannot_be_learnt_is_not_published(settings: Settings, warehouse: Warehouse) -> None:
     """Prompts that say nothing of their task give no file, and the reason is kept."""
     load(settings, warehouse, labelled(600, learnable=False))

@@ -33,6 +33,7 @@ COMPARED = (
 COUNTS = "select count(*), count(distinct id), sum(cost_usd) from request_analytics"
 
 
+@pytest.mark.smoke
 def test_loading_three_times_is_loading_once(settings: Settings, warehouse: Warehouse) -> None:
     """A segment's rows are in the table once, however often the load runs."""
     seal_records(settings, [make_record(NOW + timedelta(minutes=i)) for i in range(100)])
@@ -74,6 +75,7 @@ def _rows(warehouse: Warehouse, table: str) -> list[dict[str, object]]:
     return sorted(({k: v for k, v in row.items() if k != "segment"} for row in rows), key=repr)
 
 
+@pytest.mark.smoke
 def test_a_record_in_two_segments_counts_once(settings: Settings, warehouse: Warehouse) -> None:
     """A record that was sealed twice, or stands twice in one file, is one row."""
     record = make_record()
@@ -89,6 +91,7 @@ def test_a_record_in_two_segments_counts_once(settings: Settings, warehouse: War
     ]
 
 
+@pytest.mark.smoke
 def test_every_column_arrives_as_it_was_written(settings: Settings, warehouse: Warehouse) -> None:
     """Types survive the way: tags as a map, money to twelve decimals, unknown as NULL."""
     record = make_record(

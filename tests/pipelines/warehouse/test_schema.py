@@ -37,6 +37,7 @@ def test_a_table_has_the_contracts_columns(warehouse: Warehouse, dataset: str) -
     ] == [(name, _plain(kind), nullable) for name, kind, nullable in contract_columns(DATASETS[dataset])]
 
 
+@pytest.mark.smoke
 def test_migrations_run_once(warehouse: Warehouse) -> None:
     """Opening the database again applies nothing twice."""
     before = warehouse.rows("select * from pipeline.migrations")

@@ -51,6 +51,7 @@ def _body(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
 
 
+@pytest.mark.smoke
 def test_every_room_has_files() -> None:
     """No room is empty, and every file is in a known room."""
     assert all(sqlfiles.names(room) for room in ROOMS)

@@ -64,6 +64,7 @@ def listed(price_id: str = "book/p/m@always", start: datetime = ALWAYS) -> Price
     )
 
 
+@pytest.mark.smoke
 def test_the_example_is_usable(tmp_path: Path) -> None:
     """What `intellirouter init` writes loads, with exact prices."""
     catalog = load(tmp_path, EXAMPLE)
@@ -71,6 +72,7 @@ def test_the_example_is_usable(tmp_path: Path) -> None:
     assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == (Decimal("0.15"), Decimal("0.60"))
 
 
+@pytest.mark.smoke
 def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
     """An empty data folder names the file and the command that writes it."""
     with pytest.raises(ConfigError, match=r"catalog\.yaml.*intellirouter init"):
@@ -131,6 +133,7 @@ def test_a_bad_catalog_is_refused_with_its_place(tmp_path: Path, text: str, comp
         load(tmp_path, text)
 
 
+@pytest.mark.smoke
 def test_what_is_not_stated_is_not_known(tmp_path: Path) -> None:
     """A bare model has no limits, labels, scores or prices; nothing is assumed."""
     model = load(tmp_path, PROVIDERS + "models: [{id: m, provider: p}]").models["m"]

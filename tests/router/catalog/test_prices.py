@@ -34,6 +34,7 @@ def price(start: str = "2026-01-01", **changes: Any) -> Price:
     return Price(price_id=f"m@{start}", start=moment, **(values | changes))
 
 
+@pytest.mark.smoke
 def test_each_kind_of_token_has_its_price() -> None:
     """Every part of input and output is billed on a line of its own, and none twice."""
     usage = Usage(
@@ -107,6 +108,7 @@ def test_an_unknown_or_contradictory_usage_has_no_cost(usage: Usage) -> None:
     assert cost_lines(usage, price(), NOON) is None
 
 
+@pytest.mark.smoke
 def test_an_unknown_price_gives_no_cost() -> None:
     """A model without a price is not free, nor is output without a rate."""
     usage = Usage(tokens_input=5, tokens_output=5)
@@ -118,6 +120,7 @@ def test_an_unknown_price_gives_no_cost() -> None:
     assert cost(Usage(tokens_input=5, tokens_output=0), silent, NOON) == Decimal("0.0000125")
 
 
+@pytest.mark.smoke
 def test_the_past_keeps_its_price() -> None:
     """A request is charged by the row in force when it arrived; before the first there is none."""
     rows = [price("2026-01-01"), price("2026-06-01")]

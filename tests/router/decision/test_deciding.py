@@ -90,6 +90,7 @@ def test_a_session_does_not_carry_one_variants_model_into_another(open_router: A
     assert chosen == {("a", "small"), ("b", "large")}
 
 
+@pytest.mark.smoke
 def test_a_failing_model_is_left_out_of_later_decisions(open_router: Any) -> None:
     """After failures in a row it is excluded, by name and reason, until it is tried again."""
     router, records = open_router("down", "small", max_retries=0)

@@ -67,6 +67,7 @@ def test_a_thousand_decisions_are_reproduced(tmp_path: Path) -> None:
     assert strategies == {"thompson", "greedy", "sticky", "pinned", "preferred"}
 
 
+@pytest.mark.smoke
 def test_a_changed_record_is_not_reproduced() -> None:
     """Where the stored choice does not follow from the stored candidates, it shows."""
     record = request_record(model_decided="other", draw=0.2)
@@ -74,6 +75,7 @@ def test_a_changed_record_is_not_reproduced() -> None:
     assert explain(record).model == "other"
 
 
+@pytest.mark.smoke
 def test_each_exclusion_is_named(tmp_path: Path) -> None:
     """What could not be chosen stands with its reason."""
     write_catalog(

@@ -54,6 +54,7 @@ def test_the_propensity_is_the_frequency() -> None:
     assert {model: count / 1000 for model, count in counts.items()} == pytest.approx(propensities, abs=0.002)
 
 
+@pytest.mark.smoke
 def test_exclusion_rescales_the_others() -> None:
     """Without `a`, `b` and `c` share its part in proportion, and the record says why."""
     choice = plan(exclusions={"a": "over budget"}).draw(0.7)
@@ -89,6 +90,7 @@ def test_a_choice_is_eligible_and_probabilities_sum_to_one(
     assert set(choice.fallbacks) == shares.keys() - exclusions.keys() - {choice.model}
 
 
+@pytest.mark.smoke
 def test_a_pinned_model_is_taken_for_sure() -> None:
     """A named model is used as named: propensity 1 and no fallback to a model nobody asked for."""
     choice = plan().fixed("pinned", "c")
@@ -109,6 +111,7 @@ def test_a_model_kept_by_its_session_may_be_replaced_when_it_fails() -> None:
     assert {item.model: item.probability for item in choice.candidates} == {"a": 0.0, "b": 0.0, "c": 1.0}
 
 
+@pytest.mark.smoke
 def test_exploration_is_marked() -> None:
     """Choosing another than the best is exploration, and names the best."""
     choice = plan().draw(0.95)

@@ -69,6 +69,7 @@ def succeed(target: Breaker, name: str, times: int = 1) -> None:
         target.record(name, success=True)
 
 
+@pytest.mark.smoke
 def test_failures_in_a_row_eject() -> None:
     """Four failures and a success leave a model in; five in a row put it out, with the reason."""
     health, _ = breaker()
@@ -82,6 +83,7 @@ def test_failures_in_a_row_eject() -> None:
     }
 
 
+@pytest.mark.smoke
 def test_a_share_of_the_window_ejects_once_there_are_enough_requests() -> None:
     """One failure in four is an outlier from the twentieth request of the window on, not before."""
     health, _ = breaker()
@@ -138,6 +140,7 @@ def test_a_try_that_is_cut_short_counts_only_where_there_was_time() -> None:
     assert BreakerRules.of(Settings.load({"ATTEMPT_TIMEOUT_S": "10"})).fair_timeout_s == 9.0
 
 
+@pytest.mark.smoke
 def test_one_request_tries_an_ejected_model_again() -> None:
     """When the time is over one call may begin; the others wait for what it comes to."""
     health, clock = breaker()

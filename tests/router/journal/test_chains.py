@@ -46,6 +46,7 @@ def _head(home: Path) -> chains.Head:
     return head
 
 
+@pytest.mark.smoke
 def test_each_manifest_holds_the_digest_of_the_one_before(tmp_path: Path) -> None:
     """Positions count from 1, links are the SHA-256 of the file before, the head names the last."""
     manifests = [_seal(tmp_path, sequence) for sequence in (1, 2, 3)]

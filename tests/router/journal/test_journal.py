@@ -40,6 +40,7 @@ def sealed_ids(home: Path) -> list[str]:
     return ids
 
 
+@pytest.mark.smoke
 def test_an_appended_record_is_on_disk_before_append_returns(journal: Journal, tmp_path: Path) -> None:
     """Another process can read the line at once: nothing waits in this process's memory."""
     record = request_record()
@@ -48,6 +49,7 @@ def test_an_appended_record_is_on_disk_before_append_returns(journal: Journal, t
     assert record.id in path.read_text()
 
 
+@pytest.mark.smoke
 def test_sealing_moves_every_record_into_the_lake(journal: Journal, tmp_path: Path) -> None:
     """Rows in the segments equal rows appended, and the finished journals are gone."""
     records = [request_record() for _ in range(100)]
@@ -105,6 +107,7 @@ def test_a_killed_process_loses_no_acknowledged_record(tmp_path: Path) -> None:
     assert len(sealed) == len(set(sealed))
 
 
+@pytest.mark.smoke
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     """Half a record, which nobody was told of, does not keep the whole ones from sealing."""
     folder = tmp_path / "journal" / "request_analytics"

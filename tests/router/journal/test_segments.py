@@ -27,6 +27,7 @@ def seal_records(tmp_path: Path, *records: Record) -> list[Manifest]:
     return seal(journal, dataset=dataset, writer_id="w", sequence=1, lake=tmp_path / "lake")
 
 
+@pytest.mark.smoke
 def test_a_record_survives_the_way_to_parquet(tmp_path: Path) -> None:
     """Every field reads back as it was written: money to the last digit, unknown as null, UTC."""
     record = request_record(

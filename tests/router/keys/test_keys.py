@@ -46,6 +46,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, timeout=60)
 
 
+@pytest.mark.smoke
 def test_a_key_is_stored_as_its_digest_for_its_owner_alone(path: Path) -> None:
     """The token is 32 random bytes behind a prefix; the file holds none of it and nobody else reads it."""
     key_id, token = make(path)
@@ -58,6 +59,7 @@ def test_a_key_is_stored_as_its_digest_for_its_owner_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.smoke
 def test_a_token_opens_what_its_key_says(path: Path) -> None:
     """Scopes, models, organisation and user are the key's."""
     key_id, token = make(path, models=["a", "b"], organization_id="acme", user_id="ada")
@@ -78,6 +80,7 @@ def test_admin_may_do_everything(path: Path) -> None:
     KeyFile(path).load().caller(token, at=now()).require("feedback")
 
 
+@pytest.mark.smoke
 def test_an_expired_or_revoked_key_opens_nothing(path: Path) -> None:
     """The reason is said to who holds the key; the token is not repeated."""
     expiring, first = make(path, expires_at=now() + HOUR)
@@ -92,6 +95,7 @@ def test_an_expired_or_revoked_key_opens_nothing(path: Path) -> None:
         KeyFile(path).load().caller(second, at=now())
 
 
+@pytest.mark.smoke
 def test_every_change_leaves_an_event_without_a_secret(path: Path) -> None:
     """Who, when, what, and how the key stood before and after; neither token nor digest is among it."""
     key_id, first = make(path, organization_id="acme", user_id="ada", actor="grace")

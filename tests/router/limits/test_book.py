@@ -27,6 +27,7 @@ def load(home: Path, text: str) -> LimitBook:
     return LimitBook.load(path)
 
 
+@pytest.mark.smoke
 def test_no_file_is_no_limit(home: Path) -> None:
     """A missing or empty file binds nobody."""
     assert LimitBook.load(home / "limits.yaml").rules(Subjects("k", "u", "o", "s")) is None
@@ -73,6 +74,7 @@ def test_an_unusable_file_is_refused_with_its_reason(home: Path, text: str, comp
     assert complaint in str(caught.value)
 
 
+@pytest.mark.smoke
 def test_a_named_subject_replaces_the_star_for_that_length_of_time(home: Path) -> None:
     """The day's budget is the person's own, the month's is everybody's."""
     book = load(

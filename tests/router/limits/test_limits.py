@@ -49,6 +49,7 @@ def run(limits: Limits, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return asyncio.run(main())
 
 
+@pytest.mark.smoke
 def test_without_rules_nothing_is_counted() -> None:
     """Subjects that nothing binds share one admission, and every step says yes."""
     limits = Limits(book=book(), store=None)  # type: ignore[arg-type]
@@ -64,6 +65,7 @@ def test_without_rules_nothing_is_counted() -> None:
     assert not limits.is_active
 
 
+@pytest.mark.smoke
 def test_a_rate_limit_refuses_with_its_name_and_headers(make_store: MakeStore) -> None:
     """The error says which limit of whom, when to come again, and carries OpenAI's headers."""
     limits = Limits(
@@ -142,6 +144,7 @@ def test_models_that_do_not_fit_are_excluded_before_the_choice(make_store: MakeS
     run(limits, work)
 
 
+@pytest.mark.smoke
 def test_a_hard_budget_refuses_and_says_until_when(make_store: MakeStore) -> None:
     """Reserved, settled, refused, released: each step in the amounts the next one sees."""
     limits = Limits(book=book(budgets=[{"usd": 1}]), store=make_store())

@@ -47,6 +47,7 @@ def spent(home: Path, scope: Scope, period: Period, subject: str) -> int:
     return spend.amounts.get((scope, period, start, subject), 0)
 
 
+@pytest.mark.smoke
 def test_each_period_counts_its_own_days(home: Path) -> None:
     """Today in all three, Monday in week and month, the 1st in the month, October in none."""
     settings = Settings.load({}, home=home)

@@ -100,6 +100,7 @@ def test_assignment_is_uniform_and_independent_between_experiments() -> None:
     assert crossed < 31.8 + 18.4
 
 
+@pytest.mark.smoke
 def test_another_salt_is_another_draw() -> None:
     """The same units fall anew when the salt changes: about half of them move."""
     salted = experiment(salt="again")
@@ -142,6 +143,7 @@ def test_the_first_moment_is_in_and_the_stop_is_out() -> None:
     assert variant_of(window, at=AT + timedelta(days=1)) is None
 
 
+@pytest.mark.smoke
 def test_a_variant_says_what_to_do(tmp_path: Path) -> None:
     """An assignment carries the policy or the model, and whether it is for the record alone."""
     variants = [HALVES[0] | {"share": 0.001}, {"name": "new", "share": 0.999, "model": "gpt-x"}]

@@ -25,6 +25,7 @@ def write_policies(home: Path, *policies: Mapping[str, Any], **rest: Any) -> Pat
     return path
 
 
+@pytest.mark.smoke
 def test_the_nearest_assignment_wins(tmp_path: Path) -> None:
     """Request, session, user, organisation, environment, default: the first there is of."""
     write_catalog(tmp_path)
@@ -107,6 +108,7 @@ def test_a_policy_that_cannot_be_meant_is_refused(
         Router.open(home=tmp_path)
 
 
+@pytest.mark.smoke
 def test_an_assignment_to_nothing_is_refused(tmp_path: Path) -> None:
     """A user assigned a policy that is not defined stops the start."""
     write_catalog(tmp_path)

@@ -68,6 +68,7 @@ def ask(
     return asyncio.run(complete())
 
 
+@pytest.mark.smoke
 def test_the_answer_has_openais_shape(server: AnthropicServer) -> None:
     """Text, finish reason, ids and usage stand where an OpenAI client looks for them, in the bytes too."""
     answer = ask(server, "claude-text")
@@ -88,6 +89,7 @@ def test_the_answer_has_openais_shape(server: AnthropicServer) -> None:
     assert orjson.loads(answer.raw) == answer.body
 
 
+@pytest.mark.smoke
 def test_usage_is_read_from_anthropics_own(server: AnthropicServer) -> None:
     """Cache reads and writes are part of the input; writes for an hour, which cost more, stay apart."""
     assert ask(server, "claude-text").usage == Usage(

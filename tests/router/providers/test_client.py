@@ -190,6 +190,7 @@ async def _answer(exchange: Exchange) -> None:
     await exchange.answer("200 OK", b"answer %d" % exchange.number)
 
 
+@pytest.mark.smoke
 def test_connections_are_kept_and_used_again() -> None:
     """One after the other, requests share a connection, and each gets its own answer."""
 

@@ -59,6 +59,7 @@ def test_a_refused_key_rests_while_the_next_is_used(
     assert ring.take() == "one"
 
 
+@pytest.mark.smoke
 def test_when_every_key_rests_the_one_that_is_soonest_is_taken() -> None:
     """A ring never leaves a provider without a key; it only says that no other is ready."""
     ring = ProviderKeyRing(["one", "two"], clock=Clock())
@@ -77,6 +78,7 @@ def test_other_failures_are_not_the_key_s(status: int) -> None:
     assert ring.take() == "one"
 
 
+@pytest.mark.smoke
 def test_keys_come_from_the_variables_that_are_set() -> None:
     """Space around a key, as files leave it, is no part of it; twice the same is once."""
     environment = {"A": " one\n", "B": "", "C": "two", "D": "one"}

@@ -35,6 +35,7 @@ def test_events_do_not_depend_on_how_they_arrive(cuts: list[int], line_end: byte
     assert [*got, *splitter.feed(b"\n\n")] == EVENTS
 
 
+@pytest.mark.smoke
 def test_an_event_without_end_is_refused() -> None:
     """What a provider sends without a blank line is held up to a bound."""
     splitter = EventSplitter()
@@ -53,6 +54,7 @@ def chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -
     return {"id": "c", "choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]}
 
 
+@pytest.mark.smoke
 def test_several_choices_are_assembled_side_by_side() -> None:
     """An answer is finished when each of its choices is."""
     assembly = Assembly()

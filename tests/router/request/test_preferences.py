@@ -15,6 +15,7 @@ from tests.factories import write_catalog
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
+@pytest.mark.smoke
 def test_every_member_is_read() -> None:
     """The members of OpenRouter's `provider` object, and ours, each in its field."""
     parsed = Preferences.parse(
@@ -120,6 +121,7 @@ def test_a_wish_excludes_and_says_why(tmp_path: Path, wishes: Any, left: set[str
     assert any(re.search(reason, text) for text in excluded.values())
 
 
+@pytest.mark.smoke
 def test_an_unknown_name_is_a_typing_error(tmp_path: Path) -> None:
     """A provider or model that the catalog lacks is refused with the nearest, not taken as met by none."""
     write_catalog(tmp_path, ENTRIES)
@@ -130,6 +132,7 @@ def test_an_unknown_name_is_a_typing_error(tmp_path: Path) -> None:
         router.route(Request(messages=MESSAGES, preferences=Preferences(only=frozenset({"eur"}))))
 
 
+@pytest.mark.smoke
 def test_contradictory_wishes_leave_nothing_and_say_why(tmp_path: Path) -> None:
     """Each model stands with the wish that excludes it."""
     write_catalog(tmp_path, ENTRIES)

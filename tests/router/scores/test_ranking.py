@@ -36,6 +36,7 @@ def test_leaving_out_the_hopeless_changes_nothing_that_counts() -> None:
     assert sum(shares) == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.smoke
 def test_greedy_takes_the_cheapest_near_tie() -> None:
     """Within the near-tie cost decides, beyond it quality."""
     arms = [Arm(0.90, 0, 5.0), Arm(0.895, 0, 1.0), Arm(0.80, 0, 0.1)]
@@ -71,6 +72,7 @@ def test_without_established_arms_new_ones_share_everything() -> None:
     assert thompson_shares(arms, cold_start_share=0.1) == pytest.approx([0.25] * 4)
 
 
+@pytest.mark.smoke
 def test_shares_sum_to_one_whatever_the_beliefs() -> None:
     """Over random arms and rules the shares are between 0 and 1 and sum to 1."""
     random_ = random.Random(9)

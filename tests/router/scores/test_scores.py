@@ -60,6 +60,7 @@ def catalog(tmp_path: Path) -> Catalog:
     return Catalog.load(write_catalog(tmp_path))
 
 
+@pytest.mark.smoke
 def test_a_snapshot_reads_back_as_it_was_written(tmp_path: Path) -> None:
     """Publishing and loading are exact inverses."""
     path = tmp_path / "current.json"
@@ -94,6 +95,7 @@ def test_a_corrupt_score_file_is_refused_with_its_path_and_a_remedy(tmp_path: Pa
         ScoreFile(path).load()
 
 
+@pytest.mark.smoke
 def test_no_file_is_no_snapshot(tmp_path: Path) -> None:
     """Before the first refresh there are no scores, and that is no error."""
     source = ScoreFile(tmp_path / "current.json")
@@ -121,6 +123,7 @@ def test_equals_share_equally(count: int) -> None:
     assert shares == pytest.approx([1 / count] * count)
 
 
+@pytest.mark.smoke
 def test_a_certain_winner_takes_all() -> None:
     """With no variance left the best is chosen for sure."""
     assert probabilities_of_best([0.9, 0.8], [0.0, 0.0]) == pytest.approx([1.0, 0.0])

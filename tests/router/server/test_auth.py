@@ -147,6 +147,7 @@ def test_every_endpoint_asks_for_its_scope(open_router: OpenRouter, tmp_path: Pa
         assert told.get("code") == "permission_denied" or told["type"] == "permission_error"
 
 
+@pytest.mark.smoke
 def test_the_key_says_who_pays(open_router: OpenRouter, tmp_path: Path) -> None:
     """A client that names another organisation and user spends its own all the same."""
     router, records = open_router("small")

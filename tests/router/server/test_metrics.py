@@ -74,6 +74,7 @@ def parsed(text: str) -> dict[str, str]:
     return samples
 
 
+@pytest.mark.smoke
 def test_requests_tokens_and_cost_are_counted(url: str) -> None:
     """By model, provider and outcome; money to the last decimal, and what has no known cost beside it."""
     for model in ("small", "small", "down", "large"):

@@ -65,6 +65,7 @@ def post(url: str, **request: Any) -> httpx.Response:
     return httpx.post(f"{url}/v1/chat/completions", **request)
 
 
+@pytest.mark.smoke
 def test_the_openai_package_gets_an_answer(client: openai.OpenAI) -> None:
     """`model="auto"` is routed; the answer and its usage are the provider's."""
     completion = client.chat.completions.create(model="auto", messages=MESSAGES)
@@ -90,6 +91,7 @@ def test_the_models_are_listed_with_auto(client: openai.OpenAI) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.smoke
 def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
     """OpenAI's error shape, with the value and the nearest known."""
     with pytest.raises(openai.NotFoundError, match="`smal`: nearest known: `small`") as caught:

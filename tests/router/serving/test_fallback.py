@@ -46,6 +46,7 @@ def test_what_stays_as_it_is_is_asked_of_another_model(error_type: str, status: 
     assert wait_before_retry_s(failure(error_type, status), retries=0, draw=0.5) is None
 
 
+@pytest.mark.smoke
 def test_the_providers_own_word_stands_above_the_status() -> None:
     """`x-should-retry`: what would pass is not repeated, what would stay is; Retry-After holds still."""
     for should_retry, status, retry_after_s, expected in (
@@ -75,6 +76,7 @@ def test_a_provider_s_retry_after_is_the_least(
     assert waits == [least_s and pytest.approx(least_s), most_s and pytest.approx(most_s, rel=0.01)]
 
 
+@pytest.mark.smoke
 def test_repeats_end_with_the_setting_and_with_the_deadline() -> None:
     """MAX_RETRIES counts for each model anew; a wait that the deadline would cut is not begun."""
 

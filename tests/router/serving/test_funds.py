@@ -35,6 +35,7 @@ def budget(home: Path, usd: str, **changes: str) -> None:
     (home / "limits.yaml").write_text(f"budgets: [{{{listed}}}]")
 
 
+@pytest.mark.smoke
 def test_a_model_that_may_cost_too_much_is_excluded(open_router: Any, tmp_path: Path) -> None:
     """The budget leaves room for the cheap model's worst case only: the record says why not the other."""
     budget(tmp_path, "0.05")
@@ -47,6 +48,7 @@ def test_a_model_that_may_cost_too_much_is_excluded(open_router: Any, tmp_path: 
     assert excluded.exclusion.endswith("and budget `b` has $0.05 left")
 
 
+@pytest.mark.smoke
 def test_the_worst_case_is_reserved_and_the_cost_is_charged(open_router: Any, tmp_path: Path) -> None:
     """1,000 tokens in and 100 out at 1 and 10 dollars a million cost 0.002, whatever was reserved."""
     budget(tmp_path, "0.0045")

@@ -101,6 +101,7 @@ def test_a_task_that_the_catalog_dropped_is_not_guessed() -> None:
     assert classifier.guess(MATH, {}, frozenset({"other"})) == (None, 0.0)
 
 
+@pytest.mark.smoke
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Header and weights survive, and the file is small."""
     file = classifier_file()

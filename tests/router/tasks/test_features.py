@@ -54,6 +54,7 @@ def test_features_are_few_distinct_and_in_range(text: str) -> None:
     assert max(features) < BUCKETS
 
 
+@pytest.mark.smoke
 def test_the_numbering_is_a_permutation() -> None:
     """Every bucket beyond the shapes is the number of some hash: none is lost to the key."""
     assert len(SPACE._numbers) == BUCKETS
@@ -80,6 +81,7 @@ def test_equal_keys_give_equal_features_in_any_process() -> None:
     assert printed == {SPACE.pack(SPACE.features("What is 2 + 2?", {}))}
 
 
+@pytest.mark.smoke
 def test_another_key_gives_other_numbers() -> None:
     """Without the key a stored number says nothing of a word; only the shapes stay."""
     text = "the quick brown fox jumps over the lazy dog"

@@ -75,6 +75,7 @@ def only(spans: list[Received], kind: str) -> Received:
     return span
 
 
+@pytest.mark.smoke
 def test_a_request_is_a_span_and_each_attempt_a_span_below_it(
     listening: Collector, open_router: Callable[..., Router], fake_url: str
 ) -> None:
@@ -177,6 +178,7 @@ def test_every_attempt_is_told_in_order_with_its_error(
     assert all(one.end_ns <= other.start_ns for one, other in pairwise(calls))
 
 
+@pytest.mark.smoke
 def test_a_refused_request_is_told_without_a_call(
     listening: Collector, open_router: Callable[..., Router]
 ) -> None:

@@ -27,6 +27,7 @@ READERS = [usage_from_openai, usage_from_openai_responses, usage_from_anthropic,
 READER_IDS = ["openai", "responses", "anthropic", "gemini"]
 
 
+@pytest.mark.smoke
 def test_a_chat_completion_tells_the_details_of_its_input_and_output() -> None:
     """Cached, cache-write and reasoning tokens come from the details, the cost from beside them."""
     body = {
@@ -42,6 +43,7 @@ def test_a_chat_completion_tells_the_details_of_its_input_and_output() -> None:
     assert reported_cost_usd(body) == Decimal("0.00123")
 
 
+@pytest.mark.smoke
 def test_a_response_tells_the_same_under_other_names() -> None:
     """The responses API's figures mean what chat's mean, streamed or not."""
     body = {

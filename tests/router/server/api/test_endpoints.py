@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from router.server.api.openapi import openapi_of
 from router.server.api.schemas import SCHEMAS
 from router.server.app import ENDPOINTS, create_app
 from tests.router.server.test_auth import call
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.router.server.test_auth import OpenRouter
 
 
+@pytest.mark.smoke
 def test_the_document_describes_what_is_served(open_router: OpenRouter) -> None:
     """Every endpoint has an operation and every operation an endpoint."""
     router, _ = open_router("small")
@@ -55,6 +56,7 @@ def test_a_method_that_is_not_served_is_told_which_are(open_router: OpenRouter) 
     assert call(router, "GET", "/v1/decisions/x/y").status_code == 404
 
 
+@pytest.mark.smoke
 def test_a_crash_is_an_error_like_any_other(
     open_router: OpenRouter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

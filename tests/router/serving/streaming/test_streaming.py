@@ -40,6 +40,7 @@ def take(router: Router, **request: Any) -> list[StreamEvent]:
 
 
 @pytest.mark.parametrize("model", ["plain", "crlf", "undone", "late"])
+@pytest.mark.smoke
 def test_the_pieces_add_up_and_the_record_is_whole(open_router: Any, model: str) -> None:
     """Usage, cost, finish reason and time to the first content are recorded though nobody asked for usage."""
     router, records = open_router({"id": model, **PRICED})
@@ -117,6 +118,7 @@ def test_a_stream_that_cannot_be_recorded_does_not_end_well(
     assert records == []
 
 
+@pytest.mark.smoke
 def test_leaving_early_ends_the_call_and_is_recorded(open_router: Any, provider: FakeProvider) -> None:
     """The provider sees the client leave; what it counted until then is not known."""
     router, records = open_router({"id": "long", **PRICED})

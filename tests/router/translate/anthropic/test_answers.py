@@ -30,6 +30,7 @@ def completion(message: dict[str, Any], finish_reason: str | None = "stop", **me
     }
 
 
+@pytest.mark.smoke
 def test_a_completion_as_a_message() -> None:
     """Text, tool calls, stop reason and usage; cached tokens stand beside the input, as Anthropic counts."""
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -85,6 +86,7 @@ def test_a_refusal_is_text_and_a_stop_reason() -> None:
     assert message["stop_reason"] == "refusal"
 
 
+@pytest.mark.smoke
 def test_unknown_usage_stays_unknown() -> None:
     """A server that tells no usage did not use 0 tokens."""
     assert message_of(completion({"content": "x"}))["usage"] == {"input_tokens": None, "output_tokens": None}

@@ -33,6 +33,7 @@ def call(call_id: str, arguments: str) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": {"name": "get_weather", "arguments": arguments}}
 
 
+@pytest.mark.smoke
 def test_a_conversation_with_parallel_tools() -> None:
     """The example of Anthropic's documentation: all results of one turn are one user message."""
     request = messages_request(
@@ -402,6 +403,7 @@ def test_what_both_can_say_is_said_in_openais_members(request: dict[str, Any]) -
     OPENAI_MESSAGES.validate_python(made["messages"])
 
 
+@pytest.mark.smoke
 def test_another_provider_is_sent_plain_openai() -> None:
     """Hints are left out and named; the rest is what OpenAI's API takes."""
     request = chat_request(

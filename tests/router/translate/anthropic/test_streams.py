@@ -139,6 +139,7 @@ def message_in(events: list[dict[str, Any]]) -> dict[str, Any]:
     return message
 
 
+@pytest.mark.smoke
 def test_the_documented_stream() -> None:
     """Anthropic's example of a tool call, as an OpenAI client reads it."""
     content: list[dict[str, Any]] = [
