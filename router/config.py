@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from router.errors import ConfigError
-from router.keys.audit_trail import FILE_NAME
+from router.documents import REFUSAL, problems
+from router.errors import ConfigError, has_secret
 from router.records import BodyMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+COMPLIANCE_FILE = "compliance_logs.jsonl"
+
 
 class Settings(BaseModel):
     """All settings. Field names are Python's; the alias is the environment variable."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     home: Annotated[
         Path,
@@ -363,14 +365,20 @@ class Settings(BaseModel):
         names = {field.alias: name for name, field in cls.model_fields.items()}
         given: dict[str, object] = {names[key]: value for key, value in values.items() if key in names}
         given.update({key: value for key, value in overrides.items() if value is not None})
-        try:
-            return cls.model_validate(given, by_name=True)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{cls._alias(problem['loc'])}=`{problem['input']}`: {problem['msg']}"
-                for problem in error.errors(include_url=False)
-            )
-            raise ConfigError(f"settings are not usable: {problems}") from error
+        fault = "; ".join(
+            f"{cls._alias((name,))} {REFUSAL}"
+            for name, value in given.items()
+            if cls.model_fields[name].annotation != SecretStr | None and has_secret(str(value))
+        )
+        if not fault:
+            try:
+                return cls.model_validate(given, by_name=True)
+            except ValidationError as error:
+                fault = "; ".join(
+                    cls._alias(place) + (f": {problem}" if value is None else f"=`{value}`: {problem}")
+                    for place, problem, value in problems(error)
+                )
+        raise ConfigError(f"settings are not usable: {fault}")
 
     @classmethod
     def _alias(cls, location: tuple[int | str, ...]) -> str:
@@ -426,7 +434,7 @@ class Settings(BaseModel):
     @property
     def compliance_file(self) -> Path:
         """Who changed which key, and when; only ever appended to."""
-        return self.home / FILE_NAME
+        return self.home / COMPLIANCE_FILE
 
     @property
     def retention_file(self) -> Path:

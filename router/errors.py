@@ -19,12 +19,14 @@
     ├── SegmentError                a journal or segment file is not what it should be
     └── ScoresError                 a published score file cannot be used
 
-A message says what failed, the value in backticks, and what to do. The same facts stand as
-attributes, so that the HTTP shim can build an error body without parsing text.
+A message says what failed, the value in backticks, and what to do. Whatever in it looks like a secret
+is masked here, once for every error. Attributes hold the same facts, so that the HTTP shim builds an
+error body without parsing text.
 """
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -55,7 +57,34 @@ ERROR_TYPES = frozenset(
         "timeout",
     }
 )
-"""What a record's `error_type` may be, but for the names of faults in this code; metrics count by these."""
+"""Values of a record's `error_type`, apart from the names of faults in this code; metrics count by these."""
+
+MASK = "[key]"
+_SECRET = re.compile(
+    r"""\b(?:sk|rk|pk)[-_](?=[\w-]*\d)[\w-]{8,}               # OpenAI, Anthropic, Stripe and others
+    | \b(?:gsk_|xai-|hf_|r8_|nvapi-|pplx-|fw_|csk-|glpat-|dop_v1_|gh[oprsu]_|github_pat_)[\w-]{16,}
+    | \b(?:AKIA|ASIA)[A-Z0-9]{12,} | \bAIza[\w-]{20,}        # Amazon, Google
+    | \bxox[abeoprs]-[\w-]{8,}                               # Slack
+    | \bir_[\w-]{32,}                                        # our own virtual keys
+    | \beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?                 # JSON web tokens
+    | (?i:\b(?:bearer|basic)\s+)(?=\S*\d)[\w.~+/-]{12,}=*    # authorization headers
+    | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----(?s:.*?)(?:-----END[ ][A-Z ]*-----|\Z)
+    | (?<=://)[^\s/@`]+(?=@)                                 # user and password of a URL
+    | (?i:(?<=[?&;])[\w-]*(?:key|token|secret|passw(?:or)?d|signature|sig|code)=)[^&\s`'"]+""",
+    re.VERBOSE,
+)
+"""The shapes of secrets. The one list: documents and settings that hold such a text are refused,
+messages show MASK in its place."""
+
+
+def has_secret(text: str) -> bool:
+    """Whether a part of `text` has the shape of a secret."""
+    return _SECRET.search(text) is not None
+
+
+def masked(text: str) -> str:
+    """`text` with MASK for each part that has the shape of a secret."""
+    return _SECRET.sub(MASK, text)
 
 
 class IntelliRouterError(Exception):
@@ -67,7 +96,10 @@ class IntelliRouterError(Exception):
     is_retryable = False
     """Whether the same call may succeed later without a change."""
     request_id: str | None = None
-    """Of the record that tells of the failure, where one was written."""
+    """The id of the failure's record, if one was written."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked(message))
 
 
 class ConfigError(IntelliRouterError):

@@ -18,18 +18,17 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from router.catalog.prices import Price, Rates, Tier, Window
+from router.documents import Entry
 
 Money = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=12)]
 _MINUTES_A_DAY = 24 * 60
 
 
-class RatesEntry(BaseModel):
+class RatesEntry(Entry):
     """Dollars per million tokens; what is left out costs what `router.prices.Rates` says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_usd_per_mtok: Money
     output_usd_per_mtok: Money | None = None

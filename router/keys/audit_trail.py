@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-FILE_NAME = "compliance_logs.jsonl"
 ERASED = "[erased]"
 """Stands for an erased person's id."""
 OWNER_ONLY = 0o600

@@ -9,6 +9,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from router.config import COMPLIANCE_FILE
 from router.errors import ConfigError, nearest
 from router.files import locked, write_atomically
 from router.keys import audit_trail
@@ -124,7 +125,7 @@ def _write(
         after=_without_secrets(after),
         actor=actor,
     )
-    with audit_trail.recorded(path.with_name(audit_trail.FILE_NAME), event):
+    with audit_trail.recorded(path.with_name(COMPLIANCE_FILE), event):
         write_atomically(path, content.encode() + b"\n", mode=OWNER_ONLY)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from router.catalog.catalog import parse_yaml
+from router.documents import parse_yaml
 from router.errors import ConfigError
 from router.policies.experiments import ExperimentsFile
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.catalog.catalog import EXAMPLE, Catalog, Model
+from router.catalog.catalog import EXAMPLE_FILE, Catalog, Model
 from router.catalog.price_book import ALWAYS, PriceBook
 from router.catalog.prices import Price, Usage, cost
 from router.errors import ConfigError
@@ -67,7 +67,7 @@ def listed(price_id: str = "book/p/m@always", start: datetime = ALWAYS) -> Price
 @pytest.mark.smoke
 def test_the_example_is_usable(tmp_path: Path) -> None:
     """What `intellirouter init` writes loads, with exact prices."""
-    catalog = load(tmp_path, EXAMPLE)
+    catalog = load(tmp_path, EXAMPLE_FILE.read_text())
     (price,) = catalog.models["gpt-4o-mini"].prices
     assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == (Decimal("0.15"), Decimal("0.60"))
 

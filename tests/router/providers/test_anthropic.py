@@ -21,8 +21,8 @@ from tests.router.providers.scripted import ScriptedServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from router.catalog.entries import Thinking
     from router.providers.base import Answer
-    from router.translate.anthropic.thinking import Thinking
     from tests.router.providers.scripted import Exchange
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "2 + 2?"}]}

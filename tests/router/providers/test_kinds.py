@@ -9,7 +9,7 @@ import pytest
 from router.catalog.catalog import Catalog
 from router.catalog.entries import ProviderEntry
 from router.config import Settings
-from router.providers.base import Providers
+from router.providers.registry import Providers
 from router.telemetry.description import KINDS
 from tests.factories import write_catalog
 
