@@ -8,21 +8,19 @@
         )
         router.feedback(response.request_id, "quality", 1.0)
 
-Where to read on, in the order a request takes:
+Where to read on, in the order a request takes (each room's `__init__` says how to read it):
 
-    router      `Router`: the main path           providers/  who answers
-    engine      admit, decide         serving     call, record, settle
-    streaming   piece by piece        upstream    one provider's stream
-    request     what is asked and answered        records     the record contract
-    responses   OpenAI's other way to ask         embeddings  vectors, which do not mix
-    knowledge   everything a decision reads       journal     safe before the reply leaves
-    tasks       task types                        segments    journal to Parquet
-    policy      what to optimise                  state       catalog and policies, reloaded
-    eligibility who can serve, and who not        refresh     the thread that renews knowledge
-    scores      what the pipelines learnt         server/     the OpenAI-compatible HTTP shim
-    decide      the choice itself                 cli         `intellirouter`
-    explanations  why, from the record alone      limits/     limits and budgets
-    breaker     who failed of late                experiments who is treated how
+    router      `Router`: the main path            records     the record contract
+    request/    what is asked and answered         serving/    admit, call, record, settle
+    decision/   which model, and why               scores/     what the pipelines learned
+    policies/   what to optimise, experiments      tasks/      task types
+    catalog/    models and dated prices            health/     models that failed of late
+    limits/     rate limits and budgets            sessions/   conversations that stay with a model
+    providers/  who answers                        translate/  between the APIs
+    journal/    on disk before the reply leaves    telemetry/  traces and metrics
+    keys/       callers' keys and their trail      server/     the OpenAI-compatible HTTP shim
+    config      settings                           cli         `intellirouter`
+    errors      every error, in one tree           files       atomic writes
 
 Importing this package loads neither dagster, duckdb, polars nor pyarrow.
 """

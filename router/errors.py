@@ -275,7 +275,6 @@ class RateLimitedError(IntelliRouterError):
         self.limit = limit
         self.remaining = remaining
         self.retry_after_s = retry_after_s
-        self.reset_s = retry_after_s
         self.is_retryable = retry_after_s is not None
         self.headers: Mapping[str, str] = {}
 

@@ -164,18 +164,6 @@ class Price(Rates):
         return -(-worst // _UNIT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of a bill."""
-
-    kind: LineKind
-    quantity: int
-    """Tokens, or requests."""
-    rate_usd: Decimal
-    """Per million tokens, or per request."""
-    cost_usd: Decimal
-
-
 class Priced(Protocol):
     """What has a price: a model of the catalog, or a price row itself."""
 
@@ -194,33 +182,22 @@ def price_at(prices: Sequence[Price], at: datetime) -> Price | None:
 def cost(usage: Usage, priced: Priced | None, at: datetime) -> Decimal | None:
     """Exact dollars of `usage` at the price of `at`, to 12 decimals; None when not known.
 
-    The sum of `cost_lines`, each of which is rounded once.
+    The sum of `charges_of`, each of which is rounded once.
     """
-    charges = _charges(usage, priced, at)
-    return None if charges is None else sum([amount for _, _, _, amount in charges], ZERO_USD)
+    charges = charges_of(usage, priced, at)
+    return None if charges is None else sum([amount for _, _, amount in charges], ZERO_USD)
 
 
-def cost_lines(usage: Usage, priced: Priced | None, at: datetime) -> tuple[Line, ...] | None:
-    """The bill of `usage`: a line for each rate that applies, rounded half-even once at 12 decimals.
-
-    Tokens without a rate of their own are on the line of the whole they are part of.
-
-    None when the price, or the number of input or output tokens, is not known, and when the parts
-    exceed the whole: then the provider's figures contradict each other.
-    """
-    charges = _charges(usage, priced, at)
-    if charges is None:
-        return None
-    return tuple(
-        Line(kind=kind, quantity=quantity, rate_usd=rate, cost_usd=amount)
-        for kind, quantity, rate, amount in charges
-    )
-
-
-def _charges(
+def charges_of(
     usage: Usage, priced: Priced | None, at: datetime
-) -> list[tuple[LineKind, int, Decimal, Decimal]] | None:
-    """(kind, quantity, rate, amount) of each of `cost_lines`."""
+) -> list[tuple[LineKind, int, Decimal]] | None:
+    """The bill of `usage`: (kind, quantity, amount) of each rate that applies.
+
+    Each amount is rounded half-even once at 12 decimals. Tokens without a rate of their own are on
+    the line of the whole they are part of. None when the price, or the number of input or output
+    tokens, is not known, and when the parts exceed the whole: then the provider's figures contradict
+    each other.
+    """
     price = None if priced is None else priced.price_at(at)
     if price is None or usage.tokens_input is None or usage.tokens_output is None:
         return None
@@ -232,30 +209,17 @@ def _charges(
     if plain < 0 or answered < 0 or written < written_1h:
         return None
     rates = price.rates_at(at, usage.tokens_input)
-    charges: list[tuple[LineKind, int, Decimal, Decimal]] = []
+    charges: list[tuple[LineKind, int, Decimal]] = []
     for kind, quantity, rate in _quantities(rates, plain, cached, written, written_1h, answered, reasoning):
         if quantity == 0:
             continue
         if rate is None:
             return None
         amount = _EXACT.divide(_EXACT.multiply(rate, quantity), MILLION)
-        charges.append((kind, quantity, rate, _EXACT.quantize(amount, QUANTUM)))
+        charges.append((kind, quantity, _EXACT.quantize(amount, QUANTUM)))
     if rates.request_usd:
-        charges.append(("request", 1, rates.request_usd, _EXACT.quantize(rates.request_usd, QUANTUM)))
+        charges.append(("request", 1, _EXACT.quantize(rates.request_usd, QUANTUM)))
     return charges
-
-
-def worst_case_usd(
-    priced: Priced | None, input_tokens: int, max_output_tokens: int, at: datetime
-) -> Decimal | None:
-    """The most that a request of this size can cost, to 12 decimals; None when no price is known.
-
-    Holds whatever is cached, written to a cache or reasoned. What exceeds `input_tokens` or
-    `max_output_tokens` is not covered: both are bounds that the caller vouches for.
-    """
-    price = None if priced is None else priced.price_at(at)
-    worst = None if price is None else price.worst_case_picousd(input_tokens, max_output_tokens)
-    return None if worst is None else Decimal(worst).scaleb(-MONEY_SCALE)
 
 
 def money(value: object) -> Decimal | None:

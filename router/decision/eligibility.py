@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from router.request.demand import CHAT
 from router.request.preferences import Preferences
-from router.request.request import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

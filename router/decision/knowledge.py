@@ -169,13 +169,12 @@ class Knowledge:
         if choice is None:
             excluded = plan.exclusions if pinned is None else {pinned: plan.exclusions[pinned]}
             raise NoEligibleModelError(task_type, excluded, request_id=moment.request_id)
-        facts = vars(choice)
         if self.note is not None:
-            facts = {**facts, "reason": f"{choice.reason}; {self.note}"}
+            choice = replace(choice, reason=f"{choice.reason}; {self.note}")
         snapshot = self.board.snapshot
         shadow = treatment if treatment is not None and treatment.is_shadow else None
-        return Decision(
-            **facts,
+        return Decision.of(
+            choice,
             request_id=moment.request_id,
             timestamp=moment.timestamp,
             provider=catalog.models[choice.model].provider,

@@ -103,12 +103,10 @@ class LimitsFile(Entry):
 class Rules:
     """Everything that binds one combination of subjects."""
 
-    __slots__ = ("_accounts", "_budgets", "has_hard", "has_tokens", "rates")
+    __slots__ = ("_accounts", "_budgets", "rates")
 
     def __init__(self, rates: tuple[Rate, ...], budgets: tuple[tuple[BudgetEntry, str], ...]) -> None:
         self.rates = rates
-        self.has_tokens = any(rate.unit == "tokens" for rate in rates)
-        self.has_hard = any(entry.mode == "hard" for entry, _ in budgets)
         self._budgets = budgets
         self._accounts: tuple[int, tuple[Account, ...]] = (-1, ())
 

@@ -312,7 +312,8 @@ def _shared(folder: Path, opening: Opening) -> tuple[LimitStore, ReservationLog]
         opening.adopt(logs[0])
 
     store = FileStore(folder, opening, begin=begin, read=lambda: opening.read_shared(folder))
-    # Not before: whoever begins takes the log of a process that counts elsewhere for what it is.
+    # The log must be created after the store: a process that begins the store takes every log in the
+    # folder for one of a process that counts elsewhere.
     return store, logs[0] if logs else ReservationLog(folder)
 
 

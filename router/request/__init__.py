@@ -1,1 +1,9 @@
-"""What a caller asks: chat, responses, embeddings, and the wishes beside them."""
+"""Requests: what a caller asks, and what comes back.
+
+In come messages, parameters and labels, out go a checked `Request` and its `Demand`. Read in this order:
+
+    request      chat: `Request` and `Response`      decision     `Decision`: the model and why
+    demand       its measures, taken once            preferences  wishes of one request
+    embeddings   vectors, which do not mix           feedback     judgements of an answer
+    responses    OpenAI's responses API
+"""

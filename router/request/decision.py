@@ -7,7 +7,7 @@ A fact of a decision is stated here, computed in `router.decision` and declared 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,6 +52,17 @@ class Decision(Choice):
     variant: str | None = None
     shadow_policy_id: str | None = None
     shadow_model: str | None = None
+
+    @classmethod
+    def of(cls, choice: Choice, **facts: Any) -> Decision:
+        """The decision of a choice; `facts` are all the other fields.
+
+        The `__init__` of a frozen dataclass sets one field after the other, which took 4 of the 20 µs
+        of a decision.
+        """
+        decision = object.__new__(cls)
+        vars(decision).update(vars(choice), **facts)
+        return decision
 
     @property
     def treated_as(self) -> tuple[str, str] | None:

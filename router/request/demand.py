@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+CHAT = frozenset({"chat"})
+
 
 class Demand(NamedTuple):
     """The measures of one request."""
@@ -20,13 +22,13 @@ class Demand(NamedTuple):
     """How many answers the caller asks for (`n`)."""
     capabilities: frozenset[str]
     """What a model must be able to do."""
-    apis: frozenset[str]
+    apis: frozenset[str] = CHAT
     """By which of these (`Model.apis`) a model can be asked."""
-    native: str | None
+    native: str | None = None
     """What in the request only OpenAI's responses API has; None: nothing."""
-    refers_to: str | None
+    refers_to: str | None = None
     """The member that names what only one provider knows; None: there is none."""
-    is_open_ended: bool
+    is_open_ended: bool = False
     """Whether a model may read more than the request holds."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from router.errors import RequestError, UnknownModelError
+from router.request.demand import Demand
 from router.request.request import AUTO, CHARACTERS_PER_TOKEN, Request
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class EmbeddingRequest(Request):
                 param="input",
             )
 
-    @property
-    def apis(self) -> frozenset[str]:
-        """See Request."""
-        return EMBEDDINGS
+    def measure(self, tokens_per_estimate: float = 1.0) -> Demand:
+        """See Request; each input has the window to itself, so the longest must fit."""
+        sizes = [_estimated(item) for item in self.inputs()]
+        tokens_input = int(sum(sizes) * tokens_per_estimate)
+        return Demand(sum(sizes), tokens_input, max(sizes), 0, 1, frozenset(), EMBEDDINGS)
 
     def meant(self, catalog: Catalog) -> tuple[str | None, str | None]:
         """(the one model asked for, the vectors asked for); RequestError where `model` says neither."""
@@ -89,10 +91,6 @@ class EmbeddingRequest(Request):
         """A rough count."""
         return sum(map(_estimated, self.inputs()))
 
-    def context_tokens(self, tokens_input: int) -> int:  # noqa: ARG002 - each input has the window to itself
-        """What must fit a model's context window: the longest input."""
-        return max(map(_estimated, self.inputs()))
-
     def max_input_tokens(self) -> int:
         """The most tokens the input can be: a token is at least a byte of text."""
         inputs = self.inputs()
@@ -102,10 +100,6 @@ class EmbeddingRequest(Request):
     def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int]:  # noqa: ARG002
         """See Request: there is no output."""
         return max_input_tokens, 0
-
-    def needed_capabilities(self) -> frozenset[str]:
-        """None beside the vectors."""
-        return frozenset()
 
 
 def _is_one(item: object) -> bool:

@@ -29,7 +29,6 @@ MAX_ATTACHMENT_TOKENS = 40_000
 INPUT_PARAMETERS = ("tools", "functions", "response_format")
 """Parameters that a model reads, and a provider counts, as input."""
 NO_CAPABILITIES: frozenset[str] = frozenset()
-CHAT = frozenset({"chat"})
 MAX_LABEL_LENGTH = 255
 MAX_TAGS = 32
 
@@ -128,16 +127,6 @@ class Request:
                     param=f"messages.{position}",
                 )
 
-    @property
-    def is_open_ended(self) -> bool:
-        """Whether a model may read more than the request holds."""
-        return False
-
-    @property
-    def refers_to(self) -> str | None:
-        """The member that names what only one provider knows; None: there is none."""
-        return None
-
     def body(self) -> Body:
         """What providers are asked, but for the model."""
         return {**self.parameters, "messages": self.messages}
@@ -145,16 +134,6 @@ class Request:
     def asked(self) -> Mapping[str, Any]:
         """The body as the caller's API has it, for the audit trail."""
         return {**chat_body(self.body()), "model": self.model}
-
-    @property
-    def apis(self) -> frozenset[str]:
-        """By which of these (`Model.apis`) a model can be asked."""
-        return CHAT
-
-    @property
-    def native(self) -> str | None:
-        """What in the request only OpenAI's responses API has; None: nothing."""
-        return None
 
     def last_text(self) -> str:
         """The text of the last message, empty when it has none."""
@@ -175,22 +154,16 @@ class Request:
         """What the request needs of a model; `tokens_per_estimate` is its session's."""
         estimated = self.estimated_input_tokens()
         tokens_input = int(estimated * tokens_per_estimate)
+        max_output_tokens = self.max_output_tokens()
+        choices = self.parameters.get("n")
         return Demand(
             estimated,
             tokens_input,
-            self.context_tokens(tokens_input),
-            self.max_output_tokens(),
-            self.choices(),
+            tokens_input + max_output_tokens,
+            max_output_tokens,
+            choices if isinstance(choices, int) and choices > 0 else 1,
             self.needed_capabilities(),
-            self.apis,
-            self.native,
-            self.refers_to,
-            self.is_open_ended,
         )
-
-    def context_tokens(self, tokens_input: int) -> int:
-        """What must fit a model's context window, where the whole input has so many tokens."""
-        return tokens_input + self.max_output_tokens()
 
     def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | Missing:
         """(input, output of one choice), the most that `model` may count.
@@ -207,11 +180,6 @@ class Request:
         if value is None:
             value = parameters.get("max_tokens")
         return value if isinstance(value, int) and value > 0 else 0
-
-    def choices(self) -> int:
-        """How many answers the caller asks for (`n`)."""
-        value = self.parameters.get("n")
-        return value if isinstance(value, int) and value > 0 else 1
 
     def max_input_tokens(self) -> int:
         """The most tokens the input can be: a token is at least a byte of text."""

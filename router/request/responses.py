@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from router.request.demand import NO_INPUT_BOUND, NO_OUTPUT_BOUND, NO_TOOL_BOUND, Missing
+from router.request.demand import NO_INPUT_BOUND, NO_OUTPUT_BOUND, NO_TOOL_BOUND, Demand, Missing
 from router.request.preferences import Preferences
 from router.request.request import AUTO, Request, ResponsesBody
 from router.translate.responses.answers import response_of
@@ -40,9 +40,9 @@ class ResponsesRequest(Request):
     given: Mapping[str, Any]
     """What was asked, in the responses API's words, but for `model` and `provider`."""
     only_native: str | None = None
-    """See `native`."""
+    """See `Demand.native`."""
     referred: str | None = None
-    """See `refers_to`."""
+    """See `Demand.refers_to`."""
     ignored: frozenset[str] = frozenset()
     """Hints that only OpenAI's responses API has a use for."""
     is_hosted: bool = False
@@ -73,25 +73,16 @@ class ResponsesRequest(Request):
             **labels,
         )
 
-    @property
-    def apis(self) -> frozenset[str]:
-        """See Request."""
-        return EITHER if self.only_native is None else NATIVE_ONLY
-
-    @property
-    def native(self) -> str | None:
-        """See Request."""
-        return self.only_native
-
-    @property
-    def refers_to(self) -> str | None:
-        """See Request."""
-        return self.referred
-
-    @property
-    def is_open_ended(self) -> bool:
-        """See Request: what is stored is read too, and tools that OpenAI runs add what they find."""
-        return self.only_native is not None
+    def measure(self, tokens_per_estimate: float = 1.0) -> Demand:
+        """See Request; what is stored is read too, and tools that OpenAI runs add what they find."""
+        demand = super(ResponsesRequest, self).measure(tokens_per_estimate)
+        is_native = self.only_native is not None
+        return demand._replace(
+            apis=NATIVE_ONLY if is_native else EITHER,
+            native=self.only_native,
+            refers_to=self.referred,
+            is_open_ended=is_native,
+        )
 
     def body(self) -> ResponsesBody:
         """See Request."""
@@ -108,7 +99,7 @@ class ResponsesRequest(Request):
         allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
         if allowed is None:
             return NO_OUTPUT_BOUND
-        if not self.is_open_ended:
+        if self.only_native is None:
             return max_input_tokens, allowed
         window = model.context_window
         return NO_INPUT_BOUND if window is None else (max(max_input_tokens, window), allowed)

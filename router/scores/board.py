@@ -60,9 +60,10 @@ the whole on recorded traffic of 10,000 to 18,000 requests (tests/benchmarks/onl
 REFERENCE_WEIGHT = 50.0
 """Outcomes after which half of a model's chance of being best counts for the reference cost."""
 COLD_START_OUTCOMES = 50.0
-"""Outcomes over all tasks below which a model is new, and"""
+"""A model with fewer outcomes over all tasks is new."""
 COLD_START_RATIO = 0.25
-"""of the mean over all models: where none has many yet, those a little ahead are not established."""
+"""A model with less than this share of the mean outcomes of all models is new too: while no model has
+many outcomes, a small lead does not make one established."""
 PERCENT_POINTS = 100.0
 
 

@@ -22,8 +22,9 @@ import yaml
 
 from pipelines.prices.refresh import refresh_prices
 from router import Router
-from router.catalog.prices import Usage, cost, worst_case_usd
+from router.catalog.prices import Usage, cost
 from router.config import Settings
+from tests.prices import worst_case_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

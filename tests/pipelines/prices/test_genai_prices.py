@@ -13,7 +13,8 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, Provider, calc_unit_price
 
 from pipelines.prices import source
-from router.catalog.prices import QUANTUM, Usage, cost, price_at, worst_case_usd
+from router.catalog.prices import QUANTUM, Usage, cost, price_at
+from tests.prices import worst_case_usd
 
 if TYPE_CHECKING:
     from router.catalog.prices import Price

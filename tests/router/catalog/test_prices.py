@@ -16,12 +16,12 @@ from router.catalog.prices import (
     Tier,
     Usage,
     Window,
+    charges_of,
     cost,
-    cost_lines,
     money,
     price_at,
-    worst_case_usd,
 )
+from tests.prices import worst_case_usd
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 RATE = st.decimals(0, 1000, places=9, allow_nan=False)
@@ -52,9 +52,7 @@ def test_each_kind_of_token_has_its_price() -> None:
         reasoning_usd_per_mtok=Decimal(20),
         request_usd=Decimal("0.005"),
     )
-    lines = cost_lines(usage, row, NOON)
-    assert lines is not None
-    assert [(line.kind, line.quantity, line.cost_usd) for line in lines] == [
+    assert charges_of(usage, row, NOON) == [
         ("input", 200, Decimal("0.0005")),
         ("cached_input", 500, Decimal("0.000125")),
         ("cache_write", 200, Decimal("0.000625")),
@@ -105,7 +103,7 @@ def test_a_cost_is_exact_to_twelve_decimals(
 def test_an_unknown_or_contradictory_usage_has_no_cost(usage: Usage) -> None:
     """None, never 0."""
     assert cost(usage, price(), NOON) is None
-    assert cost_lines(usage, price(), NOON) is None
+    assert charges_of(usage, price(), NOON) is None
 
 
 @pytest.mark.smoke

@@ -31,6 +31,14 @@ def test_every_fact_of_a_decision_is_a_column() -> None:
     assert facts - columns == set()
 
 
+def test_a_decision_states_every_fact(open_router: Callable[..., Any]) -> None:
+    """A decision is made without its constructor, for speed: it holds its fields, and nothing else."""
+    router, _ = open_router("small", "large")
+    decision = router.route(Request(messages=MESSAGES))
+    assert vars(decision).keys() == {item.name for item in fields(Decision)}
+    assert decision == Decision(**vars(decision))
+
+
 def test_the_record_repeats_the_decision(open_router: Callable[..., Any]) -> None:
     """Each fact of the decision that served is in the record, unchanged."""
     router, records = open_router("small", "large")

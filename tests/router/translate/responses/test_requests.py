@@ -210,8 +210,9 @@ def test_what_chat_cannot_say_is_named(
     chat = chat_of({"input": "hello", **members})
     assert (chat.native, chat.refers_to, chat.is_hosted) == (native, refers_to, is_hosted)
     request = ResponsesRequest.parse({"input": "hello", **members})
-    assert request.apis == {"responses"}
-    assert request.is_open_ended
+    demand = request.measure()
+    assert demand.apis == {"responses"}
+    assert demand.is_open_ended
 
 
 @pytest.mark.parametrize(
