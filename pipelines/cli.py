@@ -181,8 +181,9 @@ def erase_command(
 ) -> None:
     """Remove a person from records, feedback and audit trail; bills stay as they are."""
     from pipelines.erasure.config_mentions import advice, mentions
-    from pipelines.erasure.erasure import erase, preview
+    from pipelines.erasure.erasure import preview
     from pipelines.errors import ErasureError
+    from pipelines.flow import erase
 
     settings = _settings(home)
     trace = preview(settings, user, organization=organization)

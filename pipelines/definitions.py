@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.defs import automation, experiments, load, prices, publish, retention, rollups
+from pipelines.defs import automation, erasures, experiments, load, prices, publish, retention, rollups
 from pipelines.defs.common import workspace_of
 
 defs = dg.Definitions(
     assets=[
         load.records,
+        erasures.honoured_erasures,
         rollups.hourly_rollups,
         rollups.daily_marts,
         rollups.scores,

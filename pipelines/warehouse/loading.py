@@ -58,6 +58,11 @@ class LoadResult:
     """Every file of the dataset in quarantine now."""
 
 
+def load_all(warehouse: Warehouse) -> dict[str, LoadResult]:
+    """Load every segment that the ledger does not know; what each dataset's load did."""
+    return {dataset: load(warehouse, dataset) for dataset in DATASETS}
+
+
 def load(warehouse: Warehouse, dataset: str) -> LoadResult:
     """Load every segment of `dataset` that the ledger does not know."""
     started_ns = time.time_ns()

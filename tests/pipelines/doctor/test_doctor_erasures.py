@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import flow
 from pipelines.doctor import doctor
-from pipelines.erasure import certificates, erasure
+from pipelines.erasure import certificates
 from pipelines.erasure.certificates import Certificate
 from pipelines.errors import WarehouseError
 from pipelines.lake import reading
@@ -30,7 +31,7 @@ def erased(settings: Settings) -> Settings:
     """A data folder that a person was erased from."""
     for user in (PERSON, "u1"):
         seal_records(settings, [make_record(NOW, user_id=user)])
-    erasure.erase(settings, PERSON)
+    flow.erase(settings, PERSON)
     assert doctor.examine(settings, with_audit=True) == []
     return settings
 
@@ -105,7 +106,7 @@ def test_a_share_that_retention_forgets_is_none(erased: Settings) -> None:
     """Shares go with their day, also when the run stops before the copy is published."""
     steps = [(retention, "_expire_rollups")]
     with Warehouse(erased) as warehouse, pytest.raises(KeyboardInterrupt), stopped_after(0, steps):
-        retention.retain(warehouse, now=NOW + timedelta(days=100))
+        flow.retain(warehouse, now=NOW + timedelta(days=100))
     assert not list((erased.lake / reading.REMOVALS).rglob("*.json"))
     assert [item for item in doctor.examine(erased, with_audit=True) if item.severity == "error"] == []
 
@@ -115,12 +116,12 @@ def test_a_stopped_erasure_is_a_warning(settings: Settings) -> None:
     for user in (PERSON, "u1"):
         seal_records(settings, [make_record(NOW, user_id=user)])
     with pytest.raises(KeyboardInterrupt), stopped_after(0, [(certificates, "issue")]):
-        erasure.erase(settings, PERSON)
+        flow.erase(settings, PERSON)
     findings = doctor.examine(settings, with_audit=True)
     assert {item.severity for item in findings} == {"warning"}
     assert "an erasure was stopped" in {item.what for item in findings}
     with Warehouse(settings) as warehouse:
-        erasure.honour(warehouse)
+        flow.honour_erasures(warehouse)
         run_steps(warehouse)
         publishing.publish_warehouse(warehouse)
     assert doctor.examine(settings, with_audit=True) == []
@@ -147,7 +148,7 @@ def test_an_erasure_that_left_something_is_an_error_until_it_is_repeated(erased:
     path.with_name("later.json").write_text(later.model_dump_json())
     assert [item.severity for item in doctor.examine(erased)] == ["error"]  # nobody searched
     path.with_name("later.json").unlink()
-    assert erasure.erase(erased, PERSON).remaining == ()
+    assert flow.erase(erased, PERSON).remaining == ()
     assert doctor.examine(erased) == []
 
 

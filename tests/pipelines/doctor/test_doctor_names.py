@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from pipelines import flow
 from pipelines.cli import doctor_command
 from pipelines.doctor import doctor
-from pipelines.erasure import erasure
 from pipelines.lake import audit, compaction, reading
 from pipelines.lake.audit import KeptHead
-from pipelines.retention import retention
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.files import sha256_of
@@ -214,11 +213,11 @@ def test_kept_heads_outlive_compaction_erasure_and_retention(filled: Settings) -
     compaction.compact(filled.lake, now=NOW + timedelta(days=1))
     kept += heads(filled)
     assert audit.audit(filled.home, expected=kept)[0] == []
-    erasure.erase(filled, "u9")
+    flow.erase(filled, "u9")
     kept += heads(filled)
     assert audit.audit(filled.home, expected=kept)[0] == []
     with Warehouse(filled) as warehouse:
-        retention.retain(warehouse, now=NOW + timedelta(days=100))
+        flow.retain(warehouse, now=NOW + timedelta(days=100))
         publishing.publish_warehouse(warehouse)
     assert doctor.inspect(filled, with_audit=True, expected=kept).findings == []
     assert list(filled.lake.rglob("date=*/hour=*")) == []

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipelines import flow
 from pipelines.doctor import doctor
-from pipelines.erasure import erasure
 from pipelines.lake import audit, compaction, reading, replacing
 from pipelines.retention import retention
 from pipelines.rollups import removed_rollups
@@ -60,7 +60,7 @@ def refresh(settings: Settings) -> None:
 def retain(settings: Settings, now: datetime = LATER) -> None:
     """What the retention job does."""
     with Warehouse(settings) as warehouse:
-        retention.retain(warehouse, now=now)
+        flow.retain(warehouse, now=now)
         publishing.publish_warehouse(warehouse)
 
 
@@ -154,7 +154,7 @@ RULES = {
 def test_a_retention_stopped_anywhere_is_no_error(filled: Settings, tmp_path: Path, rules: str) -> None:
     """Before each step, with the copy published before and by a refresh after, nothing is wrong."""
     filled.retention_file.write_text(RULES[rules])
-    erasure.erase(filled, ERASED)
+    flow.erase(filled, ERASED)
     stops = 0
     while True:
         home = tmp_path / f"stopped-{stops}"

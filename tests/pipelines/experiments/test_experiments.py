@@ -17,7 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipelines.erasure import erasure
+from pipelines import flow
 from pipelines.errors import QueryError
 from pipelines.experiments.cli import COMMANDS
 from pipelines.experiments.results import Design, ResultRow, results_of
@@ -162,7 +162,7 @@ def test_an_erased_person_changes_no_result(settings: Settings, instance: dg.Dag
     seal_records(settings, traffic(300, seed=5, entry=entry))
     assert refresh(settings, instance=instance).success
     before = tables(settings)
-    erasure.erase(settings, "user-7")
+    flow.erase(settings, "user-7")
     assert tables(settings) == before
     settings.build_file.unlink()
     with Warehouse(settings) as warehouse:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.erasure.search import search
+from pipelines.flow import retain
 from pipelines.lake import replacing
 from pipelines.retention import retention
 from pipelines.retention.holds import Cutoffs, RetentionFile
-from pipelines.retention.retention import retain
 from pipelines.rollups import removed_rollups
 from pipelines.warehouse import archive
 from pipelines.warehouse.checks import check_everything
