@@ -61,7 +61,7 @@ REFRESH: tuple[Step, ...] = (
 )
 
 
-def run(warehouse: Warehouse) -> None:
+def run_refresh(warehouse: Warehouse) -> None:
     """Run the whole refresh without Dagster around it."""
     for step in REFRESH:
         step(warehouse)
@@ -77,9 +77,9 @@ def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> Ret
     """Drop what is past its period as of `now`; a dry run lists it and changes nothing."""
     if not dry_run:
         catch_up(warehouse)  # a partition may expire before its first refresh
-    expiring = retention.plan(warehouse, now=now, is_dry_run=dry_run)
+    expiring = retention.plan_retention(warehouse, now=now, is_dry_run=dry_run)
     if not dry_run:
-        retention.remove(warehouse, expiring)
+        retention.remove_expired(warehouse, expiring)
         catch_up(warehouse)
         retention.tidy(warehouse, expiring)
     return expiring.result
@@ -94,6 +94,6 @@ def erase(settings: Settings, user: str, *, organization: str | None = None) -> 
 
 
 def _carry_out(warehouse: Warehouse, erasing: Erasing) -> Certificate:
-    erasure.remove(warehouse, erasing)
+    erasure.remove_person(warehouse, erasing)
     catch_up(warehouse)
     return erasure.certify(warehouse, erasing)

@@ -1,7 +1,7 @@
 """Erasing a person: no byte under the data folder says that they were there, and no bill changes.
 
 In this order, so that the next refresh can resume an erasure that was stopped: catch up (`flow`),
-`begin` puts down a tombstone, `remove` rewrites every segment that holds the person (`removals` keeps
+`begin` puts down a tombstone, `remove_person` rewrites every segment that holds the person (`removals` keeps
 what their requests added to the rollups) and clears damaged and set-aside files (`leftovers`), catch up
 again so that the tables follow, `certify` copies both databases anew, looks for the id in every file
 and signs the certificate. Files that people edit (keys, limits, policies) are not changed: where they
@@ -112,7 +112,7 @@ def resume(warehouse: Warehouse, tombstone: Tombstone) -> Erasing | None:
     return Erasing(tombstone=tombstone, doomed=Doomed(tombstone, key))
 
 
-def remove(warehouse: Warehouse, erasing: Erasing) -> None:
+def remove_person(warehouse: Warehouse, erasing: Erasing) -> None:
     """Take the person out of every file but the tables, which follow when the caller catches up."""
     doomed, now = erasing.doomed, erasing.tombstone.moments[-1]
     # Requests first: what they added to the rollups is computed with their judgements.
@@ -193,7 +193,7 @@ def _put_down(settings: Settings, tombstone: Tombstone, doomed: Doomed) -> Tombs
     tombstone = tombstone.model_copy(update={"requests": tuple(sorted(requests)), "moments": moments})
     tombstone.write(settings.erasures)
     for other in earlier:
-        tombstones.remove(settings, other)
+        tombstones.forget_tombstone(settings, other)
     return tombstone
 
 

@@ -5,9 +5,9 @@ REQUEST_LOG_RETENTION_DAYS), `retention.yaml` changes it for single organisation
 (`holds`), `expiry` says what that makes of each partition.
 
 In this order, so that a stop at any point loses nothing and counts nothing twice: catch up (`flow`),
-`plan`, `remove` (seal the expiring days' rollups in the lake, set the cutoff, delete the rows, rewrite
-or drop the lake's partitions), catch up again so that the tables follow, `tidy`, publish. A day whose
-rollups are sealed is never folded again, though an organisation may keep rows of it.
+`plan_retention`, `remove_expired` (seal the expiring days' rollups in the lake, set the cutoff, delete
+the rows, rewrite or drop the lake's partitions), catch up again so that the tables follow, `tidy`,
+publish. A day whose rollups are sealed is never folded again, though an organisation may keep rows of it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pipelines.rollups import removed_rollups
 from pipelines.warehouse import archive
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
+from router.journal.places import ARCHIVE, REMOVALS, dated_folders
 from router.records import DATASETS, RequestRecord
 
 if TYPE_CHECKING:
@@ -95,12 +96,12 @@ class Expiring:
         return self.result.expired_before
 
 
-def plan(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = False) -> Expiring:
+def plan_retention(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = False) -> Expiring:
     """List what is past its period as of `now`; nothing is changed."""
     settings = warehouse.settings
     rules = RetentionFile.load(settings.retention_file)
     orphaned = [name for (name,) in warehouse.run("retention/orphaned_feedback").fetchall()]
-    plans = expiry.plan(settings, rules, now, orphaned=orphaned)
+    plans = expiry.plan_expiry(settings, rules, now, orphaned=orphaned)
     cutoff = plans[RequestRecord.DATASET].cutoff
     folders = [folder for plan in plans.values() for folder in plan.folders]
     result = RetentionResult(
@@ -117,13 +118,13 @@ def plan(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = False) -> Ex
     return Expiring(now=now, plans=plans, folders=folders, result=result)
 
 
-def remove(warehouse: Warehouse, expiring: Expiring) -> None:
+def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
     """Take the rows out of the lake; the tables follow when the caller catches up."""
     lake, now = warehouse.settings.lake, expiring.now
     # Thinned first: what is sealed in the archive is what a rebuild brings back.
     warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
     for day in expiring.result.archived_days:
-        archive.write(warehouse.connection, lake, day)
+        archive.archive_day(warehouse.connection, lake, day)
     _set_cutoff(warehouse, expiring.plans)
     for plan in expiring.plans.values():
         _delete_rows(warehouse, plan)
@@ -231,12 +232,12 @@ def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
 
 
 def _forget_removals(warehouse: Warehouse, cutoff: datetime) -> None:
-    root = warehouse.settings.lake / reading.REMOVALS
-    for day, folder in reading.dated_folders(root):
+    root = warehouse.settings.lake / REMOVALS
+    for day, folder in dated_folders(root):
         if archive.midnight(day) < cutoff:
             _remove_whole(folder)
     _remove_hidden(root)
-    removed_rollups.forget(warehouse, cutoff)
+    removed_rollups.forget_shares(warehouse, cutoff)
 
 
 def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
@@ -251,8 +252,8 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
             {"cutoff": cutoff},
         )
     for table in archive.TABLES:
-        root = warehouse.settings.lake / reading.ARCHIVE / table
-        for day, folder in reading.dated_folders(root):
+        root = warehouse.settings.lake / ARCHIVE / table
+        for day, folder in dated_folders(root):
             if archive.midnight(day) < cutoff:
                 _remove_whole(folder)
         _remove_hidden(root)
@@ -306,7 +307,7 @@ def _remove_whole(folder: Path) -> None:
 def _remove_empty_folders(root: Path) -> None:
     young = time.time() - EMPTY_FOLDER_AGE_S
     for dataset in DATASETS:
-        for _, day in reading.dated_folders(root / dataset):
+        for _, day in dated_folders(root / dataset):
             for folder in (*day.iterdir(), day):
                 if folder.is_dir() and folder.stat().st_mtime < young and not any(folder.iterdir()):
                     folder.rmdir()

@@ -129,7 +129,7 @@ def settings_of(home: Path) -> Settings:
 def refresh(settings: Settings) -> None:
     """Every step of the refresh."""
     with Warehouse(settings) as warehouse:
-        flow.run(warehouse)
+        flow.run_refresh(warehouse)
 
 
 def key_of(record: Record) -> str:

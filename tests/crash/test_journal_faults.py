@@ -214,7 +214,7 @@ def test_a_journal_that_outlived_its_days_brings_no_row_back(
         assert _left(stage) == []
         if stop == "before its removal":
             assert list(stage.settings.lake.glob(f"{RequestRecord.DATASET}/date=*")) == []
-        found = doctor.examine(stage.settings, with_audit=True)
+        found = doctor.inspect(stage.settings, with_audit=True).findings
         assert [finding for finding in found if finding.severity == "error"] == []
 
 

@@ -292,7 +292,7 @@ def test_an_erasure_stopped_anywhere_is_finished_by_a_refresh(
     build(filled)
     before = aggregates(filled)
     steps = (
-        (removed_rollups, "write"),
+        (removed_rollups, "keep_share"),
         (replacing, "replace_segments"),
         (leftovers, "clear"),
         (Warehouse, "recreate"),

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from pipelines import flow
 from pipelines.errors import QueryError
-from pipelines.experiments.cli import COMMANDS
+from pipelines.experiments.experiment_commands import COMMANDS
 from pipelines.experiments.results import Design, ResultRow, results_of
 from pipelines.refresh import refresh
 from pipelines.rollups import rollups
@@ -177,9 +177,9 @@ def test_archived_days_come_back(settings: Settings) -> None:
     with Warehouse(settings) as warehouse:
         run_steps(warehouse)
         before = warehouse.rows("from experiment_hourly order by all")
-        archive.write(warehouse.connection, settings.lake, NOW.date())
+        archive.archive_day(warehouse.connection, settings.lake, NOW.date())
         warehouse.connection.execute("delete from experiment_hourly")
-        archive.restore(warehouse.connection, settings.lake)
+        archive.restore_archive(warehouse.connection, settings.lake)
         assert warehouse.rows("from experiment_hourly order by all") == before
 
 

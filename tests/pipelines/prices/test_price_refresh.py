@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from pipelines.defs.prices import price_book
 from pipelines.errors import UnknownPriceChangeError
 from pipelines.prices import source
-from pipelines.prices.cli import prices_command
+from pipelines.prices.price_commands import prices_command
 from pipelines.prices.refresh import accept, read_book, read_pending, refresh_prices
 from pipelines.prices.source import Listing
 from pipelines.warehouse.registry import load_model_registry

@@ -224,12 +224,12 @@ def test_a_run_stopped_anywhere_is_resumed(filled: Settings, after: int) -> None
     )
     before = state(filled)
     steps = (
-        (archive, "write"),
+        (archive, "archive_day"),
         (retention, "_set_cutoff"),
         (retention, "_delete_rows"),
         (replacing, "replace_segments"),
         (retention, "_drop_partitions"),
-        (removed_rollups, "write"),
+        (removed_rollups, "keep_share"),
         (Warehouse, "recreate"),
     )
     with stopped_after(after, steps), pytest.raises(KeyboardInterrupt):
