@@ -1,28 +1,40 @@
 """From records to knowledge: the Dagster half of IntelliRouter.
 
     lake (sealed segments)
-      └─ request_analytics, feedback            defs/load      one ledger row per segment, exactly once
-           ├─ task_classifier                         defs/publish  scores/classifier.bin
-           └─ usage_hourly, latency_buckets_hourly,   defs/rollups   only the hours the load touched
-              quality_blocks_hourly, experiment_hourly
-                ├─ experiment_results                       defs/experiments  which variant is better
-                ├─ task_cost_daily, usage_by_org_daily      defs/rollups  only the days they touched
-                └─ task_model_scores, score_changes         defs/rollups  the router's scoring inputs
-                     ├─ published_scores, model_performance_history   defs/publish  scores/current.json
-                     └─ models                                        defs/models   the catalog, with prices
-                          └─ published_warehouse                      defs/publish  a copy nobody locks
+      └─ request_analytics, feedback, request_logs    defs/load         each segment exactly once
+           └─ honoured_erasures                       defs/erasures     rows of erased persons go again
+                ├─ task_classifier                    defs/publish      scores/classifier.bin
+                └─ usage_hourly, latency_buckets_hourly,
+                   quality_blocks_hourly, experiment_hourly  defs/rollups  only the hours the load touched
+                     ├─ experiment_results            defs/experiments  which variant is better
+                     ├─ task_cost_daily, usage_by_org_daily  defs/rollups  only the days they touched
+                     └─ task_model_scores, score_changes     defs/rollups  what the router chooses by
+                          ├─ published_scores, model_performance_history  defs/publish  scores/current.json
+                          └─ models, model_prices     defs/publish      the catalog, with prices
+                               └─ published_warehouse defs/publish      a copy that no refresh locks
 
-    price_book (prices/)                              defs/prices    public list prices, once a day
+    compliance_logs (defs/publish), routing_experiments (defs/experiments): files as tables
+    price_book (defs/prices): public list prices, once a day; retained_records (defs/retention)
 
-The lake is the record, the warehouse a cache of it: `derived` replaces segments by rewritten ones,
-`compaction` merges the small ones of finished hours, `doctor` says whether lake, ledger and
-warehouse agree, `audit` walks the hash chains. `retention` (by `holds` and `expiry`) and `erasure`
-(by `tombstones` and `persons`) take rows out; `removals` does it, `shares` keeps what the rows added
-to the rollups. `experiments` and `evaluation` say what other choices are or would have been worth,
-by `statistics`.
+Five files are at the door. Read `flow` first: it states the refresh, retention and erasure step by step.
 
-`scoring` makes the scores: `beliefs` estimates quality, `changes` notes where it moved.
+    flow          the steps, in order; the assets and the commands run them
+    definitions   what Dagster loads: the assets of `defs/`, jobs, schedules, a sensor
+    refresh       the jobs in this process, without the Dagster UI
+    cli           the commands          errors   the error tree
 
-Read `definitions` for the jobs, `refresh` for running them without the Dagster UI, `warehouse` for
-the database, `lake` for what is read, `reports` for what people ask. `sql/` holds the statements.
+The rooms, in the order in which data flows (`sql/` holds the statements):
+
+    lake          which segments there are, whether to trust them, how they are replaced
+    warehouse     the DuckDB build database: loaded once, checked, published as a copy
+    rollups       hourly and daily aggregates of what a load touched
+    scores        from outcomes to the snapshot that the router reads
+    tasks         the task classifier: training and publishing
+    experiments   which variant is better; `statistics` has the arithmetic
+    evaluation    what another policy would have cost and scored
+    retention     rows past their period leave        erasure   persons leave, with a certificate
+    reports       questions to the warehouse          doctor    whether everything agrees
+    prices        list prices and the price book      replay    the whole loop on recorded outcomes
+
+The lake is the record and the warehouse a cache of it: `intellirouter rebuild` makes it again.
 """

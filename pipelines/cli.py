@@ -47,7 +47,7 @@ def _output(command: Command) -> Command:
 @click.command("refresh")
 @_home
 def refresh_command(home: Path | None) -> None:
-    """Load what is new, recompute what it touches, publish scores and warehouse."""
+    """Load new records, update what they touch, publish scores and warehouse."""
     from pipelines.refresh import refresh
 
     _report_refresh(refresh(_settings(home)))
@@ -56,7 +56,7 @@ def refresh_command(home: Path | None) -> None:
 @click.command("rebuild")
 @_home
 def rebuild_command(home: Path | None) -> None:
-    """Set the build database aside and fill a new one from the lake."""
+    """Build the database again from the lake; the old one is kept as `.broken-<time>`."""
     from pipelines.refresh import rebuild
 
     _report_refresh(rebuild(_settings(home)))
@@ -76,10 +76,10 @@ def _report_refresh(result: RefreshResult) -> None:
 
 @click.command("retention")
 @_home
-@click.option("--dry-run", is_flag=True, help="List what would go, and change nothing.")
-@click.option("--now", "now_text", metavar="MOMENT", help="Count from this moment instead of the clock's.")
+@click.option("--dry-run", is_flag=True, help="List the rows and files to remove; change nothing.")
+@click.option("--now", "now_text", metavar="MOMENT", help="Use this moment instead of now.")
 def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool) -> None:
-    """Drop raw records past their period; rollups and history stay."""
+    """Remove raw records past their retention period; keep rollups and history."""
     from pipelines.errors import WarehouseError
     from pipelines.refresh import retain
     from pipelines.reports.reports import parse_moment
@@ -110,7 +110,7 @@ def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool)
 @click.command("compact")
 @_home
 def compact_command(home: Path | None) -> None:
-    """Merge the small segments of finished hours; the hourly housekeeping job does it too."""
+    """Merge the small segments of finished hours, as the hourly housekeeping job does."""
     from datetime import UTC, datetime
 
     from pipelines.lake.compaction import compact
@@ -127,13 +127,13 @@ def compact_command(home: Path | None) -> None:
     "heads",
     metavar="DATASET/WRITER=POSITION:SHA256",
     multiple=True,
-    help="A chain's head as an earlier audit printed it: its end must not have been cut since.",
+    help="A chain head that an earlier audit printed. The audit fails if the chain was cut after it.",
 )
 @click.option(
     "--expect-heads",
     "heads_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The output of an earlier audit, whose heads are all expected.",
+    help="A file with the output of an earlier audit; every head in it is expected.",
 )
 @click.option(
     "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -141,7 +141,7 @@ def compact_command(home: Path | None) -> None:
 def doctor_command(
     home: Path | None, output_format: str, heads: tuple[str, ...], heads_file: Path | None, *, audit: bool
 ) -> None:
-    """Verify lake, ledger and warehouse; exit with 1 when something is wrong."""
+    """Check lake, ledger and warehouse; exit with 1 if something is wrong."""
     from pipelines.doctor import doctor
 
     expected = _expected_heads(heads, heads_file)
@@ -159,13 +159,17 @@ def _expected_heads(heads: tuple[str, ...], file: Path | None) -> list[KeptHead]
         found = KeptHead.find_all(text)
         if [str(head) for head in found] != [text]:
             raise click.BadParameter(
-                f"`{text}` is no head: copy it from an audit", param_hint="--expect-head"
+                f"`{text}` is not a chain head: copy one from the output of `intellirouter doctor --audit`",
+                param_hint="--expect-head",
             )
         expected += found
     if file is not None:
         found = KeptHead.find_all(file.read_text(encoding="utf-8"))
         if not found:
-            raise click.BadParameter(f"`{file}` holds no head of an audit", param_hint="--expect-heads")
+            raise click.BadParameter(
+                f"`{file}` holds no chain head: name the output of `intellirouter doctor --audit`",
+                param_hint="--expect-heads",
+            )
         expected += found
     return expected
 
@@ -173,16 +177,17 @@ def _expected_heads(heads: tuple[str, ...], file: Path | None) -> list[KeptHead]
 @click.command("erase")
 @_home
 @click.option("--user", required=True, help="The person's user id.")
-@click.option("--organization", help="In this organisation only.")
-@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
+@click.option("--organization", help="Erase them in this organisation only.")
+@click.option("--dry-run", is_flag=True, help="Count the rows to remove; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase_command(
     home: Path | None, user: str, organization: str | None, *, dry_run: bool, yes: bool
 ) -> None:
-    """Remove a person from records, feedback and audit trail; bills stay as they are."""
+    """Remove a person from records, feedback and audit trail; bills do not change."""
     from pipelines.erasure.config_mentions import advice, mentions
-    from pipelines.erasure.erasure import erase, preview
+    from pipelines.erasure.erasure import preview
     from pipelines.errors import ErasureError
+    from pipelines.flow import erase
 
     settings = _settings(home)
     trace = preview(settings, user, organization=organization)
@@ -193,15 +198,15 @@ def erase_command(
     if dry_run:
         return
     if not yes:
-        click.confirm("Erase them? Nothing brings them back", abort=True)
+        click.confirm("Erase them? You cannot undo this", abort=True)
     certificate = erase(settings, user, organization=organization)
     rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in certificate.rows.items())
     click.echo(f"removed {rows}; certificate in {settings.erasures}")
     for name in certificate.pending_journals:
-        click.echo(f"  {name}: still open in a router; the refresh after its sealing erases it")
+        click.echo(f"  {name}: a running router writes this journal; the refresh after its sealing erases it")
     if certificate.remaining:
         raise ErasureError(
-            "the id still stands in these files, or they cannot be read: "
+            "these files still hold the id, or cannot be read: "
             + "; ".join(f"`{name}`: {advice(name)}" for name in certificate.remaining)
             + "; then erase again"
         )
@@ -225,8 +230,8 @@ def sql_command(
 @click.command("report")
 @click.argument("name", required=False)
 @click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
-@click.option("--until", help="The same; default: now.")
-@click.option("--organization", help="This organisation only.")
+@click.option("--until", help="As --since; default: now.")
+@click.option("--organization", help="Only this organisation.")
 @_home
 @_output
 def report_command(
@@ -239,7 +244,7 @@ def report_command(
     output: Path | None,
     timeout: float,
 ) -> None:
-    """Print a report; without a name, list them."""
+    """Print a report; without a name, list all reports."""
     from pipelines.reports import reports
     from pipelines.reports.output import write
     from pipelines.warehouse import sqlfiles
@@ -264,7 +269,7 @@ def report_command(
 @click.argument("request_id")
 @_home
 def explain_command(request_id: str, home: Path | None) -> None:
-    """Say why a request's model was chosen, and what would have changed it."""
+    """Explain why the router chose a request's model, and what would have changed the choice."""
     from pipelines.errors import QueryError
     from pipelines.reports import reports
     from router.decision.explanations import explain

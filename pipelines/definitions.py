@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.defs import automation, experiments, load, prices, publish, retention, rollups
+from pipelines.defs import automation, erasures, experiments, load, prices, publish, retention, rollups
 from pipelines.defs.common import with_columns, workspace_of
 
 ASSETS = [
     load.records,
+    erasures.honoured_erasures,
     rollups.hourly_rollups,
     rollups.daily_marts,
     rollups.scores,

@@ -31,27 +31,27 @@ class LegalHoldError(IntelliRouterError):
 
 
 class ErasureError(IntelliRouterError):
-    """The person's id still stands somewhere; the certificate says where."""
+    """Some files still hold the person's id; the certificate names them."""
 
     code = "erasure_incomplete"
 
 
 class QueryError(IntelliRouterError):
-    """A person's query or report cannot be run as it stands."""
+    """A query or report cannot run as it was given."""
 
     code = "bad_query"
     http_status = 400
 
 
 class PriceSourceError(IntelliRouterError):
-    """List prices cannot be had; the price book stays as it is."""
+    """The list prices cannot be fetched or read; the price book does not change."""
 
     code = "price_source_error"
     is_retryable = True
 
 
 class UnknownPriceChangeError(IntelliRouterError):
-    """The named price does not wait for anybody; nothing was accepted."""
+    """No pending price has this id; nothing was accepted."""
 
     code = "unknown_price_change"
     http_status = 404
@@ -59,12 +59,12 @@ class UnknownPriceChangeError(IntelliRouterError):
     def __init__(self, change_id: str, waiting: Iterable[str]) -> None:
         listed = ", ".join(f"`{known}`" for known in list(waiting)[:8]) or "none"
         super().__init__(
-            f"no price `{change_id}` is waiting: waiting are {listed}; see `intellirouter prices pending`"
+            f"no pending price `{change_id}`: pending are {listed}; run `intellirouter prices pending`"
         )
         self.change_id = change_id
 
 
 class EvaluationError(IntelliRouterError):
-    """The recorded traffic cannot answer what another policy would have done."""
+    """The recorded traffic does not allow an estimate for this policy."""
 
     code = "not_evaluable"

@@ -1,7 +1,7 @@
 """`intellirouter`: the command line.
 
-Commands of the serving half stand here; those of the analytics half are in `pipelines.cli`,
-`pipelines.prices.cli` and `pipelines.replay.cli`, and appear when the `pipelines` extra is installed.
+The commands of the serving half are here; those of the analytics half are in `pipelines.cli` and in the
+`*_commands` modules of its rooms, and appear when the `pipelines` extra is installed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ COMMAND_MODULES = {
         "report",
         "explain",
     ),
-    "pipelines.experiments.cli": ("experiments",),
-    "pipelines.evaluation.cli": ("evaluate",),
-    "pipelines.prices.cli": ("prices",),
-    "pipelines.replay.cli": ("demo", "replay"),
+    "pipelines.experiments.experiment_commands": ("experiments",),
+    "pipelines.evaluation.evaluation_commands": ("evaluate",),
+    "pipelines.prices.price_commands": ("prices",),
+    "pipelines.replay.replay_commands": ("demo", "replay"),
 }
 
 

@@ -1,1 +1,6 @@
-"""The Dagster assets: each a thin call of the module that does the work."""
+"""The Dagster assets: each calls a step of `pipelines.flow` and shows what it did.
+
+In: the locked warehouse (`common`). Out: materialisations with metadata, checks with their failing rows.
+Read `load`, `erasures`, `rollups`, `experiments`, `publish` in the order in which data flows; then
+`retention` and `prices`, which have jobs of their own, and `automation` for when the jobs run.
+"""

@@ -30,7 +30,7 @@ from pipelines.experiments import registry, results
 )
 def experiment_results(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
     """Read the experiments and compare; a file that is broken leaves the table as it is."""
-    loaded = registry.load_registry(workspace)
+    loaded = registry.load_experiment_registry(workspace)
     facts: dict[str, str | int] = {}
     if loaded.experiments is not None:
         facts["experiments"] = loaded.experiments

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
-from pipelines.erasure import erasure
 from pipelines.warehouse import checks, loading
 from pipelines.warehouse.loading import LoadResult
 from router.records import FeedbackRecord, RequestLog, RequestRecord
@@ -29,8 +28,7 @@ DESCRIPTIONS = {
 )
 def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Load the segments that the ledger does not know, each exactly once."""
-    results = {dataset: loading.load(workspace, dataset) for dataset in DESCRIPTIONS}
-    erasure.honour(workspace)
+    results = loading.load_all(workspace)
     for dataset, result in results.items():
         yield dg.MaterializeResult(asset_key=dataset, metadata=_facts(result))
     hours = sorted(results[RequestRecord.DATASET].hours)

@@ -68,7 +68,7 @@ def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None
 )
 def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
     """Read the catalog; one that is missing or broken leaves the tables as they are."""
-    result = registry.load_registry(workspace)
+    result = registry.load_model_registry(workspace)
     facts: dict[str, str | int] = {}
     if result.models is not None:
         facts["models"] = result.models
@@ -86,7 +86,7 @@ def compliance_logs(workspace: Workspace) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata=facts)
 
 
-@dg.asset(deps=["request_analytics"], group_name="publish", kinds={"numpy"}, pool=POOL)
+@dg.asset(deps=["request_analytics", "honoured_erasures"], group_name="publish", kinds={"numpy"}, pool=POOL)
 def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
     """Learns tasks from labelled prompts: `scores/classifier.bin`, while it beats rules and default."""
     result = classifier.refresh_classifier(workspace)
@@ -111,6 +111,7 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "request_analytics",
         "feedback",
         "request_logs",
+        "honoured_erasures",
         "models",
         "model_prices",
         "compliance_logs",

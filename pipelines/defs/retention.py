@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from pipelines import flow
 from pipelines.defs.common import KINDS, POOL, Workspace
 from pipelines.lake import compaction
-from pipelines.retention import purge, retention
+from pipelines.retention import purge
 from pipelines.warehouse import checks, publishing
 from router.config import Settings
 
@@ -39,7 +40,7 @@ def retained_records(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Drop raw records older than the retention period, keep rollups, publish."""
     now = datetime.now(UTC) if config.now is None else datetime.fromisoformat(config.now).astimezone(UTC)
-    result = retention.retain(workspace, now=now, dry_run=config.dry_run)
+    result = flow.retain(workspace, now=now, dry_run=config.dry_run)
     failed = [check for check in checks.check_everything(workspace) if not check.passed]
     runs: list[str] = []
     if not config.dry_run:

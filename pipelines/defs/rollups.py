@@ -17,28 +17,28 @@ from pipelines.warehouse import checks
     specs=[
         dg.AssetSpec(
             "usage_hourly",
-            deps=["request_analytics", "feedback"],
+            deps=["request_analytics", "feedback", "honoured_erasures"],
             group_name="rollups",
             kinds=KINDS,
             description="Requests, tokens, money and quality per hour, organisation, task and model.",
         ),
         dg.AssetSpec(
             "latency_buckets_hourly",
-            deps=["request_analytics"],
+            deps=["request_analytics", "honoured_erasures"],
             group_name="rollups",
             kinds=KINDS,
             description="Latency as DDSketch bucket counts per hour, task and model.",
         ),
         dg.AssetSpec(
             "experiment_hourly",
-            deps=["request_analytics", "feedback"],
+            deps=["request_analytics", "feedback", "honoured_erasures"],
             group_name="rollups",
             kinds=KINDS,
             description="Counts, sums and squares per hour, experiment, variant and group of units.",
         ),
         dg.AssetSpec(
             "quality_blocks_hourly",
-            deps=["request_analytics", "feedback"],
+            deps=["request_analytics", "feedback", "honoured_erasures"],
             group_name="rollups",
             kinds=KINDS,
             description="Judged outcomes in blocks, in order: what the change detector reads.",

@@ -1,1 +1,5 @@
-"""Whether lake, ledger and warehouse say the same."""
+"""Whether lake, ledger, warehouse and score files agree.
+
+In: the data folder, read only. Out: findings, errors first, each with what to do (`findings`).
+Read `doctor` first; `erasure_checks` looks at what erasures left.
+"""

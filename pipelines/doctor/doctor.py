@@ -27,6 +27,7 @@ from pipelines.warehouse import checks, sqlfiles
 from pipelines.warehouse.differences import first_difference
 from pipelines.warehouse.warehouse import configuration
 from router.errors import ScoresError, SegmentError
+from router.journal.reading import replaced_names
 from router.records import DATASETS, RequestRecord
 from router.scores.snapshot import ScoreSnapshot
 from router.tasks.classifier import ClassifierFile
@@ -45,7 +46,7 @@ _START = "start a router on this folder: it seals what others left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class DoctorReport:
     """What an examination found."""
 
     findings: list[Finding]
@@ -54,12 +55,9 @@ class Report:
     """Of every chain, when they were walked."""
 
 
-def examine(settings: Settings, *, with_audit: bool = False) -> list[Finding]:
-    """Every finding, errors first."""
-    return inspect(settings, with_audit=with_audit).findings
-
-
-def inspect(settings: Settings, *, with_audit: bool = False, expected: Iterable[KeptHead] = ()) -> Report:
+def inspect(
+    settings: Settings, *, with_audit: bool = False, expected: Iterable[KeptHead] = ()
+) -> DoctorReport:
     """The whole examination; `expected` are heads of earlier audits."""
     doctor = _Doctor(settings)
     findings = [*doctor.files(), *doctor.tables(), *_build(settings), *_journals(settings)]
@@ -68,13 +66,13 @@ def inspect(settings: Settings, *, with_audit: bool = False, expected: Iterable[
     if with_audit:
         broken, heads = doctor.chains(expected)
         findings += broken
-    return Report(
+    return DoctorReport(
         findings=sorted(bounded(findings), key=lambda finding: finding.severity),
         heads=heads,
     )
 
 
-def render(report: Report, *, as_json: bool) -> str:
+def render(report: DoctorReport, *, as_json: bool) -> str:
     """The report for a terminal or a program."""
     kept = "keep it elsewhere, and give it to a later audit with `--expect-head`"
     if as_json:
@@ -218,7 +216,7 @@ class _Doctor:
                 yield warning("a file is in quarantine whose sealing was stopped", path, _START)
             else:
                 yield error("a file is in quarantine", f"{path} {reason}", _RESTORE)
-        replaced = {source.name for segment in standing.values() for source, _ in segment.manifest.replaced()}
+        replaced = replaced_names(segment.manifest for segment in standing.values())
         known = {name for name, *_ in ledger} | {path.rpartition("/")[2][:-8] for path, _ in held}
         for name, path, digest, _, is_expired in ledger:
             if is_expired or name in replaced:

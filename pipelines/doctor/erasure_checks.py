@@ -15,6 +15,7 @@ from pipelines.errors import WarehouseError
 from pipelines.lake import reading
 from pipelines.rollups import removed_rollups
 from pipelines.rollups.tables import HOURLY
+from router.journal.places import REMOVALS, dated_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +35,7 @@ def removals(
     `known` are name and hour of those that were taken in, `expired_before` tells retention's cutoff.
     """
     standing: set[str] = set()
-    for day, folder in reading.dated_folders(settings.lake / reading.REMOVALS):
+    for day, folder in dated_folders(settings.lake / REMOVALS):
         records = {path.stem for path in folder.glob("*.json")}
         standing |= records
         for path in sorted(folder.glob("*.json")):
@@ -88,7 +89,7 @@ def erasures(settings: Settings) -> Iterator[Finding]:
 
 def _problem(path: Path, day: str) -> str | None:
     try:
-        record = removed_rollups.read(path)
+        record = removed_rollups.read_share(path)
         hour = datetime.fromisoformat(record["hour"])
         expected = removed_rollups.name_of(hour, record["sources"])
         if f"{hour.astimezone(UTC):%Y-%m-%d}" != day or path.stem != expected:

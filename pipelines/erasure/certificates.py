@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.lake import reading
-from pipelines.rollups.removed_rollups import source_manifests
 from router.files import sha256_of, write_atomically
 from router.records import DATASETS
 
@@ -182,18 +181,17 @@ def rewritings(settings: Settings, moments: Collection[datetime]) -> list[Rewrit
     found = []
     for dataset in DATASETS:
         for segment in reading.scan(settings.lake, dataset).segments:
-            tree = [segment.manifest, *(source for source, _ in segment.manifest.replaced())]
-            for item in tree:
+            for item in segment.manifest.tree():
                 if item.operation != "erasure" or item.sealed_at not in moments:
                     continue
                 before = tuple(
                     File(path=source.path, sha256=source.sha256, rows=source.rows)
-                    for source in source_manifests(item)
+                    for source in item.direct_sources()
                 )
                 found.append(
                     Rewriting(
                         dataset=dataset,
-                        hour=item.first_at.replace(minute=0, second=0, microsecond=0),
+                        hour=item.hour,
                         before=before,
                         after=File(path=item.path, sha256=item.sha256, rows=item.rows),
                         rows_removed=sum(file.rows for file in before) - item.rows,

@@ -1,21 +1,23 @@
 """Erasing a person: no byte under the data folder says that they were there, and no bill changes.
 
-In this order, so that a stop at any point is resumed by the next refresh: load what is pending, put
-down a tombstone, rewrite every segment that holds the person (`removals` keeps what their requests
-added to the rollups), clear damaged and set-aside files (`remains`), let the tables follow, copy the
-build database and the published one anew, look for the id in every file, sign the certificate. Files
-that people edit (keys, limits, policies) are not changed: where they name the person, they `remain`.
+In this order, so that the next refresh can resume an erasure that was stopped: catch up (`flow`),
+`begin` puts down a tombstone, `remove_person` rewrites every segment that holds the person (`removals` keeps
+what their requests added to the rollups) and clears damaged and set-aside files (`leftovers`), catch up
+again so that the tables follow, `certify` copies both databases anew, looks for the id in every file
+and signs the certificate. Files that people edit (keys, limits, policies) are not changed: where they
+name the person, the certificate lists them as remaining.
 
 Records of the person in the open journal of a running router are sealed seconds later. The next
-refresh compares late segments with the tombstones (`honour`) and rewrites them; records made after
-the erasure are a new beginning and stay. Judgements whose request has expired can no longer be told
-to be the person's; they go with their own period.
+refresh compares late segments with the tombstones (`resume`) and rewrites them; records made after
+the erasure are a new beginning and stay. A judgement whose request has expired no longer says whose
+it is; it goes with its own period.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +30,6 @@ from pipelines.erasure.tombstones import Key, Tombstone
 from pipelines.errors import LegalHoldError
 from pipelines.retention import removals
 from pipelines.retention.holds import RetentionFile
-from pipelines.retention.retention import catch_up
 from pipelines.warehouse import publishing
 from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.warehouse import Warehouse
@@ -38,7 +39,7 @@ from router.keys import audit_trail
 from router.records import DATASETS, RequestRecord
 
 if TYPE_CHECKING:
-    from pipelines.erasure.certificates import Certificate
+    from pipelines.erasure.certificates import Certificate, RemovedFile
     from pipelines.erasure.persons import Trace
     from router.config import Settings
 
@@ -52,48 +53,68 @@ def preview(settings: Settings, user: str, *, organization: str | None = None) -
     return found
 
 
-def erase(settings: Settings, user: str, *, organization: str | None = None) -> Certificate:
-    """Erase a person, in one organisation or in all; LegalHoldError when a hold names them."""
-    with Warehouse(settings) as warehouse:
-        _seal_leftovers(settings)
-        catch_up(warehouse)
-        key, now = Key.of(settings), datetime.now(UTC)
-        tombstone = Tombstone(person=key.hash(user), organization=organization, erased_at=now, moments=(now,))
-        doomed = Doomed(tombstone, key, user)
-        found = trace(settings.lake, doomed)
-        _learn_from_tables(warehouse, doomed, found, user)
-        _refuse_if_held(settings, user, organization, found)
-        audit_trail.forget(settings.compliance_file, user, organization=organization)
-        tombstone = _put_down(settings, tombstone, doomed)
-        return _carry_out(warehouse, tombstone, Doomed(tombstone, key, user), user=user)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasing:
+    """An erasure that has its tombstone."""
+
+    tombstone: Tombstone
+    doomed: Doomed
+    user: str | None = None
+    """The person's id; None when only its hash is known."""
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    removed_files: list[RemovedFile] = field(default_factory=list)
+    journals: list[str] = field(default_factory=list)
+    """Journals set aside as unreadable that were rewritten."""
 
 
-def honour(warehouse: Warehouse) -> list[Certificate]:
-    """Erase what was loaded since of persons erased before, and finish erasures that were stopped."""
-    done = []
-    for tombstone in tombstones.standing(warehouse.settings):
-        key = Key.of(warehouse.settings)
-        if not tombstone.moments:
-            late = _late_segments(warehouse, tombstone)
-            doomed = Doomed(tombstone, key)
-            if not late or not trace(warehouse.settings.lake, doomed, late).rows:
-                if late:
-                    last = warehouse.value("select max(loaded_at) from pipeline.load_ledger")
-                    _note_honoured(warehouse, tombstone, last)
-                continue
-            tombstone = tombstone.model_copy(
-                update={"moments": (datetime.now(UTC),), "requests": doomed.requests}
-            )
-            tombstone.write(warehouse.settings.erasures)
-        done.append(_carry_out(warehouse, tombstone, Doomed(tombstone, key)))
-    return done
+def seal_leftovers(settings: Settings) -> None:
+    """Turn what routers that are gone left in their journals into segments."""
+    with contextlib.suppress(SegmentError):  # set aside as `.bad`, and looked into below
+        journal = Journal(
+            settings.home,
+            seal_interval_s=settings.journal_seal_interval_s,
+            max_bytes=settings.journal_max_bytes,
+        )
+        try:
+            journal.seal_now()
+        finally:
+            journal.close()
 
 
-def _carry_out(
-    warehouse: Warehouse, tombstone: Tombstone, doomed: Doomed, *, user: str | None = None
-) -> Certificate:
-    """Everything after the tombstone; `user` is None where only the hash is known."""
-    settings, now, started = warehouse.settings, tombstone.moments[-1], datetime.now(UTC)
+def begin(warehouse: Warehouse, user: str, organization: str | None, *, now: datetime) -> Erasing:
+    """Put down the person's tombstone; LegalHoldError, and nothing is changed, when a hold names them."""
+    settings, key = warehouse.settings, Key.of(warehouse.settings)
+    tombstone = Tombstone(person=key.hash(user), organization=organization, erased_at=now, moments=(now,))
+    doomed = Doomed(tombstone, key, user)
+    found = trace(settings.lake, doomed)
+    _learn_from_tables(warehouse, doomed, found, user)
+    _refuse_if_held(settings, user, organization, found)
+    audit_trail.forget(settings.compliance_file, user, organization=organization)
+    tombstone = _put_down(settings, tombstone, doomed)
+    return Erasing(tombstone=tombstone, doomed=Doomed(tombstone, key, user), user=user)
+
+
+def resume(warehouse: Warehouse, tombstone: Tombstone) -> Erasing | None:
+    """Take up an erasure that was stopped, or whose person came late; None when nothing is left to do."""
+    key = Key.of(warehouse.settings)
+    if not tombstone.moments:
+        late = _late_segments(warehouse, tombstone)
+        doomed = Doomed(tombstone, key)
+        if not late or not trace(warehouse.settings.lake, doomed, late).rows:
+            if late:
+                last = warehouse.value("select max(loaded_at) from pipeline.load_ledger")
+                _note_honoured(warehouse, tombstone, last)
+            return None
+        tombstone = tombstone.model_copy(
+            update={"moments": (datetime.now(UTC),), "requests": doomed.requests}
+        )
+        tombstone.write(warehouse.settings.erasures)
+    return Erasing(tombstone=tombstone, doomed=Doomed(tombstone, key))
+
+
+def remove_person(warehouse: Warehouse, erasing: Erasing) -> None:
+    """Take the person out of every file but the tables, which follow when the caller catches up."""
+    doomed, now = erasing.doomed, erasing.tombstone.moments[-1]
     # Requests first: what they added to the rollups is computed with their judgements.
     for dataset in sorted(DATASETS, key=lambda name: name != RequestRecord.DATASET):
         removals.remove_everywhere(
@@ -104,17 +125,22 @@ def _carry_out(
             operation="erasure",
             now=now,
         )
-    removed_files = leftovers.clear(warehouse, doomed, now)
-    journals = leftovers.clean_journals(settings, doomed)
+    erasing.removed_files.extend(leftovers.clear(warehouse, doomed, now))
+    erasing.journals.extend(leftovers.clean_journals(warehouse.settings, doomed))
     load_compliance(warehouse)
-    catch_up(warehouse)
-    _note_honoured(warehouse, tombstone, started)  # what was sealed meanwhile is looked at next time
+
+
+def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
+    """Write both databases anew, look for the id in every file, sign the certificate."""
+    settings, tombstone, user = warehouse.settings, erasing.tombstone, erasing.user
+    # Segments that were sealed meanwhile are looked at next time.
+    _note_honoured(warehouse, tombstone, erasing.started_at)
     hours = certificates.hours(warehouse, tombstone)
     others = _longer_ids(warehouse, user) if user else []
     warehouse.recreate()
     publishing.publish_warehouse(warehouse)
     warehouse.close()
-    # Who is erased in one organisation may well stand in another.
+    # A person who is erased in one organisation may still be in another.
     searched = None
     if user and tombstone.organization is None:
         searched = search(_roots(settings), [user], others=others)
@@ -122,9 +148,9 @@ def _carry_out(
         settings,
         tombstone,
         hours=hours,
-        removed_files=removed_files,
-        rewritten_journals=journals,
-        pending_journals=leftovers.pending_journals(settings, doomed.users),
+        removed_files=erasing.removed_files,
+        rewritten_journals=erasing.journals,
+        pending_journals=leftovers.pending_journals(settings, erasing.doomed.users),
         searched=searched,
         mentioned=mentions(settings, user, organization=tombstone.organization) if user else (),
     )
@@ -167,22 +193,8 @@ def _put_down(settings: Settings, tombstone: Tombstone, doomed: Doomed) -> Tombs
     tombstone = tombstone.model_copy(update={"requests": tuple(sorted(requests)), "moments": moments})
     tombstone.write(settings.erasures)
     for other in earlier:
-        tombstones.remove(settings, other)
+        tombstones.forget_tombstone(settings, other)
     return tombstone
-
-
-def _seal_leftovers(settings: Settings) -> None:
-    """Turn what routers that are gone left in their journals into segments."""
-    with contextlib.suppress(SegmentError):  # set aside as `.bad`, and looked into below
-        journal = Journal(
-            settings.home,
-            seal_interval_s=settings.journal_seal_interval_s,
-            max_bytes=settings.journal_max_bytes,
-        )
-        try:
-            journal.seal_now()
-        finally:
-            journal.close()
 
 
 def _late_segments(warehouse: Warehouse, tombstone: Tombstone) -> list[str]:

@@ -93,6 +93,6 @@ def standing(settings: Settings) -> list[Tombstone]:
     return [Tombstone.model_validate_json(path.read_bytes()) for path in paths]
 
 
-def remove(settings: Settings, tombstone: Tombstone) -> None:
+def forget_tombstone(settings: Settings, tombstone: Tombstone) -> None:
     """Forget a tombstone that another one covers."""
     (settings.erasures / f"{tombstone.name}{SUFFIX}").unlink(missing_ok=True)

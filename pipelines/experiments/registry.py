@@ -21,7 +21,7 @@ COLUMNS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryResult:
+class ExperimentRegistryResult:
     """What happened to the table."""
 
     experiments: int | None = None
@@ -29,7 +29,7 @@ class RegistryResult:
     """Why the table was left as it is; None when it was not."""
 
 
-def load_registry(warehouse: Warehouse) -> RegistryResult:
+def load_experiment_registry(warehouse: Warehouse) -> ExperimentRegistryResult:
     """Make `routing_experiments` say what the file says; one that cannot be used changes nothing."""
     settings = warehouse.settings
     try:
@@ -37,10 +37,10 @@ def load_registry(warehouse: Warehouse) -> RegistryResult:
         policies = Policies.load(settings.policies_file).by_id
         loaded = load_experiments(settings.experiments_file, policies=policies, models=models)
     except ConfigError as error:
-        return RegistryResult(problem=f"{error}; the table was left as it is")
+        return ExperimentRegistryResult(problem=f"{error}; the table was left as it is")
     rows = sorted(_row(experiment.entry) for experiment in loaded)
     _replace(warehouse, rows)
-    return RegistryResult(experiments=len(rows))
+    return ExperimentRegistryResult(experiments=len(rows))
 
 
 def _row(entry: ExperimentEntry) -> tuple[Any, ...]:

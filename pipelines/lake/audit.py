@@ -15,12 +15,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.lake import reading
 from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX
 from router.journal import chains
-from router.journal.drops import EXPIRED, DropNote, note_path
-from router.journal.manifests import Manifest
+from router.journal.manifests import EXPIRED, DropNote, Manifest, note_path
+from router.journal.places import CHAINS, EVERY_HOUR, day_of
 from router.records import DATASETS
 
 if TYPE_CHECKING:
@@ -143,10 +142,10 @@ def read_chains(root: Path, *, expired_before: Mapping[str, date] | None = None)
         return found
     with chains.locked(root, chains.REWRITING), chains.locked(root, chains.SEALING):
         for dataset in DATASETS:
-            for path in sorted((root / dataset).glob("date=*/hour=*/*.json")):
+            for path in sorted((root / dataset).glob(f"{EVERY_HOUR}/*.json")):
                 if not path.name.startswith(TEMPORARY_PREFIX):
                     _read_entry(root, dataset, path, found)
-            for path in (root / chains.CHAINS / dataset).glob("*.json"):
+            for path in (root / CHAINS / dataset).glob("*.json"):
                 if path.name.startswith(TEMPORARY_PREFIX):
                     continue
                 found.heads[dataset, path.stem] = None
@@ -159,7 +158,9 @@ def read_chains(root: Path, *, expired_before: Mapping[str, date] | None = None)
 def note_drop(root: Path, folder: Path) -> None:
     """Remember which segments a date folder holds, before retention drops it."""
     dataset = folder.parent.name
-    path = note_path(root, dataset, folder.name.removeprefix("date="))
+    day = day_of(folder.name)
+    assert day is not None  # noqa: S101 - retention drops the folders of days only
+    path = note_path(root, dataset, day)
     note = DropNote.read(path)  # a late segment's folder is dropped again
     manifests = _manifests_in(root, folder)
     for manifest in manifests:
@@ -192,9 +193,9 @@ def _manifests_in(root: Path, folder: Path) -> list[Manifest]:
 
 
 def _read_drop_notes(root: Path, dataset: str, expired_before: date | None, found: Chains) -> None:
-    for path in sorted((root / chains.CHAINS / dataset / EXPIRED).glob("date=*.json")):
+    for path in sorted((root / CHAINS / dataset / EXPIRED).glob("date=*.json")):
         relative = str(path.relative_to(root))
-        day = reading.day_of(path.stem)
+        day = day_of(path.stem)
         if day is None:
             continue
         if expired_before is not None and day >= expired_before:

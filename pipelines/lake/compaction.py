@@ -58,7 +58,7 @@ def _batches(segments: Iterable[Segment], now: datetime) -> Iterator[list[Segmen
     found: dict[tuple[Path, int], list[Segment]] = defaultdict(list)
     for segment in segments:
         manifest = segment.manifest
-        end = manifest.last_at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        end = manifest.hour + timedelta(hours=1)
         if end + GRACE < now and manifest.bytes < SMALL_BYTES:
             found[segment.path.parent, manifest.schema_version].append(segment)
     for hour in found.values():

@@ -8,17 +8,26 @@ did not change since everything in them was loaded are not listed again.
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.errors import SegmentError
-from router.files import TEMPORARY_PREFIX, sha256_of
-from router.journal.chains import CHAINS
+from router.files import sha256_of
 from router.journal.manifests import DERIVED_NAME, Manifest
+from router.journal.places import (
+    ARCHIVE,
+    CHAINS,
+    REMOVALS,
+    entries,
+    hour_folder,
+    hour_of,
+    is_date_folder,
+    is_hour_folder,
+)
+from router.journal.reading import replaced_names
 from router.journal.segments import arrow_schema
 from router.records import DATASETS
 
@@ -26,19 +35,12 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-REMOVALS = "removals"
-"""The folder of the lake that holds what removed rows added to their rollups (see `removals`)."""
-ARCHIVE = "rollups"
-"""The folder of the lake that holds rollups whose raw rows have expired (see `archive`)."""
 MANIFEST_GRACE_S = 1.0
 """How long a young Parquet file may wait for its manifest, which is written a moment later."""
 SETTLE_S = 2.0
 """A folder changed more recently than this is listed again: file clocks are coarse."""
 LISTINGS = 3
 """How often a folder that changes while it is listed is listed again."""
-
-_DATE = re.compile(r"^date=(\d{4}-\d{2}-\d{2})$")
-_HOUR = re.compile(r"^hour=(\d{2})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def strays(lake: Path) -> list[Suspect]:
     known = {*DATASETS, ARCHIVE, CHAINS, REMOVALS}
     return [
         _suspect(lake, Path(entry.path), "is no dataset of this lake")
-        for entry in _entries(lake)
+        for entry in entries(lake)
         if entry.name not in known or entry.is_symlink()
     ]
 
@@ -140,23 +142,13 @@ def count(mask: Any) -> int:
     return pc.sum(mask).as_py() or 0
 
 
-def dated_folders(parent: Path) -> list[tuple[date, Path]]:
-    """The `date=` folders of a dataset, oldest first."""
-    found = []
-    for entry in _entries(parent):
-        day = day_of(entry.name)
-        if day is not None and entry.is_dir(follow_symlinks=False):
-            found.append((day, Path(entry.path)))
-    return sorted(found)
-
-
 def _hour_folders(lake: Path, dataset: str, listing: Listing) -> Iterator[Path]:
-    for day in _entries(lake / dataset):
-        if not _is_folder(day, _DATE):
+    for day in entries(lake / dataset):
+        if not is_date_folder(day):
             _report(lake, day, listing, "is no date folder")
             continue
-        for hour in _entries(Path(day.path)):
-            if _is_folder(hour, _HOUR):
+        for hour in entries(Path(day.path)):
+            if is_hour_folder(hour):
                 yield Path(hour.path)
             else:
                 _report(lake, hour, listing, "is no hour folder")
@@ -164,8 +156,8 @@ def _hour_folders(lake: Path, dataset: str, listing: Listing) -> Iterator[Path]:
 
 def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
     listing = Listing()
-    entries = {entry.name: entry for entry in _entries(folder)}
-    for name, entry in entries.items():
+    found = {entry.name: entry for entry in entries(folder)}
+    for name, entry in found.items():
         path = Path(entry.path)
         if entry.is_symlink():
             listing.suspects.append(_suspect(lake, path, "is a symbolic link"))
@@ -173,7 +165,7 @@ def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
             _report(lake, entry, listing, "is no segment")
         elif path.suffix == ".json":
             _add_segment(lake, dataset, path, listing)
-        elif path.with_suffix(".json").name not in entries:
+        elif path.with_suffix(".json").name not in found:
             if _await_manifest(path):
                 _add_segment(lake, dataset, path.with_suffix(".json"), listing)
             elif DERIVED_NAME.match(name):
@@ -185,9 +177,8 @@ def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
 
 
 def _leave_out_replaced(lake: Path, listing: Listing) -> None:
-    replaced = {
-        f"{source.name}.parquet" for segment in listing.segments for source, _ in segment.manifest.replaced()
-    }
+    names = replaced_names(segment.manifest for segment in listing.segments)
+    replaced = {f"{name}.parquet" for name in names}
     if not replaced:
         return
     beside = [Path(segment.path) for segment in listing.segments] + [
@@ -244,11 +235,10 @@ def _verify_content(manifest: Manifest, path: Path) -> None:
     moments = _bounds(metadata, record.MOMENT)
     if moments is not None and moments != (manifest.first_at, manifest.last_at):
         raise SegmentError(f"spans {moments[0]} to {moments[1]}, its manifest says otherwise")
-    hour = f"date={manifest.first_at:%Y-%m-%d}/hour={manifest.first_at:%H}"
-    if not all(f"date={at:%Y-%m-%d}/hour={at:%H}" == hour for at in (manifest.first_at, manifest.last_at)):
+    if hour_of(manifest.last_at) != manifest.hour:
         raise SegmentError("holds rows of more than one hour")
-    if hour not in manifest.path:
-        raise SegmentError(f"holds rows of `{hour}`, which is not its folder")
+    if hour_folder(Path(), manifest.dataset, manifest.hour) != Path(manifest.path).parent:
+        raise SegmentError(f"holds rows of `{manifest.hour:%Y-%m-%d %H}` UTC, which is not its folder's hour")
 
 
 def _bounds(metadata: Any, column: str) -> tuple[datetime, datetime] | None:
@@ -288,21 +278,6 @@ def _await_manifest(path: Path) -> bool:
     return path.with_suffix(".json").exists()
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    import os
-
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(TEMPORARY_PREFIX)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(found, key=lambda entry: entry.name)
-
-
-def _is_folder(entry: os.DirEntry[str], pattern: re.Pattern[str]) -> bool:
-    return bool(pattern.match(entry.name)) and entry.is_dir(follow_symlinks=False)
-
-
 def _report(lake: Path, entry: os.DirEntry[str], listing: Listing, reason: str) -> None:
     listing.suspects.append(_suspect(lake, Path(entry.path), reason))
 
@@ -320,12 +295,3 @@ def _fingerprint(path: Path) -> str:
         except OSError:
             parts.append("absent")
     return "/".join(parts)
-
-
-def day_of(name: str) -> date | None:
-    """The day that a `date=` folder's name says; None when it says none."""
-    match = _DATE.match(name)
-    try:
-        return date.fromisoformat(match[1]) if match else None
-    except ValueError:
-        return None

@@ -17,6 +17,7 @@ from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
 from router.journal.manifests import DERIVED_NAME, DERIVED_WRITERS, Manifest, commit
+from router.journal.places import EVERY_HOUR
 from router.journal.segments import arrow_schema, write_segment
 from router.records import DATASETS
 
@@ -60,7 +61,7 @@ def replace_segments(
             dataset=first.dataset,
             writer_id=f"{DERIVED_WRITERS[operation]}-{identity}",
             sequence=1,
-            hour=first.first_at.replace(minute=0, second=0, microsecond=0),
+            hour=first.hour,
             lake=lake,
             sealed_at=now,
             schema_version=first.schema_version,
@@ -82,7 +83,7 @@ def remove_leftovers(lake: Path, dataset: str) -> list[Path]:
         for leftover in listing.leftovers:
             _remove([leftover])
             removed.append(leftover)
-        for path in (lake / dataset).glob(f"date=*/hour=*/{TEMPORARY_PREFIX}*"):
+        for path in (lake / dataset).glob(f"{EVERY_HOUR}/{TEMPORARY_PREFIX}*"):
             if DERIVED_NAME.match(path.name.removeprefix(TEMPORARY_PREFIX)) or _is_abandoned(path):
                 path.unlink(missing_ok=True)
                 removed.append(path)

@@ -12,11 +12,11 @@ from rich.panel import Panel
 from rich.table import Table
 
 from pipelines.replay.demo_world import load_figures, make_outcomes, prices_of, write_outcomes
-from pipelines.replay.display import Live, books_lines, speed_line
 from pipelines.replay.driver import Caller
 from pipelines.replay.errors import BooksError
 from pipelines.replay.outcomes import world_of
 from pipelines.replay.plan import Plan
+from pipelines.replay.progress_display import Live, books_lines, speed_line
 from pipelines.replay.report import Report
 from pipelines.replay.run import replay_settings, run
 

@@ -1,1 +1,5 @@
-"""What people ask the warehouse, and how answers are written."""
+"""Questions to the published warehouse.
+
+In: SQL, or the name of a report in `sql/reports`. Out: an `Answer`, a pyarrow Table (`reports`), and its
+table, CSV, JSON or Parquet (`output`).
+"""

@@ -33,7 +33,7 @@ def write(answer: Answer, *, output_format: Format, output: Path | None) -> None
     """Print the answer, or write it whole to `output`."""
     if output_format == "parquet":
         if output is None:
-            raise QueryError("Parquet is no text: name a file with --output")
+            raise QueryError("Parquet cannot be printed: name a file with --output")
         write_atomically(output, _parquet(answer))
     elif output is not None:
         write_atomically(output, render(answer, output_format).encode())

@@ -19,6 +19,7 @@ from pipelines.lake import reading
 from pipelines.retention import holds
 from pipelines.retention.holds import Cutoffs
 from pipelines.warehouse.archive import midnight
+from router.journal.places import dated_folders
 from router.records import DATASETS, FeedbackRecord, RequestRecord
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Expiry:
         return holds.COLUMNS if self.cutoffs is not None else JUDGED
 
 
-def plan(
+def plan_expiry(
     settings: Settings, rules: RetentionFile, now: datetime, *, orphaned: Sequence[str] = ()
 ) -> dict[str, Expiry]:
     """What goes of each dataset as of `now`; the lake is read, nothing is changed.
@@ -106,7 +107,7 @@ def plan(
 def _fill(root: Path, expiry: Expiry, *, keeps_some: bool, until: datetime | None) -> None:
     days = [
         (midnight(day), folder)
-        for day, folder in reading.dated_folders(root / expiry.dataset)
+        for day, folder in dated_folders(root / expiry.dataset)
         if until is None or midnight(day) < until
     ]
     if not days:

@@ -89,11 +89,13 @@ def _rewrite(
     share = None
     is_counted = first.dataset == RequestRecord.DATASET and gone.num_rows > 0
     if is_counted and not removed_rollups.is_sealed(warehouse, first.first_at):
-        share = removed_rollups.write(warehouse, sources, gone.column("id").combine_chunks(), operation, now)
+        share = removed_rollups.keep_share(
+            warehouse, sources, gone.column("id").combine_chunks(), operation, now
+        )
     manifest = replacing.replace_segments(root, sources, left, operation=operation, now=now)
     if manifest is None:
         if share is not None:
-            removed_rollups.remove(share)
+            removed_rollups.drop_share(share)
         raise SegmentError(f"segments of `{sources[0].path.parent.name}` changed while they were rewritten")
     return Removed(
         sources=tuple(segment.manifest for segment in sources), manifest=manifest, rows=gone.num_rows

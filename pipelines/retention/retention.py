@@ -4,10 +4,10 @@ Each dataset has its period (ANALYTICS_RETENTION_DAYS for requests and their fee
 REQUEST_LOG_RETENTION_DAYS), `retention.yaml` changes it for single organisations and holds rows
 (`holds`), `expiry` says what that makes of each partition.
 
-In this order, so that a stop at any point loses nothing and counts nothing twice: aggregate what
-is still pending, seal the expiring days' rollups in the lake, set the cutoff, delete the rows,
-rewrite or drop the lake's partitions, let the tables follow, publish. A day whose rollups are sealed
-is never folded again, though an organisation may keep rows of it.
+In this order, so that a stop at any point loses nothing and counts nothing twice: catch up (`flow`),
+`plan_retention`, `remove_expired` (seal the expiring days' rollups in the lake, set the cutoff, delete
+the rows, rewrite or drop the lake's partitions), catch up again so that the tables follow, `tidy`,
+publish. A day whose rollups are sealed is never folded again, though an organisation may keep rows of it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.experiments.results import compute_results
 from pipelines.lake import audit, reading, replacing
 from pipelines.retention import expiry, removals
 from pipelines.retention.holds import RetentionFile
-from pipelines.rollups import removed_rollups, rollups
-from pipelines.scores import scoring
-from pipelines.scores.publishing import publish_scores
-from pipelines.warehouse import archive, loading
+from pipelines.rollups import removed_rollups
+from pipelines.warehouse import archive
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
+from router.journal.places import ARCHIVE, REMOVALS, dated_folders
 from router.records import DATASETS, RequestRecord
 
 if TYPE_CHECKING:
@@ -82,49 +80,71 @@ class RetentionResult:
     score_files: list[str] = field(default_factory=list)
 
 
-def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> RetentionResult:
-    """Drop what is past its period as of `now`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiring:
+    """One run of retention: what goes, and what is said of it."""
+
+    now: datetime
+    plans: dict[str, Expiry]
+    """By dataset."""
+    folders: list[Path]
+    """Lake folders that go whole."""
+    result: RetentionResult
+
+    @property
+    def cutoff(self) -> datetime:
+        """Raw rows of requests from this moment on are kept."""
+        return self.result.expired_before
+
+
+def plan_retention(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = False) -> Expiring:
+    """List what is past its period as of `now`; nothing is changed."""
     settings = warehouse.settings
     rules = RetentionFile.load(settings.retention_file)
-    if not dry_run:
-        catch_up(warehouse)
     orphaned = [name for (name,) in warehouse.run("retention/orphaned_feedback").fetchall()]
-    plans = expiry.plan(settings, rules, now, orphaned=orphaned)
+    plans = expiry.plan_expiry(settings, rules, now, orphaned=orphaned)
     cutoff = plans[RequestRecord.DATASET].cutoff
-    partitions = [folder for plan in plans.values() for folder in plan.folders]
-    days = _days_to_archive(warehouse, cutoff)
+    folders = [folder for plan in plans.values() for folder in plan.folders]
     result = RetentionResult(
         expired_before=cutoff,
-        is_dry_run=dry_run,
+        is_dry_run=is_dry_run,
         rows={dataset: plans[dataset].rows.total() for dataset in DATASETS},
         organizations={dataset: dict(plans[dataset].rows) for dataset in DATASETS},
         held={dataset: plans[dataset].held for dataset in DATASETS},
-        partitions=[str(folder.relative_to(settings.lake)) for folder in partitions],
+        partitions=[str(folder.relative_to(settings.lake)) for folder in folders],
         rewritten=[segment.manifest.name for plan in plans.values() for segment in _rewritten(plan)],
-        archived_days=days,
+        archived_days=_days_to_archive(warehouse, cutoff),
         score_files=[path.name for path in _old_score_files(warehouse, cutoff, now)],
     )
-    if not dry_run:
-        # Thinned first: what is sealed in the archive is what a rebuild brings back.
-        warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
-        for day in days:
-            archive.write(warehouse.connection, settings.lake, day)
-        _set_cutoff(warehouse, plans)
-        for plan in plans.values():
-            _delete_rows(warehouse, plan)
-            for segments in plan.trimmed:
-                _trim(settings.lake, plan, segments, now)
-        _drop_partitions(warehouse, partitions)
-        _shorten(warehouse, plans, now)
-        catch_up(warehouse)
-        _forget_removals(warehouse, cutoff)
-        _expire_rollups(warehouse, now)
-        _remove_empty_folders(settings.lake)
-        for path in (*_old_score_files(warehouse, cutoff, now), *_old_broken_builds(settings, now)):
-            path.unlink(missing_ok=True)
-        if any(result.rows.values()):
-            warehouse.recreate()
-    return result
+    return Expiring(now=now, plans=plans, folders=folders, result=result)
+
+
+def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
+    """Take the rows out of the lake; the tables follow when the caller catches up."""
+    lake, now = warehouse.settings.lake, expiring.now
+    # Thinned first: what is sealed in the archive is what a rebuild brings back.
+    warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
+    for day in expiring.result.archived_days:
+        archive.archive_day(warehouse.connection, lake, day)
+    _set_cutoff(warehouse, expiring.plans)
+    for plan in expiring.plans.values():
+        _delete_rows(warehouse, plan)
+        for segments in plan.trimmed:
+            _trim(lake, plan, segments, now)
+    _drop_partitions(warehouse, expiring.folders)
+    _shorten(warehouse, expiring.plans, now)
+
+
+def tidy(warehouse: Warehouse, expiring: Expiring) -> None:
+    """Remove what nothing needs once the tables have followed."""
+    settings, now, cutoff = warehouse.settings, expiring.now, expiring.cutoff
+    _forget_removals(warehouse, cutoff)
+    _expire_rollups(warehouse, now)
+    _remove_empty_folders(settings.lake)
+    for path in (*_old_score_files(warehouse, cutoff, now), *_old_broken_builds(settings, now)):
+        path.unlink(missing_ok=True)
+    if any(expiring.result.rows.values()):
+        warehouse.recreate()
 
 
 def _rewritten(plan: Expiry) -> list[Segment]:
@@ -164,17 +184,6 @@ def _shorten(warehouse: Warehouse, plans: dict[str, Expiry], now: datetime) -> N
                 now=now,
                 wanted=plan.may_shorten,
             )
-
-
-def catch_up(warehouse: Warehouse) -> None:
-    """Aggregate what waits in the lake: a partition may expire before its first refresh."""
-    for dataset in DATASETS:
-        loading.load(warehouse, dataset)
-    rollups.fold_stale_hours(warehouse)
-    rollups.build_daily_marts(warehouse)
-    scoring.score(warehouse)
-    compute_results(warehouse)
-    publish_scores(warehouse)
 
 
 def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:
@@ -224,12 +233,12 @@ def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
 
 
 def _forget_removals(warehouse: Warehouse, cutoff: datetime) -> None:
-    root = warehouse.settings.lake / reading.REMOVALS
-    for day, folder in reading.dated_folders(root):
+    root = warehouse.settings.lake / REMOVALS
+    for day, folder in dated_folders(root):
         if archive.midnight(day) < cutoff:
             _remove_whole(folder)
     _remove_hidden(root)
-    removed_rollups.forget(warehouse, cutoff)
+    removed_rollups.forget_shares(warehouse, cutoff)
 
 
 def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
@@ -241,8 +250,8 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
     for table, column in ROLLUP_MOMENTS.items():
         warehouse.run(delete_before(table, column), cutoff=cutoff)
     for table in archive.TABLES:
-        root = warehouse.settings.lake / reading.ARCHIVE / table
-        for day, folder in reading.dated_folders(root):
+        root = warehouse.settings.lake / ARCHIVE / table
+        for day, folder in dated_folders(root):
             if archive.midnight(day) < cutoff:
                 _remove_whole(folder)
         _remove_hidden(root)
@@ -296,7 +305,7 @@ def _remove_whole(folder: Path) -> None:
 def _remove_empty_folders(root: Path) -> None:
     young = time.time() - EMPTY_FOLDER_AGE_S
     for dataset in DATASETS:
-        for _, day in reading.dated_folders(root / dataset):
+        for _, day in dated_folders(root / dataset):
             for folder in (*day.iterdir(), day):
                 if folder.is_dir() and folder.stat().st_mtime < young and not any(folder.iterdir()):
                     folder.rmdir()

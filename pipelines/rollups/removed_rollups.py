@@ -19,15 +19,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import WarehouseError
-from pipelines.lake import reading
 from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import sqlfiles
-from pipelines.warehouse.loading import REMOVING
 from pipelines.warehouse.sqlfiles import delete_before
 from pipelines.warehouse.warehouse import in_memory
-from router.errors import SegmentError
 from router.files import make_folder, sha256_of, write_atomically
-from router.journal.manifests import Manifest
+from router.journal.manifests import REMOVING
+from router.journal.places import REMOVALS, date_folder, dated_folders, hour_folder
+from router.journal.reading import read_manifests
 from router.journal.segments import parquet_bytes
 from router.records import RequestRecord
 
@@ -46,11 +45,11 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
     """Add the shares of finished removals that the warehouse does not know; their hours become stale."""
     known = {name for (name,) in warehouse.rows("select name from pipeline.removals")}
     hours = []
-    for _, folder in reading.dated_folders(warehouse.settings.lake / reading.REMOVALS):
+    for _, folder in dated_folders(warehouse.settings.lake / REMOVALS):
         for path in sorted(folder.glob("*.json")):
             if path.stem in known:
                 continue
-            record = read(path)
+            record = read_share(path)
             hour = datetime.fromisoformat(record["hour"])
             if not _has_happened(warehouse, hour, record["sources"]):
                 continue
@@ -77,7 +76,7 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
     return hours
 
 
-def forget(warehouse: Warehouse, cutoff: datetime) -> None:
+def forget_shares(warehouse: Warehouse, cutoff: datetime) -> None:
     """Drop the shares of hours before the cutoff: the rollups that hold them are sealed."""
     with warehouse.transaction():
         for table in ("removals", *(f"removed_{name}" for name in HOURLY)):
@@ -85,20 +84,21 @@ def forget(warehouse: Warehouse, cutoff: datetime) -> None:
 
 
 def is_sealed(warehouse: Warehouse, moment: datetime) -> bool:
+    """Whether the moment is before retention's cutoff, so that its rollups never change again."""
     cutoff = warehouse.value("select max(expired_before) from pipeline.retention")
     return cutoff is not None and moment < cutoff
 
 
-def write(
+def keep_share(
     warehouse: Warehouse, sources: Sequence[Segment], ids: Any, operation: Operation, now: datetime
 ) -> Path:
     """Put down what the rows with these ids add to the rollups; the record's path.
 
     Only rows that the table holds count: a second copy of a row never did.
     """
-    hour = sources[0].manifest.first_at.replace(minute=0, second=0, microsecond=0)
+    hour = sources[0].manifest.hour
     names = sorted(segment.manifest.name for segment in sources)
-    folder = warehouse.settings.lake / reading.REMOVALS / f"date={hour:%Y-%m-%d}"
+    folder = date_folder(warehouse.settings.lake / REMOVALS, hour)
     path = folder / f"{name_of(hour, names)}.json"
     make_folder(folder)
     parts = _fold(warehouse, hour, ids)
@@ -146,17 +146,15 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
 
 def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) -> bool:
     """Whether the warehouse has loaded a segment that stands for exactly these sources' rewriting."""
-    folder = warehouse.settings.lake / RequestRecord.DATASET / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
     wanted = set(sources)
-    for path in folder.glob("*.json"):
-        try:
-            manifest = Manifest.read(path)
-        except SegmentError:
-            continue  # the load quarantined it
-        tree = [manifest, *(source for source, _ in manifest.replaced())]
+    try:
+        manifests, _ = read_manifests(hour_folder(warehouse.settings.lake, RequestRecord.DATASET, hour))
+    except FileNotFoundError:
+        return False  # a compaction is at work: the next fold takes it in
+    for manifest in manifests:
         if any(
-            item.operation in REMOVING and {source.name for source in source_manifests(item)} == wanted
-            for item in tree
+            item.operation in REMOVING and {source.name for source in item.direct_sources()} == wanted
+            for item in manifest.tree()
         ):
             return bool(
                 warehouse.value(
@@ -168,12 +166,7 @@ def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) 
     return False
 
 
-def source_manifests(manifest: Manifest) -> list[Manifest]:
-    """The segments that a derived one replaced directly."""
-    return [Manifest.parse(text.encode(), manifest.name) for text in manifest.sources]
-
-
-def read(path: Path) -> dict[str, Any]:
+def read_share(path: Path) -> dict[str, Any]:
     """A removal's record, its files' digests compared; WarehouseError when it is damaged."""
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
@@ -190,7 +183,8 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
-def remove(path: Path) -> None:
+def drop_share(path: Path) -> None:
+    """Remove a share whose rewriting did not happen."""
     path.unlink(missing_ok=True)
     for table in HOURLY:
         part(path, table).unlink(missing_ok=True)

@@ -1,1 +1,13 @@
-"""The DuckDB build database: loaded once, checked, published as a copy."""
+"""The DuckDB build database: loaded once, checked, published as a copy.
+
+In: trusted segments, catalog, trail of changes. Out: tables, and the copy that people query.
+Read in this order:
+
+    warehouse    the locked database, its migrations    sqlfiles      the statements in `sql/`
+    loading      segments to rows, exactly once         quarantine    files that are not read
+    columns      the tables' columns by the contract    checks        statements that find broken promises
+    registry     catalog.yaml as tables                 compliance    the trail of changes as a table
+    publishing   the copy that people query             pending       what waits in the lake
+    archive      rollups without their raw rows         history       published scores, after a rebuild
+    differences  which record of a file was changed     ranges        hours and days in ranges
+"""

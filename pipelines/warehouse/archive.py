@@ -14,9 +14,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.errors import WarehouseError
-from pipelines.lake.reading import ARCHIVE, dated_folders
 from pipelines.warehouse import sqlfiles
 from router.files import TEMPORARY_PREFIX, make_folder, sha256_of, write_atomically
+from router.journal.places import ARCHIVE, date_folder, dated_folders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +35,11 @@ TABLES = {
 """What is archived, and the column that places a row in its day."""
 
 
-def write(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
+def archive_day(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
     """Seal one day's rollups and history in the lake; doing it again replaces the files whole."""
     start = midnight(day)
     for table, moment in TABLES.items():
-        folder = lake / ARCHIVE / table / f"date={day}"
+        folder = date_folder(lake / ARCHIVE / table, day)
         make_folder(folder)
         temporary = folder / f"{TEMPORARY_PREFIX}{table}.parquet"
         connection.execute(
@@ -53,7 +53,7 @@ def write(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
         write_atomically(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
 
 
-def restore(connection: duckdb.DuckDBPyConnection, lake: Path) -> date | None:
+def restore_archive(connection: duckdb.DuckDBPyConnection, lake: Path) -> date | None:
     """Put every archived day back into an empty database; the last archived day, None without any.
 
     Segments of those days are not loaded again: the archive is their aggregate.

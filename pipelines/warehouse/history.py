@@ -37,7 +37,7 @@ _COLUMNS = (
 )
 
 
-def restore(connection: duckdb.DuckDBPyConnection, settings: Settings) -> int:
+def restore_history(connection: duckdb.DuckDBPyConnection, settings: Settings) -> int:
     """Put every snapshot that the archive does not hold back into an empty database; how many."""
     known = {
         snapshot_id

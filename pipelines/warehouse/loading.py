@@ -18,7 +18,7 @@ from pipelines.lake import reading, versions
 from pipelines.warehouse import quarantine, sqlfiles
 from pipelines.warehouse.columns import as_in_table
 from router.errors import SegmentError
-from router.journal.manifests import Manifest
+from router.journal.manifests import REMOVING
 from router.records import DATASETS, RequestLog
 
 if TYPE_CHECKING:
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from pipelines.lake.reading import Listing, Segment, Suspect
     from pipelines.warehouse.sqlfiles import SqlFile
     from pipelines.warehouse.warehouse import Warehouse
+    from router.journal.manifests import Manifest
 
 GROUP_FILES = 64
 GROUP_BYTES = 64 << 20
 """Bounds of one load transaction: they bound its memory and what a failure repeats."""
 
-REMOVING = ("erasure", "retention")
-"""Rewritings that take rows out."""
 _STALE_HOUR = {
     "request_analytics": "date_trunc('hour', timestamp)",
     "feedback": "case when metric = 'quality' then request_hour end",
@@ -58,6 +57,11 @@ class LoadResult:
     """Segments older than retention's cutoff: noted in the ledger, not loaded."""
     quarantined: list[Suspect] = field(default_factory=list)
     """Every file of the dataset in quarantine now."""
+
+
+def load_all(warehouse: Warehouse) -> dict[str, LoadResult]:
+    """Load every segment that the ledger does not know; what each dataset's load did."""
+    return {dataset: load(warehouse, dataset) for dataset in DATASETS}
 
 
 def load(warehouse: Warehouse, dataset: str) -> LoadResult:
@@ -207,7 +211,7 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
     """
     manifest = segment.manifest
     record = DATASETS[manifest.dataset]
-    hour = manifest.first_at.replace(minute=0, second=0, microsecond=0)
+    hour = manifest.hour
     bounds = {"name": manifest.name, "start": hour, "end": hour + timedelta(hours=1)}
     of_hour = f"{record.MOMENT} >= $start and {record.MOMENT} < $end and segment"
     rows, duplicates, hours = 0, 0, set[datetime]()
@@ -220,11 +224,11 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
         warehouse.run(
             "load/ledger_replaced", dataset=manifest.dataset, name=manifest.name, sources=list(known)
         )
-        if not all(_is_covered(source, known) for source in _sources(manifest)):
+        if not all(_is_covered(source, known) for source in manifest.direct_sources()):
             counts, hours = _insert(warehouse, [segment])
             rows = sum(counts.values())
             duplicates = manifest.rows - rows
-        if any(item.operation in REMOVING and item.name not in known for item in _tree(manifest)):
+        if any(item.operation in REMOVING and item.name not in known for item in manifest.tree()):
             hours |= _delete_missing(warehouse, segment, of_hour, bounds)
         _note(
             warehouse,
@@ -259,18 +263,9 @@ def _delete_missing(
     return hours
 
 
-def _sources(manifest: Manifest) -> list[Manifest]:
-    return [Manifest.parse(text.encode(), manifest.name) for text in manifest.sources]
-
-
-def _tree(manifest: Manifest) -> Iterator[Manifest]:
-    yield manifest
-    yield from (source for source, _ in manifest.replaced())
-
-
 def _is_covered(manifest: Manifest, known: set[str]) -> bool:
     """Whether every row of the segment was loaded, under its own name or those it replaced."""
-    sources = _sources(manifest)
+    sources = manifest.direct_sources()
     return manifest.name in known or (bool(sources) and all(_is_covered(item, known) for item in sources))
 
 
@@ -280,7 +275,7 @@ def _has_expired(manifest: Manifest, expired_before: datetime | None) -> bool:
         expired_before is not None
         and manifest.dataset != RequestLog.DATASET  # has a period of its own, and no rollup
         and manifest.last_at < expired_before
-        and not any(item.operation == "retention" for item in _tree(manifest))
+        and not any(item.operation == "retention" for item in manifest.tree())
     )
 
 

@@ -26,27 +26,23 @@ _TABLES = {"models": 10, "model_prices": 13}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryResult:
+class ModelRegistryResult:
     """What happened to the registry's tables."""
 
     models: int | None = None
     problem: str | None = None
     """Why the tables were left as they are; None when they were not."""
-    is_missing: bool = False
-    """The catalog is not there at all: a folder that only collects records needs none."""
 
 
-def load_registry(warehouse: Warehouse) -> RegistryResult:
+def load_model_registry(warehouse: Warehouse) -> ModelRegistryResult:
     """Make `models` and `model_prices` say what the catalog says."""
     path = warehouse.settings.catalog_file
     if not path.exists():
-        return RegistryResult(
-            problem=f"no catalog at `{path}`: the tables were left as they are", is_missing=True
-        )
+        return ModelRegistryResult(problem=f"no catalog at `{path}`: the tables were left as they are")
     try:
         catalog = Catalog.load(path)
     except ConfigError as error:
-        return RegistryResult(problem=f"{error}; the tables were left as they are")
+        return ModelRegistryResult(problem=f"{error}; the tables were left as they are")
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     qualities = _qualities(warehouse)
     models = [
@@ -59,7 +55,7 @@ def load_registry(warehouse: Warehouse) -> RegistryResult:
     named = {row[0] for row in prices}
     prices += [row for row in warehouse.rows("select * from model_prices") if row[0] not in named]
     _replace(warehouse, "model_prices", sorted(prices, key=lambda row: row[0]))
-    return RegistryResult(models=len(models))
+    return ModelRegistryResult(models=len(models))
 
 
 def _qualities(warehouse: Warehouse) -> dict[str, dict[str, float]]:

@@ -207,8 +207,8 @@ def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
         _migrate(connection)
         descriptions.comment(connection)
         if is_new:
-            archive.restore(connection, settings.lake)
-            history.restore(connection, settings)
+            archive.restore_archive(connection, settings.lake)
+            history.restore_history(connection, settings)
     except BaseException:
         connection.close()
         if is_new:

@@ -1,1 +1,13 @@
-"""From a record to a sealed Parquet segment, and back again."""
+"""From a record to a sealed Parquet segment, and back again.
+
+In: records (`router.records`). Out: `journal/` while they wait, `lake/` once they are sealed.
+Read in this order:
+
+    journal      an append is safe before the reply leaves; a thread seals every few seconds
+    group_sync   one fdatasync for all that wait
+    segments     a journal becomes one Parquet file for each hour
+    manifests    what a segment holds; a segment exists once its manifest does
+    chains       the hash chain of each writer
+    places       the folders of the lake
+    reading      records back from journals and lake       lookup   one request's record
+"""

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 
 from router.errors import SegmentError
 from router.files import make_folder, write_atomically
+from router.journal.places import CHAINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHAINS = "chains"
-"""The lake's folder of heads."""
 SEALING = ".lock"
 """Held from reading a head to advancing it, so that two processes cannot fork a writer's chain."""
 REWRITING = ".rewrite-lock"

@@ -4,7 +4,7 @@
 
 An append is one `write(2)`: it survives `kill -9` of the process. With `JOURNAL_SYNC=group` the
 caller also waits for the next `fdatasync`, which one thread issues for all that came since the last
-(`router.group_sync`): then it survives a power cut too. A sealer thread closes the journal every
+(`router.journal.group_sync`): then it survives a power cut too. A sealer thread closes the journal every
 few seconds and turns it into a Parquet segment. Each open journal is held by an exclusive `flock`,
 which the kernel drops when its owner dies; whoever can take the lock of a journal that is not its
 own may seal it, so leftovers are adopted once, by any process.

@@ -6,9 +6,8 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from router.journal.reading import read_folders
+from router.journal.places import hour_folder
+from router.journal.reading import read_folders, unsealed_records
 from router.records import Attempt, Candidate, RequestRecord, Tag, moment_of
 
 if TYPE_CHECKING:
@@ -33,30 +32,14 @@ def find_record(home: Path, request_id: str) -> RequestRecord | None:
 
 
 def _in_journals(home: Path, request_id: str) -> dict[str, Any] | None:
-    folder = home / "journal" / RequestRecord.DATASET
-    wanted = f'"id":"{request_id}"'.encode()
-    for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            continue  # sealed meanwhile
-        at = content.find(wanted)
-        if at >= 0:
-            start = content.rfind(b"\n", 0, at) + 1
-            end = content.find(b"\n", at)
-            try:
-                row: dict[str, Any] = orjson.loads(content[start : end if end >= 0 else None])
-            except orjson.JSONDecodeError:
-                continue  # torn: it was never acknowledged
-            if row["id"] == request_id:
-                return row
-    return None
+    found = unsealed_records(home, RequestRecord.DATASET, naming=request_id)
+    return next((row for row in found if row["id"] == request_id), None)
 
 
 def _in_lake(home: Path, request_id: str, moment: datetime) -> dict[str, Any] | None:
     import pyarrow.compute as pc
 
-    folder = home / "lake" / RequestRecord.DATASET / f"date={moment:%Y-%m-%d}" / f"hour={moment:%H}"
+    folder = hour_folder(home / "lake", RequestRecord.DATASET, moment)
     if not folder.exists():
         return None
     # Ids are in order of time: of most files the statistics alone say that they do not hold it.

@@ -1,4 +1,11 @@
-"""Manifests: what a segment holds, how to tell whether it was changed, its place in its writer's chain."""
+"""Manifests: what a segment holds, how to see whether it was changed, its place in its writer's chain.
+
+    lake/chains/<dataset>/expired/date=2026-08-01.json     a drop note
+
+A drop note lists the segments that retention dropped with a day, so that nothing brings them back and
+the audit misses none. A writer's numbers are nearly gapless, so the note keeps them as ranges: it stays
+small, for ever.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +14,20 @@ import hashlib
 import json
 import re
 import zlib
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
 from router.errors import SegmentError
-from router.files import write_atomically
+from router.files import make_folder, write_atomically
 from router.journal import chains
-from router.journal.drops import DropNote, note_path
+from router.journal.places import CHAINS, EVERY_HOUR, date_folder, hour_folder, hour_of
 from router.records import DATASETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import date
     from pathlib import Path
 
 FORMAT = "intellirouter.segment/1"
@@ -26,6 +35,10 @@ Operation = Literal["seal", "compaction", "erasure", "retention"]
 DERIVED_WRITERS = {"compaction": "compact", "erasure": "erase", "retention": "retain"}
 """What the id of a derived segment's writer starts with."""
 DERIVED_NAME = re.compile(rf"^\d{{8}}T\d{{2}}-({'|'.join(DERIVED_WRITERS.values())})-[0-9a-f]+-\d{{8}}\.")
+REMOVING = ("erasure", "retention")
+"""Rewritings that take rows out."""
+EXPIRED = "expired"
+"""The folder of drop notes, next to the heads."""
 Content = bytes  # inside the class, `bytes` is the field
 _MOMENTS = ("first_at", "last_at", "sealed_at")
 _INTEGERS = ("schema_version", "sequence", "rows", "bytes", "chain_position")
@@ -102,6 +115,20 @@ class Manifest:
             yield source, text
             yield from source.replaced()
 
+    def tree(self) -> Iterator[Manifest]:
+        """This manifest and every one that it stands for."""
+        yield self
+        yield from (source for source, _ in self.replaced())
+
+    def direct_sources(self) -> list[Manifest]:
+        """The manifests that this one replaced itself."""
+        return [Manifest.parse(text.encode(), self.name) for text in self.sources]
+
+    @property
+    def hour(self) -> datetime:
+        """The hour of its rows."""
+        return hour_of(self.first_at)
+
     def _problem(self) -> str | None:
         if self.format != FORMAT:
             return f"has format `{self.format}`, expected `{FORMAT}`"
@@ -169,7 +196,7 @@ def was_sealed(lake: Path, *, dataset: str, writer_id: str, sequence: int, hour:
     it. SegmentError when a derived manifest of the hour cannot be read, and so nobody can tell.
     """
     prefix = f"{hour:%Y%m%dT%H}"
-    folder = lake / dataset / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
+    folder = hour_folder(lake, dataset, hour)
     path = folder / f"{prefix}-{writer_id}-{sequence:08d}.json"
     if path.exists():
         return False  # not replaced, or not removed yet: sealing again changes nothing
@@ -182,7 +209,7 @@ def was_sealed(lake: Path, *, dataset: str, writer_id: str, sequence: int, hour:
                     if _follows(source, _head(lake, source)):
                         _advance(lake, source, text.encode())
                 return True
-    note = DropNote.read(note_path(lake, dataset, f"{hour:%Y-%m-%d}"))
+    note = DropNote.read(note_path(lake, dataset, hour))
     return note.names(writer_id, hour=prefix, sequence=sequence)
 
 
@@ -216,7 +243,7 @@ def _head(lake: Path, manifest: Manifest) -> chains.Head | None:
     # Lost or damaged, which no crash does: the records are sealed all the same, after the last
     # manifest there is, and the audit names what is missing.
     best: chains.Head | None = None
-    for path in (lake / manifest.dataset).glob(f"date=*/hour=*/*-{manifest.writer_id}-*.json"):
+    for path in (lake / manifest.dataset).glob(f"{EVERY_HOUR}/*-{manifest.writer_id}-*.json"):
         content = path.read_bytes()
         try:
             position = Manifest.parse(content, path.name).chain_position
@@ -229,3 +256,70 @@ def _head(lake: Path, manifest: Manifest) -> chains.Head | None:
                 path=str(path.relative_to(lake)),
             )
     return best
+
+
+@dataclass(slots=True, kw_only=True)
+class DropNote:
+    """What one day's folder of a dataset held."""
+
+    positions: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """By writer: positions in its chain."""
+    sequences: dict[str, dict[str, set[int]]] = field(default_factory=lambda: defaultdict(dict))
+    """By writer and hour (`20260801T04`): sequences of the journals that were sealed into it."""
+
+    @classmethod
+    def read(cls, path: Path) -> DropNote:
+        """The note at `path`, an empty one when there is none; SegmentError when it is damaged."""
+        note = cls()
+        try:
+            raw = json.loads(path.read_bytes())
+            for writer_id, ranges in raw["positions"].items():
+                note.positions[writer_id] = _numbers(ranges)
+            for writer_id, hours in raw["sequences"].items():
+                note.sequences[writer_id] = {hour: _numbers(ranges) for hour, ranges in hours.items()}
+        except FileNotFoundError:
+            return note
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SegmentError(f"drop note `{path.name}` cannot be read: {error!r}") from error
+        return note
+
+    def write(self, path: Path) -> None:
+        """Put the note at `path`, whole or not at all."""
+        make_folder(path.parent)
+        content = {
+            "positions": {writer_id: _ranges(found) for writer_id, found in sorted(self.positions.items())},
+            "sequences": {
+                writer_id: {hour: _ranges(found) for hour, found in sorted(hours.items())}
+                for writer_id, hours in sorted(self.sequences.items())
+            },
+        }
+        write_atomically(path, json.dumps(content).encode())
+
+    def add(self, writer_id: str, position: int, *, hour: str, sequence: int | None) -> None:
+        """Note a segment; `sequence` is None of one that no journal was sealed into."""
+        self.positions[writer_id].add(position)
+        if sequence is not None:
+            self.sequences[writer_id].setdefault(hour, set()).add(sequence)
+
+    def names(self, writer_id: str, *, hour: str, sequence: int) -> bool:
+        """Whether the segment of that journal and hour was dropped."""
+        return sequence in self.sequences.get(writer_id, {}).get(hour, ())
+
+
+def note_path(lake: Path, dataset: str, day: date) -> Path:
+    """Where the note of a day, or of a moment's day, lies."""
+    return date_folder(lake / CHAINS / dataset / EXPIRED, day).with_suffix(".json")
+
+
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges
+
+
+def _numbers(ranges: Iterable[tuple[int, int]]) -> set[int]:
+    return {number for first, last in ranges for number in range(first, last + 1)}

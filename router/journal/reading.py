@@ -1,4 +1,8 @@
-"""Columns of the lake's segments, each record once, whatever the pipelines rewrite meanwhile."""
+"""Reading what was recorded: journals that are not sealed yet, and columns of the lake's segments.
+
+Each record is read once, whatever the pipelines rewrite meanwhile. Read journals before the lake: a
+record that is sealed in between is then seen twice, and never missed.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from router.errors import SegmentError
-from router.journal.manifests import Manifest
+from router.journal.manifests import REMOVING, Manifest
 from router.records import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 LISTINGS = 5
 """How often folders are listed again whose files were replaced while they were read."""
-REMOVED = "removals"
-"""The lake's folder of what removed rows (an erased person's) had added to the rollups."""
-_REMOVING = ("erasure", "retention")
 
 
 class Rows(NamedTuple):
@@ -29,6 +32,32 @@ class Rows(NamedTuple):
     """Files that cannot be read: their rows are missing."""
     removals: frozenset[frozenset[str]]
     """For each rewriting that took rows out, the names of the segments it replaced."""
+
+
+def unsealed_records(home: Path, dataset: str, *, naming: str | None = None) -> Iterator[Any]:
+    """What the lines of a dataset's journals hold, or only those with the id `naming`.
+
+    A `.bad` journal waits for a person; its lines count where they can be read.
+    """
+    folder = home / "journal" / dataset
+    for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # sealed meanwhile: the lake has it
+        for line in _lines_with(f'"id":"{naming}"'.encode(), content) if naming else content.splitlines():
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue  # torn: it was never acknowledged
+
+
+def _lines_with(text: bytes, content: bytes) -> Iterator[bytes]:
+    at = content.find(text)
+    while at >= 0:
+        start, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
+        yield content[start : end if end >= 0 else None]
+        at = content.find(text, end) if end >= 0 else -1
 
 
 def read_folders(folders: list[Path], columns: list[str], *, where: Any = None) -> Rows:
@@ -73,30 +102,43 @@ def _read_listed(folders: list[Path], columns: list[str], where: Any) -> Rows:
     return Rows(table, damaged, frozenset(removals))
 
 
+def read_manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
+    """The manifests of an hour folder, replaced ones too, and the names of damaged ones.
+
+    FileNotFoundError when one was replaced since it was listed: list again.
+    """
+    manifests, damaged = [], []
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            manifests.append(Manifest.read(path))
+        except SegmentError:
+            if not path.exists():
+                raise FileNotFoundError(path) from None
+            damaged.append(path.name)
+    return manifests, damaged
+
+
+def replaced_names(manifests: Iterable[Manifest]) -> set[str]:
+    """Names of the segments that derived ones among these stand for: nobody reads them any more."""
+    return {source.name for manifest in manifests for source, _ in manifest.replaced()}
+
+
 def _list(folders: list[Path]) -> tuple[list[str], list[str], set[frozenset[str]]]:
-    found: dict[str, str] = {}
-    replaced: set[str] = set()
+    found: list[str] = []
+    damaged: list[str] = []
     removals: set[frozenset[str]] = set()
-    damaged = []
     for folder in folders:
-        for path in sorted(folder.glob("[!.]*.json")):
-            try:
-                manifest = Manifest.read(path)
-                tree = [manifest, *(source for source, _ in manifest.replaced())]
-            except SegmentError:
-                if not path.exists():
-                    raise FileNotFoundError(path) from None
-                damaged.append(path.name)
-                continue
-            replaced |= {source.name for source in tree[1:]}
-            removals |= {_sources(item) for item in tree if item.operation in _REMOVING}
-            found[manifest.name] = str(path.with_suffix(".parquet"))
-    return [path for name, path in found.items() if name not in replaced], damaged, removals
-
-
-def _sources(manifest: Manifest) -> frozenset[str]:
-    """Names of the segments that a derived one replaced itself."""
-    return frozenset(Manifest.parse(text.encode(), manifest.name).name for text in manifest.sources)
+        manifests, unreadable = read_manifests(folder)
+        damaged += unreadable
+        replaced = replaced_names(manifests)
+        found += [str(folder / f"{item.name}.parquet") for item in manifests if item.name not in replaced]
+        removals |= {
+            frozenset(source.name for source in item.direct_sources())
+            for manifest in manifests
+            for item in manifest.tree()
+            if item.operation in REMOVING
+        }
+    return list(dict.fromkeys(found)), damaged, removals
 
 
 def _one_by_one(paths: list[str], schema: Any, columns: list[str], where: Any) -> tuple[Any, list[str]]:

@@ -7,9 +7,9 @@ A segment exists once its manifest does: the Parquet file is written under a tem
 synced and renamed, then the manifest the same way. Readers go by manifests, never by a glob, so a
 half-written or foreign file is never read. Sealing the same journal twice gives the same names and
 rows, so a crash between the two steps is repaired by doing it again. The manifests of a writer form
-a hash chain (`router.manifests`).
+a hash chain (`router.journal.manifests`).
 
-Compaction and erasure replace segments by rewritten ones (`pipelines.derived`): a derived manifest
+Compaction and erasure replace segments by rewritten ones (`pipelines.lake.replacing`): a derived manifest
 holds the manifests of the segments it replaced, so that their chains can still be walked.
 
 pyarrow is imported on first use: `import router` stays light.
@@ -33,6 +33,7 @@ from router.errors import SegmentError
 from router.files import make_folder, write_atomically
 from router.journal import chains
 from router.journal.manifests import FORMAT, Manifest, Operation, commit, was_sealed
+from router.journal.places import hour_folder
 from router.records import DATASETS, MONEY_SCALE, Record
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def write_segment(
 
     record = DATASETS[dataset]
     name = f"{hour:%Y%m%dT%H}-{writer_id}-{sequence:08d}"
-    folder = lake / dataset / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
+    folder = hour_folder(lake, dataset, hour)
     path = folder / f"{name}.parquet"
     if path.with_suffix(".json").exists():
         return commit(lake, Manifest.read(path.with_suffix(".json")))

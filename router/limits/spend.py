@@ -16,9 +16,8 @@ from datetime import date
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from router.journal.reading import REMOVED, Rows, read_folders, read_removed
+from router.journal.places import REMOVALS, dated_folders, hour_folder, hour_of
+from router.journal.reading import Rows, read_folders, read_removed, unsealed_records
 from router.limits.periods import DAY_S, first_day, period_of, to_pico
 from router.records import MONEY_SCALE, RequestRecord, moment_of
 from router.sessions.sessions import owned_session
@@ -90,7 +89,7 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
             parts.append(_sum_by(kind, rows.table))
             if kind == COLUMNS["organization"] and rows.removals:
                 # Erasing a person changes no bill, and gives no organisation its budget back.
-                removed = read_removed(home / "lake" / REMOVED / folder.name, rows.removals)
+                removed = read_removed(home / "lake" / REMOVALS / folder.name, rows.removals)
                 parts += [_sum_by(kind, table) for table in removed]
     for (kind, targets), tables in sums.items():
         for subject, pico in _amounts(kind, tables):
@@ -110,7 +109,8 @@ def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
 
     found = {name: record.pico for name, record in _read_journals(home).items() if name in ids}
     value_set = pa.array(sorted(ids), pa.string())
-    for folder in sorted({_hour_folder(home, moment_of(name)) for name in ids}):
+    lake, dataset = home / "lake", RequestRecord.DATASET
+    for folder in sorted({hour_folder(lake, dataset, moment_of(name)) for name in ids}):
         table = read_folders([folder], ["id", "cost_usd"]).table
         table = table.filter(pc.is_in(table.column("id"), value_set=value_set))
         for name, cost in zip(
@@ -160,37 +160,25 @@ class _Unsealed:
 
 
 def _read_journals(home: Path) -> dict[str, _Unsealed]:
-    folder = home / "journal" / RequestRecord.DATASET
     records = {}
-    # A `.bad` journal waits for a person; what its lines cost was spent, where they say it.
-    for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
+    for raw in unsealed_records(home, RequestRecord.DATASET):
         try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            continue  # sealed meanwhile: the lake has it
-        for line in content.splitlines():
-            try:
-                raw = orjson.loads(line)
-                cost, moment = raw["cost_usd"], moment_of(raw["id"])
-                records[raw["id"]] = _Unsealed(
-                    moment,
-                    int(moment.timestamp()) // DAY_S,
-                    {column: raw[column] for kind in COLUMNS.values() for column in kind},
-                    None if cost is None else to_pico(Decimal(cost)),
-                )
-            except (ValueError, KeyError, TypeError, ArithmeticError):
-                continue  # torn: it was never acknowledged
+            cost, moment = raw["cost_usd"], moment_of(raw["id"])
+            records[raw["id"]] = _Unsealed(
+                moment,
+                int(moment.timestamp()) // DAY_S,
+                {column: raw[column] for kind in COLUMNS.values() for column in kind},
+                None if cost is None else to_pico(Decimal(cost)),
+            )
+        except (ValueError, KeyError, TypeError, ArithmeticError):
+            continue  # a line that says no cost of a request
     return records
 
 
 def _days(home: Path, since: int) -> Iterator[tuple[int, Path]]:
-    for folder in sorted((home / "lake" / RequestRecord.DATASET).glob("date=*")):
-        try:
-            day = date.fromisoformat(folder.name.removeprefix("date=")).toordinal() - _EPOCH
-        except ValueError:
-            continue
-        if day >= since:
-            yield day, folder
+    for day, folder in dated_folders(home / "lake" / RequestRecord.DATASET):
+        if day.toordinal() - _EPOCH >= since:
+            yield day.toordinal() - _EPOCH, folder
 
 
 def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed]) -> Rows:
@@ -199,8 +187,9 @@ def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed
     import pyarrow.compute as pc
 
     hours = sorted(folder.glob("hour=*"))
-    twofold = {f"date={item.moment:%Y-%m-%d}/hour={item.moment:%H}" for item in journals.values()}
-    checked = [hour for hour in hours if f"{folder.name}/{hour.name}" in twofold]
+    unsealed = {hour_of(item.moment) for item in journals.values()}
+    twofold = {hour_folder(folder.parents[1], RequestRecord.DATASET, hour) for hour in unsealed}
+    checked = [hour for hour in hours if hour in twofold]
     rows = read_folders([hour for hour in hours if hour not in checked], [*columns, "cost_usd"])
     table, damaged, removals = rows
     if checked:
@@ -209,7 +198,3 @@ def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed
         table = pa.concat_tables([table, late.table.filter(pc.invert(is_unsealed)).drop_columns("id")])
         damaged, removals = damaged + late.damaged, removals | late.removals
     return Rows(table.filter(pc.is_valid(table.column("cost_usd"))), damaged, removals)
-
-
-def _hour_folder(home: Path, moment: datetime) -> Path:
-    return home / "lake" / RequestRecord.DATASET / f"date={moment:%Y-%m-%d}" / f"hour={moment:%H}"

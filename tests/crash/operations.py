@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
-from pipelines.erasure import erasure
+from pipelines import flow
 from pipelines.lake import compaction
-from pipelines.retention import retention
 from pipelines.rollups import rollups
 from pipelines.scores import scoring
 from pipelines.scores.publishing import publish_scores
@@ -27,7 +26,7 @@ from pipelines.warehouse import loading, publishing
 from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.config import Settings
 from router.journal.journal import Journal
-from router.records import DATASETS, Record, RequestLog, RequestRecord
+from router.records import Record, RequestLog, RequestRecord
 from tests.pipelines.helpers import NOW, id_at, make_feedback, make_record, run_steps, seal_records
 
 if TYPE_CHECKING:
@@ -128,13 +127,9 @@ def settings_of(home: Path) -> Settings:
 
 
 def refresh(settings: Settings) -> None:
-    """Load, honour erasures, roll up, score, publish."""
+    """Every step of the refresh."""
     with Warehouse(settings) as warehouse:
-        for dataset in DATASETS:
-            loading.load(warehouse, dataset)
-        erasure.honour(warehouse)
-        run_steps(warehouse)
-        publishing.publish_warehouse(warehouse)
+        flow.run_refresh(warehouse)
 
 
 def key_of(record: Record) -> str:
@@ -207,8 +202,7 @@ def _loaded_and_more(stage: Stage) -> None:
 def _load(stage: Stage) -> None:
     with Warehouse(stage.settings) as warehouse:
         stage.begin()
-        for dataset in DATASETS:
-            loading.load(warehouse, dataset)
+        loading.load_all(warehouse)
         rollups.fold_stale_hours(warehouse)
         rollups.build_daily_marts(warehouse)
         scoring.score(warehouse)
@@ -261,13 +255,13 @@ def _with_old_days(stage: Stage) -> None:
 def _retain(stage: Stage) -> None:
     with Warehouse(stage.settings) as warehouse:
         stage.begin()
-        retention.retain(warehouse, now=LATER)
+        flow.retain(warehouse, now=LATER)
         publishing.publish_warehouse(warehouse)
 
 
 def _erase(stage: Stage) -> None:
     stage.begin()
-    erasure.erase(stage.settings, ERASED)
+    flow.erase(stage.settings, ERASED)
 
 
 OPERATIONS = {

@@ -135,7 +135,7 @@ def errors(settings: Settings) -> list[str]:
     """What `doctor` calls wrong; what is only unfinished is none of it."""
     return [
         f"doctor: {found.what}: {found.value}"
-        for found in doctor.examine(settings, with_audit=True)
+        for found in doctor.inspect(settings, with_audit=True).findings
         if found.severity == "error"
     ]
 

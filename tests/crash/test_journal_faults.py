@@ -13,10 +13,10 @@ from unittest import mock
 
 import pytest
 
+from pipelines import flow
 from pipelines.doctor import doctor
 from pipelines.erasure import erasure
 from pipelines.lake import audit, compaction
-from pipelines.retention import retention
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.errors import JournalError
@@ -191,8 +191,8 @@ def test_a_journal_that_outlived_its_compacted_segment_counts_once(tmp_path: Pat
 def test_a_journal_that_outlived_an_erasure_brings_nobody_back(tmp_path: Path, stop: str) -> None:
     """An erased person's rows stay erased, whether their hour was sealed before the erasure or after."""
     stage = _leave_a_journal(tmp_path / "home", stop)
-    with mock.patch.object(erasure, "_seal_leftovers"):  # as if the journal came from a backup
-        erasure.erase(stage.settings, ERASED)
+    with mock.patch.object(erasure, "seal_leftovers"):  # as if the journal came from a backup
+        flow.erase(stage.settings, ERASED)
     _check_adoption(stage, stop, "erase")
 
 
@@ -207,14 +207,14 @@ def test_a_journal_that_outlived_its_days_brings_no_row_back(
         assert compaction.compact(stage.settings.lake, now=LATER).merged > 0
     for _ in range(2):
         with Warehouse(stage.settings) as warehouse:
-            retention.retain(warehouse, now=EXPIRY)
+            flow.retain(warehouse, now=EXPIRY)
             publishing.publish_warehouse(warehouse)
         assert list(stage.settings.lake.glob(f"{RequestRecord.DATASET}/date=*")) == []
         start(stage.settings)
         assert _left(stage) == []
         if stop == "before its removal":
             assert list(stage.settings.lake.glob(f"{RequestRecord.DATASET}/date=*")) == []
-        found = doctor.examine(stage.settings, with_audit=True)
+        found = doctor.inspect(stage.settings, with_audit=True).findings
         assert [finding for finding in found if finding.severity == "error"] == []
 
 

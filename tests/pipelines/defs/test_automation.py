@@ -6,10 +6,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 import dagster as dg
 import pytest
 
+from pipelines import flow
 from pipelines.definitions import defs
 from pipelines.defs.automation import new_segments
 from pipelines.refresh import open_instance, refresh
@@ -143,3 +145,31 @@ def test_the_dg_command_works_from_the_root(home: Settings, arguments: list[str]
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert home.warehouse_file.exists() == (arguments[0] == "launch")
+
+
+def test_the_refresh_job_runs_the_steps_of_the_flow(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Each step of `flow.REFRESH` runs once; those that feed each other run in its order."""
+    seal_records(settings, [make_record()])
+    steps = {step.__code__: step.__name__ for step in flow.REFRESH}
+    seen = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in steps:
+            seen.append(steps[frame.f_code])
+
+    sys.setprofile(note)
+    try:
+        assert refresh(settings, instance=instance).success
+    finally:
+        sys.setprofile(None)
+    assert sorted(seen) == sorted(steps.values())
+    chain = [
+        "load_all",
+        "honour_erasures",
+        "fold_stale_hours",
+        "score",
+        "publish_scores",
+        "publish_warehouse",
+    ]
+    assert [name for name in steps.values() if name in chain] == chain
+    assert [name for name in seen if name in chain] == chain

@@ -48,11 +48,11 @@ def _first(settings: Settings) -> Path:
 @pytest.mark.smoke
 def test_a_sound_folder_has_no_findings(home: Settings) -> None:
     """Before and after a compaction, audit included, there is nothing to report."""
-    assert doctor.examine(home, with_audit=True) == []
+    assert doctor.inspect(home, with_audit=True).findings == []
     compaction.compact(home.lake, now=NOW + timedelta(days=1))
     _publish(home)
-    assert doctor.examine(home, with_audit=True) == []
-    assert doctor.examine(Settings.load({}, home=home.home / "nothing-here"), with_audit=True) == []
+    assert doctor.inspect(home, with_audit=True).findings == []
+    assert doctor.inspect(Settings.load({}, home=home.home / "nothing-here"), with_audit=True).findings == []
 
 
 def _flip_a_bit(settings: Settings) -> None:
@@ -114,7 +114,7 @@ def _bad_journal(settings: Settings) -> None:
 def test_a_fault_is_an_error(home: Settings, fault: Callable[[Settings], None], what: str) -> None:
     """Each planted fault is found by name, says what to do, and makes the command exit with 1."""
     fault(home)
-    findings = doctor.examine(home)
+    findings = doctor.inspect(home).findings
     assert what in {finding.what for finding in findings if finding.severity == "error"}
     assert all(finding.advice for finding in findings)
     answer = CliRunner().invoke(doctor_command, ["--home", str(home.home), "--format", "json"])
@@ -177,7 +177,7 @@ def _old_copy(settings: Settings) -> None:
 def test_what_can_wait_is_a_warning(home: Settings, fault: Callable[[Settings], None], what: str) -> None:
     """What a next run mends, or what costs nothing, is named and leaves the exit code at 0."""
     fault(home)
-    findings = doctor.examine(home)
+    findings = doctor.inspect(home).findings
     assert [(finding.severity, finding.what) for finding in findings] == [("warning", what)]
     answer = CliRunner().invoke(doctor_command, ["--home", str(home.home)])
     assert answer.exit_code == 0, answer.output
@@ -189,14 +189,14 @@ def test_a_living_journal_is_no_finding(home: Settings) -> None:
     _left_journal(home)
     with (home.home / "journal" / "feedback" / "w-00000001.jsonl").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert doctor.examine(home) == []
+        assert doctor.inspect(home).findings == []
 
 
 def test_many_findings_of_a_kind_are_counted(home: Settings) -> None:
     """The list stays readable: twenty of a kind are named, the rest are counted."""
     for index in range(30):
         (home.lake / f"stray-{index}").write_text("x")
-    findings = doctor.examine(home)
+    findings = doctor.inspect(home).findings
     assert len(findings) == SHOWN + 1
     assert findings[-1].value == "and 10 more"
 
@@ -210,5 +210,5 @@ def test_an_audit_finds_what_a_matching_manifest_hides(home: Settings) -> None:
     path = _first(home)
     rewrite_a_record(home.lake, Manifest.read(path.with_suffix(".json")))
     assert pq.read_metadata(path).num_rows == 1
-    (finding,) = [item for item in doctor.examine(home, with_audit=True) if "chain" in item.what]
+    (finding,) = [item for item in doctor.inspect(home, with_audit=True).findings if "chain" in item.what]
     assert path.stem in finding.value

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import flow
 from pipelines.doctor import doctor
-from pipelines.erasure import certificates, erasure
+from pipelines.erasure import certificates
 from pipelines.erasure.certificates import Certificate
 from pipelines.errors import WarehouseError
-from pipelines.lake import reading
 from pipelines.retention import retention
 from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.files import sha256_of
+from router.journal.places import REMOVALS
 from tests.pipelines.helpers import NOW, make_record, run_steps, seal_records, stopped_after
 
 PERSON = "person-4711@example.org"
@@ -30,13 +31,13 @@ def erased(settings: Settings) -> Settings:
     """A data folder that a person was erased from."""
     for user in (PERSON, "u1"):
         seal_records(settings, [make_record(NOW, user_id=user)])
-    erasure.erase(settings, PERSON)
-    assert doctor.examine(settings, with_audit=True) == []
+    flow.erase(settings, PERSON)
+    assert doctor.inspect(settings, with_audit=True).findings == []
     return settings
 
 
 def _record(settings: Settings) -> Path:
-    (path,) = (settings.lake / reading.REMOVALS).rglob("*.json")
+    (path,) = (settings.lake / REMOVALS).rglob("*.json")
     return path
 
 
@@ -46,7 +47,7 @@ def _edited(settings: Settings, **facts: object) -> None:
 
 
 def _flip_a_part(settings: Settings) -> None:
-    path = min((settings.lake / reading.REMOVALS).rglob("*.parquet"))
+    path = min((settings.lake / REMOVALS).rglob("*.parquet"))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
@@ -81,7 +82,7 @@ def _rename(settings: Settings) -> None:
 def test_a_damaged_share_is_an_error(erased: Settings, fault: Callable[[Settings], object]) -> None:
     """What removed rows added to the rollups is needed by every rebuild."""
     fault(erased)
-    (finding,) = doctor.examine(erased)
+    (finding,) = doctor.inspect(erased).findings
     assert (finding.severity, finding.what) == (
         "error",
         "what removed rows added to the rollups is damaged",
@@ -93,7 +94,7 @@ def test_a_share_that_is_gone_is_an_error(erased: Settings) -> None:
     """The warehouse has taken it in, and could not be built again."""
     path = _record(erased)
     path.unlink()
-    findings = doctor.examine(erased)
+    findings = doctor.inspect(erased).findings
     assert [item.what for item in findings] == [
         "what removed rows added to the rollups is gone",
         *["a stopped erasure or retention left a file"] * len(HOURLY),
@@ -105,9 +106,11 @@ def test_a_share_that_retention_forgets_is_none(erased: Settings) -> None:
     """Shares go with their day, also when the run stops before the copy is published."""
     steps = [(retention, "_expire_rollups")]
     with Warehouse(erased) as warehouse, pytest.raises(KeyboardInterrupt), stopped_after(0, steps):
-        retention.retain(warehouse, now=NOW + timedelta(days=100))
-    assert not list((erased.lake / reading.REMOVALS).rglob("*.json"))
-    assert [item for item in doctor.examine(erased, with_audit=True) if item.severity == "error"] == []
+        flow.retain(warehouse, now=NOW + timedelta(days=100))
+    assert not list((erased.lake / REMOVALS).rglob("*.json"))
+    assert [
+        item for item in doctor.inspect(erased, with_audit=True).findings if item.severity == "error"
+    ] == []
 
 
 def test_a_stopped_erasure_is_a_warning(settings: Settings) -> None:
@@ -115,15 +118,15 @@ def test_a_stopped_erasure_is_a_warning(settings: Settings) -> None:
     for user in (PERSON, "u1"):
         seal_records(settings, [make_record(NOW, user_id=user)])
     with pytest.raises(KeyboardInterrupt), stopped_after(0, [(certificates, "issue")]):
-        erasure.erase(settings, PERSON)
-    findings = doctor.examine(settings, with_audit=True)
+        flow.erase(settings, PERSON)
+    findings = doctor.inspect(settings, with_audit=True).findings
     assert {item.severity for item in findings} == {"warning"}
     assert "an erasure was stopped" in {item.what for item in findings}
     with Warehouse(settings) as warehouse:
-        erasure.honour(warehouse)
+        flow.honour_erasures(warehouse)
         run_steps(warehouse)
         publishing.publish_warehouse(warehouse)
-    assert doctor.examine(settings, with_audit=True) == []
+    assert doctor.inspect(settings, with_audit=True).findings == []
 
 
 def _certificate(settings: Settings) -> Path:
@@ -137,7 +140,7 @@ def test_an_erasure_that_left_something_is_an_error_until_it_is_repeated(erased:
     certificate = Certificate.model_validate_json(path.read_bytes())
     left = certificate.model_copy(update={"remaining": ("notes/export.csv",)})
     path.write_text(left.model_dump_json())
-    (finding,) = doctor.examine(erased)
+    (finding,) = doctor.inspect(erased).findings
     assert (finding.severity, finding.what.partition(":")[0]) == ("error", "an erasure is unfinished")
     assert "notes/export.csv" in finding.value
     assert "erase the person again" in finding.advice
@@ -145,10 +148,10 @@ def test_an_erasure_that_left_something_is_an_error_until_it_is_repeated(erased:
         update={"erased_at": datetime.now(UTC), "cause": "late segments", "searched": None}
     )
     path.with_name("later.json").write_text(later.model_dump_json())
-    assert [item.severity for item in doctor.examine(erased)] == ["error"]  # nobody searched
+    assert [item.severity for item in doctor.inspect(erased).findings] == ["error"]  # nobody searched
     path.with_name("later.json").unlink()
-    assert erasure.erase(erased, PERSON).remaining == ()
-    assert doctor.examine(erased) == []
+    assert flow.erase(erased, PERSON).remaining == ()
+    assert doctor.inspect(erased).findings == []
 
 
 @pytest.mark.parametrize("suffix", ["tombstone.json", "json"])
@@ -156,7 +159,7 @@ def test_a_file_of_an_erasure_that_cannot_be_read_is_an_error(erased: Settings, 
     """Without its tombstone the late records of a person would be kept."""
     (path,) = (path for path in erased.erasures.iterdir() if path.name.partition(".")[2] == suffix)
     path.write_text("{}")
-    (finding,) = doctor.examine(erased)
+    (finding,) = doctor.inspect(erased).findings
     assert (finding.severity, finding.what) == ("error", "a file of an erasure cannot be read")
     assert path.name in finding.value
 

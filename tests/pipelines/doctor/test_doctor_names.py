@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from pipelines import flow
 from pipelines.cli import doctor_command
 from pipelines.doctor import doctor
-from pipelines.erasure import erasure
 from pipelines.lake import audit, compaction, reading
 from pipelines.lake.audit import KeptHead
-from pipelines.retention import retention
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.files import sha256_of
@@ -55,7 +54,7 @@ def filled(settings: Settings) -> Settings:
         seal_records(settings, [*some, *(make_feedback(item, 0.5) for item in some)])
         seal_records(settings, [make_log(item, response_data="no JSON") for item in some])
     refresh(settings)
-    assert doctor.examine(settings, with_audit=True) == []
+    assert doctor.inspect(settings, with_audit=True).findings == []
     return settings
 
 
@@ -109,7 +108,9 @@ def test_the_first_record_is_named(filled: Settings, dataset: str, *, with_manif
         (_with_more(key), "record `forged-1` was added"),
     ):
         rewrite(path, change, with_manifest=with_manifest)
-        errors = [item for item in doctor.examine(filled, with_audit=True) if item.severity == "error"]
+        errors = [
+            item for item in doctor.inspect(filled, with_audit=True).findings if item.severity == "error"
+        ]
         assert [item.value for item in errors if expected not in item.value] == []
         assert {item.what.split(" `")[0] for item in errors} >= {"the chain of"}
         path.write_bytes(content)
@@ -140,7 +141,7 @@ def test_the_first_record_of_a_file_that_is_gone_is_named(
     """A removed file, or one that another took the place of, lacks its first record first."""
     first = reading.read_rows(segment(filled, "feedback")).column("feedback_id")[0].as_py()
     tamper(filled)
-    values = [item.value for item in doctor.examine(filled, with_audit=True) if "chain" in item.what]
+    values = [item.value for item in doctor.inspect(filled, with_audit=True).findings if "chain" in item.what]
     assert f"record `{first}` was removed" in values[0]
 
 
@@ -148,12 +149,14 @@ def test_without_rows_or_a_readable_file_the_file_is_named(filled: Settings) -> 
     """A file that is no Parquet any more, and a segment that nobody loaded, are named alone."""
     path = segment(filled, "request_analytics")
     path.write_bytes(b"PAR1 and nothing else PAR1")
-    (chain,) = [item for item in doctor.examine(filled, with_audit=True) if "chain" in item.what]
+    (chain,) = [item for item in doctor.inspect(filled, with_audit=True).findings if "chain" in item.what]
     assert path.name in chain.value
     assert "record" not in chain.value
     filled.warehouse_file.unlink()
     rewrite(segment(filled, "feedback"), _without, with_manifest=False)
-    chain = next(item for item in doctor.examine(filled, with_audit=True) if "`feedback`" in item.what)
+    chain = next(
+        item for item in doctor.inspect(filled, with_audit=True).findings if "`feedback`" in item.what
+    )
     assert "record" not in chain.value
 
 
@@ -163,7 +166,7 @@ def test_a_row_that_stands_elsewhere_is_not_blamed(filled: Settings) -> None:
     ids = reading.read_rows(path).column("id").to_pylist()
     assert len(ids) == 4
     rewrite(path, lambda rows: [row | {"latency_ms": 1.5} for row in rows], with_manifest=False)
-    (chain,) = [item for item in doctor.examine(filled, with_audit=True) if "chain" in item.what]
+    (chain,) = [item for item in doctor.inspect(filled, with_audit=True).findings if "chain" in item.what]
     assert chain.value.endswith(f"record `{ids[1]}` was changed")
 
 
@@ -214,11 +217,11 @@ def test_kept_heads_outlive_compaction_erasure_and_retention(filled: Settings) -
     compaction.compact(filled.lake, now=NOW + timedelta(days=1))
     kept += heads(filled)
     assert audit.audit(filled.home, expected=kept)[0] == []
-    erasure.erase(filled, "u9")
+    flow.erase(filled, "u9")
     kept += heads(filled)
     assert audit.audit(filled.home, expected=kept)[0] == []
     with Warehouse(filled) as warehouse:
-        retention.retain(warehouse, now=NOW + timedelta(days=100))
+        flow.retain(warehouse, now=NOW + timedelta(days=100))
         publishing.publish_warehouse(warehouse)
     assert doctor.inspect(filled, with_audit=True, expected=kept).findings == []
     assert list(filled.lake.rglob("date=*/hour=*")) == []
@@ -261,7 +264,7 @@ def test_a_head_that_is_none_is_refused(filled: Settings, tmp_path: Path) -> Non
     ):
         answer = run(filled, *options)
         assert answer.exit_code == 2, answer.output
-    assert "is no head" in run(filled, "--expect-head", "w1=2:abc").output
+    assert "is not a chain head" in run(filled, "--expect-head", "w1=2:abc").output
 
 
 def test_a_plain_examination_prints_no_heads(filled: Settings) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pipelines import flow
 from pipelines.doctor import doctor
-from pipelines.erasure import erasure
 from pipelines.lake import audit, compaction, reading, replacing
 from pipelines.retention import retention
 from pipelines.rollups import removed_rollups
@@ -19,8 +19,8 @@ from pipelines.warehouse import archive, publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.journal import chains, segments
-from router.journal.drops import note_path
 from router.journal.journal import encode
+from router.journal.manifests import note_path
 from router.records import RequestLog, RequestRecord
 from tests.pipelines.helpers import (
     NOW,
@@ -60,7 +60,7 @@ def refresh(settings: Settings) -> None:
 def retain(settings: Settings, now: datetime = LATER) -> None:
     """What the retention job does."""
     with Warehouse(settings) as warehouse:
-        retention.retain(warehouse, now=now)
+        flow.retain(warehouse, now=now)
         publishing.publish_warehouse(warehouse)
 
 
@@ -68,7 +68,7 @@ def errors(settings: Settings) -> list[str]:
     """What the doctor calls wrong."""
     return [
         f"{finding.what}: {finding.value}"
-        for finding in doctor.examine(settings, with_audit=True)
+        for finding in doctor.inspect(settings, with_audit=True).findings
         if finding.severity == "error"
     ]
 
@@ -93,7 +93,7 @@ def filled(settings: Settings) -> Settings:
     compaction.compact(settings.lake, now=NOW + timedelta(days=1, hours=1))
     seal_records(settings, everything(NOW + timedelta(minutes=2)))
     refresh(settings)
-    assert doctor.examine(settings, with_audit=True) == []
+    assert doctor.inspect(settings, with_audit=True).findings == []
     return settings
 
 
@@ -123,14 +123,14 @@ def test_a_compaction_stopped_anywhere_is_no_error(settings: Settings, tmp_path:
         assert errors(stopped) == [], stops
         compaction.compact(stopped.lake, now=LATER)
         refresh(stopped)
-        assert doctor.examine(stopped, with_audit=True) == [], stops
+        assert doctor.inspect(stopped, with_audit=True).findings == [], stops
         shutil.rmtree(home)
         stops += 1
     assert stops > 12
 
 
 RETENTION_STEPS = (
-    (archive, "write"),
+    (archive, "archive_day"),
     (retention, "_set_cutoff"),
     (retention, "_delete_rows"),
     (replacing, "replace_segments"),
@@ -139,7 +139,7 @@ RETENTION_STEPS = (
     (audit, "forget_heads"),
     (shutil, "rmtree"),
     (retention, "_forget_removals"),
-    (removed_rollups, "forget"),
+    (removed_rollups, "forget_shares"),
     (Warehouse, "recreate"),
     (publishing, "publish_warehouse"),
 )
@@ -154,7 +154,7 @@ RULES = {
 def test_a_retention_stopped_anywhere_is_no_error(filled: Settings, tmp_path: Path, rules: str) -> None:
     """Before each step, with the copy published before and by a refresh after, nothing is wrong."""
     filled.retention_file.write_text(RULES[rules])
-    erasure.erase(filled, ERASED)
+    flow.erase(filled, ERASED)
     stops = 0
     while True:
         home = tmp_path / f"stopped-{stops}"
@@ -171,7 +171,7 @@ def test_a_retention_stopped_anywhere_is_no_error(filled: Settings, tmp_path: Pa
         refresh(stopped)
         assert errors(stopped) == [], stops
         retain(stopped)
-        assert doctor.examine(stopped, with_audit=True) == [], stops
+        assert doctor.inspect(stopped, with_audit=True).findings == [], stops
         shutil.rmtree(home)
         stops += 1
     assert stops > 20
@@ -182,7 +182,7 @@ def test_rows_that_a_stopped_retention_left_are_named(filled: Settings) -> None:
     with pytest.raises(KeyboardInterrupt), stopped_after(0, [(retention, "_delete_rows")]):
         retain(filled)
     refresh(filled)
-    findings = doctor.examine(filled, with_audit=True)
+    findings = doctor.inspect(filled, with_audit=True).findings
     assert {finding.severity for finding in findings} == {"warning"}
     assert {finding.what for finding in findings} == {"a stopped retention left rows that have expired"}
     assert "run `intellirouter retention`" in findings[0].advice
@@ -193,7 +193,7 @@ def test_partitions_that_a_stopped_retention_dropped_are_named(filled: Settings)
     with pytest.raises(KeyboardInterrupt), stopped_after(0, [(publishing, "publish_warehouse")]):
         retain(filled)
     what = "a stopped retention removed a segment that the published warehouse still shows"
-    findings = doctor.examine(filled, with_audit=True)
+    findings = doctor.inspect(filled, with_audit=True).findings
     assert {finding.severity for finding in findings} == {"warning"}
     assert what in {finding.what for finding in findings}
 
@@ -236,9 +236,9 @@ def test_each_dataset_expires_by_its_own_period(settings: Settings, days: int) -
     refresh(settings)
     for now in (NOW + timedelta(days=58), LATER, LATER + timedelta(days=1)):
         retain(settings, now)
-        assert doctor.examine(settings, with_audit=True) == []
+        assert doctor.inspect(settings, with_audit=True).findings == []
         refresh(settings)
-        assert doctor.examine(settings, with_audit=True) == []
+        assert doctor.inspect(settings, with_audit=True).findings == []
 
 
 def test_rows_that_a_rule_keeps_stay_accounted_for(filled: Settings) -> None:
@@ -246,7 +246,7 @@ def test_rows_that_a_rule_keeps_stay_accounted_for(filled: Settings) -> None:
     filled.retention_file.write_text(RULES["shorter and longer"])
     for days in range(3):
         retain(filled, LATER + timedelta(days=days))
-        assert doctor.examine(filled, with_audit=True) == []
+        assert doctor.inspect(filled, with_audit=True).findings == []
 
 
 @pytest.mark.parametrize("dataset", [RequestRecord.DATASET, RequestLog.DATASET])
@@ -259,14 +259,14 @@ def test_a_forged_drop_note_is_found(settings: Settings, dataset: str) -> None:
     forged = YOUNG if dataset == RequestRecord.DATASET else NOW + timedelta(days=62)
     seal_records(settings, everything(forged))
     refresh(settings)
-    assert doctor.examine(settings, with_audit=True) == []
+    assert doctor.inspect(settings, with_audit=True).findings == []
     audit.note_drop(settings.lake, settings.lake / dataset / f"date={forged:%Y-%m-%d}")
     (found,) = errors(settings)
     assert found.startswith("a drop note is younger")
-    note = note_path(settings.lake, dataset, f"{forged:%Y-%m-%d}")
-    shutil.copy2(note, note_path(settings.lake, dataset, "2026-01-01"))
+    note = note_path(settings.lake, dataset, forged)
+    shutil.copy2(note, note_path(settings.lake, dataset, date(2026, 1, 1)))
     note.unlink()
-    note_path(settings.lake, dataset, "2026-01-01").write_text("[]")
+    note_path(settings.lake, dataset, date(2026, 1, 1)).write_text("[]")
     (found,) = errors(settings)
     assert found.startswith("a drop note cannot be read")
 
@@ -287,7 +287,7 @@ def test_a_stopped_sealing_is_no_error(settings: Settings) -> None:
             is_new=True,
         )
     refresh(settings)
-    findings = doctor.examine(settings, with_audit=True)
+    findings = doctor.inspect(settings, with_audit=True).findings
     assert {finding.severity for finding in findings} == {"warning"}
     assert "a stopped sealing left a file" in {finding.what for finding in findings}
     journal.unlink()

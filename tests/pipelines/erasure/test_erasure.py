@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from pipelines.cli import COMMANDS
 from pipelines.erasure import certificates, leftovers
 from pipelines.erasure.certificates import Certificate
-from pipelines.erasure.erasure import erase, honour
 from pipelines.erasure.search import search
 from pipelines.errors import LegalHoldError
+from pipelines.flow import erase, honour_erasures
 from pipelines.lake import compaction, reading, replacing
 from pipelines.refresh import open_instance, rebuild, refresh
 from pipelines.rollups import removed_rollups
@@ -247,7 +247,7 @@ def test_a_late_segment_of_an_erased_person_is_erased_too(
     assert failures(filled) == []
     with Warehouse(filled) as warehouse:
         assert warehouse.value("select sum(requests) from usage_hourly") == 8
-        assert honour(warehouse) == []
+        assert honour_erasures(warehouse) == []
     causes = sorted(
         Certificate.model_validate_json(path.read_bytes()).cause
         for path in filled.erasures.glob("*.json")
@@ -262,7 +262,7 @@ def test_records_after_the_erasure_stay(filled: Settings) -> None:
     seal_records(filled, [make_record(datetime.now(UTC), user_id=PERSON)])
     with Warehouse(filled) as warehouse:
         run_steps(warehouse)
-        assert honour(warehouse) == []
+        assert honour_erasures(warehouse) == []
         assert warehouse.value("select count(*) from request_analytics where user_id = $u", u=PERSON) == 1
 
 
@@ -293,7 +293,7 @@ def test_an_erasure_stopped_anywhere_is_finished_by_a_refresh(
     build(filled)
     before = aggregates(filled)
     steps = (
-        (removed_rollups, "write"),
+        (removed_rollups, "keep_share"),
         (replacing, "replace_segments"),
         (leftovers, "clear"),
         (Warehouse, "recreate"),

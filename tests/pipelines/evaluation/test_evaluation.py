@@ -20,9 +20,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.errors import EvaluationError
-from pipelines.evaluation.cli import COMMANDS
 from pipelines.evaluation.estimators import Sample, estimate
 from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.evaluation_commands import COMMANDS
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
 from pipelines.warehouse import publishing

@@ -17,9 +17,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipelines.erasure import erasure
+from pipelines import flow
 from pipelines.errors import QueryError
-from pipelines.experiments.cli import COMMANDS
+from pipelines.experiments.experiment_commands import COMMANDS
 from pipelines.experiments.results import Design, ResultRow, results_of
 from pipelines.refresh import refresh
 from pipelines.rollups import rollups
@@ -163,7 +163,7 @@ def test_an_erased_person_changes_no_result(settings: Settings, instance: dg.Dag
     seal_records(settings, traffic(300, seed=5, entry=entry))
     assert refresh(settings, instance=instance).success
     before = tables(settings)
-    erasure.erase(settings, "user-7")
+    flow.erase(settings, "user-7")
     assert tables(settings) == before
     settings.build_file.unlink()
     with Warehouse(settings) as warehouse:
@@ -178,9 +178,9 @@ def test_archived_days_come_back(settings: Settings) -> None:
     with Warehouse(settings) as warehouse:
         run_steps(warehouse)
         before = warehouse.rows("from experiment_hourly order by all")
-        archive.write(warehouse.connection, settings.lake, NOW.date())
+        archive.archive_day(warehouse.connection, settings.lake, NOW.date())
         warehouse.connection.execute("delete from experiment_hourly")
-        archive.restore(warehouse.connection, settings.lake)
+        archive.restore_archive(warehouse.connection, settings.lake)
         assert warehouse.rows("from experiment_hourly order by all") == before
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import flow
 from pipelines.lake import audit, compaction
-from pipelines.retention import retention
 from pipelines.retention.progress import Progress
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -223,7 +223,7 @@ def test_what_retention_dropped_is_explained(settings: Settings, warehouse: Ware
     for day in days:
         seal_records(settings, [make_record(NOW + timedelta(days=day))])
     assert compaction.compact(settings.lake, now=NOW + timedelta(days=50)).merged == 2
-    retention.retain(warehouse, now=NOW + timedelta(days=100))
+    flow.retain(warehouse, now=NOW + timedelta(days=100))
     expired_before = Progress.read(warehouse.connection).days
     assert len(list((settings.lake / "request_analytics").rglob("*.parquet"))) == 2
     assert [path.name for path in (settings.lake / "chains" / "request_analytics").glob("*.json")] == [

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from pipelines.defs.prices import price_book
 from pipelines.errors import UnknownPriceChangeError
 from pipelines.prices import source
-from pipelines.prices.cli import prices_command
+from pipelines.prices.price_commands import prices_command
 from pipelines.prices.refresh import accept, read_book, read_pending, refresh_prices
 from pipelines.prices.source import Listing
-from pipelines.warehouse.registry import load_registry
+from pipelines.warehouse.registry import load_model_registry
 from router.catalog.catalog import Catalog
 from router.catalog.price_book import ALWAYS
 from router.catalog.prices import Price, Tier, price_at
@@ -330,9 +330,9 @@ def test_the_warehouse_keeps_the_rows_that_records_name(settings: Settings, ware
     tiered = price("1", "2", tiers=(tier("3"),))
     refresh_prices(settings, now=START, listing=listing(m=replace(tiered, price_id="x")))
     write_catalog(settings.home, [{"id": "mine", "price_ref": "p/m"}])
-    load_registry(warehouse)
+    load_model_registry(warehouse)
     write_catalog(settings.home, [{"id": "other"}])
-    load_registry(warehouse)
+    load_model_registry(warehouse)
     ((price_id, model, tiers),) = warehouse.rows("select price_id, model, tiers from model_prices")
     assert (price_id, model) == ("book/p/m@always", "mine")
     assert orjson.loads(tiers) == [{"above_input_tokens": 5, "input_usd_per_mtok": "3"}]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.erasure.search import search
+from pipelines.flow import retain
 from pipelines.lake import replacing
 from pipelines.retention import retention
 from pipelines.retention.holds import Cutoffs, RetentionFile
-from pipelines.retention.retention import retain
 from pipelines.rollups import removed_rollups
 from pipelines.warehouse import archive
 from pipelines.warehouse.checks import check_everything
@@ -225,12 +225,12 @@ def test_a_run_stopped_anywhere_is_resumed(filled: Settings, after: int) -> None
     )
     before = state(filled)
     steps = (
-        (archive, "write"),
+        (archive, "archive_day"),
         (retention, "_set_cutoff"),
         (retention, "_delete_rows"),
         (replacing, "replace_segments"),
         (retention, "_drop_partitions"),
-        (removed_rollups, "write"),
+        (removed_rollups, "keep_share"),
         (Warehouse, "recreate"),
     )
     with stopped_after(after, steps), pytest.raises(KeyboardInterrupt):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.erasure import erasure
+from pipelines import flow
 from pipelines.refresh import refresh
 from pipelines.tasks.classifier import MIN_SAMPLES, refresh_classifier
 from pipelines.tasks.training import Sample, train
@@ -133,7 +133,7 @@ def test_an_erasure_takes_what_was_learnt_with_it(settings: Settings, warehouse:
     assert refresh_classifier(warehouse).published is not None
     warehouse.close()
     warehouse.__exit__()
-    erasure.erase(settings, "u1")
+    flow.erase(settings, "u1")
     with warehouse:
         result = refresh_classifier(warehouse)
     assert result.samples_available == 150

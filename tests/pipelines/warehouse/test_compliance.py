@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from pipelines.cli import COMMANDS
 from pipelines.erasure.certificates import Certificate
 from pipelines.erasure.config_mentions import mentions
-from pipelines.erasure.erasure import erase
 from pipelines.erasure.search import search
+from pipelines.flow import erase
 from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.warehouse import Warehouse
 from router.keys.audit_trail import ERASED, read_events

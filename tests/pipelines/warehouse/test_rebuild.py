@@ -78,7 +78,7 @@ def test_a_rebuild_equals_what_grew_step_by_step(
         assert rows == grown[table], table
     assert len({row[0] for row in grown["model_performance_history"]}) == (1 if is_thinned else 17)
     assert len({row[0] for row in grown["request_analytics"]}) == 37
-    wrong = {finding.what for finding in doctor.examine(settings, with_audit=True)}
+    wrong = {finding.what for finding in doctor.inspect(settings, with_audit=True).findings}
     assert wrong == {
         "a segment is not what its manifest says",
         "a file is in quarantine",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.erasure.erasure import erase
 from pipelines.erasure.search import search
+from pipelines.flow import erase
 from router.config import Settings
 from router.journal.journal import encode
 from router.limits.book import LimitBook

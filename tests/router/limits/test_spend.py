@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.erasure.erasure import erase
+from pipelines.flow import erase
 from router.config import Settings
 from router.journal.journal import encode
 from router.limits.periods import period_of

@@ -27,7 +27,7 @@ _format = click.option(
 
 @click.group("prices")
 def prices_command() -> None:
-    """List prices: what the catalog's models cost, and prices that wait for a person."""
+    """Show the prices of the catalog's models; review prices that look wrong."""
 
 
 @prices_command.command("list")
@@ -35,7 +35,7 @@ def prices_command() -> None:
 @_home
 @_format
 def list_command(model: str | None, home: Path | None, output_format: Format) -> None:
-    """The dated prices of the catalog's models, or of MODEL: a model's id or a part of a book's name."""
+    """List the dated prices of all catalog models, or of MODEL: an id, or part of a book's name."""
     from pipelines.prices.listing import price_table
     from pipelines.reports.output import write
 
@@ -46,7 +46,7 @@ def list_command(model: str | None, home: Path | None, output_format: Format) ->
 @_home
 @_format
 def pending_command(home: Path | None, output_format: Format) -> None:
-    """Prices that are not in force until a person accepts them, with the reason."""
+    """List prices that you must accept before they are in force, with the reason."""
     from pipelines.prices.listing import pending_table
     from pipelines.reports.output import write
 
@@ -55,14 +55,14 @@ def pending_command(home: Path | None, output_format: Format) -> None:
 
 @prices_command.command("accept")
 @click.argument("ids", nargs=-1)
-@click.option("--all", "accept_all", is_flag=True, help="Accept whatever is pending.")
+@click.option("--all", "accept_all", is_flag=True, help="Accept every pending price.")
 @_home
 def accept_command(ids: tuple[str, ...], home: Path | None, *, accept_all: bool) -> None:
-    """Put pending prices into force, from now on."""
+    """Put pending prices into force from now on."""
     from pipelines.prices.refresh import accept
 
     if bool(ids) == accept_all:
-        raise click.UsageError("name the pending prices to accept, or --all")
+        raise click.UsageError("name the pending prices to accept, or give --all")
     taken = accept(_settings(home), None if accept_all else ids)
     for item in taken:
         click.echo(f"{item.ref}: in force ({item.reason})")
@@ -72,7 +72,7 @@ def accept_command(ids: tuple[str, ...], home: Path | None, *, accept_all: bool)
 @prices_command.command("refresh")
 @_home
 def refresh_command(home: Path | None) -> None:
-    """Compare the price book with its source; the daily Dagster job does it too."""
+    """Compare the price book with its source, as the daily Dagster job does."""
     from pipelines.prices.refresh import refresh_prices
 
     click.echo(summary(refresh_prices(_settings(home))))

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("intellirouter-demo"),
     show_default=True,
-    help="Folder for everything the demo makes; the next run on it starts afresh.",
+    help="Folder for the demo's files; the next run in it starts over.",
 )
 @click.option("--requests", type=click.IntRange(min=20), help="Requests to send.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--smoke", is_flag=True, help="A short run that shows that everything works.")
+@click.option("--smoke", is_flag=True, help="A short run, to see that everything works.")
 def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
-    """See the whole loop at work on a made-up world with published figures; under two minutes."""
+    """Watch the whole loop on simulated models with published figures; under two minutes."""
     from pipelines.replay import demo as scenes
 
     scenes.demo(
@@ -59,15 +59,19 @@ def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("intellirouter-replay"),
     show_default=True,
-    help="Folder for everything the replay makes; the next run on it starts afresh.",
+    help="Folder for the replay's files; the next run in it starts over.",
 )
 @click.option(
-    "--picks", "picks_file", metavar="FILE", type=click.Path(path_type=Path), help="Write the picks."
+    "--picks",
+    "picks_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the chosen models to this file.",
 )
 @click.option("--refresh-every", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--cost-weight", type=click.FloatRange(min=0), default=0.1, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--change-step", type=click.IntRange(min=0), help="From this request on, --set holds.")
+@click.option("--change-step", type=click.IntRange(min=0), help="Apply --set from this request on.")
 @click.option(
     "--set", "swap", metavar="A=B", help="Model A answers with B's quality; its cost stays its own."
 )
@@ -76,8 +80,8 @@ def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
     type=click.FloatRange(min=0, min_open=True),
     default=100.0,
     show_default=True,
-    help="How much faster than recorded requests arrive and models answer. The clock of the arrivals"
-    " stands still while scores are refreshed.",
+    help="How many times faster than recorded requests arrive and models answer. The clock of the"
+    " arrivals stops while scores are refreshed.",
 )
 @click.option("--pool", metavar="A,B,…", help="Models [default: those whose costs are all known].")
 @click.option(
@@ -88,7 +92,11 @@ def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
     help="Share of the answers that are judged.",
 )
 @click.option(
-    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write the summary."
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the summary to this file.",
 )
 def replay(
     outcomes_file: Path,
@@ -115,11 +123,11 @@ def replay(
 
     from rich.console import Console
 
-    from pipelines.replay.display import Live, books_lines, results_table, speed_line, summary
     from pipelines.replay.errors import BooksError
     from pipelines.replay.outcomes import load_world
     from pipelines.replay.picks import write_picks
     from pipelines.replay.plan import Plan
+    from pipelines.replay.progress_display import Live, books_lines, results_table, speed_line, summary
     from pipelines.replay.run import run
     from pipelines.replay.trace import load_trace, schedule
 
@@ -153,7 +161,7 @@ def replay(
     for line in (*books_lines(report.books), speed_line(report)):
         console.print(line)
     if not report.books.is_equal:
-        raise BooksError("the warehouse does not hold what was sent; see above")
+        raise BooksError("the warehouse does not hold the requests that were sent; see the lines above")
 
 
 def _change(step: int | None, swap: str | None, models: tuple[str, ...]) -> Change | None:

@@ -25,7 +25,7 @@ def evaluate_command(named: str, since: str, task: str | None, home: Path | None
     Estimated by SNIPS and doubly robust from the recorded probabilities, with 95% intervals; refused
     where the traffic cannot tell.
     """
-    from pipelines.evaluation import display
+    from pipelines.evaluation import estimate_tables
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.reports.output import write
     from pipelines.reports.reports import parse_moment
@@ -35,12 +35,12 @@ def evaluate_command(named: str, since: str, task: str | None, home: Path | None
     moment = parse_moment(since)
     done = [evaluate(settings, policy, since=moment, task=task) for policy in policies(settings, named)]
     if as_json:
-        click.echo(json.dumps([display.to_json(item) for item in done], indent=1))
+        click.echo(json.dumps([estimate_tables.to_json(item) for item in done], indent=1))
         return
     for item in done:
-        for line in display.notes(item):
+        for line in estimate_tables.notes(item):
             click.echo(line)
-    write(display.answer(done), output_format="table", output=None)
+    write(estimate_tables.answer(done), output_format="table", output=None)
 
 
 def policies(settings: Settings, named: str) -> list[Policy]:

@@ -29,7 +29,7 @@ def experiments_command(
 
     Differences are to the first variant, with intervals that hold at every look at once.
     """
-    from pipelines.experiments.display import results
+    from pipelines.experiments.result_tables import results
     from pipelines.reports.output import write
     from router.config import Settings
 

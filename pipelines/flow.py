@@ -1,0 +1,99 @@
+"""The flow, stated once: from sealed segments to what the router and people read.
+
+REFRESH lists its steps in order. Each step is a plain function that takes the locked warehouse and
+returns what it did. The assets in `defs/` run the same functions, each with its own metadata and
+checks, so the `refresh` job is this list. Retention and erasure change the lake; they catch up before
+they read it and after they changed it, so that the tables follow.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.erasure import erasure, tombstones
+from pipelines.experiments.registry import load_experiment_registry
+from pipelines.experiments.results import compute_results
+from pipelines.retention import retention
+from pipelines.rollups.rollups import build_daily_marts, fold_stale_hours
+from pipelines.scores.publishing import publish_scores
+from pipelines.scores.scoring import score
+from pipelines.tasks.classifier import refresh_classifier
+from pipelines.warehouse.compliance import load_compliance
+from pipelines.warehouse.loading import load_all
+from pipelines.warehouse.publishing import publish_warehouse
+from pipelines.warehouse.registry import load_model_registry
+from pipelines.warehouse.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.erasure.certificates import Certificate
+    from pipelines.erasure.erasure import Erasing
+    from pipelines.retention.retention import RetentionResult
+    from router.config import Settings
+
+    Step = Callable[[Warehouse], Any]
+
+
+def honour_erasures(warehouse: Warehouse) -> list[Certificate]:
+    """Erase what was loaded since of persons erased before, and finish erasures that were stopped."""
+    late = (erasure.resume(warehouse, item) for item in tombstones.standing(warehouse.settings))
+    return [_carry_out(warehouse, erasing) for erasing in late if erasing is not None]
+
+
+TO_SCORES: tuple[Step, ...] = (
+    fold_stale_hours,  # rows -> hourly rollups
+    build_daily_marts,  # rollups -> daily marts
+    load_experiment_registry,  # experiments.yaml -> routing_experiments
+    compute_results,  # rollups -> experiment_results
+    score,  # rollups -> task_model_scores, score_changes
+    publish_scores,  # scores -> scores/current.json, which the router reads
+)
+REFRESH: tuple[Step, ...] = (
+    load_all,  # lake -> request_analytics, feedback, request_logs
+    honour_erasures,
+    *TO_SCORES,
+    load_model_registry,  # catalog.yaml -> models, model_prices
+    load_compliance,  # the trail of changes -> compliance_logs
+    refresh_classifier,  # labelled prompts -> scores/classifier.bin
+    publish_warehouse,  # the build database -> the copy that people query
+)
+
+
+def run_refresh(warehouse: Warehouse) -> None:
+    """Run the whole refresh without Dagster around it."""
+    for step in REFRESH:
+        step(warehouse)
+
+
+def catch_up(warehouse: Warehouse) -> None:
+    """Bring tables, rollups and scores up to what the lake holds now."""
+    for step in (load_all, *TO_SCORES):
+        step(warehouse)
+
+
+def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> RetentionResult:
+    """Drop what is past its period as of `now`; a dry run lists it and changes nothing."""
+    if not dry_run:
+        catch_up(warehouse)  # a partition may expire before its first refresh
+    expiring = retention.plan_retention(warehouse, now=now, is_dry_run=dry_run)
+    if not dry_run:
+        retention.remove_expired(warehouse, expiring)
+        catch_up(warehouse)
+        retention.tidy(warehouse, expiring)
+    return expiring.result
+
+
+def erase(settings: Settings, user: str, *, organization: str | None = None) -> Certificate:
+    """Erase a person, in one organisation or in all; LegalHoldError when a hold names them."""
+    with Warehouse(settings) as warehouse:
+        erasure.seal_leftovers(settings)
+        catch_up(warehouse)
+        return _carry_out(warehouse, erasure.begin(warehouse, user, organization, now=datetime.now(UTC)))
+
+
+def _carry_out(warehouse: Warehouse, erasing: Erasing) -> Certificate:
+    erasure.remove_person(warehouse, erasing)
+    catch_up(warehouse)
+    return erasure.certify(warehouse, erasing)
