@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import WarehouseError
 from pipelines.lake import reading
 from pipelines.warehouse import sqlfiles
-from pipelines.warehouse.loading import REMOVING
+from pipelines.warehouse.loading import REMOVING, known_names
 from pipelines.warehouse.sqlfiles import delete_before
 from pipelines.warehouse.warehouse import in_memory
 from router.errors import SegmentError
@@ -55,25 +55,19 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
             hour = datetime.fromisoformat(record["hour"])
             if not _has_happened(warehouse, hour, record["sources"]):
                 continue
-            with warehouse.transaction() as connection:
+            with warehouse.transaction():
                 for table in record["sha256"]:  # a removal of an earlier release has fewer
                     restore = sqlfiles.load("tables/restore", table=f"pipeline.removed_{table}")
                     warehouse.run(restore, path=str(part(path, table)))
-                connection.execute(
-                    "insert into pipeline.removals values ($name, $hour, $operation, $rows, $removed_at)",
-                    {
-                        "name": path.stem,
-                        "hour": hour,
-                        "operation": record["operation"],
-                        "rows": record["rows"],
-                        "removed_at": datetime.fromisoformat(record["removed_at"]),
-                    },
-                )
-                connection.execute(
-                    "insert into pipeline.stale_hours select $hour"
-                    " where $hour not in (select hour from pipeline.stale_hours)",
-                    {"hour": hour},
-                )
+                removal = {
+                    "name": path.stem,
+                    "hour": hour,
+                    "operation": record["operation"],
+                    "rows_removed": record["rows"],
+                    "removed_at": datetime.fromisoformat(record["removed_at"]),
+                }
+                warehouse.insert("pipeline.removals", [removal])
+                warehouse.run("load/stale_hour", hour=hour)
             hours.append(hour)
     return hours
 
@@ -86,7 +80,7 @@ def forget(warehouse: Warehouse, cutoff: datetime) -> None:
 
 
 def is_sealed(warehouse: Warehouse, moment: datetime) -> bool:
-    cutoff = warehouse.value("select max(expired_before) from pipeline.retention")
+    cutoff = warehouse.value(sqlfiles.load("retention/expired_before"))
     return cutoff is not None and moment < cutoff
 
 
@@ -124,27 +118,25 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
 
     end = hour + timedelta(hours=1)
     wanted = {"start": hour, "end": end, "ids": ids.to_pylist()}
+    places = {"request_analytics": ("timestamp", "id"), "feedback": ("request_hour", "request_id")}
     rows = {
-        "request_analytics": warehouse.arrow(
-            "select * from request_analytics where timestamp >= $start and timestamp < $end"
-            " and id in (select unnest($ids))",
-            **wanted,
-        ),
-        "feedback": warehouse.arrow(
-            "select * from feedback where request_hour >= $start and request_hour < $end"
-            " and request_id in (select unnest($ids))",
-            **wanted,
-        ),
+        table: warehouse.arrow(
+            sqlfiles.load("load/rows_of_ids", table=table, moment=moment, key=key), **wanted
+        )
+        for table, (moment, key) in places.items()
     }
     with in_memory(warehouse.settings) as scratch:
         for table, found in rows.items():
             scratch.register("found", found)
-            scratch.execute(f"insert into {table} select * from found")  # noqa: S608
+            scratch.execute(sqlfiles.load("tables/take_found", table=table).text)
             scratch.unregister("found")
         bounds = {"start": hour, "end": end}
         for table, parameters in HOURLY.items():
             scratch.execute(sqlfiles.load(f"rollups/{table}").text, {**bounds, **parameters})
-        return {table: scratch.sql(f"from {table} order by all").to_arrow_table() for table in TABLES}
+        return {
+            table: scratch.sql(sqlfiles.load("tables/rows", table=table).text).to_arrow_table()
+            for table in TABLES
+        }
 
 
 def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) -> bool:
@@ -161,13 +153,7 @@ def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) 
             item.operation in REMOVING and {source.name for source in source_manifests(item)} == wanted
             for item in tree
         ):
-            return bool(
-                warehouse.value(
-                    "select count(*) from pipeline.load_ledger where dataset = $dataset and name = $name",
-                    dataset=RequestRecord.DATASET,
-                    name=manifest.name,
-                )
-            )
+            return bool(known_names(warehouse.connection, [manifest]))
     return False
 
 

@@ -17,6 +17,7 @@ import duckdb
 
 from pipelines.errors import WarehouseError
 from pipelines.scores import scoring
+from pipelines.warehouse import descriptions, sqlfiles
 from pipelines.warehouse.warehouse import configuration
 from router.errors import ScoresError
 from router.files import TEMPORARY_PREFIX, make_folder, sync_folder, write_atomically
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 COPY_BYTES = 64 << 20
-LAST_DAY = """
-select task_type, count(*) as requests, sum(cost_usd) as cost_usd
-from request_analytics where timestamp >= $since group by task_type
-"""
-"""What `/health` gives the time of: the last day's requests and cost by task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +66,7 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     readers get a finished copy: whoever has the old one open keeps it until they open it again.
     """
     build, target = warehouse.settings.build_file, warehouse.settings.warehouse_file
+    descriptions.comment(warehouse.connection)
     warehouse.rows("checkpoint")
     warehouse.close()
     if target.exists() and _stamp(target) == _stamp(build):
@@ -92,7 +89,7 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
 
 def _as_of(warehouse: Warehouse) -> datetime:
     """The latest record the scores have seen, a request or a judgement."""
-    moment = warehouse.value("select greatest(max(last_request_at), max(last_feedback_at)) from usage_hourly")
+    moment = warehouse.value(sqlfiles.load("rollups/latest_record"))
     if not isinstance(moment, datetime):
         raise WarehouseError("there are scores but no rollups: run `intellirouter rebuild`")
     return moment.astimezone(UTC)
@@ -117,11 +114,9 @@ def _remember(warehouse: Warehouse, snapshot: ScoreSnapshot) -> None:
         "as_of": snapshot.as_of,
         "published_at": snapshot.published_at,
     }
-    with warehouse.transaction() as connection:
+    with warehouse.transaction():
         warehouse.run("marts/model_performance_history", **facts)
-        connection.execute(
-            "insert into pipeline.published values ($snapshot_id, $as_of, $published_at)", facts
-        )
+        warehouse.insert("pipeline.published", [facts])
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -152,7 +147,7 @@ def _check_answers(path: Path, warehouse: Warehouse, *, now: datetime) -> float:
     try:
         with duckdb.connect(str(path), read_only=True, config=configuration(warehouse.settings)) as copy:
             started = time.perf_counter()
-            copy.execute(LAST_DAY, {"since": now - timedelta(days=1)}).fetchall()
+            copy.execute(sqlfiles.load("marts/last_day").text, {"since": now - timedelta(days=1)}).fetchall()
             return 1000 * (time.perf_counter() - started)
     except duckdb.Error as error:
         raise WarehouseError(
