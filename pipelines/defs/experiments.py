@@ -38,5 +38,5 @@ def experiment_results(workspace: Workspace) -> Iterator[dg.MaterializeResult[No
         facts["note"] = loaded.problem
     yield dg.MaterializeResult(asset_key="routing_experiments", metadata=facts)
     changed = results.compute_results(workspace)
-    rows = workspace.value("select count(*) from experiment_results")
+    rows = workspace.count("experiment_results")
     yield dg.MaterializeResult(asset_key="experiment_results", metadata={"rows": rows, "changed": changed})

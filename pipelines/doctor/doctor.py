@@ -25,7 +25,7 @@ from pipelines.retention import progress
 from pipelines.retention.progress import Progress
 from pipelines.warehouse import checks, sqlfiles
 from pipelines.warehouse.differences import first_difference
-from pipelines.warehouse.warehouse import configuration
+from pipelines.warehouse.warehouse import configuration, in_utc
 from router.errors import ScoresError, SegmentError
 from router.journal.reading import replaced_names
 from router.records import DATASETS, RequestRecord
@@ -204,9 +204,7 @@ class _Doctor:
         """A dataset's ledger against lake and table."""
         standing = self._segments[dataset]
         ledger = connection.execute(
-            "select name, path, sha256, rows_loaded, expired_at is not null from pipeline.load_ledger"
-            " where dataset = $dataset and replaced_by is null",
-            {"dataset": dataset},
+            sqlfiles.load("load/standing_ledger").text, {"dataset": dataset}
         ).fetchall()
         held = connection.execute(
             "select path, reason from pipeline.quarantine where dataset = $dataset", {"dataset": dataset}
@@ -250,7 +248,7 @@ def _rows(
 ) -> Iterator[Finding]:
     """A table's rows against the ledger: rows loaded of each segment, and whether it has expired."""
     found: dict[str, int] = dict(
-        connection.execute(f"select segment, count(*) from {dataset} group by segment").fetchall()  # noqa: S608
+        connection.execute(sqlfiles.load("load/rows_by_segment", table=dataset).text).fetchall()
     )
     for name in ledger.keys() | found.keys():
         loaded, is_expired = ledger.get(name, (0, False))
@@ -267,9 +265,9 @@ def _rows(
 
 
 def _published(settings: Settings) -> Any:
-    connection = duckdb.connect(str(settings.warehouse_file), read_only=True, config=configuration(settings))
-    connection.execute("set TimeZone = 'UTC'")
-    return connection
+    return in_utc(
+        duckdb.connect(str(settings.warehouse_file), read_only=True, config=configuration(settings))
+    )
 
 
 def _sql_checks(connection: duckdb.DuckDBPyConnection, known: Progress) -> Iterator[Finding]:

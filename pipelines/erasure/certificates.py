@@ -148,11 +148,7 @@ def issue(
 
 def hours(warehouse: Warehouse, tombstone: Tombstone) -> dict[str, int]:
     """Requests taken out of each hour that its rollup still counts."""
-    found = warehouse.rows(
-        "select hour, sum(rows_removed) from pipeline.removals"
-        " where removed_at in (select unnest($moments)) group by hour order by hour",
-        moments=list(tombstone.moments),
-    )
+    found = warehouse.run("erasure/removed_hours", moments=list(tombstone.moments)).fetchall()
     return {hour.astimezone(UTC).isoformat(): int(count) for hour, count in found}
 
 

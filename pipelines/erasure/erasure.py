@@ -32,6 +32,7 @@ from pipelines.retention import removals
 from pipelines.retention.holds import RetentionFile
 from pipelines.warehouse import publishing
 from pipelines.warehouse.compliance import load_compliance
+from pipelines.warehouse.sqlfiles import delete_equal
 from pipelines.warehouse.warehouse import Warehouse
 from router.errors import SegmentError
 from router.journal.journal import Journal
@@ -171,11 +172,7 @@ def _refuse_if_held(settings: Settings, user: str, organization: str | None, tra
 
 def _learn_from_tables(warehouse: Warehouse, doomed: Doomed, found: Trace, user: str) -> None:
     """Requests that were loaded before their segment was damaged: their judgements are claimed too."""
-    rows = warehouse.rows(
-        "select id, organization_id from request_analytics where user_id = $user"
-        " union select request_id, organization_id from request_logs where user_id = $user",
-        user=user,
-    )
+    rows = warehouse.run("erasure/requests_of_user", user=user).fetchall()
     mine = [(name, where) for name, where in rows if doomed.organization in (None, where)]
     doomed.add_requests(name for name, _ in mine)
     found.organizations.update(where for _, where in mine)
@@ -199,33 +196,20 @@ def _put_down(settings: Settings, tombstone: Tombstone, doomed: Doomed) -> Tombs
 
 def _late_segments(warehouse: Warehouse, tombstone: Tombstone) -> list[str]:
     """Segments loaded since the tombstone was last honoured that hold rows from before the erasure."""
-    found = warehouse.rows(
-        "select name from pipeline.load_ledger where first_at < $erased_at and replaced_by is null"
-        " and loaded_at > all (select until from pipeline.tombstones_honoured where name = $name)",
-        erased_at=tombstone.erased_at,
-        name=tombstone.name,
-    )
-    return [name for (name,) in found]
+    found = warehouse.run("erasure/late_segments", erased_at=tombstone.erased_at, name=tombstone.name)
+    return [name for (name,) in found.fetchall()]
 
 
 def _note_honoured(warehouse: Warehouse, tombstone: Tombstone, until: datetime) -> None:
-    with warehouse.transaction() as connection:
-        connection.execute(
-            "delete from pipeline.tombstones_honoured where name = $name", {"name": tombstone.name}
-        )
-        connection.execute(
-            "insert into pipeline.tombstones_honoured values ($name, $until)",
-            {"name": tombstone.name, "until": until},
-        )
+    table = "pipeline.tombstones_honoured"
+    with warehouse.transaction():
+        warehouse.run(delete_equal(table, "name"), value=tombstone.name)
+        warehouse.insert(table, [{"name": tombstone.name, "until": until}])
 
 
 def _longer_ids(warehouse: Warehouse, user: str) -> list[str]:
     """Other persons whose id holds this one: they stay, and are no trace of the erased."""
-    found = warehouse.rows(
-        "select distinct user_id from request_analytics where contains(user_id, $user)"
-        " union select distinct user_id from request_logs where contains(user_id, $user)",
-        user=user,
-    )
+    found = warehouse.run("erasure/longer_ids", user=user).fetchall()
     return [other for (other,) in found if other != user]
 
 

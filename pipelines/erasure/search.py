@@ -118,12 +118,10 @@ def _without(content: bytes, others: Sequence[str]) -> bytes:
 
 def _in_parquet(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
-        columns = connection.execute(
-            "describe from read_parquet($path, hive_partitioning = false)", {"path": str(path)}
-        ).fetchall()
+        columns = connection.read_parquet(str(path), hive_partitioning=False).columns
         return {
             text
-            for column, *_ in columns
+            for column in columns
             for text in texts
             if _holds(
                 connection,

@@ -12,12 +12,8 @@ from router.policies.assignment import load_experiments
 from router.policies.policy import Policies
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipelines.warehouse.warehouse import Warehouse
     from router.policies.experiments import ExperimentEntry
-
-COLUMNS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,36 +34,27 @@ def load_experiment_registry(warehouse: Warehouse) -> ExperimentRegistryResult:
         loaded = load_experiments(settings.experiments_file, policies=policies, models=models)
     except ConfigError as error:
         return ExperimentRegistryResult(problem=f"{error}; the table was left as it is")
-    rows = sorted(_row(experiment.entry) for experiment in loaded)
-    _replace(warehouse, rows)
+    rows = [_row(experiment.entry) for experiment in sorted(loaded, key=lambda item: item.entry.id)]
+    if not warehouse.holds("routing_experiments", rows):
+        with warehouse.transaction():
+            warehouse.overwrite("routing_experiments", rows)
     return ExperimentRegistryResult(experiments=len(rows))
 
 
-def _row(entry: ExperimentEntry) -> tuple[Any, ...]:
-    return (
-        entry.id,
-        entry.unit,
-        entry.mode,
-        entry.start,
-        entry.stop,
-        _sorted(entry.environments),
-        _sorted(entry.organizations),
-        _sorted(entry.task_types),
-        json.dumps([variant.model_dump(exclude_none=True) for variant in entry.variants]),
-        json.dumps(entry.metrics),
-    )
+def _row(entry: ExperimentEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "unit": entry.unit,
+        "mode": entry.mode,
+        "start_at": entry.start,
+        "stop_at": entry.stop,
+        "environments": _sorted(entry.environments),
+        "organizations": _sorted(entry.organizations),
+        "task_types": _sorted(entry.task_types),
+        "variants": json.dumps([variant.model_dump(exclude_none=True) for variant in entry.variants]),
+        "metrics": json.dumps(entry.metrics),
+    }
 
 
 def _sorted(names: frozenset[str] | None) -> list[str] | None:
     return None if names is None else sorted(names)
-
-
-def _replace(warehouse: Warehouse, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write the rows unless the table holds just these: the same again would only grow the file."""
-    if warehouse.rows("select * from routing_experiments order by id") == rows:
-        return
-    with warehouse.transaction() as connection:
-        connection.execute("delete from routing_experiments")
-        if rows:
-            marks = ", ".join("?" * COLUMNS)
-            connection.executemany(f"insert into routing_experiments values ({marks})", rows)  # noqa: S608

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import QueryError
 from pipelines.reports.reports import Answer, opened
+from pipelines.warehouse import sqlfiles
 
 if TYPE_CHECKING:
     from router.config import Settings
@@ -27,10 +28,6 @@ def results(settings: Settings, experiment_id: str | None = None) -> Answer:
                 " the refresh after its first requests: run `intellirouter refresh`"
             )
         found = connection.sql(
-            "select experiment_id, metric, variant, requests, observations, mean, mean_low, mean_high,"
-            " difference, difference_low, difference_high, sample_ratio_p, verdict from experiment_results"
-            " where experiment_id = $id or $id is null"
-            " order by experiment_id, metric, is_control desc, variant",
-            params={"id": experiment_id},
+            sqlfiles.load("evaluation/experiment_results").text, params={"id": experiment_id}
         )
         return Answer(table=found.to_arrow_table())

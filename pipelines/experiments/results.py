@@ -12,7 +12,7 @@ count for the variant they were assigned to, whatever model answered in the end.
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,18 +99,15 @@ def compute_results(warehouse: Warehouse) -> bool:
         experiments.setdefault(group["experiment_id"], []).append(group)
     designs = _designs(warehouse)
     rows = [
-        astuple(row)
+        asdict(row)
         for name, groups in sorted(experiments.items())
         for row in results_of(name, groups, designs.get(name))
     ]
-    rows.sort(key=lambda row: row[:3])
-    if rows == warehouse.rows("select * from experiment_results order by experiment_id, variant, metric"):
+    rows.sort(key=lambda row: (row["experiment_id"], row["variant"], row["metric"]))
+    if warehouse.holds("experiment_results", rows):
         return False
-    marks = ", ".join("?" * len(ResultRow.__dataclass_fields__))
-    with warehouse.transaction() as connection:
-        connection.execute("delete from experiment_results")
-        if rows:
-            connection.executemany(f"insert into experiment_results values ({marks})", rows)  # noqa: S608
+    with warehouse.transaction():
+        warehouse.overwrite("experiment_results", rows)
     return True
 
 

@@ -17,7 +17,7 @@ import duckdb
 
 from pipelines.errors import QueryError, WarehouseError
 from pipelines.warehouse import sqlfiles
-from pipelines.warehouse.warehouse import configuration
+from pipelines.warehouse.warehouse import configuration, in_utc
 from router.records import moment_of
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def opened(
             " run `intellirouter refresh` to publish it again"
         ) from error
     with connection:
-        connection.execute("set TimeZone = 'UTC'")
+        in_utc(connection)
         for name, value in (variables or {}).items():
             if value is not None:
                 connection.execute(f"set variable {name} = $value", {"value": value})

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.errors import WarehouseBusyError
-from pipelines.warehouse.warehouse import Warehouse, configuration
+from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.warehouse import Warehouse, configuration, in_utc
 from router.records import FeedbackRecord, RequestRecord
 
 if TYPE_CHECKING:
@@ -38,14 +39,12 @@ class Progress:
     def read(cls, connection: duckdb.DuckDBPyConnection) -> Progress:
         """What a warehouse knows; a copy that an earlier release published may know less."""
         tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
-        found = connection.execute("select max(expired_before) from pipeline.retention").fetchone()
+        found = connection.execute(sqlfiles.load("retention/expired_before").text).fetchone()
         cutoffs = {}
         if found and isinstance(found[0], datetime):
             cutoffs = dict.fromkeys((RequestRecord.DATASET, FeedbackRecord.DATASET), found[0].astimezone(UTC))
         if "retention_cutoffs" in tables:
-            rows = connection.execute(
-                "select dataset, max(expired_before) from pipeline.retention_cutoffs group by dataset"
-            ).fetchall()
+            rows = connection.execute(sqlfiles.load("retention/cutoffs").text).fetchall()
             cutoffs |= {dataset: cutoff.astimezone(UTC) for dataset, cutoff in rows if dataset not in cutoffs}
         names = connection.execute(
             "select dataset, name from pipeline.load_ledger where expired_at is not null"
@@ -65,7 +64,6 @@ def of_build(settings: Settings) -> Progress:
                 str(settings.build_file), read_only=True, config=configuration(settings)
             ) as connection,
         ):
-            connection.execute("set TimeZone = 'UTC'")
-            return Progress.read(connection)
+            return Progress.read(in_utc(connection))
     except (WarehouseBusyError, duckdb.Error, OSError):
         return Progress()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.lake import reading, replacing
 from pipelines.rollups import removed_rollups
+from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.columns import as_in_file
 from router.errors import SegmentError
 from router.journal.segments import arrow_schema
@@ -106,11 +107,9 @@ def _loaded_rows(warehouse: Warehouse, segment: Segment) -> Any:
     """A segment's rows as the table has them, in the columns of its file; none when it was not loaded."""
     manifest = segment.manifest
     schema = arrow_schema(DATASETS[manifest.dataset], manifest.schema_version)
-    found = warehouse.arrow(
-        f"select {as_in_file(schema.names)} from {manifest.dataset} where segment = $name",  # noqa: S608
-        name=manifest.name,
-    )
-    return found.cast(schema)
+    columns = as_in_file(schema.names)
+    rows = sqlfiles.load("load/segment_rows", table=manifest.dataset, columns=columns)
+    return warehouse.arrow(rows, name=manifest.name).cast(schema)
 
 
 def remove_everywhere(

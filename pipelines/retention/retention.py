@@ -25,7 +25,7 @@ from pipelines.lake import audit, reading, replacing
 from pipelines.retention import expiry, removals
 from pipelines.retention.holds import RetentionFile
 from pipelines.rollups import removed_rollups
-from pipelines.warehouse import archive
+from pipelines.warehouse import archive, sqlfiles
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
@@ -194,32 +194,19 @@ def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:
 def _set_cutoff(warehouse: Warehouse, plans: dict[str, Expiry]) -> None:
     """From here on no hour before the cutoff is computed again, and no segment of it is loaded."""
     cutoff = plans[RequestRecord.DATASET].cutoff
-    with warehouse.transaction() as connection:
-        connection.execute(
-            "insert into pipeline.retention select $cutoff"
-            " where $cutoff > all (select expired_before from pipeline.retention)",
-            {"cutoff": cutoff},
-        )
+    with warehouse.transaction():
+        warehouse.run("retention/set_cutoff", cutoff=cutoff)
         warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=cutoff)
         for dataset, plan in plans.items():
-            # Of a day that is trimmed, the rewritten segments take the others' rows over at the next load.
             trimmed = [segment.manifest.name for group in plan.trimmed for segment in group]
-            connection.execute(
-                "insert into pipeline.retention_cutoffs select $dataset, $cutoff where $cutoff > all"
-                " (select expired_before from pipeline.retention_cutoffs where dataset = $dataset)",
-                {"dataset": dataset, "cutoff": plan.cutoff},
-            )
-            connection.execute(
-                "update pipeline.load_ledger set expired_at = now() where dataset = $dataset"
-                " and last_at < $cutoff and expired_at is null and name not in (select unnest($trimmed))",
-                {"dataset": dataset, "cutoff": plan.cutoff, "trimmed": trimmed},
-            )
+            warehouse.run("retention/set_dataset_cutoff", dataset=dataset, cutoff=plan.cutoff)
+            warehouse.run("retention/expire_segments", dataset=dataset, cutoff=plan.cutoff, trimmed=trimmed)
 
 
 def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
     """Delete a day at a time: each is a small transaction, and a stop in between is resumed."""
     moment = DATASETS[plan.dataset].MOMENT
-    oldest = warehouse.value(f"select min({moment}) from {plan.dataset}")  # noqa: S608
+    oldest = warehouse.value(sqlfiles.load("tables/oldest", table=plan.dataset, moment=moment))
     if oldest is None:
         return
     # Of a day that is trimmed, the table's rows go when it takes the rewritten segments over.
@@ -269,10 +256,8 @@ def _drop_partitions(warehouse: Warehouse, partitions: list[Path]) -> None:
         _drop_hidden(root, folder.parent)
         prefix = f"{folder.relative_to(root)}/"
         for table, column in (("quarantine", "path"), ("settled_folders", "folder")):
-            warehouse.connection.execute(
-                f"delete from pipeline.{table} where starts_with({column}, $prefix)",  # noqa: S608
-                {"prefix": prefix},
-            )
+            gone = sqlfiles.load("tables/delete_prefixed", table=f"pipeline.{table}", column=column)
+            warehouse.run(gone, prefix=prefix)
 
 
 def _drop_hidden(root: Path, parent: Path) -> None:

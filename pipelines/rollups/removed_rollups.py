@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import WarehouseError
 from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.loading import known_names
 from pipelines.warehouse.sqlfiles import delete_before
 from pipelines.warehouse.warehouse import in_memory
 from router.files import make_folder, sha256_of, write_atomically
@@ -53,25 +54,19 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
             hour = datetime.fromisoformat(record["hour"])
             if not _has_happened(warehouse, hour, record["sources"]):
                 continue
-            with warehouse.transaction() as connection:
+            with warehouse.transaction():
                 for table in record["sha256"]:  # a removal of an earlier release has fewer
                     restore = sqlfiles.load("tables/restore", table=f"pipeline.removed_{table}")
                     warehouse.run(restore, path=str(part(path, table)))
-                connection.execute(
-                    "insert into pipeline.removals values ($name, $hour, $operation, $rows, $removed_at)",
-                    {
-                        "name": path.stem,
-                        "hour": hour,
-                        "operation": record["operation"],
-                        "rows": record["rows"],
-                        "removed_at": datetime.fromisoformat(record["removed_at"]),
-                    },
-                )
-                connection.execute(
-                    "insert into pipeline.stale_hours select $hour"
-                    " where $hour not in (select hour from pipeline.stale_hours)",
-                    {"hour": hour},
-                )
+                removal = {
+                    "name": path.stem,
+                    "hour": hour,
+                    "operation": record["operation"],
+                    "rows_removed": record["rows"],
+                    "removed_at": datetime.fromisoformat(record["removed_at"]),
+                }
+                warehouse.insert("pipeline.removals", [removal])
+                warehouse.run("load/stale_hour", hour=hour)
             hours.append(hour)
     return hours
 
@@ -85,7 +80,7 @@ def forget_shares(warehouse: Warehouse, cutoff: datetime) -> None:
 
 def is_sealed(warehouse: Warehouse, moment: datetime) -> bool:
     """Whether the moment is before retention's cutoff, so that its rollups never change again."""
-    cutoff = warehouse.value("select max(expired_before) from pipeline.retention")
+    cutoff = warehouse.value(sqlfiles.load("retention/expired_before"))
     return cutoff is not None and moment < cutoff
 
 
@@ -121,27 +116,25 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
     """The rollups of some rows alone, by the statements that fold an hour."""
     end = hour + timedelta(hours=1)
     wanted = {"start": hour, "end": end, "ids": ids.to_pylist()}
+    places = {"request_analytics": ("timestamp", "id"), "feedback": ("request_hour", "request_id")}
     rows = {
-        "request_analytics": warehouse.arrow(
-            "select * from request_analytics where timestamp >= $start and timestamp < $end"
-            " and id in (select unnest($ids))",
-            **wanted,
-        ),
-        "feedback": warehouse.arrow(
-            "select * from feedback where request_hour >= $start and request_hour < $end"
-            " and request_id in (select unnest($ids))",
-            **wanted,
-        ),
+        table: warehouse.arrow(
+            sqlfiles.load("load/rows_of_ids", table=table, moment=moment, key=key), **wanted
+        )
+        for table, (moment, key) in places.items()
     }
     with in_memory(warehouse.settings) as scratch:
         for table, found in rows.items():
             scratch.register("found", found)
-            scratch.execute(f"insert into {table} select * from found")  # noqa: S608
+            scratch.execute(sqlfiles.load("tables/take_found", table=table).text)
             scratch.unregister("found")
         bounds = {"start": hour, "end": end}
         for table, parameters in HOURLY.items():
             scratch.execute(sqlfiles.load(f"rollups/{table}").text, {**bounds, **parameters})
-        return {table: scratch.sql(f"from {table} order by all").to_arrow_table() for table in HOURLY}
+        return {
+            table: scratch.sql(sqlfiles.load("tables/rows", table=table).text).to_arrow_table()
+            for table in HOURLY
+        }
 
 
 def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) -> bool:
@@ -156,13 +149,7 @@ def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) 
             item.operation in REMOVING and {source.name for source in item.direct_sources()} == wanted
             for item in manifest.tree()
         ):
-            return bool(
-                warehouse.value(
-                    "select count(*) from pipeline.load_ledger where dataset = $dataset and name = $name",
-                    dataset=RequestRecord.DATASET,
-                    name=manifest.name,
-                )
-            )
+            return bool(known_names(warehouse.connection, [manifest]))
     return False
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from pipelines.rollups import removed_rollups
 from pipelines.rollups.tables import HOURLY
+from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.archive import DAILY_MARTS, midnight
 from pipelines.warehouse.ranges import runs
-from pipelines.warehouse.sqlfiles import delete_between
+from pipelines.warehouse.sqlfiles import delete_before, delete_between
 
 if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
@@ -25,9 +26,8 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
     Hours whose raw rows have expired are left as they are: what they say cannot be computed again.
     """
     removed_rollups.take_in(warehouse)
-    warehouse.connection.execute(
-        "delete from pipeline.stale_hours where hour < (select max(expired_before) from pipeline.retention)"
-    )
+    expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
+    warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=expired_before)
     hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
     for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
         with warehouse.transaction():
@@ -48,13 +48,9 @@ def build_daily_marts(warehouse: Warehouse) -> dict[str, list[datetime]]:
         )
         days = [midnight(day) for (day,) in found]
         for start, end in runs(days, timedelta(days=1), longest=RUN_OF_DAYS):
-            with warehouse.transaction() as connection:
+            with warehouse.transaction():
                 warehouse.run(delete_between(mart, "day"), start=start, end=end)
                 warehouse.run(f"marts/{mart}", start=start, end=end)
-                connection.execute(
-                    "delete from pipeline.stale_days"
-                    " where mart = $mart and day >= cast($start as date) and day < cast($end as date)",
-                    {"mart": mart, "start": start, "end": end},
-                )
+                warehouse.run("rollups/forget_stale_days", mart=mart, start=start, end=end)
         done[mart] = days
     return done

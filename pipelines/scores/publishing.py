@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import WarehouseError
 from pipelines.scores import scoring
+from pipelines.warehouse import sqlfiles
 from router.errors import ScoresError
 from router.files import make_folder, write_atomically
 from router.scores.snapshot import ScoreSnapshot
@@ -51,7 +52,7 @@ def publish_scores(warehouse: Warehouse) -> PublishedScores:
 
 def _as_of(warehouse: Warehouse) -> datetime:
     """The latest record the scores have seen, a request or a judgement."""
-    moment = warehouse.value("select greatest(max(last_request_at), max(last_feedback_at)) from usage_hourly")
+    moment = warehouse.value(sqlfiles.load("rollups/latest_record"))
     if not isinstance(moment, datetime):
         raise WarehouseError("there are scores but no rollups: run `intellirouter rebuild`")
     return moment.astimezone(UTC)
@@ -76,8 +77,6 @@ def _remember(warehouse: Warehouse, snapshot: ScoreSnapshot) -> None:
         "as_of": snapshot.as_of,
         "published_at": snapshot.published_at,
     }
-    with warehouse.transaction() as connection:
+    with warehouse.transaction():
         warehouse.run("marts/model_performance_history", **facts)
-        connection.execute(
-            "insert into pipeline.published values ($snapshot_id, $as_of, $published_at)", facts
-        )
+        warehouse.insert("pipeline.published", [facts])

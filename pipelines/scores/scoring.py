@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from itertools import groupby
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.rollups.tables import GAMMA
 from pipelines.scores import change_detection
 from pipelines.scores.quality_model import Outcomes, estimate
+from pipelines.warehouse import sqlfiles
 from router.catalog.catalog import Catalog
 from router.errors import ConfigError
 from router.scores.snapshot import ALL_TASKS, ANY_MODEL, ScoreRow
@@ -54,7 +55,7 @@ class Totals:
 
 def score(warehouse: Warehouse) -> bool:
     """Bring `task_model_scores` and `score_changes` up to date; whether anything changed."""
-    last_hour = warehouse.value("select max(hour) from usage_hourly")
+    last_hour = warehouse.value(sqlfiles.load("rollups/last_hour"))
     if last_hour is None:
         return False
     start = last_hour - timedelta(days=warehouse.settings.scores_lookback_days)
@@ -66,25 +67,25 @@ def score(warehouse: Warehouse) -> bool:
         ).fetchall()
     ]
     fresh = {
-        "task_model_scores": [astuple(row) for row in rows_of(totals, outcomes, _priors(warehouse))],
-        "score_changes": [(*cell, *astuple(change)) for cell, items in found for change in items],
+        "task_model_scores": [asdict(row) for row in rows_of(totals, outcomes, _priors(warehouse))],
+        "score_changes": [
+            {"task_type": task_type, "model": model} | asdict(change)
+            for (task_type, model), items in found
+            for change in items
+        ],
     }
-    if all(_standing(warehouse, table) == rows for table, rows in fresh.items()):
-        return False  # writing the same rows again would only grow the file
-    with warehouse.transaction() as connection:
+    if all(warehouse.holds(table, rows) for table, rows in fresh.items()):
+        return False
+    with warehouse.transaction():
         for table, rows in fresh.items():
-            connection.execute(f"delete from {table}")  # noqa: S608
-            if rows:
-                marks = ", ".join("?" * len(rows[0]))
-                connection.executemany(f"insert into {table} values ({marks})", rows)  # noqa: S608
+            warehouse.overwrite(table, rows)
     return True
 
 
 def score_rows(warehouse: Warehouse) -> list[ScoreRow]:
     """The scores as the router's rows."""
-    return [
-        ScoreRow(**dict(zip(_COLUMNS, row, strict=True))) for row in _standing(warehouse, "task_model_scores")
-    ]
+    found = warehouse.run(sqlfiles.load("tables/rows", table="task_model_scores")).fetchall()
+    return [ScoreRow(**dict(zip(_COLUMNS, row, strict=True))) for row in found]
 
 
 def rows_of(
@@ -168,11 +169,6 @@ def _priors(warehouse: Warehouse) -> dict[str, float]:
         return {}
     stated = {model.id: model.quality_score(ALL_TASKS) for model in catalog.models.values()}
     return {model: prior for model, prior in stated.items() if prior is not None}
-
-
-def _standing(warehouse: Warehouse, table: str) -> list[tuple[Any, ...]]:
-    order = {"task_model_scores": "task_type, model", "score_changes": "task_type, model, changed_at"}[table]
-    return warehouse.rows(f"select * from {table} order by {order}")  # noqa: S608
 
 
 def _sizes(outcomes: Mapping[Cell, Outcomes]) -> dict[Cell, float]:

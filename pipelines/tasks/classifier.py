@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import ScoresError
 from router.files import make_folder, write_atomically
+from router.records import EPOCH
 from router.tasks.classifier import SCHEMA_VERSION, ClassifierFile, ClassifierHeader
 from router.tasks.features import unpack
 
@@ -79,10 +80,7 @@ def refresh_classifier(warehouse: Warehouse) -> ClassifierResult:
 
 def _state(warehouse: Warehouse) -> tuple[int, datetime | None, bool]:
     """(samples there are, moment of the newest, whether a training is due)."""
-    ((available, as_of),) = warehouse.rows(
-        "select count(*), max(timestamp) from request_analytics"
-        " where prompt_features is not null and task_type_source = 'caller'"
-    )
+    ((available, as_of),) = warehouse.run("marts/new_task_samples", seen=EPOCH).fetchall()
     last = warehouse.rows(
         "select as_of, samples_available, is_published from pipeline.classifier_trainings"
         " order by trained_at desc limit 1"
@@ -90,11 +88,7 @@ def _state(warehouse: Warehouse) -> tuple[int, datetime | None, bool]:
     if not last:
         return available, as_of, True
     ((seen, before, was_published),) = last
-    new = warehouse.value(
-        "select count(*) from request_analytics where timestamp > $seen"
-        " and prompt_features is not null and task_type_source = 'caller'",
-        seen=seen,
-    )
+    ((new, _),) = warehouse.run("marts/new_task_samples", seen=seen).fetchall()
     is_due = new >= max(NEW_SHARE * min(before, MAX_SAMPLES), MIN_SAMPLES / 2)
     is_due |= available < (1 - LOST_SHARE) * before
     return available, as_of, is_due or (was_published and not _stands(warehouse))
@@ -166,8 +160,12 @@ def _remember(
 ) -> None:
     figures = ("classifier_id", "samples", "samples_held_out", "accuracy", "accuracy_low")
     more = ("accuracy_baseline", "calibration_error")
-    values = [None if header is None else getattr(header, name) for name in (*figures, *more)]
-    warehouse.connection.execute(
-        "insert into pipeline.classifier_trainings values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [moment, as_of, available, *values, published is not None, note],
-    )
+    facts = {
+        "trained_at": moment,
+        "as_of": as_of,
+        "samples_available": available,
+        "is_published": published is not None,
+        "note": note,
+    }
+    facts |= {name: None if header is None else getattr(header, name) for name in (*figures, *more)}
+    warehouse.insert("pipeline.classifier_trainings", [facts])

@@ -69,13 +69,9 @@ def restore_archive(connection: duckdb.DuckDBPyConnection, lake: Path) -> date |
     connection.execute(sqlfiles.load("retention/restore_missing_blocks").text)
     if last is not None:
         for mart in DAILY_MARTS:
-            connection.execute(
-                "insert into pipeline.stale_days select distinct $mart, cast(hour as date) from usage_hourly",
-                {"mart": mart},
-            )
+            connection.execute(sqlfiles.load("retention/restore_stale_days").text, {"mart": mart})
         connection.execute(
-            "insert into pipeline.retention (expired_before) values ($moment)",
-            {"moment": midnight(last + timedelta(days=1))},
+            sqlfiles.load("retention/set_cutoff").text, {"cutoff": midnight(last + timedelta(days=1))}
         )
     connection.commit()
     return last

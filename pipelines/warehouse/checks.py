@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.lake import reading
+from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.ranges import runs
+from router.records import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,9 +70,7 @@ def check_days(warehouse: Warehouse, names: Iterable[str], hours: Iterable[datet
 
 def check_everything(warehouse: Warehouse) -> list[CheckResult]:
     """Run every check over all the raw rows that are kept."""
-    start = warehouse.value(
-        "select coalesce(max(expired_before), timestamptz '1970-01-01 00:00:00+00') from pipeline.retention"
-    )
+    start = warehouse.value(sqlfiles.load("retention/expired_before")) or EPOCH
     end = datetime(9999, 1, 1, tzinfo=UTC)
     return [
         _check(warehouse, name, [(start, end)]) for name in (*RECORD_CHECKS, *ROLLUP_CHECKS, *DAILY_CHECKS)
@@ -79,7 +79,7 @@ def check_everything(warehouse: Warehouse) -> list[CheckResult]:
 
 def check_scores(warehouse: Warehouse) -> list[CheckResult]:
     """Whether a model's quality dropped lately; a warning, since the scores have taken note of it."""
-    last_hour = warehouse.value("select max(hour) from usage_hourly")
+    last_hour = warehouse.value(sqlfiles.load("rollups/last_hour"))
     if last_hour is None:
         return [CheckResult(name=name, failures=[]) for name in SCORE_CHECKS]
     ranges = [(last_hour - RECENT, last_hour + timedelta(hours=1))]

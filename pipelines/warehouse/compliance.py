@@ -29,23 +29,20 @@ def load_compliance(warehouse: Warehouse) -> ComplianceResult:
         events = read_events(warehouse.settings.compliance_file)
     except ConfigError as error:
         return ComplianceResult(problem=f"{error}; the table was left as it is")
-    rows = sorted(map(_row, events))
-    if warehouse.rows("select * from compliance_logs order by id") != rows:
-        with warehouse.transaction() as connection:
-            connection.execute("delete from compliance_logs")
-            if rows:
-                connection.executemany("insert into compliance_logs values (?, ?, ?, ?, ?, ?, ?)", rows)
+    rows = sorted(map(_row, events), key=lambda row: row["id"])
+    if not warehouse.holds("compliance_logs", rows):
+        with warehouse.transaction():
+            warehouse.overwrite("compliance_logs", rows)
     return ComplianceResult(events=len(rows))
 
 
-def _row(event: AuditEvent) -> tuple[Any, ...]:
-    before = None if event.before is None else json.dumps(event.before)
-    return (
-        event.id,
-        event.timestamp,
-        event.actor,
-        event.action,
-        event.subject,
-        before,
-        json.dumps(event.after),
-    )
+def _row(event: AuditEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "timestamp": event.timestamp,
+        "actor": event.actor,
+        "action": event.action,
+        "subject": event.subject,
+        "before": None if event.before is None else json.dumps(event.before),
+        "after": json.dumps(event.after),
+    }

@@ -85,13 +85,12 @@ def comment(connection: duckdb.DuckDBPyConnection) -> None:
     """Make a database show each line as the comment on its table or column."""
     connection.begin()
     for table in tables(connection):
-        if table.description != table.comment:
-            connection.execute(f"comment on table {table.name} is {_quoted(table.description)}")
-        for column in table.columns:
-            if column.description != column.comment:
-                connection.execute(
-                    f"comment on column {table.name}.{column.name} is {_quoted(column.description)}"
-                )
+        named = {f"table {table.name}": table} | {
+            f"column {table.name}.{column.name}": column for column in table.columns
+        }
+        for name, item in named.items():
+            if item.description != item.comment:
+                connection.execute(f"comment on {name} is {_quoted(item.description)}")
     connection.commit()
 
 

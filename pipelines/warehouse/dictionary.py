@@ -22,11 +22,11 @@ Values are bound as `$name`. A template names its tables as `{table}`.
 | Folder | Statements |
 | --- | --- |
 | `migrations` | tables, in the order of their numbers; each runs once in a database |
-| `tables` | templates that serve several tables |
+| `tables` | templates that serve several tables, and the list of columns |
 | `load` | from Parquet segments to tables |
 | `rollups`, `marts` | from records to hourly rollups, from rollups to marts |
 | `checks` | each returns the rows that break a promise |
-| `retention` | rows past their period |
+| `retention`, `erasure` | rows past their period, rows of a person |
 | `reports`, `evaluation` | questions to the published warehouse |
 
 NULL is "not known", 0 is "measured zero". Moments are UTC, money is in US dollars.

@@ -10,6 +10,7 @@ import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from pipelines.warehouse import sqlfiles
 from router.errors import ScoresError
 from router.scores.snapshot import ScoreSnapshot
 
@@ -45,7 +46,7 @@ def restore_history(connection: duckdb.DuckDBPyConnection, settings: Settings) -
             "select distinct snapshot_id from model_performance_history"
         ).fetchall()
     }
-    row = connection.execute("select max(expired_before) from pipeline.retention").fetchone()
+    row = connection.execute(sqlfiles.load("retention/expired_before").text).fetchone()
     expired_before = row[0] if row else None
     connection.begin()
     restored = 0
@@ -60,15 +61,11 @@ def restore_history(connection: duckdb.DuckDBPyConnection, settings: Settings) -
         known.add(snapshot.snapshot_id)
         rows = [{**asdict(snapshot), **asdict(item)} for item in snapshot.rows if item.requests]
         if rows:
-            marks = ", ".join("?" * len(_COLUMNS))
             connection.executemany(
-                f"insert into model_performance_history ({', '.join(_COLUMNS)}) values ({marks})",  # noqa: S608
-                [[item[name] for name in _COLUMNS] for item in rows],
+                sqlfiles.insert("model_performance_history", _COLUMNS).text,
+                [{name: item[name] for name in _COLUMNS} for item in rows],
             )
         restored += 1
-    connection.execute(
-        "insert into pipeline.published"
-        " select distinct snapshot_id, as_of, published_at from model_performance_history"
-    )
+    connection.execute(sqlfiles.load("retention/restore_published").text)
     connection.commit()
     return restored

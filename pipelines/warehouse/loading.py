@@ -33,11 +33,8 @@ GROUP_FILES = 64
 GROUP_BYTES = 64 << 20
 """Bounds of one load transaction: they bound its memory and what a failure repeats."""
 
-_STALE_HOUR = {
-    "request_analytics": "date_trunc('hour', timestamp)",
-    "feedback": "case when metric = 'quality' then request_hour end",
-}
-"""The hour whose rollups lack a row that is deleted; rows of other datasets are in no rollup."""
+FOLDED = ("request_analytics", "feedback")
+"""Datasets that rollups are made of."""
 _FILE_AT_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 """Errors that say something of the rows; any other (disk full, out of memory) stops the run."""
 
@@ -72,7 +69,7 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
     held = quarantine.quarantined(warehouse, dataset)
     loaded = known_names(warehouse.connection, (segment.manifest for segment in listing.segments))
     pending, suspects = [], list(listing.suspects)
-    expired_before = warehouse.value("select max(expired_before) from pipeline.retention")
+    expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
     for segment in listing.segments:
         suspect = held.get(_relative(warehouse, segment))
         if segment.manifest.name in loaded:
@@ -94,8 +91,12 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
 
 
 def _listing(warehouse: Warehouse, dataset: str) -> Listing:
-    settled = dict(warehouse.rows("select folder, changed_ns from pipeline.settled_folders"))
-    return reading.scan(warehouse.settings.lake, dataset, settled=settled)
+    return reading.scan(warehouse.settings.lake, dataset, settled=settled_folders(warehouse.connection))
+
+
+def settled_folders(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """The folders that need not be listed again, and when they last changed."""
+    return dict(connection.execute("select folder, changed_ns from pipeline.settled_folders").fetchall())
 
 
 def known_names(connection: duckdb.DuckDBPyConnection, manifests: Iterable[Manifest]) -> set[str]:
@@ -185,10 +186,15 @@ def _insert(warehouse: Warehouse, group: Sequence[Segment]) -> tuple[dict[str, i
         )
         counts = dict(warehouse.rows("select segment, count(*) from incoming group by segment"))
         warehouse.run(records_file(dataset), files=files)
+    return counts, _note_stale_hours(warehouse)
+
+
+def _note_stale_hours(warehouse: Warehouse) -> set[datetime]:
+    """Note the hours that `incoming` makes stale, and drop it."""
     warehouse.run("load/stale_hours")
     hours = warehouse.rows("select distinct stale_hour from incoming where stale_hour is not null")
     warehouse.connection.execute("drop table incoming")
-    return counts, {hour for (hour,) in hours}
+    return {hour for (hour,) in hours}
 
 
 def records_file(dataset: str) -> SqlFile:
@@ -213,14 +219,10 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
     record = DATASETS[manifest.dataset]
     hour = manifest.hour
     bounds = {"name": manifest.name, "start": hour, "end": hour + timedelta(hours=1)}
-    of_hour = f"{record.MOMENT} >= $start and {record.MOMENT} < $end and segment"
+    of_table = {"table": manifest.dataset, "moment": record.MOMENT}
     rows, duplicates, hours = 0, 0, set[datetime]()
-    with warehouse.transaction() as connection:
-        connection.execute(
-            f"update {manifest.dataset} set segment = $name"  # noqa: S608
-            f" where {of_hour} in (select unnest($sources))",
-            {**bounds, "sources": list(known)},
-        )
+    with warehouse.transaction():
+        warehouse.run(sqlfiles.load("load/take_over", **of_table), **bounds, sources=list(known))
         warehouse.run(
             "load/ledger_replaced", dataset=manifest.dataset, name=manifest.name, sources=list(known)
         )
@@ -229,14 +231,11 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
             rows = sum(counts.values())
             duplicates = manifest.rows - rows
         if any(item.operation in REMOVING and item.name not in known for item in manifest.tree()):
-            hours |= _delete_missing(warehouse, segment, of_hour, bounds)
+            hours |= _delete_missing(warehouse, segment, bounds)
         _note(
             warehouse,
             segment,
-            rows_loaded=warehouse.value(
-                f"select count(*) from {manifest.dataset} where {of_hour} = $name",  # noqa: S608
-                **bounds,
-            ),
+            rows_loaded=warehouse.value(sqlfiles.load("load/count_in_segment", **of_table), **bounds),
         )
     result.hours |= hours
     result.segments.append(manifest.name)
@@ -244,22 +243,18 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
     result.duplicates += duplicates
 
 
-def _delete_missing(
-    warehouse: Warehouse, segment: Segment, of_hour: str, bounds: dict[str, Any]
-) -> set[datetime]:
+def _delete_missing(warehouse: Warehouse, segment: Segment, bounds: dict[str, Any]) -> set[datetime]:
     """Delete the segment's rows that are not in its file; the hours they leave stale."""
     dataset = segment.manifest.dataset
-    key = fields(DATASETS[dataset])[0].name
-    gone = f"{of_hour} = $name and {key} not in (select unnest($ids))"
+    record = DATASETS[dataset]
+    key = fields(record)[0].name
     values = {**bounds, "ids": reading.read_rows(segment.path).column(key).to_pylist()}
     hours: set[datetime] = set()
-    if expression := _STALE_HOUR.get(dataset):
-        found = f"select distinct {expression} as stale_hour from {dataset} where {gone}"  # noqa: S608
-        warehouse.connection.execute(f"create or replace temp table incoming as {found}", values)
-        warehouse.run("load/stale_hours")
-        hours = {hour for (hour,) in warehouse.rows("from incoming where stale_hour is not null")}
-        warehouse.connection.execute("drop table incoming")
-    warehouse.connection.execute(f"delete from {dataset} where {gone}", values)  # noqa: S608
+    if dataset in FOLDED:
+        warehouse.run(f"load/{dataset}_missing", **values)
+        hours = _note_stale_hours(warehouse)
+    gone = sqlfiles.load("load/delete_missing", table=dataset, moment=record.MOMENT, key=key)
+    warehouse.run(gone, **values)
     return hours
 
 

@@ -27,9 +27,7 @@ def pending_segments(settings: Settings) -> list[str]:
     with duckdb.connect(
         str(settings.warehouse_file), read_only=True, config=configuration(settings)
     ) as connection:
-        settled = dict(
-            connection.execute("select folder, changed_ns from pipeline.settled_folders").fetchall()
-        )
+        settled = loading.settled_folders(connection)
         refused = {
             fingerprint
             for (fingerprint,) in connection.execute("select fingerprint from pipeline.quarantine").fetchall()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.errors import WarehouseError
+from pipelines.warehouse import descriptions, sqlfiles
 from pipelines.warehouse.warehouse import configuration
 from router.files import TEMPORARY_PREFIX, make_folder, sync_folder, write_atomically
 
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 COPY_BYTES = 64 << 20
-LAST_DAY = """
-select task_type, count(*) as requests, sum(cost_usd) as cost_usd
-from request_analytics where timestamp >= $since group by task_type
-"""
-"""What `/health` gives the time of: the last day's requests and cost by task."""
 
 
 def publish_warehouse(warehouse: Warehouse) -> int | None:
@@ -37,6 +33,7 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     readers get a finished copy: whoever has the old one open keeps it until they open it again.
     """
     build, target = warehouse.settings.build_file, warehouse.settings.warehouse_file
+    descriptions.comment(warehouse.connection)
     warehouse.rows("checkpoint")
     warehouse.close()
     if target.exists() and _stamp(target) == _stamp(build):
@@ -85,7 +82,7 @@ def _check_answers(path: Path, warehouse: Warehouse, *, now: datetime) -> float:
     try:
         with duckdb.connect(str(path), read_only=True, config=configuration(warehouse.settings)) as copy:
             started = time.perf_counter()
-            copy.execute(LAST_DAY, {"since": now - timedelta(days=1)}).fetchall()
+            copy.execute(sqlfiles.load("marts/last_day").text, {"since": now - timedelta(days=1)}).fetchall()
             return 1000 * (time.perf_counter() - started)
     except duckdb.Error as error:
         raise WarehouseError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.lake import reading
 from pipelines.lake.reading import Suspect
+from pipelines.warehouse import sqlfiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +30,9 @@ def keep(warehouse: Warehouse, dataset: str, held: dict[str, Suspect], suspects:
     found = {suspect.path: suspect for suspect in suspects}
     if found == held:
         return
-    with warehouse.transaction() as connection:
+    with warehouse.transaction():
         for path in held.keys() - {path for path, suspect in found.items() if held.get(path) == suspect}:
-            connection.execute("delete from pipeline.quarantine where path = $path", {"path": path})
+            warehouse.run(sqlfiles.delete_equal("pipeline.quarantine", "path"), value=path)
         for path, suspect in found.items():
             if held.get(path) != suspect:
                 warehouse.run(
@@ -55,5 +56,5 @@ def settle(warehouse: Warehouse, listing: Listing, suspects: Sequence[Suspect], 
         return
     with warehouse.transaction():
         for folder, changed_ns in quiet.items():
-            warehouse.run("load/forget_folder", folder=folder)
+            warehouse.run(sqlfiles.delete_equal("pipeline.settled_folders", "folder"), value=folder)
             warehouse.run("load/settled_folders", folder=folder, changed_ns=changed_ns)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from pipelines.warehouse import sqlfiles
 from router.catalog.catalog import Catalog
 from router.catalog.price_book import row_to_json
 from router.errors import ConfigError
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from router.catalog.catalog import Model
 
 PER_1K = Decimal(1000)
-_TABLES = {"models": 10, "model_prices": 13}
-"""Each table and the number of its columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,78 +51,72 @@ def load_model_registry(warehouse: Warehouse) -> ModelRegistryResult:
     prices = [row for model in catalog.models.values() for row in _price_rows(model)]
     _replace(warehouse, "models", models)
     # A row that left the catalog is kept: an old record names it.
-    named = {row[0] for row in prices}
-    prices += [row for row in warehouse.rows("select * from model_prices") if row[0] not in named]
-    _replace(warehouse, "model_prices", sorted(prices, key=lambda row: row[0]))
+    named = {row["price_id"] for row in prices}
+    found = warehouse.run(sqlfiles.load("tables/rows", table="model_prices"))
+    columns = [item[0] for item in found.description or []]
+    kept = (dict(zip(columns, row, strict=True)) for row in found.fetchall())
+    prices += [row for row in kept if row["price_id"] not in named]
+    _replace(warehouse, "model_prices", sorted(prices, key=lambda row: str(row["price_id"])))
     return ModelRegistryResult(models=len(models))
 
 
 def _qualities(warehouse: Warehouse) -> dict[str, dict[str, float]]:
     """Posterior mean quality by model and task, where it is known."""
     found: dict[str, dict[str, float]] = {}
-    for model, task_type, mean in warehouse.rows(
-        "select model, task_type, quality_mean from task_model_scores"
-        " where quality_mean is not null and requests > 0 and task_type <> $all_tasks and model <> $any_model"
-        " order by model, task_type",
-        all_tasks=ALL_TASKS,
-        any_model=ANY_MODEL,
-    ):
+    for model, task_type, mean in warehouse.run(
+        "marts/measured_quality", all_tasks=ALL_TASKS, any_model=ANY_MODEL
+    ).fetchall():
         found.setdefault(model, {})[task_type] = mean
     return found
 
 
-def _model_row(model: Model, qualities: dict[str, float] | None, changed: datetime) -> tuple[Any, ...]:
+def _model_row(model: Model, qualities: dict[str, float] | None, changed: datetime) -> dict[str, Any]:
     price = model.price_at(datetime.now(UTC))
-    return (
-        model.id,
-        model.name or model.provider_model,
-        model.provider,
-        _per_1k(None if price is None else price.input_usd_per_mtok),
-        _per_1k(None if price is None else price.output_usd_per_mtok),
-        model.context_window,
-        None if model.capabilities is None else json.dumps(sorted(model.capabilities)),
-        None if qualities is None else json.dumps(qualities),
-        model.availability_status,
-        changed,
-    )
+    return {
+        "id": model.id,
+        "name": model.name or model.provider_model,
+        "provider": model.provider,
+        "input_price_per_1k": _per_1k(None if price is None else price.input_usd_per_mtok),
+        "output_price_per_1k": _per_1k(None if price is None else price.output_usd_per_mtok),
+        "context_window": model.context_window,
+        "capabilities": None if model.capabilities is None else json.dumps(sorted(model.capabilities)),
+        "quality_scores": None if qualities is None else json.dumps(qualities),
+        "availability_status": model.availability_status,
+        "last_updated": changed,
+    }
 
 
 def _per_1k(per_mtok: Decimal | None) -> Decimal | None:
     return None if per_mtok is None else per_mtok / PER_1K
 
 
-def _price_rows(model: Model) -> Iterator[tuple[Any, ...]]:
+def _price_rows(model: Model) -> Iterator[dict[str, Any]]:
     for price, following in pairwise([*model.prices, None]):
         if price is not None:
             row = row_to_json(price)
-            yield (
-                price.price_id,
-                model.id,
-                price.start,
-                None if following is None else following.start,
-                price.input_usd_per_mtok,
-                price.output_usd_per_mtok,
-                price.cached_input_usd_per_mtok,
-                price.cache_write_usd_per_mtok,
-                price.cache_write_1h_usd_per_mtok,
-                price.reasoning_usd_per_mtok,
-                price.request_usd,
-                _json(row.get("tiers")),
-                _json(row.get("windows")),
-            )
+            yield {
+                "price_id": price.price_id,
+                "model": model.id,
+                "valid_from": price.start,
+                "valid_to": None if following is None else following.start,
+                "input_usd_per_mtok": price.input_usd_per_mtok,
+                "output_usd_per_mtok": price.output_usd_per_mtok,
+                "cached_input_usd_per_mtok": price.cached_input_usd_per_mtok,
+                "cache_write_usd_per_mtok": price.cache_write_usd_per_mtok,
+                "cache_write_1h_usd_per_mtok": price.cache_write_1h_usd_per_mtok,
+                "reasoning_usd_per_mtok": price.reasoning_usd_per_mtok,
+                "request_usd": price.request_usd,
+                "tiers": _json(row.get("tiers")),
+                "windows": _json(row.get("windows")),
+            }
 
 
 def _json(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
 
 
-def _replace(warehouse: Warehouse, table: str, rows: list[tuple[Any, ...]]) -> None:
+def _replace(warehouse: Warehouse, table: str, rows: list[dict[str, Any]]) -> None:
     """Write the rows unless the table holds just these."""
-    standing = warehouse.rows(f"select * from {table} order by 1")  # noqa: S608
-    if standing == rows:
-        return
-    marks = ", ".join("?" * _TABLES[table])
-    with warehouse.transaction() as connection:
-        connection.execute(f"delete from {table}")  # noqa: S608
-        if rows:
-            connection.executemany(f"insert into {table} values ({marks})", rows)  # noqa: S608
+    if not warehouse.holds(table, rows):
+        with warehouse.transaction():
+            warehouse.overwrite(table, rows)

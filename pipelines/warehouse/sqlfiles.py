@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _HEADER = re.compile(r"^-- (name|grain|unique|reads): ?(.*)$")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-_TABLE = re.compile(r"^create table ([a-z_.]+)", re.MULTILINE)
+_TABLE = re.compile(r"^create table (?:if not exists )?([a-z_.]+)", re.MULTILINE)
 _COLUMN = re.compile(
     r"(?:^    |\badd column )([a-z][a-z0-9_]*)"
     r" (?:bigint|boolean|date|decimal|double|integer|json|map|struct|timestamptz|varchar)\b",
@@ -84,6 +84,17 @@ def delete_before(table: str, moment: str) -> SqlFile:
     return load("tables/delete_before", table=table, moment=moment)
 
 
+def delete_equal(table: str, column: str) -> SqlFile:
+    """The statement that deletes a table's rows whose column is $value."""
+    return load("tables/delete_equal", table=table, column=column)
+
+
+def insert(table: str, columns: tuple[str, ...]) -> SqlFile:
+    """The statement that inserts a row, its values bound by the names of its columns."""
+    values = SelectList(",\n    ".join(f"${name}" for name in columns))
+    return load("tables/insert", table=table, columns=columns, values=values)
+
+
 def fill(text: str, /, **names: str | tuple[str, ...]) -> str:
     """The text with every `{place}` taken by a known name, or a list of known names."""
     places = set(_PLACE.findall(text))
@@ -110,7 +121,7 @@ def _listed(value: str | tuple[str, ...]) -> str:
 @cache
 def known_names() -> frozenset[str]:
     """Every table and column that a migration creates."""
-    text = "\n".join(load(key).text for key in names("migrations"))
+    text = "\n".join(load(key).text for key in ("tables/migrations", *names("migrations")))
     return frozenset(_TABLE.findall(text)) | frozenset(_COLUMN.findall(text))
 
 

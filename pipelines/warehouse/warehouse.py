@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.errors import WarehouseBusyError, WarehouseError
-from pipelines.warehouse import descriptions, sqlfiles
+from pipelines.warehouse import sqlfiles
 from router.files import TEMPORARY_PREFIX, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pipelines.warehouse.sqlfiles import SqlFile
@@ -113,10 +113,11 @@ class Warehouse:
         with self._watched():
             return self.connection.execute(query, parameters).fetchall()
 
-    def value(self, query: str, **parameters: Any) -> Any:
+    def value(self, query: str | SqlFile, **parameters: Any) -> Any:
         """The single value of a query that gives one row."""
         with self._watched():
-            row = self.connection.execute(query, parameters).fetchone()
+            text = query if isinstance(query, str) else query.text
+            row = self.connection.execute(text, parameters).fetchone()
         return None if row is None else row[0]
 
     def is_distrusted(self) -> bool:
@@ -133,11 +134,31 @@ class Warehouse:
                 _distrusted(self.settings).touch()
             raise
 
-    def arrow(self, query: str, **parameters: Any) -> Any:
-        """The rows of a query as a pyarrow Table; of what is committed."""
+    def holds(self, table: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a table has just these rows, sorted by key; writing them again would only grow the file."""
+        standing = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
+        return standing == [tuple(row.values()) for row in rows]
+
+    def overwrite(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Put these rows in the place of all others; call it in a transaction."""
+        self.run(sqlfiles.load("tables/clear", table=table))
+        self.insert(table, rows)
+
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, each with the same columns by name and in the table's order."""
+        if rows:
+            with self._watched():
+                self.connection.executemany(sqlfiles.insert(table, tuple(rows[0])).text, rows)
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        row = self.run(sqlfiles.load("tables/count", table=table)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def arrow(self, loaded: SqlFile, **parameters: Any) -> Any:
+        """The rows of a statement as a pyarrow Table; of what is committed."""
         with self.connection.cursor() as cursor:  # the connection itself may hold an unfinished result
-            cursor.execute("set TimeZone = 'UTC'")
-            return cursor.sql(query, params=parameters).to_arrow_table()
+            return in_utc(cursor).sql(loaded.text, params=parameters).to_arrow_table()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -177,12 +198,16 @@ def configuration(settings: Settings) -> dict[str, str | bool | int | float | li
     }
 
 
+def in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """The connection, whose moments are UTC from here on; DuckDB takes no such setting when it opens."""
+    return connection.execute("set TimeZone = 'UTC'")
+
+
 @contextlib.contextmanager
 def in_memory(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty warehouse that leaves no file behind."""
     with duckdb.connect(":memory:", config=configuration(settings)) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        _migrate(connection)
+        _migrate(in_utc(connection))
         yield connection
 
 
@@ -205,7 +230,6 @@ def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
         connection = _open(settings)
     try:
         _migrate(connection)
-        descriptions.comment(connection)
         if is_new:
             archive.restore_archive(connection, settings.lake)
             history.restore_history(connection, settings)
@@ -226,32 +250,28 @@ def _open(settings: Settings) -> duckdb.DuckDBPyConnection:
         str(settings.build_file),
         config={**configuration(settings), "storage_compatibility_version": STORAGE_VERSION},
     )
-    connection.execute("set TimeZone = 'UTC'")
-    return connection
+    return in_utc(connection)
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
     """Run every migration that this file has not seen, each in a transaction of its own."""
-    connection.execute("create schema if not exists pipeline")
-    connection.execute(
-        "create table if not exists pipeline.migrations"
-        " (name varchar not null, applied_at timestamptz not null)"
-    )
-    applied = {name for (name,) in connection.execute("select name from pipeline.migrations").fetchall()}
+    connection.execute(sqlfiles.load("tables/migrations").text)
+    known_before = {name for (name,) in connection.execute("select name from pipeline.migrations").fetchall()}
     known = [sqlfiles.load(key) for key in sqlfiles.names("migrations")]
-    newer = sorted(applied - {file.header["name"] for file in known})
+    newer = sorted(known_before - {file.header["name"] for file in known})
     if newer:
         raise WarehouseError(
             f"the build database has the migration `{newer[-1]}`, which this release does not know;"
             " run the release that made it, or move the file away to rebuild it from the lake"
         )
     for file in known:
-        if file.header["name"] in applied:
+        if file.header["name"] in known_before:
             continue
         connection.begin()
         try:
             connection.execute(file.text)
-            connection.execute("insert into pipeline.migrations values (?, now())", [file.header["name"]])
+            applied = {"name": file.header["name"], "applied_at": datetime.now(UTC)}
+            connection.execute(sqlfiles.insert("pipeline.migrations", tuple(applied)).text, applied)
         except BaseException:
             connection.rollback()
             raise

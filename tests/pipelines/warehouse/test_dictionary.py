@@ -68,6 +68,7 @@ def test_the_published_warehouse_shows_the_lines(
     warehouse: Warehouse, query: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     """Comments reach the published file, and survive the copy that leaves deleted bytes behind."""
+    descriptions.comment(warehouse.connection)
     warehouse.recreate()
     publishing.publish_warehouse(warehouse)
     found = query(

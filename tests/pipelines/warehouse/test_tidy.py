@@ -2,42 +2,93 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from pipelines.errors import WarehouseError
 from pipelines.retention.retention import ROLLUP_MOMENTS
-from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import loading, sqlfiles
 from pipelines.warehouse.archive import TABLES
+from pipelines.warehouse.columns import as_in_file
+from pipelines.warehouse.differences import first_difference_file
 from pipelines.warehouse.sqlfiles import SqlFile
 from pipelines.warehouse.warehouse import Warehouse
 from router.records import DATASETS
 
-ROOMS = ("migrations", "tables", "load", "rollups", "marts", "checks", "retention", "reports", "evaluation")
+ROOMS = (
+    "migrations",
+    "tables",
+    "load",
+    "rollups",
+    "marts",
+    "checks",
+    "retention",
+    "erasure",
+    "reports",
+    "evaluation",
+)
 KEYS = [key for room in ROOMS for key in sqlfiles.names(room)]
+RECORDS = [(dataset, record.MOMENT, fields(record)[0].name) for dataset, record in DATASETS.items()]
+MOMENTS = [*ROLLUP_MOMENTS.items(), *((dataset, moment) for dataset, moment, _ in RECORDS)]
+WRITTEN = ["task_model_scores", "score_changes", "models", "model_prices", "compliance_logs"]
+
+
+def _filled(key: str, *places: str, tables: Iterable[Sequence[str]]) -> list[SqlFile]:
+    return [sqlfiles.load(key, **dict(zip(places, names, strict=True))) for names in tables]
+
+
 TEMPLATES: dict[str, list[SqlFile]] = {
     "load/records": [loading.records_file(dataset) for dataset in DATASETS],
-    "tables/archive": [
-        sqlfiles.load("tables/archive", table=table, moment=moment) for table, moment in TABLES.items()
+    "load/take_over": _filled("load/take_over", "table", "moment", tables=[item[:2] for item in RECORDS]),
+    "load/count_in_segment": _filled(
+        "load/count_in_segment", "table", "moment", tables=[item[:2] for item in RECORDS]
+    ),
+    "load/delete_missing": _filled("load/delete_missing", "table", "moment", "key", tables=RECORDS),
+    "load/rows_of_ids": _filled("load/rows_of_ids", "table", "moment", "key", tables=RECORDS),
+    "load/rows_by_segment": _filled("load/rows_by_segment", "table", tables=[item[:1] for item in RECORDS]),
+    "load/segment_rows": [
+        sqlfiles.load("load/segment_rows", table=dataset, columns=as_in_file([key, moment]))
+        for dataset, moment, key in RECORDS
     ],
-    "tables/restore": [
-        sqlfiles.load("tables/restore", table=table)
-        for table in (*TABLES, *(f"pipeline.removed_{name}" for name in HOURLY))
+    "load/first_difference": [
+        first_difference_file(dataset, 1, has_file=has_file)
+        for dataset in DATASETS
+        for has_file in (True, False)
     ],
-    "tables/delete_between": [
-        *(sqlfiles.delete_between(table, moment) for table, moment in ROLLUP_MOMENTS.items()),
-        *(sqlfiles.delete_between(dataset, record.MOMENT) for dataset, record in DATASETS.items()),
+    "tables/archive": _filled("tables/archive", "table", "moment", tables=TABLES.items()),
+    "tables/restore": _filled(
+        "tables/restore", "table", tables=[(name,) for name in (*TABLES, "pipeline.removed_usage_hourly")]
+    ),
+    "tables/delete_between": _filled("tables/delete_between", "table", "moment", tables=MOMENTS),
+    "tables/delete_before": _filled("tables/delete_before", "table", "moment", tables=MOMENTS),
+    "tables/oldest": _filled("tables/oldest", "table", "moment", tables=MOMENTS),
+    "tables/delete_equal": [sqlfiles.delete_equal("pipeline.quarantine", "path")],
+    "tables/delete_prefixed": [
+        sqlfiles.load("tables/delete_prefixed", table="pipeline.settled_folders", column="folder")
     ],
-    "tables/delete_before": [
-        sqlfiles.delete_before(table, moment) for table, moment in ROLLUP_MOMENTS.items()
-    ],
+    "tables/insert": [sqlfiles.insert("pipeline.stale_days", ("mart", "day"))],
+    "tables/take_found": _filled("tables/take_found", "table", tables=[item[:1] for item in RECORDS]),
+    "tables/rows": _filled("tables/rows", "table", tables=[(name,) for name in WRITTEN]),
+    "tables/clear": _filled("tables/clear", "table", tables=[(name,) for name in WRITTEN]),
+    "tables/count": _filled("tables/count", "table", tables=[(name,) for name in WRITTEN]),
 }
 """Each template, filled for the tables that it serves."""
 FILES = [file for key in KEYS for file in TEMPLATES.get(key) or [sqlfiles.load(key)]]
-STATEMENTS = [file for file in FILES if not file.key.startswith("migrations/")]
+STATEMENTS = [file for file in FILES if not file.key.startswith(("migrations/", "tables/migrations"))]
+PIPELINES = Path(sqlfiles.__file__).parents[1]
+SQL_IN_PYTHON = 40
+"""Statements in Python at most: look-ups, settings and what a keyword does. Every other one has a file."""
+SQL = re.compile(
+    r"\s*(?:select\s|insert into\s|update \S+ set\s|delete from\s|with\s+\w+ as\s|drop table\s|alter table\s"
+    r"|create (?:or replace )?(?:temp )?(?:table|schema|view)\b|copy \S|attach '|detach \w|describe from\s"
+    r"|from \S+(?: where| order| limit|$)|set \w+|comment on\s|(?:checkpoint|vacuum|begin|commit)$)"
+)
 KEYWORDS = re.compile(
     r"\b(SELECT|FROM|WHERE|GROUP BY|ORDER BY|INSERT|DELETE|JOIN|WITH|AND|OR|NOT|NULL|AS|ON|CASE|WHEN|END)\b"
 )
@@ -137,3 +188,37 @@ def test_a_template_needs_every_name() -> None:
         sqlfiles.load("tables/archive", table="usage_hourly")
     with pytest.raises(WarehouseError, match="`extra, table` were given"):
         sqlfiles.load("tables/restore", table="usage_hourly", extra="hour")
+
+
+def test_statements_are_in_the_sql_rooms() -> None:
+    """Python holds look-ups and keywords; a statement that does more is a file with a checked header."""
+    found = [
+        f"{path.relative_to(PIPELINES)}:{line} {text}"
+        for path in sorted(PIPELINES.rglob("*.py"))
+        for line, text in _statements(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert len(found) <= SQL_IN_PYTHON, "\n".join(found)
+    changes = re.compile(r"(insert|update|delete|with|create|alter)\b")
+    assert [item for item in found if changes.match(item.partition(" ")[2])] == []
+
+
+def _statements(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Texts that are SQL, f-strings too, docstrings not."""
+    inside: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(part) for part in ast.walk(node) if part is not node}
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            inside.add(id(node.value))
+    for node in ast.walk(tree):
+        text = _text(node)
+        if text is not None and id(node) not in inside and SQL.match(text):
+            yield node.lineno, " ".join(text.split())  # type: ignore[attr-defined]
+
+
+def _text(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return None
