@@ -142,12 +142,19 @@ def test_the_queries_answer(folder: Path) -> None:
     assert len(queries) == 5
     with duckdb.connect(home / "warehouse" / "intellirouter.duckdb", read_only=True) as connection:
         assert [bool(connection.execute(query).fetchall()) for query in queries] == [True] * 5
-    for line in block("ask").splitlines():
-        command = [sys.executable, "-m", "router.cli", *shlex.split(line)[1:]]
-        printed = subprocess.run(
-            command, capture_output=True, text=True, check=True, cwd=folder, env=ENVIRONMENT
+    report, total = [
+        subprocess.run(
+            [sys.executable, "-m", "router.cli", *shlex.split(line)[1:]],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=folder,
+            env=ENVIRONMENT,
         ).stdout
-        assert "6" in printed, printed  # five requests that were answered, and one that failed
+        for line in block("ask").splitlines()
+    ]
+    assert re.search(r"math\W+small\W+5\b", report), report
+    assert re.search(r'"requests":\s*6\b', total), total  # five that were answered, and one that failed
 
 
 def test_the_example_files_are_taken(tmp_path: Path) -> None:
