@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from router.errors import ConfigError, IntelliRouterError
+from router.errors import ConfigError, IntelliRouterError, masked
 
 try:
     import click
@@ -46,6 +46,7 @@ def main() -> None:
     except IntelliRouterError as error:
         sys.exit(f"intellirouter: {error}")
     except click.ClickException as error:
+        error.message = masked(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):

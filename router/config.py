@@ -491,5 +491,9 @@ def read_environment(env_file: Path = Path(".env")) -> dict[str, str]:
     """The process's environment over the `.env` file's."""
     from dotenv import dotenv_values
 
-    from_file = {key: value for key, value in dotenv_values(env_file).items() if value is not None}
-    return {**from_file, **os.environ}
+    try:
+        from_file = dotenv_values(env_file)
+    except (OSError, UnicodeDecodeError) as error:
+        fault = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigError(f"`{env_file}` cannot be read ({fault}): correct it, or remove it") from None
+    return {**{key: value for key, value in from_file.items() if value is not None}, **os.environ}

@@ -62,7 +62,8 @@ ERROR_TYPES = frozenset(
 MASK = "[key]"
 _SECRET = re.compile(
     r"""\b(?:sk|rk|pk)[-_](?=[\w-]*\d)[\w-]{8,}               # OpenAI, Anthropic, Stripe and others
-    | \b(?:gsk_|xai-|hf_|r8_|nvapi-|pplx-|fw_|csk-|glpat-|dop_v1_|gh[oprsu]_|github_pat_)[\w-]{16,}
+    | \b(?:gsk_|xai-|hf_|r8_|pplx-|fw_|csk-|dop_v1_|gh[oprsu]_)[A-Za-z0-9]{16,}
+    | \b(?:nvapi-|glpat-|github_pat_)[\w-]{16,}
     | \b(?:AKIA|ASIA)[A-Z0-9]{12,} | \bAIza[\w-]{20,}        # Amazon, Google
     | \bxox[abeoprs]-[\w-]{8,}                               # Slack
     | \bir_[\w-]{32,}                                        # our own virtual keys
