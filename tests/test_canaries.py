@@ -496,7 +496,7 @@ def test_no_command_shows_a_key_of_a_document(tmp_path: Path, name: str) -> None
     write_catalog(tmp_path, ["small"])
     tree = sample(KINDS[name][0])
     (tmp_path / name).write_text(written(name, planted(tree, next(iter(places(tree))), SHAPED)))
-    commands = (["serve", "--port", "0"], ["keys", "list"], ["refresh"], ["retention"], ["doctor"])
+    commands = [["serve", "--port", "0"], ["keys", "list"], ["refresh"], ["retention"], ["doctor"]]
     if name in ("experiments.yaml", "limits.yaml", "policies.yaml", "keys.json"):
         commands = commands[:2]
     codes = set()

@@ -2,7 +2,7 @@
 
 `prices/book.json` in the data folder holds dated rows for each `provider/model`. Rows are added and
 never rewritten or removed, so that the `price_id` of an old record can be looked up for good. A
-price that the user writes in catalog.yaml stands above the book.
+price in catalog.yaml takes precedence over the book.
 """
 
 from __future__ import annotations

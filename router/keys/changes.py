@@ -1,6 +1,6 @@
 """Making, rotating and revoking keys: each change is one atomic replacement of `keys.json`.
 
-Who changed what stands in the trail beside it (`router.compliance`).
+The audit trail in the same folder (`router.keys.audit_trail`) records who changed what.
 """
 
 from __future__ import annotations
