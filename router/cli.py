@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from router.errors import ConfigError, IntelliRouterError
+from router.errors import ConfigError, IntelliRouterError, masked
 
 try:
     import click
@@ -46,7 +46,8 @@ def main() -> None:
     except IntelliRouterError as error:
         sys.exit(f"intellirouter: {error}")
     except click.ClickException as error:
-        error.show()
+        usage = error.ctx.get_usage() + "\n" if isinstance(error, click.UsageError) and error.ctx else ""
+        click.echo(f"{usage}Error: {masked(error.format_message())}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

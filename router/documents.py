@@ -56,12 +56,12 @@ def parse_yaml(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
 
 
 def parse_json(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
-    """Validate the content of a JSON file; ConfigError says what is wrong where."""
+    """Validate the content of a JSON file; ConfigError says what is wrong where, and shows no value."""
     try:
         _refuse_secrets(_tree_of(content), path)
         return kind.model_validate_json(content)
     except ValidationError as error:
-        fault = f"`{path}` is not usable: {_faults(error)}"
+        fault = f"`{path}` is not usable: {_faults(error, shows_values=False)}"
     raise ConfigError(fault)
 
 
@@ -122,9 +122,10 @@ def _refuse_secrets(tree: object, path: Path) -> None:
         raise ConfigError(f"`{path}` is not usable: {'; '.join(f'{at} {REFUSAL}' for at in found)}")
 
 
-def _faults(error: ValidationError) -> str:
+def _faults(error: ValidationError, *, shows_values: bool = True) -> str:
     return "; ".join(
-        f"{hidden(_place(place))}: {problem}" + ("" if value is None else f" (got `{value}`)")
+        f"{hidden(_place(place))}: {problem}"
+        + (f" (got `{value}`)" if shows_values and value is not None else "")
         for place, problem, value in problems(error)
     )
 

@@ -1,8 +1,8 @@
-"""The catalog: providers, models, prices and task types, from `catalog.yaml` (`router.catalog_entries`).
+"""The catalog: providers, models, prices and task types, from `catalog.yaml` (`router.catalog.entries`).
 
-Prices come from the price book (`router.pricebook`) by the model's own name or its `price_ref`, and
-from the model's own `prices` (`router.price_entries`), which stand above the book. Base URLs and the
-names of key variables come from this file only, never from a request.
+Prices come from the price book (`router.catalog.price_book`) by the model's own name or its `price_ref`,
+and from the model's own `prices` (`router.catalog.price_entries`), which take precedence. Base URLs and
+the names of key variables come from this file only, never from a request.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Pric
     if not listed and entry.price_ref is not None:
         near = ", ".join(f"`{known}`" for known in book.nearest(ref)) or "none"
         raise ConfigError(
-            f"`{path}`: the price_ref `{ref}` of model `{entry.id}` names nothing in the price book;"
+            f"`{path}`: the price_ref `{ref}` of model `{entry.id}` is not in the price book;"
             f" nearest: {near}; see `intellirouter prices list`"
         )
     return (*(row for row in listed if not own or row.start < own[0].start), *own)

@@ -160,11 +160,11 @@ class PriceEntry(_TieredEntry):
         has_zero = any(part.has_zero for part in self.parts)
         if has_zero and not self.is_free:
             raise ValueError(
-                "a price of 0 would bill nothing; add `is_free: true` if that is meant, or leave the"
-                " prices out if they are not known"
+                "a price of 0 bills nothing: add `is_free: true` if the model is free, or leave the"
+                " prices out if you do not know them"
             )
         if self.is_free and not has_zero:
-            raise ValueError("`is_free: true` stands beside prices that are not 0; leave one of them out")
+            raise ValueError("`is_free: true` contradicts prices that are not 0; remove one of them")
         return self
 
     def to_price(self, model_id: str) -> Price:

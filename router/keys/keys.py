@@ -5,7 +5,7 @@
 
 A key is `ir_` and 32 random bytes, and is shown once. Its SHA-256 is stored and not a slow hash:
 slow hashes protect passwords, which can be guessed; 256 random bits cannot, and a fast hash costs a
-microsecond a request. The file is changed by `intellirouter keys` (`router.key_changes`); whoever
+microsecond a request. The file is changed by `intellirouter keys` (`router.keys.changes`); whoever
 reads it asks a KeySource.
 """
 

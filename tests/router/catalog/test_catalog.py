@@ -108,7 +108,7 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
             "start at the same moment",
         ),
         (priced("start: 2026-01-01 00:00:00"), "no time zone.*or a date alone"),
-        (priced("input_usd_per_mtok: 0"), "price of 0 would bill nothing.*is_free: true"),
+        (priced("input_usd_per_mtok: 0"), "price of 0 bills nothing.*is_free: true"),
         (priced("is_free: true"), "beside prices that are not 0"),
         (priced("cached_input_usd_per_mtok: -0.1"), "cached_input_usd_per_mtok.*got `-0.1`"),
         (
