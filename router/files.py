@@ -7,8 +7,10 @@ import hashlib
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -95,3 +97,28 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_cache(
+    path: Path, *pragmas: str, must_exist: bool = False, busy_s: float = 5.0
+) -> sqlite3.Connection:
+    """A SQLite file that processes share and that can be made again: it is never synced.
+
+    Any thread may use the connection. `busy_s` is the longest wait for another process.
+    """
+    import sqlite3  # only servers of several processes need it
+
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={'rw' if must_exist else 'rwc'}",
+        uri=True,
+        isolation_level=None,
+        timeout=busy_s,
+        check_same_thread=False,
+    )
+    try:
+        for pragma in ("synchronous=off", *pragmas):
+            connection.execute(f"pragma {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

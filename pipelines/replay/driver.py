@@ -12,17 +12,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import orjson
+
 from pipelines.replay.errors import ReplayError
-from pipelines.replay.http import Connection, HttpError, Reply
 from pipelines.replay.workspace import POLICY, label
+from router.providers.http.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipelines.replay.outcomes import World
 
 CONCURRENCY = 32
 """Most requests in flight; arrivals beyond wait for a free connection."""
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,37 +84,37 @@ class Driver:
         started = time.perf_counter() - arrivals[0].due_s
         waiting = iter(arrivals)
         sent: list[Sent] = []
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(min(CONCURRENCY, len(arrivals))):
-                workers.create_task(self._work(waiting, started, sent))
+        client = Client(max_connections=CONCURRENCY)
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(CONCURRENCY, len(arrivals))):
+                    workers.create_task(self._work(client, waiting, started, sent))
+        finally:
+            await client.aclose()
         return sorted(sent, key=lambda item: item.step)
 
     async def health(self) -> dict[str, Any]:
-        """What the shim says of itself."""
-        connection = await Connection.open(self._url)
+        """The health report of the shim."""
+        client = Client(max_connections=1)
         try:
-            answer: dict[str, Any] = _expect(await connection.get("/health"), 200).json()
-            return answer
+            _, report = await self._call(client, b"GET", "/health", 200)
+            return report
         finally:
-            await connection.close()
+            await client.aclose()
 
-    async def _work(self, waiting: Iterator[Arrival], started: float, sent: list[Sent]) -> None:
-        """Take arrivals in order until none is left, on a connection of its own."""
-        connection = await Connection.open(self._url)
-        try:
-            for arrival in waiting:
-                delay = started + arrival.due_s - time.perf_counter()
-                if delay > 0:
-                    await asyncio.sleep(delay)
-                self.late_s = max(self.late_s, -delay)
-                sent.append(await self._one(connection, arrival))
-                self._on_request()
-        except (HttpError, OSError, TimeoutError) as error:
-            raise ReplayError(f"the shim at `{self._url}` did not answer: {error or 'timeout'}") from error
-        finally:
-            await connection.close()
+    async def _work(
+        self, client: Client, waiting: Iterator[Arrival], started: float, sent: list[Sent]
+    ) -> None:
+        """Take arrivals in order until none is left."""
+        for arrival in waiting:
+            delay = started + arrival.due_s - time.perf_counter()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            self.late_s = max(self.late_s, -delay)
+            sent.append(await self._one(client, arrival))
+            self._on_request()
 
-    async def _one(self, connection: Connection, arrival: Arrival) -> Sent:
+    async def _one(self, client: Client, arrival: Arrival) -> Sent:
         world = self._world
         item_id = world.items[arrival.item]
         headers = {
@@ -125,13 +129,13 @@ class Driver:
             "metadata": {"item_id": item_id, "step": str(arrival.step)},
             "user": arrival.caller.user,
         }
-        reply = _expect(await connection.post("/v1/chat/completions", body, headers), 200)
+        replied, answer = await self._call(client, b"POST", "/v1/chat/completions", 200, body, headers)
         sent = Sent(
             step=arrival.step,
             item=arrival.item,
-            request_id=reply.headers["x-request-id"],
-            model=self._columns[reply.headers["x-intellirouter-model"]],
-            quality=_quality(reply),
+            request_id=replied["x-request-id"],
+            model=self._columns[replied["x-intellirouter-model"]],
+            quality=_quality(answer),
             has_feedback=arrival.has_feedback,
         )
         if arrival.has_feedback:
@@ -141,16 +145,39 @@ class Driver:
                 "value": sent.quality,
                 "source": "program",
             }
-            _expect(await connection.post("/v1/feedback", feedback), 200, 201)
+            await self._call(client, b"POST", "/v1/feedback", 201, feedback)
         return sent
 
+    async def _call(
+        self,
+        client: Client,
+        method: bytes,
+        path: str,
+        expected: int,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Mapping[str, str], dict[str, Any]]:
+        """Headers and JSON of an answer; ReplayError when there is none, or one of another status."""
+        named = {"content-type": "application/json", **(headers or {})}
+        content = b"" if body is None else orjson.dumps(body)
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                reply = await client.request(method, self._url + path, headers=named, content=content)
+                try:
+                    while part := await reply.read():
+                        parts.append(part)
+                finally:
+                    reply.close()
+        except (httpx.HTTPError, TimeoutError) as error:
+            what = str(error) or f"no answer within {TIMEOUT_S:g} s"
+            raise ReplayError(f"the shim at `{self._url}` did not answer: {what}") from error
+        answer = b"".join(parts)
+        if reply.status_code != expected:
+            said = answer[:500].decode(errors="replace")
+            raise ReplayError(f"the shim answered {reply.status_code}: {said}")
+        return httpx.Headers(reply.headers), orjson.loads(answer)
 
-def _quality(reply: Reply) -> float:
-    text = reply.json()["choices"][0]["message"]["content"]
-    return float(json.loads(text)["quality"])
 
-
-def _expect(reply: Reply, *statuses: int) -> Reply:
-    if reply.status not in statuses:
-        raise ReplayError(f"the shim answered {reply.status}: {reply.body[:500].decode(errors='replace')}")
-    return reply
+def _quality(answer: Mapping[str, Any]) -> float:
+    return float(json.loads(answer["choices"][0]["message"]["content"])["quality"])

@@ -21,10 +21,9 @@ import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
 
 from router.errors import LimitsUnavailableError
-from router.files import TEMPORARY_PREFIX, make_folder
+from router.files import TEMPORARY_PREFIX, make_folder, open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,11 +164,8 @@ class CounterFile:
     def _create(self) -> None:
         path = self.folder / f"counters-{secrets.token_hex(6)}.db"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = open_cache(path, f"page_size={PAGE_BYTES}", "journal_mode=wal")
         try:
-            connection.execute(f"pragma page_size={PAGE_BYTES}")
-            connection.execute("pragma journal_mode=wal")
-            connection.execute("pragma synchronous=off")
             connection.executescript(_SCHEMA)
             connection.execute("insert into facts (began_at) values (?)", (self._clock(),))
         finally:
@@ -183,17 +179,12 @@ class CounterFile:
         self._disconnect()
         path = self._link.resolve(strict=True)
         inode = path.stat().st_ino
-        connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw",
-            uri=True,
-            isolation_level=None,
-            timeout=0,
-            check_same_thread=False,
+        bounds = (
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+            f"max_page_count={self._max_bytes // PAGE_BYTES}",
         )
+        connection = open_cache(path, *bounds, must_exist=True, busy_s=0)
         try:
-            connection.execute("pragma synchronous=off")
-            connection.execute(f"pragma wal_autocheckpoint={CHECKPOINT_PAGES}")
-            connection.execute(f"pragma max_page_count={self._max_bytes // PAGE_BYTES}")
             (self.began_at,) = connection.execute("select began_at from facts").fetchone()
         except BaseException:
             connection.close()

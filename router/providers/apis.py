@@ -6,7 +6,6 @@ Source: OpenAI's API reference (responses, streaming events, embeddings).
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,16 +38,9 @@ BAD_REQUEST = re.compile(
 class ApisProvider(OpenAIProvider):
     """A Provider for a server that may speak more of OpenAI's than chat completions."""
 
-    async def complete(self, model: Model, body: Body) -> Answer:
-        """See Provider."""
-        if not isinstance(body, ResponsesBody):
-            return await super().complete(model, body)
+    async def _respond(self, model: Model, body: ResponsesBody) -> Answer:
         if RESPONSES not in model.apis:
-            answer = await super().complete(model, body)
-            if RESPONSES in answer.body:  # a member of the chat server's own, which is no response
-                plain = {name: value for name, value in answer.body.items() if name != RESPONSES}
-                answer = replace(answer, body=plain)
-            return answer
+            return await super()._respond(model, body)
         request = {**body.responses, "model": model.provider_model}
         return self._response(await self._send(self._responses_address(), request, HEADERS, model), model)
 

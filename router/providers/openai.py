@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from router.providers.http.authorities import refusal_of
 from router.providers.http.client import Client
 from router.providers.http.retry_after import retry_after_s
 from router.providers.http.sse import DONE, MAX_EVENT_BYTES, EventSplitter, OversizedEventError, StreamEvent
-from router.request.request import chat_body
+from router.request.request import ResponsesBody, chat_body
 from router.translate.anthropic.portable import portable
+from router.translate.members import RESPONSES
 from router.translate.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
@@ -76,7 +78,9 @@ class OpenAIProvider:
 
     async def complete(self, model: Model, body: Body) -> Answer:
         """See Provider."""
-        request, headers = self._asked(model, chat_body(body))
+        if isinstance(body, ResponsesBody):
+            return await self._respond(model, body)
+        request, headers = self._asked(model, body)
         return self._parse(await self._send(self._address(model), request, headers, model), model)
 
     async def embed(self, model: Model, body: Body) -> Answer:  # noqa: ARG002 - other kinds do
@@ -97,6 +101,15 @@ class OpenAIProvider:
     async def aclose(self) -> None:
         """See Provider."""
         await self._client.aclose()
+
+    async def _respond(self, model: Model, body: ResponsesBody) -> Answer:
+        """`complete` for a request of the responses API, which is asked as a chat completion."""
+        answer = await self.complete(model, body.chat)
+        if RESPONSES not in answer.body:
+            return answer
+        # A member of the server's own, which is no response.
+        plain = {name: value for name, value in answer.body.items() if name != RESPONSES}
+        return replace(answer, body=plain)
 
     def _address(self, model: Model) -> str:  # noqa: ARG002 - other kinds have one for each model
         return f"{self._base_url}/chat/completions"

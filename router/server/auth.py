@@ -15,11 +15,10 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
-from router.errors import ConfigError, ForbiddenError, InvalidKeyError
+from router.errors import ConfigError, ForbiddenError, InvalidKeyError, RequestError
 from router.keys.keys import ANYONE_HERE, PREFIX, Caller, KeyFile, KeyRing, now
 from router.request.preferences import Preferences
-from router.request.request import AUTO
-from router.server.guard import check_labels
+from router.request.request import AUTO, has_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,8 +141,24 @@ class Keys:
 
 def admitted(request: AnyRequest, caller: Caller) -> AnyRequest:
     """Check the labels of a request, and bind it to its caller's key; every endpoint calls this."""
-    check_labels(request)
+    _check_labels(request)
     return bind(request, caller)
+
+
+def _check_labels(request: Request) -> None:
+    """Refuse control characters where a person reads a label: in reports, logs and terminals."""
+    labels = {
+        "model": request.model,
+        "x-intellirouter-task": request.task_type,
+        "x-intellirouter-policy": request.policy,
+        "openai-organization": request.organization_id,
+        "user": request.user_id,
+        "x-session-id": request.session_id,
+        "x-intellirouter-tags": "".join(f"{key}{value}" for key, value in request.tags.items()),
+    }
+    for name, value in labels.items():
+        if value and has_control(value):
+            raise RequestError(f"`{name}` holds a control character: `{value!r:.80}`; remove it", param=name)
 
 
 def bind(request: AnyRequest, caller: Caller) -> AnyRequest:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.errors import OverloadedError, RequestError
-from router.request.request import has_control
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from router.request.request import Request
     from router.server.http import Receive
 
 MAX_HEADERS = 100
@@ -120,22 +118,6 @@ def _object(content: bytes | bytearray) -> dict[str, Any]:
     if content.count(b"{") + content.count(b"[") > MAX_JSON_DEPTH and _is_deeper(body, MAX_JSON_DEPTH):
         raise RequestError(f"the body nests lists and objects deeper than `{MAX_JSON_DEPTH}`; flatten it")
     return body
-
-
-def check_labels(request: Request) -> None:
-    """Refuse control characters where a person reads a label: in reports, logs and terminals."""
-    labels = {
-        "model": request.model,
-        "x-intellirouter-task": request.task_type,
-        "x-intellirouter-policy": request.policy,
-        "openai-organization": request.organization_id,
-        "user": request.user_id,
-        "x-session-id": request.session_id,
-        "x-intellirouter-tags": "".join(f"{key}{value}" for key, value in request.tags.items()),
-    }
-    for name, value in labels.items():
-        if value and has_control(value):
-            raise RequestError(f"`{name}` holds a control character: `{value!r:.80}`; remove it", param=name)
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:

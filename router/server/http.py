@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.errors import RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -41,6 +43,16 @@ class Headers:
         """The value of a header, the first one where it is sent twice."""
         value = self._first.get(name.encode("latin-1"))
         return None if value is None else value.decode("latin-1")
+
+    def text(self, name: str) -> str | None:
+        """A header as its client wrote it: servers read headers as Latin-1, clients write UTF-8."""
+        value = self.get(name)
+        if value is None or value.isascii():
+            return value
+        try:
+            return value.encode("latin-1").decode()
+        except UnicodeError:
+            raise RequestError(f"header `{name}` is not UTF-8: encode it so", param=name) from None
 
     def all(self, name: str) -> list[str]:
         """The values of a header that may be sent several times."""

@@ -2,7 +2,7 @@
 
 Labels hold names of the catalog and of this code, never a client's: a client that could name a
 series could fill the memory of whoever scrapes. Counters are the server's, from its start; where
-it has several workers they are added up (`router.server.group`).
+it has several workers they are added up (`router.server.process.group`).
 """
 
 from __future__ import annotations

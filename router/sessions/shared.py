@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.files import open_cache
 from router.request.preferences import Preferences
 from router.sessions.sessions import Session, Sessions
 
@@ -30,7 +31,6 @@ BUSY_S = 0.05
 SWEEP_EVERY = 256
 """New sessions between two looks at how many there are."""
 _SCHEMA = """
-pragma journal_mode=wal;
 create table if not exists sessions (name text primary key, used_at real not null, content blob not null)
     without rowid;
 create index if not exists sessions_by_use on sessions (used_at);
@@ -56,9 +56,8 @@ class SharedSessions:
         self._alone = Sessions(ttl_s=ttl_s, max_sessions=max_sessions)
         self._lock = threading.Lock()  # guards the connection and the number of new sessions
         self._new = 0
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=False)
+        self._connection = open_cache(path, "journal_mode=wal")
         self._connection.executescript(_SCHEMA)
-        self._connection.execute("pragma synchronous=off")
         self._connection.execute(f"pragma busy_timeout={BUSY_S * 1000:.0f}")
 
     def get(self, owned: str) -> Session | None:

@@ -1,13 +1,8 @@
-"""Between OpenAI's chat completions, the router's own shape, and Anthropic's messages.
+"""Between OpenAI's chat completions, the router's own shape, and the two other APIs.
 
-    chat        Anthropic request  ─► OpenAI request       (what `/v1/messages` is sent)
-    messages    OpenAI request     ─► Anthropic request    (what an `anthropic` provider is sent)
-    thinking    reasoning effort for models that take a budget
-    answers     answers, both ways                         events   streams, both ways
-    portable    an OpenAI request without what only Anthropic knows (what others are sent)
-
-    responses   a request of OpenAI's responses API ─► OpenAI request      (what `/v1/responses` is sent)
-    response_objects  answers, both ways            response_events  streams, both ways
+    members      reading members of bodies that come from outside
+    usage        token counts of every API as one `Usage`
+    anthropic/   Anthropic's messages      responses/   OpenAI's responses API
 
 All of it is pure. What the other shape cannot say is refused by name or carried along, never dropped
 in silence:

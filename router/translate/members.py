@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NATIVE = "anthropic"
 """The member, and the type of an item, that holds what only Anthropic's API has."""
 RESPONSES = "responses"
-"""The member of a completion, or of a chunk of one, that holds what OpenAI's responses API answered."""
+"""The member of a completion that holds the response of OpenAI's responses API it was translated from."""
 JSON_TOOL = "respond_with_json"
 """The tool that stands for OpenAI's JSON mode, which Anthropic does not have: its input is the answer."""
 ITEM_MEMBERS = ("cache_control",)
@@ -78,7 +78,11 @@ def extras(item: Mapping[str, Any], member: str) -> dict[str, Any]:
 
 
 def with_extras(item: dict[str, Any], source: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """`item` of OpenAI's with what it lacks of Anthropic's `source`, of which it says `known`."""
+    """`item` in OpenAI's shape, extended by the members of `source` that are not `known`.
+
+    `source` is the Anthropic item that `item` was translated from, and `known` are the members that
+    the translation covers. The others go into the member `anthropic`, so that none is lost.
+    """
     rest = {name: value for name, value in source.items() if name not in known and value is not None}
     for name in ITEM_MEMBERS:
         if name in rest:

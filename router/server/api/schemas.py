@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_args
+
+from router.request.feedback import MAX_COMMENT_LENGTH, FeedbackSource
+from router.request.request import Decision
 
 _PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _LABEL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE}
@@ -162,7 +166,7 @@ SCHEMAS: dict[str, Any] = {
     },
     "Decision": {
         "type": "object",
-        "required": ["request_id", "model", "provider", "fallbacks", "policy_id", "reason", "candidates"],
+        "required": [field.name for field in fields(Decision)],
         "properties": {
             "model": _LABEL,
             "provider": _LABEL,
@@ -189,8 +193,8 @@ SCHEMAS: dict[str, Any] = {
                 "default": "quality",
             },
             "value": {"type": "number", "minimum": 0, "maximum": 1},
-            "source": {"enum": ["user", "judge", "program"], "default": "user"},
-            "comment": {"type": ["string", "null"], "maxLength": 10_000},
+            "source": {"enum": list(get_args(FeedbackSource)), "default": "user"},
+            "comment": {"type": ["string", "null"], "maxLength": MAX_COMMENT_LENGTH},
         },
     },
     "Models": {

@@ -30,9 +30,10 @@ def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]
     A body that has none is returned as it is, so that what a client sends reaches its provider
     untouched. RequestError names what no other provider can be asked.
     """
-    messages = optional_items(body.get("messages"), "messages")
-    if NATIVE not in body and not any(NATIVE in message for message in messages):
+    given = body.get("messages")
+    if NATIVE not in body and (given is None or _is_plain(given)):
         return body, frozenset()
+    messages = optional_items(given, "messages")
     ignored: set[str] = set()
     native = optional(body.get(NATIVE), NATIVE)
     for name, value in native.items():
@@ -48,6 +49,13 @@ def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]
         tools = items(body["tools"], "tools")
         plain["tools"] = [_item(tool, f"tools.{at}", ignored) for at, tool in enumerate(tools)]
     return plain, frozenset(ignored)
+
+
+def _is_plain(messages: object) -> bool:
+    """Whether these are messages, and none has a member of Anthropic's."""
+    return isinstance(messages, list | tuple) and all(
+        isinstance(message, dict) and NATIVE not in message for message in messages
+    )
 
 
 def _message(message: dict[str, Any], where: str, ignored: set[str]) -> dict[str, Any]:
