@@ -35,7 +35,8 @@ from router.errors import MASK, ConfigError, UnknownModelError, has_secret, mask
 from router.keys.keys import KeyFile, KeysFile
 from router.limits.book import LimitBook, LimitsFile
 from router.limits.limits import Limits
-from router.policies.experiments import _ExperimentsFile, load_experiments
+from router.policies.assignment import load_experiments
+from router.policies.experiments import ExperimentsFile
 from router.policies.policy import Policies, _PoliciesFile
 from router.providers.fake import FakeProvider
 from router.providers.fake.script import Script, load_script
@@ -302,7 +303,7 @@ PLAIN = "canary-plain-text"
 KINDS: dict[str, tuple[type[BaseModel], Callable[[Path], object]]] = {
     "catalog.yaml": (CatalogFile, Catalog.load),
     "policies.yaml": (_PoliciesFile, Policies.load),
-    "experiments.yaml": (_ExperimentsFile, load_experiments),
+    "experiments.yaml": (ExperimentsFile, load_experiments),
     "limits.yaml": (LimitsFile, LimitBook.load),
     "retention.yaml": (RetentionFile, RetentionFile.load),
     "keys.json": (KeysFile, lambda path: KeyFile(path).load()),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, get_args
 
+from router.request.decision import Decision
 from router.request.feedback import MAX_COMMENT_LENGTH, FeedbackSource
-from router.request.request import Decision
 
 _PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _LABEL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE}
