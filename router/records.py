@@ -1,7 +1,7 @@
 """The record contracts: what the router writes and the pipelines read.
 
 Each class below is one dataset. Its fields, in order, are the columns of the Parquet segments
-(`router.segments`), of the warehouse table of the same name (`pipelines.warehouse`), and of the
+(`router.journal.segments`), of the warehouse table of the same name (`pipelines.warehouse`), and of the
 documentation: all three are derived from here. Fields are only ever added, at the end, with a
 default; a new field raises `SCHEMA_VERSION` of its dataset.
 
@@ -166,7 +166,7 @@ class RequestRecord:
     shadow_model: str | None = field(default=None, metadata=SINCE_2)
     """What it decided."""
     prompt_features: str | None = field(default=None, metadata=SINCE_2)
-    """What the task classifier learns from (`router.features`), of a sample of labelled requests."""
+    """What the task classifier learns from (`router.tasks.features`), of a sample of labelled requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +210,7 @@ class RequestLog:
     organization_id: str | None = None
     user_id: str | None = None
     body_mode: BodyMode
-    """How much of the bodies is kept; see `router.bodies`."""
+    """How much of the bodies is kept; see `router.serving.recording`."""
     request_data: str | None = None
     """JSON, as `body_mode` leaves it."""
     response_data: str | None = None
