@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,10 +32,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 class Clock:
-    """A clock that stands where it is put."""
+    """A clock that stays where it is put: at 08:00 UTC of tomorrow, since Redis expires keys by its own."""
 
     def __init__(self) -> None:
-        self.now = 1_800_000_000.0
+        self.now = (time.time() // 86_400 + 1) * 86_400 + 8 * 3600.0
 
     def __call__(self) -> float:
         return self.now

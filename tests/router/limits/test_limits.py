@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     MakeStore = Callable[..., LimitStore]
 
-AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+AT = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+"""Today: Redis drops counters of a day that is long over."""
+TOMORROW = AT.replace(hour=0) + timedelta(days=1)
 USD = 10**12
 ADA = Subjects("k1", "ada", "acme", "s1")
 
@@ -162,11 +164,11 @@ def test_a_hard_budget_refuses_and_says_until_when(make_store: MakeStore) -> Non
         "budget_exceeded",
         "insufficient_quota",
     )
-    assert error.period_end == datetime(2026, 11, 24, tzinfo=UTC)
+    assert error.period_end == TOMORROW
     assert error.retry_after_s == 12 * 3600
     assert str(error) == (
         "budget `b0` of user `ada` has $0.3 left of $1 per day, the request needs up to $0.4;"
-        " wait until 2026-11-24 00:00 UTC, allow a cheaper model or fewer output tokens,"
+        f" wait until {TOMORROW:%Y-%m-%d} 00:00 UTC, allow a cheaper model or fewer output tokens,"
         " or raise the budget in limits.yaml"
     )
 
@@ -247,15 +249,14 @@ def test_an_unknown_price_under_soft_budgets_is_admitted_and_said(make_store: Ma
 def test_each_period_has_an_account_of_its_own(make_store: MakeStore) -> None:
     """A new day is a new budget; a request that arrived yesterday is settled in yesterday's."""
     limits = Limits(book=book(budgets=[{"usd": 1}]), store=make_store())
-    tomorrow = datetime(2026, 11, 24, tzinfo=UTC)
 
     async def work() -> None:
         late = await limits.admit(ADA, at=AT)
         await limits.reserve(late, "late", USD)
-        fresh = await limits.admit(ADA, at=tomorrow)
+        fresh = await limits.admit(ADA, at=TOMORROW)
         assert fresh.headroom == USD
         await limits.settle(late, USD // 4)
-        assert (await limits.admit(ADA, at=tomorrow)).headroom == USD
+        assert (await limits.admit(ADA, at=TOMORROW)).headroom == USD
         assert (await limits.admit(ADA, at=AT)).headroom == 3 * USD // 4
 
     run(limits, work)
