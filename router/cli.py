@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from router.errors import ConfigError, IntelliRouterError
+from router.errors import ConfigError, IntelliRouterError, masked
 
 try:
     import click
@@ -46,7 +46,8 @@ def main() -> None:
     except IntelliRouterError as error:
         sys.exit(f"intellirouter: {error}")
     except click.ClickException as error:
-        error.show()
+        usage = error.ctx.get_usage() + "\n" if isinstance(error, click.UsageError) and error.ctx else ""
+        click.echo(f"{usage}Error: {masked(error.format_message())}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -90,7 +91,7 @@ def _init() -> click.Command:
     @click.command(help="Write an example catalog.yaml into the data folder.")
     @click.option("--home", type=click.Path(path_type=Path), help="Data folder (INTELLIROUTER_HOME).")
     def init(home: Path | None) -> None:
-        from router.catalog.catalog import EXAMPLE
+        from router.catalog.catalog import EXAMPLE_FILE
         from router.config import Settings
 
         settings = Settings.load(home=home)
@@ -99,7 +100,7 @@ def _init() -> click.Command:
                 f"`{settings.catalog_file}` exists and is left as it is: edit it, or remove it first"
             )
         settings.home.mkdir(parents=True, exist_ok=True)
-        settings.catalog_file.write_text(EXAMPLE)
+        settings.catalog_file.write_bytes(EXAMPLE_FILE.read_bytes())
         click.echo(f"wrote {settings.catalog_file}: set the keys it names, check its prices, then")
         click.echo(f"  intellirouter serve --home {settings.home}")
 

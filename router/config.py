@@ -1,7 +1,8 @@
-"""Settings: every knob, its environment variable, its default and its bounds.
+"""Settings: each one's environment variable, default and bounds.
 
-Read once, by `Settings.load`, from the environment and a `.env` file (the environment wins). The
-table in README.md is checked against `Settings.describe`.
+`Settings.load` reads them once, from the environment and a `.env` file (the environment wins). A value
+that looks like a secret is refused, except in REDIS_URL. A test compares the table in the documentation
+with `Settings.describe`.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from router.errors import ConfigError
-from router.keys.audit_trail import FILE_NAME
+from router.documents import REFUSAL, problems
+from router.errors import ConfigError, has_secret
 from router.records import BodyMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+COMPLIANCE_FILE = "compliance_logs.jsonl"
+
 
 class Settings(BaseModel):
     """All settings. Field names are Python's; the alias is the environment variable."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     home: Annotated[
         Path,
@@ -45,11 +48,11 @@ class Settings(BaseModel):
         int, Field(alias="WORKERS", description="Processes that serve the HTTP shim.", ge=1, le=256)
     ] = 1
     default_policy: Annotated[
-        str, Field(alias="DEFAULT_POLICY", description="Routing policy of a request that names none.")
+        str, Field(alias="DEFAULT_POLICY", description="Routing policy for a request that names none.")
     ] = "balanced"
     baseline_model: Annotated[
         str | None,
-        Field(alias="BASELINE_MODEL", description="Model whose price every record is compared with."),
+        Field(alias="BASELINE_MODEL", description="Model whose price each record's cost is compared with."),
     ] = None
     seed: Annotated[
         int | None,
@@ -84,7 +87,7 @@ class Settings(BaseModel):
         int,
         Field(
             alias="MAX_RETRIES",
-            description="Times a model that failed is asked again before the next one is.",
+            description="Retries of a failed model before the next model is tried.",
             ge=0,
             le=10,
         ),
@@ -103,7 +106,7 @@ class Settings(BaseModel):
     ] = None
     ssl_cert_dir: Annotated[
         Path | None,
-        Field(alias="SSL_CERT_DIR", description="The same, a folder prepared by `openssl rehash`."),
+        Field(alias="SSL_CERT_DIR", description="The same as a folder, prepared with `openssl rehash`."),
     ] = None
     max_body_bytes: Annotated[
         int,
@@ -126,7 +129,7 @@ class Settings(BaseModel):
         int,
         Field(
             alias="MAX_IN_FLIGHT",
-            description="Requests served at once; one more is told to come back (503).",
+            description="Requests served at once; any more get status 503 and should retry.",
             ge=1,
             le=1_000_000,
         ),
@@ -148,7 +151,7 @@ class Settings(BaseModel):
         int,
         Field(
             alias="RECENT_DECISIONS",
-            description="Requests that `GET /v1/decisions/{id}` remembers; the oldest goes first.",
+            description="Requests that `GET /v1/decisions/{id}` remembers; the oldest is dropped first.",
             ge=0,
             le=1_000_000,
         ),
@@ -158,13 +161,18 @@ class Settings(BaseModel):
         Field(alias="SESSION_TTL_S", description="How long an idle session stays with its model.", ge=0),
     ] = 3600.0
     max_sessions: Annotated[
-        int, Field(alias="MAX_SESSIONS", description="Sessions remembered; the idlest goes first.", ge=0)
+        int,
+        Field(
+            alias="MAX_SESSIONS",
+            description="Sessions remembered; the longest idle goes first.",
+            ge=0,
+        ),
     ] = 100_000
     health_consecutive_failures: Annotated[
         int,
         Field(
             alias="HEALTH_CONSECUTIVE_FAILURES",
-            description="Failures in a row after which a model is left out for a while.",
+            description="Consecutive failures after which a model is excluded for a while.",
             ge=1,
             le=1000,
         ),
@@ -173,7 +181,7 @@ class Settings(BaseModel):
         float,
         Field(
             alias="HEALTH_FAILURE_SHARE",
-            description="The same, as a share of a minute's requests (20 or more).",
+            description="Share of failed requests in a minute (of 20 or more) that excludes a model too.",
             gt=0,
             le=1,
         ),
@@ -182,7 +190,7 @@ class Settings(BaseModel):
         float,
         Field(
             alias="HEALTH_EJECTION_S",
-            description="For how long, times the number of ejections, ten times at most.",
+            description="How long a model is excluded, times its exclusions so far (ten at most).",
             gt=0,
             le=3600,
         ),
@@ -191,7 +199,7 @@ class Settings(BaseModel):
         float,
         Field(
             alias="HEALTH_MAX_EJECTED_SHARE",
-            description="Share of the models that may be left out at once; 0: none ever is.",
+            description="Largest share of the models that may be excluded at once; 0: none.",
             ge=0,
             le=1,
         ),
@@ -200,53 +208,54 @@ class Settings(BaseModel):
         Literal["os", "group"],
         Field(
             alias="JOURNAL_SYNC",
-            description="What a recorded reply survives: `os` kill -9, `group` a power cut too.",
+            description="A recorded reply survives: with `os` kill -9, with `group` a power cut too.",
         ),
     ] = "os"
     journal_on_error: Annotated[
         Literal["refuse", "serve"],
         Field(
             alias="JOURNAL_ON_ERROR",
-            description="Without a writable journal: `refuse` requests, or `serve` and count them.",
+            description="If the journal cannot be written: `refuse` requests, or `serve` and count them.",
         ),
     ] = "refuse"
     journal_seal_interval_s: Annotated[
         float,
         Field(
             alias="JOURNAL_SEAL_INTERVAL_S",
-            description="Longest wait of a record for its Parquet segment.",
+            description="Longest time before a record is in a Parquet segment.",
             gt=0,
             le=3600,
         ),
     ] = 5.0
     journal_max_bytes: Annotated[
         int,
-        Field(alias="JOURNAL_MAX_BYTES", description="A journal this large is sealed at once.", ge=4096),
+        Field(alias="JOURNAL_MAX_BYTES", description="A journal of this size is sealed at once.", ge=4096),
     ] = 64 << 20
     redis_url: Annotated[
         SecretStr | None,
         Field(
             alias="REDIS_URL",
-            description="Redis that counts limits and budgets for the routers of several machines.",
+            description="Redis server that counts limits and budgets for routers on several machines.",
         ),
     ] = None
     limits_store: Annotated[
         Literal["memory", "file", "redis"] | None,
         Field(
             alias="LIMITS_STORE",
-            description="Who shares limits and budgets: `memory` nobody, `file` this machine's processes,"
-            " `redis` all; unset: `redis` with REDIS_URL, `file` with WORKERS above 1, else `memory`.",
+            description="Where limits and budgets are counted: `memory` (each process), `file` (this machine)"
+            " or `redis` (all machines); unset: `redis` with REDIS_URL, `file` with WORKERS above 1, else"
+            " `memory`.",
         ),
     ] = None
     limits_on_error: Annotated[
         Literal["refuse", "serve"],
         Field(
             alias="LIMITS_ON_ERROR",
-            description="While limits cannot be checked: `refuse` requests, or `serve` and count them.",
+            description="If limits cannot be checked: `refuse` requests, or `serve` and count them.",
         ),
     ] = "refuse"
     request_logging: Annotated[
-        bool, Field(alias="REQUEST_LOGGING", description="Whether an audit trail is kept of each request.")
+        bool, Field(alias="REQUEST_LOGGING", description="Whether the audit trail records each request.")
     ] = True
     request_log_body_mode: Annotated[
         BodyMode,
@@ -287,7 +296,7 @@ class Settings(BaseModel):
         int,
         Field(
             alias="ANALYTICS_RETENTION_DAYS",
-            description="Days raw records are kept; rollups and history stay.",
+            description="Days raw records are kept; rollups and history are kept longer.",
             ge=1,
             le=36500,
         ),
@@ -315,7 +324,7 @@ class Settings(BaseModel):
         str,
         Field(
             alias="PRICES_URL",
-            description="Where the daily job reads list prices; empty: the installed genai-prices only.",
+            description="URL of the list prices for the daily job; empty: the installed genai-prices.",
             pattern=r"^(https?://[^\s@]+)?$",
         ),
     ] = "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data.json"
@@ -323,7 +332,7 @@ class Settings(BaseModel):
         float,
         Field(
             alias="PRICES_MAX_FACTOR",
-            description="A list price that moves by more than this factor waits for a person.",
+            description="A list price that changes by more than this factor needs a person's approval.",
             gt=1,
             le=1000,
         ),
@@ -363,14 +372,20 @@ class Settings(BaseModel):
         names = {field.alias: name for name, field in cls.model_fields.items()}
         given: dict[str, object] = {names[key]: value for key, value in values.items() if key in names}
         given.update({key: value for key, value in overrides.items() if value is not None})
-        try:
-            return cls.model_validate(given, by_name=True)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{cls._alias(problem['loc'])}=`{problem['input']}`: {problem['msg']}"
-                for problem in error.errors(include_url=False)
-            )
-            raise ConfigError(f"settings are not usable: {problems}") from error
+        fault = "; ".join(
+            f"{cls._alias((name,))} {REFUSAL}"
+            for name, value in given.items()
+            if cls.model_fields[name].annotation != SecretStr | None and has_secret(str(value))
+        )
+        if not fault:
+            try:
+                return cls.model_validate(given, by_name=True)
+            except ValidationError as error:
+                fault = "; ".join(
+                    cls._alias(place) + (f": {problem}" if value is None else f"=`{value}`: {problem}")
+                    for place, problem, value in problems(error)
+                )
+        raise ConfigError(f"settings are not usable: {fault}")
 
     @classmethod
     def _alias(cls, location: tuple[int | str, ...]) -> str:
@@ -400,7 +415,7 @@ class Settings(BaseModel):
 
     @property
     def price_book_file(self) -> Path:
-        """List prices as last refreshed; `pending.json` beside it waits for a person."""
+        """List prices as last refreshed; `pending.json` in the same folder holds those that need approval."""
         return self.home / "prices" / "book.json"
 
     @property
@@ -426,7 +441,7 @@ class Settings(BaseModel):
     @property
     def compliance_file(self) -> Path:
         """Who changed which key, and when; only ever appended to."""
-        return self.home / FILE_NAME
+        return self.home / COMPLIANCE_FILE
 
     @property
     def retention_file(self) -> Path:
@@ -465,12 +480,12 @@ class Settings(BaseModel):
 
     @property
     def warehouse_facts_file(self) -> Path:
-        """When the warehouse was published, and how fast it answered: what `/health` says of it."""
+        """When the warehouse was published, and how fast it answered; `/health` shows it."""
         return self.home / "warehouse" / "published.json"
 
     @property
     def build_file(self) -> Path:
-        """The pipelines' own working database; nobody else opens it."""
+        """The working database of the pipelines; only they open it."""
         return self.home / "warehouse" / "build" / "build.duckdb"
 
     @property
@@ -483,5 +498,9 @@ def read_environment(env_file: Path = Path(".env")) -> dict[str, str]:
     """The process's environment over the `.env` file's."""
     from dotenv import dotenv_values
 
-    from_file = {key: value for key, value in dotenv_values(env_file).items() if value is not None}
-    return {**from_file, **os.environ}
+    try:
+        from_file = dotenv_values(env_file)
+    except (OSError, UnicodeDecodeError) as error:
+        fault = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigError(f"`{env_file}` cannot be read ({fault}): correct it, or remove it") from None
+    return {**{key: value for key, value in from_file.items() if value is not None}, **os.environ}

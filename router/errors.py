@@ -1,8 +1,8 @@
 """Every error IntelliRouter raises, in one tree.
 
     IntelliRouterError
-    ├── ConfigError                 settings, catalog or policy files are not usable
-    ├── RequestError                the caller's request cannot be served as it stands
+    ├── ConfigError                 settings, catalog or policy files cannot be used
+    ├── RequestError                the caller's request is not valid
     │   ├── UnknownModelError
     │   ├── UnknownTaskError
     │   ├── UnknownPolicyError
@@ -12,19 +12,21 @@
     ├── RateLimitedError            a limit of limits.yaml is used up
     ├── BudgetExceededError         the request may cost more than a budget has left
     ├── LimitsUnavailableError      limits and budgets cannot be checked
-    ├── InvalidKeyError             the caller's key opens nothing
-    ├── ForbiddenError              the caller's key does not open this
+    ├── InvalidKeyError             the caller's key is not valid
+    ├── ForbiddenError              the caller's key does not permit this
     ├── OverloadedError             more requests at once than the shim takes
     ├── JournalError                a record could not be put on disk
-    ├── SegmentError                a journal or segment file is not what it should be
+    ├── SegmentError                a journal or segment file is damaged
     └── ScoresError                 a published score file cannot be used
 
-A message says what failed, the value in backticks, and what to do. The same facts stand as
-attributes, so that the HTTP shim can build an error body without parsing text.
+A message says what failed, the value in backticks, and what to do. Whatever in it looks like a secret
+is masked here, once for every error. Attributes hold the same facts, so that the HTTP shim builds an
+error body without parsing text.
 """
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -55,7 +57,35 @@ ERROR_TYPES = frozenset(
         "timeout",
     }
 )
-"""What a record's `error_type` may be, but for the names of faults in this code; metrics count by these."""
+"""Values of a record's `error_type`, apart from the names of faults in this code; metrics count by these."""
+
+MASK = "[key]"
+_SECRET = re.compile(
+    r"""\b(?:sk|rk|pk)[-_](?=[\w-]*\d)[\w-]{8,}               # OpenAI, Anthropic, Stripe and others
+    | \b(?:gsk_|xai-|hf_|r8_|pplx-|fw_|csk-|dop_v1_|gh[oprsu]_)[A-Za-z0-9]{16,}
+    | \b(?:nvapi-|glpat-|github_pat_)[\w-]{16,}
+    | \b(?:AKIA|ASIA)[A-Z0-9]{12,} | \bAIza[\w-]{20,}        # Amazon, Google
+    | \bxox[abeoprs]-[\w-]{8,}                               # Slack
+    | \bir_[\w-]{32,}                                        # our own virtual keys
+    | \beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?                 # JSON web tokens
+    | (?i:\b(?:bearer|basic)\s+)(?=\S*\d)[\w.~+/-]{12,}=*    # authorization headers
+    | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----(?s:.*?)(?:-----END[ ][A-Z ]*-----|\Z)
+    | (?<=://)[^\s/@`]+(?=@)                                 # user and password of a URL
+    | (?i:(?<=[?&;])[\w-]*(?:key|token|secret|passw(?:or)?d|signature|sig|code)=)[^&\s`'"]+""",
+    re.VERBOSE,
+)
+"""The shapes of secrets. The one list: documents and settings that hold such a text are refused,
+messages show MASK in its place."""
+
+
+def has_secret(text: str) -> bool:
+    """Whether a part of `text` has the shape of a secret."""
+    return _SECRET.search(text) is not None
+
+
+def masked(text: str) -> str:
+    """`text` with MASK for each part that has the shape of a secret."""
+    return _SECRET.sub(MASK, text)
 
 
 class IntelliRouterError(Exception):
@@ -67,7 +97,10 @@ class IntelliRouterError(Exception):
     is_retryable = False
     """Whether the same call may succeed later without a change."""
     request_id: str | None = None
-    """Of the record that tells of the failure, where one was written."""
+    """The id of the failure's record, if one was written."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked(message))
 
 
 class ConfigError(IntelliRouterError):
@@ -102,7 +135,7 @@ class UnknownModelError(RequestError):
 
 
 class UnknownTaskError(RequestError):
-    """The task label is not declared, so its scores would stand alone for ever."""
+    """The task label is not declared: its scores would never be compared with others."""
 
     code = "unknown_task"
 
@@ -157,8 +190,8 @@ class ProviderError(IntelliRouterError):
 
     `error_type` is one of `timeout` (of the request), `attempt_timeout` (of one try), `connection`,
     `rate_limited`, `overloaded`, `server_error`, `authentication`, `bad_request`, `bad_response`,
-    `stream_cut`. The message may quote the request, since
-    providers do: it is the caller's, `facts` is what logs say of the failure.
+    `stream_cut`. The message is for the caller and may quote the
+    request, since providers do; logs use `facts`.
     """
 
     code = "provider_error"
@@ -189,7 +222,7 @@ class ProviderError(IntelliRouterError):
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
         self.should_retry: bool | None = None
-        """The provider's own word on asking the same again (`x-should-retry`); None: it says nothing."""
+        """The provider's advice on retries (`x-should-retry`); None: it gives none."""
         self.has_other_key = False
         """Whether the provider refused or limited one key while another is ready to be tried."""
         self.attempts: tuple[Attempt, ...] = ()
@@ -249,7 +282,7 @@ class RateLimitedError(IntelliRouterError):
 
 
 class BudgetExceededError(IntelliRouterError):
-    """What the request may cost does not fit a hard budget; nothing was called."""
+    """The request may cost more than a hard budget has left; no provider was called."""
 
     code = "budget_exceeded"
     http_status = 429
@@ -258,7 +291,7 @@ class BudgetExceededError(IntelliRouterError):
     def __init__(
         self, message: str, *, budget_id: str, period_end: datetime | None, retry_after_s: float | None
     ) -> None:
-        """`period_end` None: the budget is for good."""
+        """`period_end` None: the budget never ends."""
         super().__init__(message)
         self.budget_id = budget_id
         self.period_end = period_end
@@ -287,7 +320,7 @@ class InvalidKeyError(IntelliRouterError):
 
 
 class ForbiddenError(IntelliRouterError):
-    """The caller's key is good, and not for this."""
+    """The caller's key is valid but does not permit this."""
 
     code = "permission_denied"
     http_status = 403
@@ -317,7 +350,7 @@ class JournalError(IntelliRouterError):
 
 
 class SegmentError(IntelliRouterError):
-    """A journal or segment file cannot be read as what its name says."""
+    """A journal or segment file cannot be read."""
 
     code = "bad_segment"
 

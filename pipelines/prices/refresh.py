@@ -162,9 +162,8 @@ def read_pending(settings: Settings) -> tuple[Pending, ...]:
     except FileNotFoundError:
         return ()
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"`{path}` is corrupt ({error}); remove it and run `intellirouter prices refresh`"
-        ) from error
+        fault = type(error).__name__  # its text may quote the file
+    raise ConfigError(f"`{path}` is corrupt ({fault}); remove it and run `intellirouter prices refresh`")
 
 
 def _listing(settings: Settings, book: PriceBook | None) -> tuple[Listing | None, str | None]:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.lake import reading
-from router.catalog.catalog import parse_yaml
+from router.documents import Entry, parse_yaml
 from router.records import RequestLog
 
 if TYPE_CHECKING:
@@ -36,18 +36,14 @@ COLUMNS = ("timestamp", "organization_id", "user_id")
 Days = Annotated[int, Field(ge=1, le=36500)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Periods(_Entry):
+class Periods(Entry):
     """How long one organisation's rows are kept; None: as long as everybody's."""
 
     analytics_days: Days | None = None
     request_log_days: Days | None = None
 
 
-class LegalHold(_Entry):
+class LegalHold(Entry):
     """Whose rows may not go, and why."""
 
     organization: str | None = None
@@ -74,10 +70,10 @@ class LegalHold(_Entry):
         return f"legal hold on {who} since {self.since} ({self.reason})"
 
 
-class RetentionFile(_Entry):
+class RetentionFile(Entry):
     """The whole of `retention.yaml`."""
 
-    organizations: dict[str, Periods] = {}
+    organizations: dict[str, Periods] = Field(default_factory=dict)
     legal_holds: tuple[LegalHold, ...] = ()
 
     @classmethod

@@ -1,35 +1,32 @@
-"""The catalog: providers, models, prices and task types, from `catalog.yaml` (`router.catalog_entries`).
+"""The catalog: providers, models, prices and task types, from `catalog.yaml` (`router.catalog.entries`).
 
-Prices come from the price book (`router.pricebook`) by the model's own name or its `price_ref`, and
-from the model's own `prices` (`router.price_entries`), which stand above the book. Base URLs and the
-names of key variables come from this file only, never from a request.
+Prices come from the price book (`router.catalog.price_book`) by the model's own name or its `price_ref`,
+and from the model's own `prices` (`router.catalog.price_entries`), which take precedence. Base URLs and
+the names of key variables come from this file only, never from a request.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Literal
 
 from router.catalog.entries import ALL_TASKS, CatalogFile
 from router.catalog.price_book import BOOK_NAME, PriceBook
 from router.catalog.prices import Price, price_at
+from router.documents import parse_yaml
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from pathlib import Path
 
-    from pydantic_core import ErrorDetails
+    from router.catalog.entries import ModelEntry, OutputLimit, ProviderEntry, Thinking
 
-    from router.catalog.entries import ModelEntry, OutputLimit, ProviderEntry
-    from router.translate.anthropic.thinking import Thinking
-
-ParsedFile = TypeVar("ParsedFile", bound=BaseModel)
+EXAMPLE_FILE = Path(__file__).with_name("example.yaml")
+"""The catalog that `intellirouter init` writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,28 +130,6 @@ class Catalog:
         )
 
 
-def parse_yaml(content: bytes, kind: type[ParsedFile], path: Path) -> ParsedFile:
-    """Validate a YAML file's content; ConfigError names the file, the place and the value."""
-    import yaml
-
-    try:
-        return kind.model_validate(yaml.safe_load(content) or {})
-    except yaml.YAMLError as error:
-        raise ConfigError(f"`{path}` is not valid YAML: {error}") from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
-            + (f" (got `{problem['input']}`)" if _may_be_shown(problem) else "")
-            for problem in error.errors(include_url=False)
-        )
-        raise ConfigError(f"`{path}` is not usable: {problems}") from error
-
-
-def _may_be_shown(problem: ErrorDetails) -> bool:
-    """A value helps to mend the file; a URL may hold a key."""
-    return isinstance(problem["input"], str | int | float) and problem["loc"][-1:] != ("base_url",)
-
-
 def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, path: Path) -> Model:
     apis: tuple[str, ...] = entry.apis or provider.apis
     return Model(
@@ -190,7 +165,7 @@ def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Pric
     if not listed and entry.price_ref is not None:
         near = ", ".join(f"`{known}`" for known in book.nearest(ref)) or "none"
         raise ConfigError(
-            f"`{path}`: the price_ref `{ref}` of model `{entry.id}` names nothing in the price book;"
+            f"`{path}`: the price_ref `{ref}` of model `{entry.id}` is not in the price book;"
             f" nearest: {near}; see `intellirouter prices list`"
         )
     return (*(row for row in listed if not own or row.start < own[0].start), *own)
@@ -198,60 +173,3 @@ def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Pric
 
 def _labels(stated: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if stated is None else frozenset(stated)
-
-
-EXAMPLE = """\
-# IntelliRouter's catalog: which models requests may be routed to.
-# Base URLs and key variables are read from here only, never from a request.
-providers:
-  openai:
-    kind: openai # any server that speaks OpenAI's chat completions; or `anthropic`
-    base_url: https://api.openai.com/v1
-    api_key_env: OPENAI_API_KEY # the variable's name, or a list; keys stay in the environment
-    apis: [chat, responses] # leave it out where the server has no /v1/responses of its own
-  # azure: # models name the deployment as `provider_model`
-  #   kind: azure
-  #   base_url: https://NAME.openai.azure.com
-  #   api_version: "2024-10-21"
-  #   api_key_env: [AZURE_KEY_1, AZURE_KEY_2] # the next one when the first is refused or rate limited
-
-models:
-  # `intellirouter prices refresh` prices models from public lists, by `provider/model` or `price_ref`.
-  # `prices` are your own, in dollars per million tokens, and win: check them against your contract.
-  # A price change adds a row with its own start; old rows stay, so the past keeps its cost.
-  # What is left out is not known: it excludes no request.
-  - id: gpt-4o
-    provider: openai
-    context_window: 128000
-    max_output_tokens: 16384
-    capabilities: [json, streaming, tools, vision]
-    quality_scores: {"*": 0.85} # expected before any feedback, by task; `*` is every other task
-    prices:
-      - start: 2024-10-01
-        input_usd_per_mtok: 2.50
-        output_usd_per_mtok: 10.00
-        cached_input_usd_per_mtok: 1.25
-  - id: gpt-4o-mini
-    provider: openai
-    context_window: 128000
-    max_output_tokens: 16384
-    capabilities: [json, streaming, tools, vision]
-    # regions: [eu, us]                      # and data_policy: [no_training, zero_retention]:
-    # data_policy: [no_training]             # labels that a policy may ask for
-    # price_ref: openai/gpt-4o-mini          # where the book's name is another than this model's
-    quality_scores: {"*": 0.75}
-    prices:
-      - start: 2024-07-18
-        input_usd_per_mtok: 0.15
-        output_usd_per_mtok: 0.60
-        cached_input_usd_per_mtok: 0.075
-  # - id: text-embedding-3-small             # /v1/embeddings; models of the same `vectors` stand in for
-  #   provider: openai                       # one another, others never do
-  #   vectors: text-embedding-3-small
-
-# The labels a request's task may carry. A label outside this list is refused, so that a typing
-# error does not open a cell of its own.
-tasks:
-  [chat, classification, code, embedding, extraction, math, reasoning, retrieval, summarisation,
-   tool-use, translation, writing]
-"""

@@ -16,13 +16,14 @@ models:
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from router.catalog.price_entries import PriceEntry
-from router.translate.anthropic.thinking import Thinking
+from router.documents import Entry, is_opaque
 
 DEFAULT_TASKS = (
     "chat",
@@ -44,24 +45,35 @@ DEFAULT_TASKS = (
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
 BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
 """Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+def _is_variable(value: str) -> str:
+    if not _VARIABLE.fullmatch(value) or is_opaque(value):
+        raise ValueError(
+            "must be the name of an environment variable, such as `OPENAI_API_KEY`; put the key into that"
+            " variable. If this member held a key, replace that key"
+        )
+    return value
+
+
+Variable = Annotated[str, AfterValidator(_is_variable)]
+"""The name of an environment variable that holds a key; never the key, which would be published."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]
 OutputLimit = Literal["max_tokens", "max_completion_tokens"]
 Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
 Api = Literal["chat", "responses"]
+Thinking = Literal["adaptive", "budget", "none"]
 ALL_TASKS = "*"
 """The key of a quality score that holds for every task without one of its own."""
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _has_switch(entry: ProviderEntry | ModelEntry) -> bool:
     return not (entry.stream_usage is None and entry.max_tokens_as is None)
 
 
-class ProviderEntry(_Entry):
+class ProviderEntry(Entry):
     """How to reach one provider."""
 
     kind: Literal["openai", "anthropic", "azure"]
@@ -69,7 +81,7 @@ class ProviderEntry(_Entry):
     base_url: Annotated[str, Field(pattern=BASE_URL)]
     """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: the
     resource alone."""
-    api_key_env: str | tuple[str, ...] | None = None
+    api_key_env: Variable | tuple[Variable, ...] | None = None
     """Environment variable that holds the key; several: the next one when the provider refuses one
     (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
     api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
@@ -110,7 +122,7 @@ class ProviderEntry(_Entry):
         return (self.api_key_env,) if isinstance(self.api_key_env, str) else self.api_key_env
 
 
-class ModelEntry(_Entry):
+class ModelEntry(Entry):
     """One model that requests may be routed to. None: not stated, so that it excludes nothing."""
 
     id: Name
@@ -142,7 +154,7 @@ class ModelEntry(_Entry):
     data_policy: tuple[Name, ...] | None = None
     """What the provider promises, in your own words: `no_training`, `zero_retention`."""
     availability_status: Literal["available", "degraded", "unavailable"] = "available"
-    quality_scores: dict[Name | Literal["*"], Share] = {}
+    quality_scores: dict[Name | Literal["*"], Share] = Field(default_factory=dict)
     """Expected quality on a task before any feedback; `*` holds for every other task."""
     cost_source: Literal["prices", "provider"] = "prices"
     """`provider`: the answer's own `usage.cost` is the cost (OpenRouter and the like)."""
@@ -170,13 +182,13 @@ class ModelEntry(_Entry):
         return self
 
 
-class CatalogFile(_Entry):
+class CatalogFile(Entry):
     """The whole of `catalog.yaml`."""
 
     providers: dict[Name, ProviderEntry]
     models: tuple[ModelEntry, ...]
     tasks: tuple[Name, ...] = DEFAULT_TASKS
-    aliases: dict[Name, str] = {}
+    aliases: dict[Name, str] = Field(default_factory=dict)
     """Other names that clients of `/v1/messages` may ask for: name to model id, or to `auto`."""
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 `prices/book.json` in the data folder holds dated rows for each `provider/model`. Rows are added and
 never rewritten or removed, so that the `price_id` of an old record can be looked up for good. A
-price that the user writes in catalog.yaml stands above the book.
+price in catalog.yaml takes precedence over the book.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.catalog.prices import Price, Rates, Tier, Window
-from router.errors import ConfigError
+from router.documents import REFUSAL
+from router.errors import ConfigError, has_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,8 +69,9 @@ class PriceBook:
             raw = orjson.loads(content)
             version = raw["schema_version"]
             if version != SCHEMA_VERSION:
+                found = f" `{version}`" if isinstance(version, int) else ""
                 raise ConfigError(
-                    f"price book `{path}` has schema version `{version}`, this release reads"
+                    f"price book `{path}` has another schema version{found}, this release reads"
                     f" `{SCHEMA_VERSION}`; run the same release of the router and the pipelines"
                 )
             book = cls(
@@ -78,14 +80,15 @@ class PriceBook:
                 content_hash=raw["content_hash"],
                 models=raw["models"],
             )
+            if book.content_hash != _hash(book.models):
+                fault = "does not match its own hash: it was changed after it was written"
+            elif has_secret(book.source):
+                fault = f"names a source that {REFUSAL}"
+            else:
+                return book
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"price book `{path}` is corrupt ({error}); {_REMEDY}") from error
-        if book.content_hash != _hash(book.models):
-            raise ConfigError(
-                f"price book `{path}` does not match its own hash `{book.content_hash}`: it was changed"
-                f" after it was written; {_REMEDY}"
-            )
-        return book
+            fault = f"is corrupt ({type(error).__name__})"  # its text may quote the file
+        raise ConfigError(f"price book `{path}` {fault}; {_REMEDY}")
 
     def prices(self, ref: str) -> tuple[Price, ...]:
         """The dated rows of `provider/model`, in order; empty when the book does not know it."""
@@ -145,7 +148,8 @@ def row_from_json(row: Mapping[str, Any]) -> Price:
             **_rates_of(row),
         )
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-        raise ConfigError(f"the price row `{row}` is not usable ({error!r}); {_REMEDY}") from error
+        fault = type(error).__name__
+    raise ConfigError(f"a row of the price book is not usable ({fault}); {_REMEDY}")
 
 
 _REMEDY = "move it away and run `intellirouter prices refresh` to write a new one"

@@ -18,18 +18,17 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from router.catalog.prices import Price, Rates, Tier, Window
+from router.documents import Entry
 
 Money = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=12)]
 _MINUTES_A_DAY = 24 * 60
 
 
-class RatesEntry(BaseModel):
+class RatesEntry(Entry):
     """Dollars per million tokens; what is left out costs what `router.prices.Rates` says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_usd_per_mtok: Money
     output_usd_per_mtok: Money | None = None
@@ -161,11 +160,11 @@ class PriceEntry(_TieredEntry):
         has_zero = any(part.has_zero for part in self.parts)
         if has_zero and not self.is_free:
             raise ValueError(
-                "a price of 0 would bill nothing; add `is_free: true` if that is meant, or leave the"
-                " prices out if they are not known"
+                "a price of 0 bills nothing: add `is_free: true` if the model is free, or leave the"
+                " prices out if you do not know them"
             )
         if self.is_free and not has_zero:
-            raise ValueError("`is_free: true` stands beside prices that are not 0; leave one of them out")
+            raise ValueError("`is_free: true` contradicts prices that are not 0; remove one of them")
         return self
 
     def to_price(self, model_id: str) -> Price:

@@ -1,9 +1,9 @@
-"""The trail of what people change: who, what, when, and how it stood before.
+"""The audit trail of changes by people: who, what, when, and the state before and after.
 
-    compliance_logs.jsonl    one AuditEvent a line, oldest first; beside the files it tells of
+    compliance_logs.jsonl    one AuditEvent a line, oldest first; in the folder of the files that change
 
 An event is on disk before its change is: no change lacks one, and a crash between the two leaves an
-event of a change that did not come. No secret stands here, not even hashed. Lines are only ever added,
+event of a change that did not come. It holds no secret, not even hashed. Lines are only ever added,
 except that erasing a person takes their id out of them. The pipelines load the file as the table
 `compliance_logs`.
 """
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-FILE_NAME = "compliance_logs.jsonl"
 ERASED = "[erased]"
 """Stands for an erased person's id."""
 OWNER_ONLY = 0o600
@@ -87,7 +86,7 @@ def recorded(path: Path, event: AuditEvent) -> Iterator[None]:
 
 
 def read_events(path: Path) -> list[AuditEvent]:
-    """The events, oldest first; none where there is no file. ConfigError names a line that is none."""
+    """The events, oldest first; none without a file. ConfigError names a line that is not an event."""
     events = []
     for number, line in enumerate(_whole(path).splitlines(), 1):
         try:
@@ -95,7 +94,7 @@ def read_events(path: Path) -> list[AuditEvent]:
             events.append(AuditEvent(**{**raw, "timestamp": datetime.fromisoformat(raw["timestamp"])}))
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
-                f"line `{number}` of `{path}` is no event of the audit trail; restore the file from a backup"
+                f"line `{number}` of `{path}` is not an audit event; restore the file from a backup"
             ) from error
     return events
 

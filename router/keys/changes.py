@@ -1,6 +1,6 @@
 """Making, rotating and revoking keys: each change is one atomic replacement of `keys.json`.
 
-Who changed what stands in the trail beside it (`router.compliance`).
+The audit trail in the same folder (`router.keys.audit_trail`) records who changed what.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from router.errors import ConfigError, nearest
+from router.config import COMPLIANCE_FILE
+from router.documents import REFUSAL
+from router.errors import ConfigError, has_secret, nearest
 from router.files import locked, write_atomically
 from router.keys import audit_trail
 from router.keys.keys import PREFIX, KeyEntry, KeyFile, KeysFile, SecretEntry, digest_of, now
@@ -37,6 +39,8 @@ def create(
     actor: str | None = None,
 ) -> tuple[KeyEntry, str]:
     """A new key and its token, which is stored nowhere; `actor` None: the operating system's user."""
+    if any(has_secret(text) for text in (name, organization_id, user_id, *(models or ())) if text):
+        raise ConfigError(f"the description of a key {REFUSAL}")
     token, secret = _secret()
     entry = KeyEntry(
         id=f"key_{secrets.token_hex(6)}",
@@ -124,7 +128,7 @@ def _write(
         after=_without_secrets(after),
         actor=actor,
     )
-    with audit_trail.recorded(path.with_name(audit_trail.FILE_NAME), event):
+    with audit_trail.recorded(path.with_name(COMPLIANCE_FILE), event):
         write_atomically(path, content.encode() + b"\n", mode=OWNER_ONLY)
 
 

@@ -5,7 +5,7 @@
 
 A key is `ir_` and 32 random bytes, and is shown once. Its SHA-256 is stored and not a slow hash:
 slow hashes protect passwords, which can be guessed; 256 random bits cannot, and a fast hash costs a
-microsecond a request. The file is changed by `intellirouter keys` (`router.key_changes`); whoever
+microsecond a request. The file is changed by `intellirouter keys` (`router.keys.changes`); whoever
 reads it asks a KeySource.
 """
 
@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
+from router.documents import Entry, parse_json
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError
 from router.files import version_of
 
@@ -36,11 +37,7 @@ LOOKUP_LENGTH = 16
 Label = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class SecretEntry(_Entry):
+class SecretEntry(Entry):
     """One secret of a key; after a rotation a key has two for a while."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -49,7 +46,7 @@ class SecretEntry(_Entry):
     """When a rotation ends it; None: it lives as long as its key."""
 
 
-class KeyEntry(_Entry):
+class KeyEntry(Entry):
     """One key. Its id is what `limits.yaml` and the records call it, through all its rotations."""
 
     id: Annotated[str, Field(pattern=r"^key_[0-9a-f]{12}$")]
@@ -72,7 +69,7 @@ class KeyEntry(_Entry):
         return "expired" if self.expires_at is not None and self.expires_at <= at else "active"
 
 
-class KeysFile(_Entry):
+class KeysFile(Entry):
     """The whole of `keys.json`."""
 
     schema_version: Literal[1] = 1
@@ -185,14 +182,7 @@ class KeyFile:
             raise ConfigError(
                 f"`{self.path}` cannot be read ({error.strerror}): give it to the user who serves"
             ) from error
-        try:
-            return KeysFile.model_validate_json(content)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
-                for problem in error.errors(include_url=False, include_input=False, include_context=False)
-            )
-            raise ConfigError(f"`{self.path}` is not usable: {problems}") from None
+        return parse_json(content, KeysFile, self.path)
 
 
 def digest_of(token: str) -> str:

@@ -18,10 +18,10 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from router.catalog.catalog import parse_yaml
 from router.catalog.entries import Name
+from router.documents import Entry, parse_yaml
 from router.limits.counters import Account, Rate, Scope, Subjects, Unit
 from router.limits.periods import Period, period_of, to_pico
 from router.sessions.sessions import owned_session, session_id_of
@@ -38,11 +38,7 @@ _WINDOW_S = {"minute": 60, "hour": 3600, "day": 86_400}
 Subject = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LimitEntry(_Entry):
+class LimitEntry(Entry):
     """How much a subject may use in any minute, hour or day."""
 
     scope: Literal["key", "user", "organization"]
@@ -58,7 +54,7 @@ class LimitEntry(_Entry):
         return self
 
 
-class BudgetEntry(_Entry):
+class BudgetEntry(Entry):
     """How much a subject may spend in a period of the UTC calendar."""
 
     id: Name
@@ -79,7 +75,7 @@ class BudgetEntry(_Entry):
         return self
 
 
-class LimitsFile(_Entry):
+class LimitsFile(Entry):
     """The whole of `limits.yaml`."""
 
     limits: tuple[LimitEntry, ...] = ()

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from router.catalog.catalog import parse_yaml
 from router.catalog.entries import Name
+from router.documents import parse_yaml
 from router.errors import ConfigError
 from router.policies.assignment import Experiment
 

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from router.errors import ConfigError
+from router.errors import MASK, ConfigError, masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +21,6 @@ LIMITED_COOLDOWN_S = 10.0
 MIN_COOLDOWN_S = 1.0
 MAX_COOLDOWN_S = 3600.0
 
-_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza|AKIA)[-_]?[\w-]{12,}")
-"""What providers' keys look like: they quote them in their errors."""
 _SENDABLE = re.compile(r"[!-~]+")
 
 
@@ -73,5 +71,5 @@ class KeyRing:
     def without_keys(self, message: str) -> str:
         """The message with our keys, and what looks like anybody's, replaced by `[key]`."""
         for key in self._rests_until:
-            message = message.replace(key, "[key]")
-        return _KEY.sub("[key]", message)
+            message = message.replace(key, MASK)
+        return masked(message)

@@ -11,6 +11,7 @@ in 2026. They have no attribute for money, so `intellirouter.*` says it.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def open_telemetry(variables: Mapping[str, str], *, environment: str) -> Telemet
         *(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL" for signal in signals),
     ):
         if variables.get(name, PROTOCOL) != PROTOCOL:
-            raise ConfigError(f"{name} is `{variables[name]}`: set `{PROTOCOL}`, the only one that is spoken")
+            raise ConfigError(f"{name} names another protocol: set `{PROTOCOL}`, the only one here")
     try:
         from router.telemetry.exporting import Telemetry
     except ModuleNotFoundError as error:
@@ -51,10 +52,13 @@ def open_telemetry(variables: Mapping[str, str], *, environment: str) -> Telemet
     for name, value in variables.items():
         if name.startswith("OTEL_"):
             os.environ.setdefault(name, value)
+    # The SDK's warning of a bad header quotes it.
+    logging.getLogger("opentelemetry.util.re").disabled = True
     try:
         return Telemetry(signals, environment=environment)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the OTEL_* variables cannot be used: {error}; correct or unset them") from error
+        fault = type(error).__name__  # its text may quote a header
+    raise ConfigError(f"the OTEL_* variables cannot be used ({fault}); correct or unset them")
 
 
 def _is_wanted(signal: str, variables: Mapping[str, str]) -> bool:

@@ -22,16 +22,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from router.documents import Entry, parse_json
 from router.errors import ConfigError
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StreamScript(_Entry):
+class StreamScript(Entry):
     """How a model streams, where that is not one chunk a word without delay."""
 
     chunks: Annotated[int, Field(ge=0, le=100_000)] | None = None
@@ -56,7 +53,7 @@ class StreamScript(_Entry):
     line_end: Literal["\n", "\r\n"] = "\n"
 
 
-class ModelScript(_Entry):
+class ModelScript(Entry):
     """One model's behaviour."""
 
     answer: str | None = None
@@ -82,7 +79,7 @@ class ModelScript(_Entry):
     stream: StreamScript = StreamScript()
 
 
-class OutcomesScript(_Entry):
+class OutcomesScript(Entry):
     """Recorded outcomes to answer from."""
 
     file: Path
@@ -91,7 +88,7 @@ class OutcomesScript(_Entry):
     latency_scale: Annotated[float, Field(ge=0)] = 1.0
 
 
-class ChangeScript(_Entry):
+class ChangeScript(Entry):
     """From `step` (the request's `metadata.step`) on, models answer like others."""
 
     step: Annotated[int, Field(ge=0)]
@@ -99,11 +96,11 @@ class ChangeScript(_Entry):
     """Model to the model whose quality it has; cost, tokens and latency stay its own."""
 
 
-class Script(_Entry):
+class Script(Entry):
     """The whole file."""
 
     seed: int = 0
-    models: dict[str, ModelScript] = {}
+    models: dict[str, ModelScript] = Field(default_factory=dict)
     outcomes: OutcomesScript | None = None
     changes: tuple[ChangeScript, ...] = ()
 
@@ -119,12 +116,6 @@ class Script(_Entry):
 def load_script(path: Path) -> Script:
     """The script at `path`; ConfigError says what is wrong where."""
     try:
-        return Script.model_validate_json(path.read_bytes())
+        return parse_json(path.read_bytes(), Script, path)
     except FileNotFoundError:
         raise ConfigError(f"no script at `{path}`: write one as described in `{__name__}`") from None
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        )
-        raise ConfigError(f"script `{path}` is not usable: {problems}") from error

@@ -25,7 +25,7 @@ from router.translate.members import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.translate.anthropic.thinking import Thinking
+    from router.catalog.entries import Thinking
 
 API = "Anthropic's messages API"
 DEFAULT_MAX_TOKENS = 4096

@@ -8,14 +8,15 @@ Models from Claude 4.6 on decide themselves how long to think, guided by an effo
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from router.translate.members import NATIVE, optional
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Thinking = Literal["adaptive", "budget", "none"]
+    from router.catalog.entries import Thinking
+
 ADAPTIVE = {"type": "adaptive"}
 BUDGET_OF_EFFORT: Mapping[str, int] = {"low": 4096, "medium": 16384}
 """Tokens; what `router.translate.chat` reads back as the same effort."""

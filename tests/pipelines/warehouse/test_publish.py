@@ -19,7 +19,7 @@ from pipelines.errors import WarehouseBusyError
 from pipelines.refresh import refresh
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
-from router.catalog.catalog import EXAMPLE
+from router.catalog.catalog import EXAMPLE_FILE
 from router.config import Settings
 from router.scores.board import ScoreSnapshot
 from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
@@ -178,7 +178,7 @@ def test_models_carry_prices_and_measured_quality(
 ) -> None:
     """`models` has the catalog's current price per 1k tokens, and quality once it was measured."""
     settings.home.mkdir(parents=True)
-    settings.catalog_file.write_text(EXAMPLE)
+    settings.catalog_file.write_bytes(EXAMPLE_FILE.read_bytes())
     record = make_record(model_selected="gpt-4o")
     seal_records(settings, [record, make_feedback(record, 1.0)])
     assert refresh(settings, instance=instance).success

@@ -12,7 +12,7 @@ from pipelines.lake import compaction
 from pipelines.refresh import rebuild, refresh, retain
 from pipelines.retention import retention
 from pipelines.warehouse.warehouse import Warehouse
-from router.catalog.catalog import EXAMPLE
+from router.catalog.catalog import EXAMPLE_FILE
 from router.config import Settings
 from tests.pipelines.helpers import NOW, make_feedback, make_record, seal_records
 
@@ -43,7 +43,7 @@ def test_a_rebuild_equals_what_grew_step_by_step(
     if not is_thinned:
         monkeypatch.setattr(retention, "HISTORY_KEPT_WHOLE", timedelta(days=1000))
     settings.home.mkdir(parents=True)
-    settings.catalog_file.write_text(EXAMPLE)
+    settings.catalog_file.write_bytes(EXAMPLE_FILE.read_bytes())
     early = []
     for day in (0, 1, 30, 31, 32):
         records = [

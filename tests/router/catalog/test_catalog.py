@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.catalog.catalog import EXAMPLE, Catalog, Model
+from router.catalog.catalog import EXAMPLE_FILE, Catalog, Model
 from router.catalog.price_book import ALWAYS, PriceBook
 from router.catalog.prices import Price, Usage, cost
 from router.errors import ConfigError
@@ -66,7 +66,7 @@ def listed(price_id: str = "book/p/m@always", start: datetime = ALWAYS) -> Price
 
 def test_the_example_is_usable(tmp_path: Path) -> None:
     """What `intellirouter init` writes loads, with exact prices."""
-    catalog = load(tmp_path, EXAMPLE)
+    catalog = load(tmp_path, EXAMPLE_FILE.read_text())
     (price,) = catalog.models["gpt-4o-mini"].prices
     assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == (Decimal("0.15"), Decimal("0.60"))
 
@@ -106,8 +106,8 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
             "start at the same moment",
         ),
         (priced("start: 2026-01-01 00:00:00"), "no time zone.*or a date alone"),
-        (priced("input_usd_per_mtok: 0"), "price of 0 would bill nothing.*is_free: true"),
-        (priced("is_free: true"), "beside prices that are not 0"),
+        (priced("input_usd_per_mtok: 0"), "price of 0 bills nothing.*is_free: true"),
+        (priced("is_free: true"), "contradicts prices that are not 0"),
         (priced("cached_input_usd_per_mtok: -0.1"), "cached_input_usd_per_mtok.*got `-0.1`"),
         (
             priced("tiers: [{above_input_tokens: 5, input_usd_per_mtok: 1, output_usd_per_mtok: -2}]"),
@@ -209,7 +209,9 @@ def test_a_price_ref_that_names_nothing_is_refused(tmp_path: Path) -> None:
     text = PROVIDERS + "models: [{id: a, provider: p, price_ref: q/m}]"
     assert load(tmp_path, text).models["a"].prices == ()
     write_book(tmp_path, m=listed())
-    with pytest.raises(ConfigError, match=r"price_ref `q/m` of model `a` names nothing.*nearest: `p/m`"):
+    with pytest.raises(
+        ConfigError, match=r"price_ref `q/m` of model `a` is not in the price book.*nearest: `p/m`"
+    ):
         load(tmp_path, text)
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from router.config import COMPLIANCE_FILE
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError
-from router.keys.audit_trail import FILE_NAME, read_events
+from router.keys.audit_trail import read_events
 from router.keys.changes import create, revoke, rotate
 from router.keys.keys import KeyFile, now
 from router.records import moment_of
@@ -24,7 +25,8 @@ from router.server.auth import Keys
 from tests.factories import write_catalog
 from tests.places import ROOT
 
-ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+CLOCK = {name: os.environ[name] for name in ("LD_PRELOAD", "CLOCK_OFFSET_S") if name in os.environ}
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **CLOCK}
 HOUR = timedelta(hours=1)
 
 
@@ -97,7 +99,7 @@ def test_every_change_leaves_an_event_without_a_secret(path: Path) -> None:
     key_id, first = make(path, organization_id="acme", user_id="ada", actor="grace")
     entry, second = rotate(path, key_id, grace=HOUR, actor="grace")
     revoke(path, key_id)
-    trail = path.with_name(FILE_NAME)
+    trail = path.with_name(COMPLIANCE_FILE)
     created, rotated, revoked = read_events(trail)
     assert [item.action for item in (created, rotated, revoked)] == [
         "key.created", "key.rotated", "key.revoked",
@@ -130,15 +132,19 @@ def test_what_changes_nothing_leaves_no_event(path: Path) -> None:
         with pytest.raises(OSError, match="No space"):
             make(path)
     assert path.read_bytes() == before
-    assert [item.action for item in read_events(path.with_name(FILE_NAME))] == ["key.created", "key.revoked"]
+    events = read_events(path.with_name(COMPLIANCE_FILE))
+    assert [item.action for item in events] == [
+        "key.created",
+        "key.revoked",
+    ]
 
 
 def test_a_key_is_not_made_without_its_event(path: Path) -> None:
     """Where the trail cannot be written, nothing is changed."""
     make(path)
     before = path.read_bytes()
-    path.with_name(FILE_NAME).unlink()
-    path.with_name(FILE_NAME).mkdir()
+    path.with_name(COMPLIANCE_FILE).unlink()
+    path.with_name(COMPLIANCE_FILE).mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         make(path)
     assert path.read_bytes() == before
@@ -147,7 +153,7 @@ def test_a_key_is_not_made_without_its_event(path: Path) -> None:
 def test_a_torn_event_is_no_event_and_a_damaged_one_is_told(path: Path) -> None:
     """What a crash left of a line is overwritten by the next; a line that is none is named."""
     make(path)
-    trail = path.with_name(FILE_NAME)
+    trail = path.with_name(COMPLIANCE_FILE)
     whole = trail.read_bytes()
     trail.write_bytes(whole + b'{"id": "torn')
     assert len(read_events(trail)) == 1

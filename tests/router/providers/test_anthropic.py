@@ -19,8 +19,8 @@ from tests.router.providers.anthropic_server import CALLS, KEY, THOUGHT, Anthrop
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from router.catalog.entries import Thinking
     from router.providers.base import Answer
-    from router.translate.anthropic.thinking import Thinking
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "2 + 2?"}]}
 

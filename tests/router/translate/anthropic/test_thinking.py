@@ -11,7 +11,7 @@ from router.translate.anthropic.requests_out import messages_request
 from router.translate.anthropic.thinking import thinking_of
 
 if TYPE_CHECKING:
-    from router.translate.anthropic.thinking import Thinking
+    from router.catalog.entries import Thinking
 
 MESSAGES = [{"role": "user", "content": "2 + 2?"}]
 FORCED = {"type": "function", "function": {"name": "add"}}
