@@ -109,7 +109,7 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
         ),
         (priced("start: 2026-01-01 00:00:00"), "no time zone.*or a date alone"),
         (priced("input_usd_per_mtok: 0"), "price of 0 bills nothing.*is_free: true"),
-        (priced("is_free: true"), "beside prices that are not 0"),
+        (priced("is_free: true"), "contradicts prices that are not 0"),
         (priced("cached_input_usd_per_mtok: -0.1"), "cached_input_usd_per_mtok.*got `-0.1`"),
         (
             priced("tiers: [{above_input_tokens: 5, input_usd_per_mtok: 1, output_usd_per_mtok: -2}]"),
@@ -212,7 +212,9 @@ def test_a_price_ref_that_names_nothing_is_refused(tmp_path: Path) -> None:
     text = PROVIDERS + "models: [{id: a, provider: p, price_ref: q/m}]"
     assert load(tmp_path, text).models["a"].prices == ()
     write_book(tmp_path, m=listed())
-    with pytest.raises(ConfigError, match=r"price_ref `q/m` of model `a` names nothing.*nearest: `p/m`"):
+    with pytest.raises(
+        ConfigError, match=r"price_ref `q/m` of model `a` is not in the price book.*nearest: `p/m`"
+    ):
         load(tmp_path, text)
 
 

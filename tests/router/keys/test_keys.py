@@ -25,7 +25,8 @@ from router.server.auth import Keys
 from tests.factories import write_catalog
 from tests.places import ROOT
 
-ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+CLOCK = {name: os.environ[name] for name in ("LD_PRELOAD", "CLOCK_OFFSET_S") if name in os.environ}
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **CLOCK}
 HOUR = timedelta(hours=1)
 
 
