@@ -2,7 +2,7 @@
 
 Segments are found by their manifests. A file without one, a manifest that does not describe the
 file beside it, a symbolic link: each is a `Suspect`, named with its reason and left where it is.
-Segments that a standing derived one replaces are not read (see `derived`). Folders whose content
+Segments that a derived one replaced are not read (see `replacing`). Folders whose content
 did not change since everything in them was loaded are not listed again.
 """
 

@@ -1,7 +1,7 @@
 """Taking single rows out of the lake while their day is still there: an erasure, a shorter period.
 
 Each hour's segments that hold such rows are replaced by one that does not. What the rows added to
-the rollups stays (`shares`); the tables follow at the next load.
+the rollups stays (`removed_rollups`); the tables follow at the next load.
 """
 
 from __future__ import annotations

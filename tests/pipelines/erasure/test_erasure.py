@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
@@ -37,8 +38,6 @@ from tests.pipelines.helpers import (
 )
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from router.records import Record
 
 PERSON = "person-4711@example.org"
@@ -243,6 +242,14 @@ def test_a_late_segment_of_an_erased_person_is_erased_too(
     journal.close()
     assert search([filled.home], [PERSON]).hits
     assert refresh(filled, instance=instance).success
+    shown = instance.get_latest_materialization_event(dg.AssetKey("honoured_erasures"))
+    assert shown is not None
+    assert shown.asset_materialization is not None
+    assert shown.asset_materialization.metadata["certificates"].value == 1
+    (path,) = filled.erasures.glob("*-late-*.json")
+    rows = Certificate.model_validate_json(path.read_bytes()).rows
+    assert shown.asset_materialization.metadata["rows"].value == rows
+    assert rows["request_analytics"] == 1
     assert_nothing_left(filled)
     assert failures(filled) == []
     with Warehouse(filled) as warehouse:
