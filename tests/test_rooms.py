@@ -110,4 +110,4 @@ def test_every_room_has_a_map() -> None:
             lines = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
             if sum(bool(line.strip()) for line in lines) < MAP_LINES:
                 without.append(name)
-    assert without == []
+    assert without == [], without
