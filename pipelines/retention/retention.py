@@ -236,6 +236,9 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
     if days is None:
         return
     cutoff = archive.midnight((now - timedelta(days=days)).astimezone(UTC).date())
+    if warehouse.value("select min(hour) < $cutoff from quality_blocks_hourly", cutoff=cutoff):
+        # The change detector read the blocks that go; a rebuild will not.
+        warehouse.connection.execute("delete from pipeline.change_states")
     for table, column in ROLLUP_MOMENTS.items():
         warehouse.connection.execute(
             f"delete from {table} where {column} < cast($cutoff as timestamptz)",  # noqa: S608

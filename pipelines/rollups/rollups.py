@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from pipelines.warehouse.warehouse import Warehouse
 
+MIN_PROPENSITY = 0.01
+"""A rarer draw counts as one of this chance: a single outcome never counts more than a hundredfold."""
 EXPERIMENT_BUCKETS = 64
 """Groups of users and of sessions that an experiment's spread is taken over."""
 HOURLY: Mapping[str, Mapping[str, Any]] = {
     "usage_hourly": {},
     "latency_buckets_hourly": {"gamma": GAMMA},
-    "quality_blocks_hourly": {"block_size": BLOCK},
+    "quality_blocks_hourly": {"block_size": BLOCK, "min_propensity": MIN_PROPENSITY},
     "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
 }
 """The rollups that raw rows add to, and what their statements are given beside the hours."""
@@ -52,6 +54,9 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
                 warehouse.run(f"rollups/{table}_clear", start=start, end=end)
                 warehouse.run(f"rollups/{table}", start=start, end=end, **parameters)
             warehouse.run("rollups/stale_days", start=start, end=end, marts=list(DAILY_MARTS))
+            connection.execute(
+                "delete from pipeline.change_states where next_hour > $start", {"start": start}
+            )
             connection.execute(
                 "delete from pipeline.stale_hours where hour >= $start and hour < $end",
                 {"start": start, "end": end},

@@ -106,6 +106,22 @@ class Warehouse:
         with self._watched():
             return self.connection.execute(sqlfiles.load(key).text, parameters)
 
+    def run_text(self, query: str, **parameters: Any) -> duckdb.DuckDBPyConnection:
+        """Execute a small statement with the parameters bound."""
+        with self._watched():
+            return self.connection.execute(query, parameters)
+
+    def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Add rows by the names of their columns."""
+        if not rows:
+            return
+        import pyarrow as pa
+
+        with self._watched():
+            self.connection.register("incoming_rows", pa.Table.from_pylist(rows))
+            self.connection.execute(f"insert into {table} by name select * from incoming_rows")  # noqa: S608
+            self.connection.unregister("incoming_rows")
+
     def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a small query."""
         with self._watched():
