@@ -28,6 +28,10 @@ ALPHA = 0.01
 """Relative error of a percentile read from the buckets."""
 GAMMA = (1 + ALPHA) / (1 - ALPHA)
 Z_95 = 1.959964
+WIDER, WIDER_WITH_FEW, FEW = 1.2, 0.2, 10.0
+"""Factors of the intervals' width: how models and tasks are spread is estimated from the same outcomes,
+and without outcomes of its own a cell depends on it. Without them 85 to 94% of the intervals hold the
+truth (tests/benchmarks/score_coverage.py)."""
 OWED = ("outcomes_drawn", *(f"outcomes_{source}" for source in outcomes.SOURCES))
 """Columns of `task_model_scores` that say what `effective_sample_size` rests on."""
 
@@ -240,7 +244,7 @@ def _standardised_costs(totals: Sequence[Totals], requests: Mapping[str, int]) -
 
 
 def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float | None) -> ScoreRow:
-    deviation = 0.0 if belief is None else sqrt(belief.variance)
+    half = 0.0 if belief is None else interval_z(size) * sqrt(belief.variance)
     return ScoreRow(
         task_type=item.task_type,
         model=item.model,
@@ -250,8 +254,8 @@ def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float 
         effective_sample_size=size,
         quality_mean=None if belief is None else belief.mean,
         quality_variance=None if belief is None else belief.variance,
-        quality_low=None if belief is None else max(belief.mean - Z_95 * deviation, 0.0),
-        quality_high=None if belief is None else min(belief.mean + Z_95 * deviation, 1.0),
+        quality_low=None if belief is None else max(belief.mean - half, 0.0),
+        quality_high=None if belief is None else min(belief.mean + half, 1.0),
         cost_usd_mean=cost_usd_mean,
         cost_usd_per_input_token=_ratio(item.cost_usd_with_tokens, item.tokens_input_with_cost),
         cost_usd_per_output_token=_ratio(item.cost_usd_with_tokens, item.tokens_output_with_cost),
@@ -260,6 +264,11 @@ def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float 
         success_rate=_ratio(item.successes, item.requests),
         **{name: value for name, value in asdict(item).items() if "_ms_" in name},
     )
+
+
+def interval_z(size: float) -> float:
+    """Standard deviations on either side of the mean in a 95% interval of a row with `size` outcomes."""
+    return Z_95 * (WIDER + WIDER_WITH_FEW * FEW / (FEW + size))
 
 
 def _ratio(total: Decimal | float | None, count: int | None) -> float | None:

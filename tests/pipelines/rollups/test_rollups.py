@@ -182,10 +182,11 @@ def test_scores_are_the_estimates_of_the_outcomes(settings: Settings, warehouse:
     )
     rows = {(row.task_type, row.model): row for row in scoring.score_rows(warehouse)}
     for cell, belief in expected.items():
-        row, deviation = rows[cell], math.sqrt(belief.variance)
+        row = rows[cell]
+        half = scoring.interval_z(row.effective_sample_size) * math.sqrt(belief.variance)
         assert (row.quality_mean, row.quality_variance) == (belief.mean, belief.variance)
-        assert row.quality_low == pytest.approx(max(belief.mean - 1.959964 * deviation, 0), abs=1e-12)
-        assert row.quality_high == pytest.approx(min(belief.mean + 1.959964 * deviation, 1), abs=1e-12)
+        assert row.quality_low == pytest.approx(max(belief.mean - half, 0), abs=1e-12)
+        assert row.quality_high == pytest.approx(min(belief.mean + half, 1), abs=1e-12)
     assert rows["easy", "small"].effective_sample_size == 60
     assert rows[ALL_TASKS, "small"].effective_sample_size == 65
     assert rows["hard", ANY_MODEL].requests == 100
