@@ -76,14 +76,10 @@ def refresh(requests: int) -> None:
         settings = Settings.load({}, home=Path(folder))
         with Warehouse(settings) as warehouse:
             _fill(warehouse, requests)
-            scope = {
-                "environment": "production",
-                "last_hour": NOW + timedelta(days=DAYS, hours=-1),
-                "start": NOW,
-            }
+            last_hour = NOW + timedelta(days=DAYS, hours=-1)
             for name in ("first", "with nothing new"):
                 times = [time.perf_counter()]
-                changes.find_changes(warehouse, **scope)
+                changes.find_changes(warehouse, environment="production", start=NOW, last_hour=last_hour)
                 times.append(time.perf_counter())
                 scoring.score(warehouse)
                 times.append(time.perf_counter())
@@ -96,13 +92,13 @@ def refresh(requests: int) -> None:
 
 def _fill(warehouse: Warehouse, requests: int) -> None:
     """Blocks and usage of 8 tasks and 10 models in each hour of 30 days."""
-    warehouse.connection.execute("select setseed(0.5)")
     blocks = max(requests // SERIES // BLOCK // (24 * DAYS), 1)
     warehouse.connection.execute(
         "insert into quality_blocks_hourly by name select"
         " $now + to_hours(hour) as hour, 'task-' || task as task_type, 'model-' || model as model_selected,"
         " block, $now + to_hours(hour) + to_seconds(block) as first_at, $size as outcomes,"
-        " 14 + floor(5 * random()) as quality, quality as quality_squared, 'production' as environment,"
+        " 14 + hash(hour, task, model, block) % 5 as quality, quality as quality_squared,"
+        " 'production' as environment,"
         " true as is_drawn, 'user' as source, $size as weight, $size as weight_squared,"
         " quality as quality_weighted, quality as quality_squared_weighted"
         " from range($hours) hours(hour), range(8) tasks(task), range(10) models(model),"

@@ -340,7 +340,8 @@ def test_traffic_that_chance_did_not_decide_does_not_rank_models(
     settings: Settings, warehouse: Warehouse, share: float, strategy: str
 ) -> None:
     """Hard prompts that go to the strong model by name, session or policy do not make it look weak."""
-    rng, records = random.Random(1), []
+    rng = random.Random(1)
+    records: list[Record] = []
     for index in range(6000):
         is_hard, is_fixed = rng.random() < 0.5, rng.random() < share
         model = ("large" if is_hard else "small") if is_fixed else rng.choice(["small", "large"])
@@ -365,7 +366,8 @@ def test_a_router_that_prefers_a_model_for_hard_prompts_is_corrected_for(
     settings: Settings, warehouse: Warehouse
 ) -> None:
     """Drawn outcomes count by the inverse of their chance, so unequal chances do not rank models."""
-    rng, records = random.Random(2), []
+    rng = random.Random(2)
+    records: list[Record] = []
     for index in range(4000):
         is_hard = rng.random() < 0.5
         chance = 0.8 if is_hard else 0.2
