@@ -357,6 +357,27 @@ def test_a_policy_without_overlap_is_refused(traffic: Traffic, logged: Policy) -
     assert "`exploration_floor` of 0.05" in message
 
 
+def test_an_exploration_floor_supports_a_dearer_policy(traffic: Traffic) -> None:
+    """Logs of a policy that never takes the dear model speak for one that does, given a floor of 5%."""
+    frugal = Policy(id="frugal", cost_weight=2.0)
+    exploring = frugal.model_copy(update={"exploration_floor": 0.05})
+    only_large = Policy(id="only-large", allowed_models=frozenset({"large"}))
+    for _ in range(3000):
+        record = traffic.add(exploring)
+        assert all(item.probability >= 0.05 / 3 for item in record.candidates)  # type: ignore[operator]
+    done = evaluate(traffic.publish(), only_large, since=SINCE)
+    assert done.quality is not None
+    assert done.quality.doubly_robust.low < 0.9 < done.quality.doubly_robust.high
+    assert "`exploration_floor` of 0.05" in _refused_without_floor(frugal, only_large, traffic)
+
+
+def _refused_without_floor(logged: Policy, target: Policy, traffic: Traffic) -> str:
+    bare = Traffic(Settings.load({}, home=traffic.settings.home.with_name("bare")))
+    for _ in range(300):
+        bare.add(logged)
+    return refusal(bare.publish(), target)
+
+
 def test_too_few_effective_requests_are_refused(traffic: Traffic) -> None:
     """Hundreds of requests that hardly ever did what the policy would are few."""
     for _ in range(250):
