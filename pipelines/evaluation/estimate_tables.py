@@ -47,9 +47,48 @@ def notes(evaluation: Evaluation) -> list[str]:
         lines.append(
             f"  {evaluation.left_out} requests left out: their draw or its scores are no longer there"
         )
+    if evaluation.is_judging_biased:
+        kind = "better" if evaluation.judging_depends > 0 else "worse"
+        lines.append(
+            f"  warning: {kind} answers are judged more often than others"
+            f" ({abs(evaluation.judging_depends):.1f} standard errors), so the figures of quality are"
+            " biased and their intervals too narrow: have a judge or a program judge a random share of"
+            " all answers"
+        )
+    elif evaluation.quality is not None and evaluation.quality.known < evaluation.requests:
+        lines.append("  quality assumes that whether an answer is judged does not depend on the answer")
     if evaluation.sampled < 1:
         lines.append(f"  a sample of {evaluation.sampled:.1%} of the sessions was read")
+    lines.append(f"  {verdict(evaluation)}")
     return lines
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """The answer in a sentence: paired differences of the doubly robust estimates."""
+    parts = []
+    if evaluation.quality is not None:
+        found = evaluation.quality.doubly_robust
+        low, high = 100 * found.difference_low, 100 * found.difference_high
+        sure = "" if low > 0 or high < 0 else ", which may be chance"
+        parts.append(
+            f"scored {abs(100 * found.difference):.1f} points {_more(found.difference, 'higher', 'lower')}"
+            f" in quality (95%: {low:+.1f} to {high:+.1f}{sure})"
+        )
+    if evaluation.cost_usd is not None and evaluation.cost_usd.logged.value > 0:
+        found, logged = evaluation.cost_usd.doubly_robust, evaluation.cost_usd.logged.value
+        low, high = 100 * found.difference_low / logged, 100 * found.difference_high / logged
+        sure = "" if low > 0 or high < 0 else ", which may be chance"
+        parts.append(
+            f"cost {abs(100 * found.difference / logged):.1f}% {_more(found.difference, 'more', 'less')}"
+            f" (95%: {low:+.1f}% to {high:+.1f}%{sure})"
+        )
+    if not parts:
+        return f"verdict: nothing is known of what `{evaluation.policy_id}` would have cost or scored"
+    return f"verdict: on this traffic `{evaluation.policy_id}` would have {' and '.join(parts)}"
+
+
+def _more(difference: float, more: str, less: str) -> str:
+    return more if difference >= 0 else less
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -13,26 +13,44 @@ Outcomes that are missing (a request nobody judged) are missing at random within
 known one stands for the others of its cell by the inverse of the share known there.
 
 Intervals are 95%, from the empirical variance of the influence function summed by cluster, with a
-Student correction for the effective sample size.
+Student correction for the effective sample size. A cell of few known outcomes knows its own spread badly
+and takes part of the spread of all; where the target decides for cells without known outcomes the
+spread between cells is added; and no interval is narrower than one outcome unlike the others would
+make it. `difference` pairs the requests: the same requests are in the target's mean and the logged one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from functools import partial
+from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pipelines.evaluation.log import Floats, Ints
+
+    Flags = NDArray[np.bool_]
 
 Z_95 = 1.959964
 FOLDS = 5
 CELL_WEIGHT = 5.0
 """Outcomes that a model's mean over all tasks counts for in a task of its own."""
+SPREAD_WEIGHT = 2.0
+"""Outcomes that the spread of all outcomes counts for in a cell's own."""
+LEARNING = 1.1
+"""Factor of every interval's width: the recorded policies learn from the outcomes that they log, so the
+weights of later requests follow the outcomes of earlier ones. Without it 90 to 93% of the intervals
+hold the truth (tests/benchmarks/offline_evaluation_bias.py)."""
 RATE_WEIGHT = 1.0
 """Requests that the overall share of known outcomes counts for in a cell's."""
+MIN_JUDGED = 5
+"""Outcomes of a task and action below which it says nothing of whether judging depends on the answer."""
+MEAN_WEIGHT = 20.0
+"""Outcomes that the task's mean counts for in an action's own, there."""
 FOLD_SEED = 20261123
 
 
@@ -81,8 +99,11 @@ def effective_size(weights: Floats, cluster: Ints) -> float:
     return total * total / squares if squares > 0 else 0.0
 
 
-def estimate(sample: Sample, outcome: Floats) -> Estimates | None:
-    """Estimate the mean of `outcome` (NaN: not known); None when no weighted outcome is known."""
+def estimate(sample: Sample, outcome: Floats, *, scale: float | None = None) -> Estimates | None:
+    """Estimate the mean of `outcome` (NaN: not known); None when no weighted outcome is known.
+
+    `scale` is by how much one outcome may differ from the others; default: as qualities do, by 1.
+    """
     is_known = ~np.isnan(outcome)
     values = np.where(is_known, outcome, 0.0)
     standing_for = is_known / _known_rates(sample, is_known)
@@ -95,15 +116,55 @@ def estimate(sample: Sample, outcome: Floats) -> Estimates | None:
     correction = _ratio(values - predicted, weights)
     robust = (float(expected.mean()) + correction[0], expected - expected.mean() + correction[1])
     known_clusters = sample.cluster[is_known]
-    effective = effective_size(sample.weights[is_known], known_clusters)
-    everyone = effective_size(np.ones(len(known_clusters)), known_clusters)
+    effective = effective_size(weights[is_known], known_clusters)
+    everyone = effective_size(standing_for[is_known], known_clusters)
+    noise = _Noise.of(sample, values - predicted, is_known)
+    scale = 1.0 if scale is None else scale
+    interval = partial(_interval, logged=logged, cluster=sample.cluster, noise=noise, scale=scale)
+    unseen = noise.unseen(sample)
     return Estimates(
         known=int(is_known.sum()),
-        effective=effective,
-        logged=_interval(logged, logged, sample.cluster, everyone),
-        snips=_interval(snips, logged, sample.cluster, effective),
-        doubly_robust=_interval(robust, logged, sample.cluster, effective),
+        effective=effective_size(sample.weights[is_known], known_clusters),
+        logged=interval(logged, weights=standing_for, effective=everyone, unseen=0.0),
+        snips=interval(snips, weights=weights, effective=effective, unseen=unseen),
+        doubly_robust=interval(robust, weights=weights, effective=effective, unseen=unseen),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Noise:
+    """What single influences do not show of an estimate's variance."""
+
+    shared: Floats
+    """Of each request: the standard deviation of all outcomes that a cell of few adds to its own."""
+    between: float
+    """Variance of cells' means that the outcome model does not expect."""
+    known: Floats
+    """Clusters with a known outcome in each cell."""
+
+    @classmethod
+    def of(cls, sample: Sample, residuals: Floats, is_known: Flags) -> _Noise:
+        cell, cells = _cells(sample)
+        clusters = int(sample.cluster.max()) + 1
+        pairs = np.unique(cell[is_known] * clusters + sample.cluster[is_known])
+        known = np.bincount(pairs // clusters, minlength=cells).astype(np.float64)
+        rows = np.bincount(cell, weights=is_known, minlength=cells)
+        sums = np.bincount(cell, weights=np.where(is_known, residuals, 0.0), minlength=cells)
+        variance = float(np.square(residuals[is_known]).mean())
+        some = known > 1
+        means = sums[some] / rows[some]
+        between = float((np.square(means) - variance / known[some]).mean()) if some.any() else 0.0
+        shared = np.where(is_known, variance * SPREAD_WEIGHT / (known[cell] + SPREAD_WEIGHT), 0.0)
+        return cls(shared=np.sqrt(shared), between=max(between, 0.1 * variance), known=known)
+
+    def unseen(self, sample: Sample) -> float:
+        """Variance from the target's decisions for cells of which little or nothing is known."""
+        actions = sample.target.shape[1]
+        mass = np.zeros((len(self.known) // actions, actions))
+        np.add.at(mass, sample.task, sample.target / len(sample.task))
+        trust = self.known.reshape(mass.shape) / (self.known.reshape(mass.shape) + CELL_WEIGHT)
+        left = np.where(self.known.reshape(mass.shape) < CELL_WEIGHT, 1.0 - trust, 0.0)
+        return self.between * float(np.square(mass * left).sum())
 
 
 def _ratio(values: Floats, weights: Floats) -> tuple[float, Floats]:
@@ -113,13 +174,25 @@ def _ratio(values: Floats, weights: Floats) -> tuple[float, Floats]:
 
 
 def _interval(
-    found: tuple[float, Floats], logged: tuple[float, Floats], cluster: Ints, effective: float
+    found: tuple[float, Floats],
+    *,
+    logged: tuple[float, Floats],
+    cluster: Ints,
+    noise: _Noise,
+    scale: float,
+    weights: Floats,
+    effective: float,
+    unseen: float,
 ) -> Estimate:
     value, influence = found
     difference = value - logged[0]
-    half = _half_width(influence, cluster, effective)
+    alike = np.bincount(cluster, weights=weights / weights.mean() * noise.shared)
+    shared = float(np.square(alike).sum()) / len(weights) ** 2
+    # One outcome unlike all others: what equal outcomes cannot show.
+    least = Z_95**2 / 2 * scale / max(effective, 1.0)
+    half = _half_width(influence, cluster, effective, shared + unseen, least)
     # The same requests are in both: what they share cancels.
-    between = _half_width(influence - logged[1], cluster, effective)
+    between = _half_width(influence - logged[1], cluster, effective, shared + unseen, least)
     return Estimate(
         value=value,
         low=value - half,
@@ -130,18 +203,41 @@ def _interval(
     )
 
 
-def _half_width(influence: Floats, cluster: Ints, effective: float) -> float:
+def _half_width(influence: Floats, cluster: Ints, effective: float, added: float, least: float) -> float:
     sums = np.bincount(cluster, weights=influence)
     sizes = np.bincount(cluster)
     clusters = int((sizes > 0).sum())
-    error = sqrt(float(np.square(sums).sum()) * clusters / max(clusters - 1, 1)) / len(influence)
+    variance = float(np.square(sums).sum()) * clusters / max(clusters - 1, 1) / len(influence) ** 2 + added
     freedom = max(effective - 1.0, 1.0)
     # Student's quantile to first order (Cornish, Fisher 1938): few effective requests know their own
     # variance badly.
-    return (Z_95 + (Z_95**3 + Z_95) / (4 * freedom)) * error
+    return hypot(LEARNING * (Z_95 + (Z_95**3 + Z_95) / (4 * freedom)) * sqrt(variance), least)
 
 
-def _known_rates(sample: Sample, is_known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Floats:
+def judging_depends(sample: Sample, outcome: Floats) -> float:
+    """How surely answers are judged the oftener the better (positive) or the worse (negative) they are.
+
+    A score test, about normal where whether an answer is judged does not depend on it: within each
+    task, are the actions of better known outcomes judged at another rate than the others?
+    """
+    is_known = ~np.isnan(outcome)
+    cell, cells = _cells(sample)
+    actions = sample.target.shape[1]
+    requests = np.bincount(cell, minlength=cells).reshape(-1, actions).astype(float)
+    known = np.bincount(cell, weights=is_known, minlength=cells).reshape(-1, actions)
+    sums = np.bincount(cell, weights=np.where(is_known, outcome, 0.0), minlength=cells).reshape(-1, actions)
+    counted = np.where(known >= MIN_JUDGED, requests, 0.0)
+    totals = np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
+    mean = sums / np.maximum(known, 1.0)
+    centred = mean - (counted * mean).sum(axis=1, keepdims=True) / totals
+    centred *= known / (known + MEAN_WEIGHT)  # few outcomes say little of which action is the better one
+    rate = np.where(counted > 0, known, 0.0).sum(axis=1, keepdims=True) / totals
+    score = float((centred * (known - requests * rate))[counted > 0].sum())
+    variance = float((counted * rate * (1 - rate) * centred**2).sum())
+    return score / sqrt(variance) if variance > 0 else 0.0
+
+
+def _known_rates(sample: Sample, is_known: Flags) -> Floats:
     """Of each request, the share of its task and action whose outcome is known."""
     cell, cells = _cells(sample)
     requests = np.bincount(cell, minlength=cells)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import EvaluationError
-from pipelines.evaluation.estimators import Sample, effective_size, estimate
+from pipelines.evaluation.estimators import Sample, effective_size, estimate, judging_depends
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
 from router.catalog.catalog import Catalog
@@ -28,13 +28,18 @@ ODDS_FLOOR = 0.001
 """A model drawn less often than this is no support: its few outcomes would count a thousandfold."""
 MIN_SUPPORTED = 0.95
 """Share of the target's decisions that the log must be able to speak for."""
-MIN_EFFECTIVE = 100.0
+MIN_EFFECTIVE = 30.0
 """Effective sample size below which there is no estimate."""
 MIN_DRAWN = 100
 """Requests with a draw below which there is no estimate."""
+DEPENDS = 2.5
+"""Standard errors beyond which judged answers are taken to differ from the others: 1 log in 80 by chance."""
+FLOOR = 0.05
+"""Share of the requests that a refusal advises to spread over all eligible models."""
 _EXPLORE = (
-    "let the recorded policies explore (`strategy: thompson`, or more minimum exploration), and evaluate"
-    " again when they have for a while"
+    f"give the recorded policies an `exploration_floor` of {FLOOR:g} (that share of the requests spread"
+    " over all eligible models, the dear and the unlikely too), and evaluate again when they have"
+    " served for a while"
 )
 
 
@@ -65,6 +70,13 @@ class Evaluation:
     """Per request; None when no cost is known."""
     quality: Estimates | None
     """Per request; None when too few requests were judged."""
+    judging_depends: float = 0.0
+    """See `estimators.judging_depends`: beyond DEPENDS either way, judged answers are not like the others."""
+
+    @property
+    def is_judging_biased(self) -> bool:
+        """Whether the judged answers seem to differ from those that nobody judged."""
+        return abs(self.judging_depends) > DEPENDS
 
 
 def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str | None = None) -> Evaluation:
@@ -119,9 +131,16 @@ def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str |
         unchanged_cost_usd=log.unchanged_cost_usd,
         left_out=left_out,
         sampled=log.kept_share,
-        cost_usd=estimate(sample, log.cost_usd),
+        cost_usd=estimate(sample, log.cost_usd, scale=_largest(log.cost_usd)),
         quality=quality if quality is not None and quality.effective >= MIN_EFFECTIVE else None,
+        judging_depends=judging_depends(sample, log.quality),
     )
+
+
+def _largest(values: Floats) -> float:
+    """The largest known value, at least a millionth."""
+    known = values[~np.isnan(values)]
+    return max(float(known.max()), 1e-6) if len(known) else 1e-6
 
 
 def _refuse_without_chance(log: Log, since: datetime, task: str | None) -> None:

@@ -1,1 +1,6 @@
-"""Experiments from the records: `registry` loads their file, `results` says which variant is better."""
+"""Experiments from the records: which variant is better, and whether the split can be believed.
+
+registry  loads the experiments as their file states them
+results   intervals and verdicts of every variant and metric, valid at every look
+display   the results as a table
+"""

@@ -234,6 +234,10 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
     if days is None:
         return
     cutoff = archive.midnight((now - timedelta(days=days)).astimezone(UTC).date())
+    oldest = warehouse.value(sqlfiles.load("tables/oldest", table="quality_blocks_hourly", moment="hour"))
+    if oldest is not None and oldest < cutoff:
+        # The change detector read the blocks that go; a rebuild will not.
+        warehouse.run(sqlfiles.load("tables/clear", table="pipeline.change_states"))
     for table, column in ROLLUP_MOMENTS.items():
         warehouse.run(delete_before(table, column), cutoff=cutoff)
     for table in archive.TABLES:

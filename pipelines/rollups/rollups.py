@@ -35,6 +35,7 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
                 warehouse.run(delete_between(table, "hour"), start=start, end=end)
                 warehouse.run(f"rollups/{table}", start=start, end=end, **parameters)
             warehouse.run("rollups/stale_days", start=start, end=end, marts=list(DAILY_MARTS))
+            warehouse.run("rollups/change_states_from", start=start)
             warehouse.run(delete_between("pipeline.stale_hours", "hour"), start=start, end=end)
     return hours
 

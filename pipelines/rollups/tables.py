@@ -13,12 +13,14 @@ GAMMA = (1 + ALPHA) / (1 - ALPHA)
 """Each latency bucket ends this much higher than the one before."""
 BLOCK = 20
 """Outcomes in a quality block; the last block of an hour has fewer."""
+MIN_PROPENSITY = 0.01
+"""A rarer draw counts as one of this chance: a single outcome never counts more than a hundredfold."""
 EXPERIMENT_BUCKETS = 64
 """Groups of users and of sessions that an experiment's spread is taken over."""
 HOURLY: Mapping[str, Mapping[str, Any]] = {
     "usage_hourly": {},
     "latency_buckets_hourly": {"gamma": GAMMA},
-    "quality_blocks_hourly": {"block_size": BLOCK},
+    "quality_blocks_hourly": {"block_size": BLOCK, "min_propensity": MIN_PROPENSITY},
     "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
 }
 """The rollups that raw rows add to, and the parameters of their statements besides the hours."""

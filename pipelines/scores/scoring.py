@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
-from itertools import groupby
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipelines.rollups.tables import GAMMA
-from pipelines.scores import change_detection
+from pipelines.rollups.tables import BLOCK, GAMMA
+from pipelines.scores import changes, outcomes
+from pipelines.scores.change_detection import DISCOUNT
 from pipelines.scores.quality_model import Outcomes, estimate
 from pipelines.warehouse import sqlfiles
 from router.catalog.catalog import Catalog
@@ -18,14 +18,22 @@ from router.scores.snapshot import ALL_TASKS, ANY_MODEL, ScoreRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
     from decimal import Decimal
 
-    from pipelines.scores.change_detection import Change
+    import duckdb
+
+    from pipelines.scores.outcomes import Counted
     from pipelines.scores.quality_model import Belief, Cell
     from pipelines.warehouse.warehouse import Warehouse
 
 Z_95 = 1.959964
+WIDER, WIDER_WITH_FEW, FEW = 1.2, 0.2, 10.0
+"""Factors of the intervals' width: how models and tasks are spread is estimated from the same outcomes,
+and without outcomes of its own a cell depends on it. Without them 85 to 94% of the intervals hold the
+truth (tests/benchmarks/score_coverage.py)."""
+_SCORE_COLUMNS = tuple(item.name for item in fields(ScoreRow))
+OWED = ("outcomes_drawn", *(f"outcomes_{source}" for source in outcomes.SOURCES))
+"""Columns of `task_model_scores` that say what `effective_sample_size` rests on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,44 +62,92 @@ class Totals:
 
 
 def score(warehouse: Warehouse) -> bool:
-    """Bring `task_model_scores` and `score_changes` up to date; whether anything changed."""
-    last_hour = warehouse.value(sqlfiles.load("rollups/last_hour"))
-    if last_hour is None:
+    """Bring `task_model_scores` and `score_changes` up to date; whether anything changed.
+
+    The scores are those of one environment, the pipelines' own INTELLIROUTER_ENVIRONMENT (where it has
+    no traffic, the one with traffic in most hours). A staging router may use what production has
+    learnt; a load test there never ranks production's models.
+    """
+    found = warehouse.run("marts/scored_environment", environment=warehouse.settings.environment).fetchone()
+    if found is None:
         return False
-    start = last_hour - timedelta(days=warehouse.settings.scores_lookback_days)
-    outcomes, found = _outcomes(warehouse, start)
-    totals = [
-        Totals(**dict(zip(_TOTALS, row, strict=True)))
-        for row in warehouse.run(
-            "marts/task_model_totals", start=start, all_tasks=ALL_TASKS, any_model=ANY_MODEL, gamma=GAMMA
-        ).fetchall()
-    ]
-    fresh = {
-        "task_model_scores": [asdict(row) for row in rows_of(totals, outcomes, _priors(warehouse))],
-        "score_changes": [
-            {"task_type": task_type, "model": model} | asdict(change)
-            for (task_type, model), items in found
-            for change in items
-        ],
+    environment, last_hour = found
+    scope = {
+        "environment": environment,
+        "start": last_hour - timedelta(days=warehouse.settings.scores_lookback_days),
     }
-    if all(warehouse.holds(table, rows) for table, rows in fresh.items()):
-        return False
-    with warehouse.transaction():
-        for table, rows in fresh.items():
-            warehouse.overwrite(table, rows)
-    return True
+    noted = changes.find_changes(warehouse, last_hour=last_hour, **scope)
+    is_noted = _replace(warehouse, "score_changes", noted)
+    counted = _counted(warehouse, scope)
+    totals = [
+        Totals(**row)
+        for row in _dicts(
+            warehouse.run(
+                "marts/task_model_totals", **scope, all_tasks=ALL_TASKS, any_model=ANY_MODEL, gamma=GAMMA
+            )
+        )
+    ]
+    rows = rows_of(totals, {cell: item.outcomes for cell, item in counted.items()}, _priors(warehouse))
+    owed = _owed(counted)
+    nothing = dict.fromkeys(OWED, 0.0)
+    fresh = [asdict(row) | owed.get((row.task_type, row.model), nothing) for row in rows]
+    return _replace(warehouse, "task_model_scores", fresh) or is_noted
 
 
 def score_rows(warehouse: Warehouse) -> list[ScoreRow]:
     """The scores as the router's rows."""
-    found = warehouse.run(sqlfiles.load("tables/rows", table="task_model_scores")).fetchall()
-    return [ScoreRow(**dict(zip(_COLUMNS, row, strict=True))) for row in found]
+    found = _dicts(warehouse.run(sqlfiles.load("tables/rows", table="task_model_scores")))
+    return [ScoreRow(**{name: row[name] for name in _SCORE_COLUMNS}) for row in found]
+
+
+def _dicts(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows of a result by their columns' names."""
+    names = [item[0] for item in found.description or []]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _replace(warehouse: Warehouse, table: str, rows: list[dict[str, Any]]) -> bool:
+    """Make `rows` the content of a table, unless it has it: writing it again would grow the file."""
+    if warehouse.holds(table, rows):
+        return False
+    with warehouse.transaction():
+        warehouse.overwrite(table, rows)
+    return True
+
+
+def _counted(warehouse: Warehouse, scope: Mapping[str, Any]) -> dict[Cell, Counted]:
+    """Each cell's outcomes as they count today."""
+    rows = warehouse.run("marts/quality_outcomes", **scope, group_size=BLOCK, discount=DISCOUNT).fetchall()
+    return outcomes.count(
+        outcomes.Part(
+            cell=(task, model),
+            is_drawn=is_drawn,
+            source=source,
+            outcomes=Outcomes(count, quality, squared),
+            weight=weight,
+            weight_squared=weight_squared,
+        )
+        for task, model, is_drawn, source, count, quality, squared, weight, weight_squared in rows
+    )
+
+
+def _owed(counted: Mapping[Cell, Counted]) -> dict[Cell, dict[str, float]]:
+    """What each cell's outcomes, and those over all tasks or models, are owed to."""
+    of_cell = {
+        cell: {
+            "outcomes_drawn": item.drawn,
+            **{f"outcomes_{source}": share for source, share in item.by_source.items()},
+        }
+        for cell, item in counted.items()
+    }
+    sums = {name: _sizes({cell: item[name] for cell, item in of_cell.items()}) for name in OWED}
+    return {cell: {name: sums[name][cell] for name in OWED} for cell in sums[OWED[0]]}
 
 
 def rows_of(
-    totals: Iterable[Totals], outcomes: Mapping[Cell, Outcomes], priors: Mapping[str, float]
+    totals: Iterable[Totals], judged: Mapping[Cell, Outcomes], priors: Mapping[str, float]
 ) -> list[ScoreRow]:
-    """The score rows of all cells, in order; `outcomes` are the judged ones, changes discounted.
+    """The score rows of all cells, in order; `judged` are the outcomes as they count.
 
     A cell without requests has a row as well where its task and its model have outcomes elsewhere:
     what to expect of it.
@@ -102,8 +158,8 @@ def rows_of(
         for item in totals
         if item.model == ANY_MODEL and item.task_type != ALL_TASKS
     }
-    beliefs = estimate(outcomes, requests, priors)
-    sizes = _sizes(outcomes)
+    beliefs = estimate(judged, requests, priors)
+    sizes = _sizes({cell: item.count for cell, item in judged.items()})
     costs = _standardised_costs(totals, requests)
     with_requests = {_cell_of(item) for item in totals}
     totals = sorted(
@@ -143,24 +199,6 @@ def _nothing(task_type: str, model: str) -> Totals:
     )
 
 
-def _outcomes(
-    warehouse: Warehouse, start: datetime
-) -> tuple[dict[Cell, Outcomes], list[tuple[Cell, list[Change]]]]:
-    """Each cell's outcomes as they count today, and the changes in them."""
-    outcomes: dict[Cell, Outcomes] = {}
-    found = []
-    rows = warehouse.run("marts/quality_blocks", start=start).fetchall()
-    for cell, members in groupby(rows, key=lambda row: (row[0], row[1])):
-        blocks = [
-            change_detection.Block(start_at, count, float(quality), float(squared))
-            for _, _, start_at, count, quality, squared in members
-        ]
-        noted, outcomes[cell] = change_detection.detect(blocks)
-        if noted:
-            found.append((cell, noted))
-    return outcomes, found
-
-
 def _priors(warehouse: Warehouse) -> dict[str, float]:
     """The catalog's expected qualities; none while it cannot be used, which the registry reports."""
     try:
@@ -171,12 +209,12 @@ def _priors(warehouse: Warehouse) -> dict[str, float]:
     return {model: prior for model, prior in stated.items() if prior is not None}
 
 
-def _sizes(outcomes: Mapping[Cell, Outcomes]) -> dict[Cell, float]:
-    """Effective sample sizes, over all tasks and models too."""
+def _sizes(sizes_of_cells: Mapping[Cell, float]) -> dict[Cell, float]:
+    """Sums over cells, over all tasks and models too."""
     sizes: dict[Cell, float] = {}
-    for task, model in sorted(outcomes):
+    for task, model in sorted(sizes_of_cells):
         for cell in ((task, model), (task, ANY_MODEL), (ALL_TASKS, model), (ALL_TASKS, ANY_MODEL)):
-            sizes[cell] = sizes.get(cell, 0.0) + outcomes[task, model].count
+            sizes[cell] = sizes.get(cell, 0.0) + sizes_of_cells[task, model]
     return sizes
 
 
@@ -198,7 +236,7 @@ def _standardised_costs(totals: Sequence[Totals], requests: Mapping[str, int]) -
 
 
 def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float | None) -> ScoreRow:
-    deviation = 0.0 if belief is None else sqrt(belief.variance)
+    half = 0.0 if belief is None else interval_z(size) * sqrt(belief.variance)
     return ScoreRow(
         task_type=item.task_type,
         model=item.model,
@@ -208,8 +246,8 @@ def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float 
         effective_sample_size=size,
         quality_mean=None if belief is None else belief.mean,
         quality_variance=None if belief is None else belief.variance,
-        quality_low=None if belief is None else max(belief.mean - Z_95 * deviation, 0.0),
-        quality_high=None if belief is None else min(belief.mean + Z_95 * deviation, 1.0),
+        quality_low=None if belief is None else max(belief.mean - half, 0.0),
+        quality_high=None if belief is None else min(belief.mean + half, 1.0),
         cost_usd_mean=cost_usd_mean,
         cost_usd_per_input_token=_ratio(item.cost_usd_with_tokens, item.tokens_input_with_cost),
         cost_usd_per_output_token=_ratio(item.cost_usd_with_tokens, item.tokens_output_with_cost),
@@ -220,9 +258,10 @@ def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float 
     )
 
 
+def interval_z(size: float) -> float:
+    """Standard deviations on either side of the mean in a 95% interval of a row with `size` outcomes."""
+    return Z_95 * (WIDER + WIDER_WITH_FEW * FEW / (FEW + size))
+
+
 def _ratio(total: Decimal | float | None, count: int | None) -> float | None:
     return float(total) / count if total is not None and count else None
-
-
-_COLUMNS = [item.name for item in fields(ScoreRow)]
-_TOTALS = [item.name for item in fields(Totals)]

@@ -135,9 +135,11 @@ class Warehouse:
             raise
 
     def holds(self, table: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a table has just these rows, sorted by key; writing them again would only grow the file."""
-        standing = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
-        return standing == [tuple(row.values()) for row in rows]
+        """Whether a table has just these rows, in any order; writing them again would only grow the file."""
+        stored = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
+        return sorted(stored, key=_comparable) == sorted(
+            (tuple(row.values()) for row in rows), key=_comparable
+        )
 
     def overwrite(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Put these rows in the place of all others; call it in a transaction."""
@@ -173,6 +175,11 @@ class Warehouse:
                     connection.rollback()
                 raise
             connection.commit()
+
+
+def _comparable(row: Sequence[Any]) -> list[tuple[bool, Any]]:
+    """A row that can be sorted among others: NULL comes last."""
+    return [(value is None, 0 if value is None else value) for value in row]
 
 
 def set_aside(file: Path) -> Path | None:

@@ -149,6 +149,8 @@ def make_plan(
         if strategy == "thompson"
         else {item.model: float(item is best) for item in eligible}
     )
+    if strategy == "thompson" and policy.exploration_floor > 0:
+        probabilities = _with_floor(probabilities, policy.exploration_floor)
     candidates = [
         replace(item, is_eligible=False, exclusion=exclusions[item.model], probability=0.0)
         if item.model in exclusions
@@ -188,6 +190,13 @@ def _rescaled(eligible: Sequence[Candidate], best: Candidate | None, *, is_whole
     if total <= 0:  # every likely model is excluded and the rest have no share: the best takes all
         return {item.model: float(item is best) for item in eligible}
     return {item.model: (item.probability or 0.0) / total for item in eligible}
+
+
+def _with_floor(probabilities: Mapping[str, float], floor: float) -> dict[str, float]:
+    """The probabilities with a share of `floor` spread evenly over every model."""
+    return {
+        model: (1.0 - floor) * share + floor / len(probabilities) for model, share in probabilities.items()
+    }
 
 
 def _preferred(

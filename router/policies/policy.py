@@ -64,6 +64,9 @@ class Policy(BaseModel):
     """Utility (on the scale of quality, 0..1) within which the cheaper model wins."""
     min_exploration: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of requests spread evenly over the models that are not ruled out; `thompson` only."""
+    exploration_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of requests spread evenly over all eligible models, also the ruled out and the dear, so that
+    `intellirouter evaluate` can speak for any other policy; `thompson` only."""
     cold_start_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of a task's requests that new models get at most, all together; `thompson` only."""
 

@@ -1,6 +1,6 @@
 -- name: score_changes
--- grain: task_type, model, changed_at
--- unique: task_type, model, changed_at
+-- grain: task_type, model, is_drawn, source, changed_at
+-- unique: task_type, model, is_drawn, source, changed_at
 -- reads: score_changes
 -- Models whose quality on a task dropped between $start and $end; what was known before counts little since.
 select
@@ -9,7 +9,9 @@ select
     changed_at,
     round(quality_before, 3) as quality_before,
     round(quality_after, 3) as quality_after,
-    round(z, 1) as z
+    round(z, 1) as z,
+    is_drawn,
+    source
 from score_changes
 where
     changed_at >= $start

@@ -2,7 +2,7 @@
 -- grain: id
 -- unique: id
 -- reads: request_analytics, feedback
--- Requests since $since with their latest quality judgement.
+-- Requests since $since with the latest quality verdict of the highest source.
 -- `drawn_id` is the request whose draw decided: the request itself, or, in a session that stays with
 -- its model, the session's latest drawn one; NULL when that is older than $since, and for requests
 -- whose model was named. $kept per mille of the sessions (and of requests without one) are read.
@@ -10,7 +10,10 @@ with
     judgements as (
         select
             request_id,
-            arg_max(value, (created_at, feedback_id)) as value
+            arg_max(
+                value,
+                (array_position(['program', 'judge', 'user'], source), created_at, feedback_id)
+            ) as value
         from feedback
         where
             metric = 'quality'

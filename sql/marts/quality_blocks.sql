@@ -1,19 +1,28 @@
 -- name: quality_blocks_hourly
--- grain: task_type, model_selected, hour, block
--- unique: task_type, model_selected, hour, block
+-- grain: environment, task_type, model_selected, is_drawn, source, hour, block
+-- unique: environment, task_type, model_selected, is_drawn, source, hour, block
 -- reads: quality_blocks_hourly
--- The blocks of each cell since $start, in order.
+-- The blocks of each series of $environment from $start to $end, in order.
 select
+    environment,
     task_type,
     model_selected,
+    is_drawn,
+    source,
     first_at,
     outcomes,
-    quality,
-    quality_squared
+    cast(quality as double) as quality,
+    cast(quality_squared as double) as quality_squared
 from quality_blocks_hourly
-where hour >= $start
+where
+    hour >= $start
+    and hour < $end
+    and coalesce(environment, $environment) = $environment
 order by
+    environment,
     task_type,
     model_selected,
+    is_drawn,
+    source,
     hour,
     block

@@ -2,7 +2,8 @@
 -- grain: task_type, model
 -- unique: task_type, model
 -- reads: usage_hourly, latency_buckets_hourly
--- Traffic of each model on each task since $start, and of `*`, all tasks or any model.
+-- Traffic of each model on each task of $environment since $start, and of `*`, all tasks or any model.
+-- Latency that was archived without its environment counts for every environment.
 with
     cells as (
         select
@@ -22,6 +23,7 @@ with
         from usage_hourly
         where
             hour >= $start
+            and environment = $environment
             and model_selected is not null
         group by grouping sets (
             (task_type, model_selected),
@@ -40,7 +42,9 @@ with
             bucket,
             sum(requests) as requests
         from latency_buckets_hourly
-        where hour >= $start
+        where
+            hour >= $start
+            and coalesce(environment, $environment) = $environment
         group by grouping sets (
             (task_type, model_selected, metric, bucket),
             (task_type, metric, bucket),

@@ -1,11 +1,12 @@
 -- name: quality_blocks_hourly
--- grain: hour, task_type, model_selected, block
--- unique: hour, task_type, model_selected, block
+-- grain: hour, environment, task_type, model_selected, block
+-- unique: hour, environment, task_type, model_selected, block
 -- reads: usage_hourly, quality_blocks_hourly
 -- One block for each hour that was archived before there were blocks.
 insert into quality_blocks_hourly by name
 select
     hour,
+    environment,
     task_type,
     model_selected,
     0 as block,
@@ -20,5 +21,6 @@ where
     and hour not in (select hour from quality_blocks_hourly)
 group by
     hour,
+    environment,
     task_type,
     model_selected

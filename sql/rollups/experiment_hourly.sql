@@ -30,7 +30,10 @@ with
     judgements as (
         select
             request_id,
-            arg_max(value, (created_at, feedback_id)) as value
+            arg_max(
+                value,
+                (array_position(['program', 'judge', 'user'], source), created_at, feedback_id)
+            ) as value
         from feedback
         where
             request_hour >= $start

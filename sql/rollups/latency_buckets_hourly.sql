@@ -1,11 +1,12 @@
 -- name: latency_buckets_hourly
--- grain: hour, task_type, model_selected, metric, bucket
--- unique: hour, task_type, model_selected, metric, bucket
+-- grain: hour, environment, task_type, model_selected, metric, bucket
+-- unique: hour, environment, task_type, model_selected, metric, bucket
 -- reads: request_analytics, pipeline.removed_latency_buckets_hourly
 -- Latency of the hours from $start to $end as DDSketch bucket counts: ceil(ln(x) / ln(gamma)).
 -- Successful requests only: failing fast is no speed. Below a microsecond counts as a microsecond.
 insert into latency_buckets_hourly (
     hour,
+    environment,
     task_type,
     model_selected,
     metric,
@@ -14,7 +15,13 @@ insert into latency_buckets_hourly (
 )
 with
     measured as (
-        select timestamp, task_type, model_selected, 'latency_ms' as metric, latency_ms as milliseconds
+        select
+            timestamp,
+            environment,
+            task_type,
+            model_selected,
+            'latency_ms' as metric,
+            latency_ms as milliseconds
         from request_analytics
         where
             timestamp >= $start
@@ -22,7 +29,13 @@ with
             and success
             and model_selected is not null
         union all
-        select timestamp, task_type, model_selected, 'ttft_ms' as metric, ttft_ms as milliseconds
+        select
+            timestamp,
+            environment,
+            task_type,
+            model_selected,
+            'ttft_ms' as metric,
+            ttft_ms as milliseconds
         from request_analytics
         where
             timestamp >= $start
@@ -35,6 +48,7 @@ with
     parts as (
         select
             date_trunc('hour', timestamp) as hour,
+            environment,
             task_type,
             model_selected,
             metric,
@@ -43,6 +57,7 @@ with
         from measured
         group by
             date_trunc('hour', timestamp),
+            environment,
             task_type,
             model_selected,
             metric,
@@ -57,6 +72,7 @@ with
 
 select
     hour,
+    environment,
     task_type,
     model_selected,
     metric,
@@ -65,6 +81,7 @@ select
 from parts
 group by
     hour,
+    environment,
     task_type,
     model_selected,
     metric,

@@ -3,7 +3,7 @@
 -- unique: hour, environment, organization_id, task_type, model_selected, provider
 -- reads: request_analytics, feedback, pipeline.removed_usage_hourly
 -- Usage, money and quality of the hours from $start to $end, removed rows included.
--- A request's quality is its latest judgement. Doubles become decimals row by row before they are
+-- A request's quality is the latest verdict of its highest source: a person, a judge, a program. Doubles become decimals row by row before they are
 -- summed, so that every order of addition gives the same total.
 insert into usage_hourly (
     hour,
@@ -40,7 +40,10 @@ with
     judgements as (
         select
             request_id,
-            arg_max(value, (created_at, feedback_id)) as value,
+            arg_max(
+                value,
+                (array_position(['program', 'judge', 'user'], source), created_at, feedback_id)
+            ) as value,
             max(created_at) as last_at
         from feedback
         where

@@ -4,7 +4,8 @@
 
 1. A confounded log: hard prompts go to the strong model, so the naive means rank the weak one first.
 2. Real outcomes, every model on every item known: 18,000 requests are logged under Thompson sampling
-   with some minimum exploration, three other policies are evaluated and compared with the truth.
+   with some minimum exploration, five other policies are evaluated and compared with the truth: all
+   answers judged, 10% of them, and 10% with complaints three times as likely.
    Skipped where the outcomes are not there.
 """
 
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.evaluation.estimators import Sample, effective_size, estimate
+from pipelines.evaluation.estimators import Sample, effective_size, estimate, judging_depends
+from pipelines.evaluation.evaluate import DEPENDS
 from pipelines.replay.outcomes import load_world
 from router.scores.ranking import probabilities_of_best
 from tests.simulations import STRONG, TRUTH, WEAK, confounded
@@ -58,16 +60,24 @@ def confounded_log(simulations: int, requests: int) -> None:
         )
 
 
-def real_outcomes(path: Path, repeats: int, requests: int) -> None:
-    """Errors and interval coverage of three policies on a real world."""
+def real_outcomes(path: Path, repeats: int, requests: int, judged: float, complaints: float = 1.0) -> None:
+    """Errors and interval coverage of five policies on a real world.
+
+    A share of `judged` answers is judged; those of quality below 0.5 `complaints` times as often.
+    """
     world = load_world(path)
     quality, cost = np.array(world.quality), np.array(world.cost)
     task_of = np.array(world.task_of)
     targets = policies(world, quality, cost, task_of)
-    print(f"{path.name}: {repeats} logs of {requests} requests, {len(world.models)} models")
+    print(
+        f"{path.name}: {repeats} logs of {requests} requests, {len(world.models)} models, {judged:.0%} judged"
+        + (f", bad answers {complaints:g} times as often" if complaints != 1 else "")
+    )
+    warned = 0
     errors: dict[tuple[str, str, str], list[float]] = {}
     inside: dict[tuple[str, str, str], list[bool]] = {}
     sizes: dict[str, list[float]] = {}
+    paired: dict[tuple[str, str], list[bool]] = {}
     for repeat in range(repeats):
         rng = np.random.default_rng(repeat)
         items = rng.integers(0, len(quality), requests)
@@ -85,7 +95,16 @@ def real_outcomes(path: Path, repeats: int, requests: int) -> None:
             sizes.setdefault(name, []).append(effective_size(sample.weights, sample.cluster))
             for metric, table in (("quality", quality), ("cost_usd", cost)):
                 truth = float((target[task_of] * table).sum(axis=1).mean())
-                done = estimate(sample, table[items, action])
+                outcome = table[items, action]
+                if metric == "quality":
+                    odds_judged = judged * np.where(outcome < 0.5, complaints, 1.0)
+                    outcome = np.where(rng.random(requests) < odds_judged, outcome, np.nan)
+                    if name == "best single model":
+                        warned += abs(judging_depends(sample, outcome)) > DEPENDS
+                    done = estimate(sample, outcome)
+                else:
+                    done = estimate(sample, outcome, scale=float(outcome.max()))
+                difference = float(((wanted - odds) * table[items]).sum(axis=1).mean())
                 for estimator in NAMES:
                     item = getattr(done, estimator)
                     key = (name, metric, estimator)
@@ -93,18 +112,24 @@ def real_outcomes(path: Path, repeats: int, requests: int) -> None:
                         (item.value - truth) / (1 if metric == "quality" else truth)
                     )
                     inside.setdefault(key, []).append(item.low <= truth <= item.high)
+                    if estimator == "doubly_robust":
+                        paired.setdefault((name, metric), []).append(
+                            item.difference_low <= difference <= item.difference_high
+                        )
     for key, values in errors.items():
         name, metric, estimator = key
         unit = "points" if metric == "quality" else "% of the cost"
         print(
             f"  {name:22} {metric:8} {estimator:14} bias {np.mean(values) * 100:+6.2f} {unit},"
             f" RMSE {np.sqrt(np.mean(np.square(values))) * 100:5.2f}, intervals hold"
-            f" {np.mean(inside[key]):.0%}, effective {np.mean(sizes[name]):.0f}"
+            f" {np.mean(inside[key]):.1%}, effective {np.mean(sizes[name]):.0f}"
+            + (f", paired {np.mean(paired[name, metric]):.1%}" if estimator == "doubly_robust" else "")
         )
+    print(f"  warned that judging depends on the answer: {warned} of {repeats} logs")
 
 
 def policies(world: World, quality: Floats, cost: Floats, task_of: Ints) -> dict[str, Floats]:
-    """Three policies as task by model odds; none follows the log."""
+    """Five policies as task by model odds; none follows the log."""
     tasks, models = len(world.tasks), len(world.models)
     means = np.array([quality[task_of == task].mean(axis=0) for task in range(tasks)])
     costs = np.array([cost[task_of == task].mean(axis=0) for task in range(tasks)])
@@ -116,7 +141,11 @@ def policies(world: World, quality: Floats, cost: Floats, task_of: Ints) -> dict
         frugal[task, np.where(good, costs[task], np.inf).argmin()] = 1.0
     utility = means - 0.3 * costs / costs.mean(axis=0)[quality.mean(axis=0).argmax()]
     soft = np.exp((utility - utility.max(axis=1, keepdims=True)) / 0.05)
+    best = np.zeros((tasks, models))
+    best[np.arange(tasks), means.argmax(axis=1)] = 1.0
     return {
+        "best model of each task": best,
+        "random": np.full((tasks, models), 1 / models),
         "best single model": single,
         "cheapest within 5 points": frugal,
         "softmax, cost matters": soft / soft.sum(axis=1, keepdims=True),
@@ -169,7 +198,9 @@ def main() -> None:
     options = parser.parse_args()
     confounded_log(20 if options.smoke else 400, 2000)
     if options.outcomes.exists():
-        real_outcomes(options.outcomes, 1 if options.smoke else options.repeats, options.requests)
+        repeats = 1 if options.smoke else options.repeats
+        for judged, complaints in ((1.0, 1.0), (0.1, 1.0), (0.1, 3.0)):
+            real_outcomes(options.outcomes, repeats, options.requests, judged, complaints)
     else:
         print(f"skipped: no outcomes at {options.outcomes}")
 

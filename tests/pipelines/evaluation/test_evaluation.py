@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.errors import EvaluationError
-from pipelines.evaluation.estimators import Sample, estimate
+from pipelines.evaluation import estimate_tables
+from pipelines.evaluation.estimators import Sample, estimate, judging_depends
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluation_commands import COMMANDS
 from pipelines.evaluation.log import read_log
@@ -109,6 +111,49 @@ def test_a_session_counts_once() -> None:
     assert many is not None
     assert many.effective == pytest.approx(one.effective)
     assert many.snips.high - many.snips.low == pytest.approx(one.snips.high - one.snips.low)
+
+
+def test_equal_outcomes_leave_room_for_others() -> None:
+    """Where all outcomes are the same, neither the mean nor the difference is certain."""
+    targets, quality = confounded(np.random.default_rng(9), 1000)
+    done = estimate(targets[STRONG], np.ones_like(quality))
+    assert done is not None
+    for item in (done.logged, done.snips, done.doubly_robust):
+        assert item.high - item.low > 0.001
+        assert item.difference_high - item.difference_low > 0.001
+
+
+def test_few_judged_answers_widen_the_interval_enough() -> None:
+    """Of 200 logs with 10% judged, at least 93% of the intervals hold the truth."""
+    rng = np.random.default_rng(10)
+    inside = {"snips": 0, "doubly_robust": 0}
+    for _ in range(200):
+        targets, quality = confounded(rng, 2000)
+        done = estimate(targets[STRONG], np.where(rng.random(2000) < 0.1, quality, np.nan))
+        assert done is not None
+        for name in inside:
+            item = getattr(done, name)
+            inside[name] += bool(item.low <= TRUTH[STRONG] <= item.high)
+    assert min(inside.values()) >= 0.93 * 200
+
+
+@pytest.mark.parametrize(("complaints", "expected"), [(1.0, 0.0), (3.0, -8.0)])
+def test_judging_that_depends_on_the_answer_is_noticed(complaints: float, expected: float) -> None:
+    """Where bad answers are judged three times as often, the models' rates show it."""
+    rng = np.random.default_rng(11)
+    requests = 20_000
+    action = rng.integers(0, 3, requests)
+    quality = (rng.random(requests) < np.array([0.9, 0.7, 0.5])[action]).astype(np.float64)
+    is_judged = rng.random(requests) < 0.1 * np.where(quality < 0.5, complaints, 1.0)
+    sample = Sample(
+        task=np.zeros(requests, dtype=np.int64),
+        action=action,
+        cluster=np.arange(requests),
+        weights=np.ones(requests),
+        target=np.full((requests, 3), 1 / 3),
+    )
+    found = judging_depends(sample, np.where(is_judged, quality, np.nan))
+    assert abs(found) < 2.5 if expected == 0 else found < expected
 
 
 def score_row(task: str, model: str, quality: float, cost: float) -> ScoreRow:
@@ -218,6 +263,12 @@ def test_another_policy_is_estimated_from_the_records(traffic: Traffic) -> None:
         for item in (found.snips, found.doubly_robust):
             assert item.low < truth < item.high
             assert item.difference_low > 0
+    *_, sentence = estimate_tables.notes(done)
+    assert re.fullmatch(
+        r"  verdict: on this traffic `other` would have scored [\d.]+ points higher in quality"
+        r" \(95%: \+[\d.]+ to \+[\d.]+\) and cost [\d.]+% more \(95%: \+[\d.]+% to \+[\d.]+%\)",
+        sentence,
+    )
 
 
 def test_the_recorded_policy_evaluates_to_itself(traffic: Traffic) -> None:
@@ -305,6 +356,28 @@ def test_a_policy_without_overlap_is_refused(traffic: Traffic, logged: Policy) -
     message = refusal(traffic.publish(), only_spare)
     assert "supports 0% of what `only-spare` would decide" in message
     assert "`spare` (100% of its decisions)" in message
+    assert "`exploration_floor` of 0.05" in message
+
+
+def test_an_exploration_floor_supports_a_dearer_policy(traffic: Traffic) -> None:
+    """Logs of a policy that never takes the dear model speak for one that does, given a floor of 5%."""
+    frugal = Policy(id="frugal", cost_weight=2.0)
+    exploring = frugal.model_copy(update={"exploration_floor": 0.05})
+    only_large = Policy(id="only-large", allowed_models=frozenset({"large"}))
+    for _ in range(3000):
+        record = traffic.add(exploring)
+        assert all(item.probability >= 0.05 / 3 for item in record.candidates)  # type: ignore[operator]
+    done = evaluate(traffic.publish(), only_large, since=SINCE)
+    assert done.quality is not None
+    assert done.quality.doubly_robust.low < 0.9 < done.quality.doubly_robust.high
+    assert "`exploration_floor` of 0.05" in _refused_without_floor(frugal, only_large, traffic)
+
+
+def _refused_without_floor(logged: Policy, target: Policy, traffic: Traffic) -> str:
+    bare = Traffic(Settings.load({}, home=traffic.settings.home.with_name("bare")))
+    for _ in range(300):
+        bare.add(logged)
+    return refusal(bare.publish(), target)
 
 
 def test_too_few_effective_requests_are_refused(traffic: Traffic) -> None:

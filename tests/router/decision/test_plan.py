@@ -169,3 +169,11 @@ def test_sorting_puts_the_unknown_last() -> None:
     choice = plan(priced, preferences=Preferences(sort="price")).draw(0.0)
     assert choice is not None
     assert (choice.model, choice.fallbacks) == ("c", ("a", "b"))
+
+
+def test_the_exploration_floor_reaches_every_eligible_model() -> None:
+    """Each eligible model has its part of the floor, one without any share too, and they sum to 1."""
+    found = plan(table(a=0.9, b=0.1, c=0.0), {"b": "too dear"}, policy=Policy(id="p", exploration_floor=0.06))
+    shares = {item.model: item.probability for item in found.candidates}
+    assert shares == pytest.approx({"a": 0.97, "b": 0.0, "c": 0.03})
+    assert found.drawn == ("a", "c")
