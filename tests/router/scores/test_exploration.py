@@ -103,12 +103,12 @@ def test_a_dear_model_that_may_be_worth_it_is_explored(
     made = board(catalog(tmp_path, **USD), dear)
     claim = made.table(BALANCED, "math").claims["dear"]
     assert claim.is_open
-    assert 0.02 < share_of(made) <= CLAIM_SHARE
+    assert 0.01 < share_of(made) <= CLAIM_SHARE
 
 
 def test_enough_outcomes_rule_a_model_out(tmp_path: Path) -> None:
     """A dear model whose outcomes are no better than the cheap ones' has no share any more."""
-    made = board(catalog(tmp_path, **USD), (0.2, 0.0015, 100.0))
+    made = board(catalog(tmp_path, **USD), (0.2, 0.0008, 200.0))
     claim = made.table(BALANCED, "math").claims["dear"]
     assert not claim.is_open
     assert share_of(made) < 1e-6
@@ -124,14 +124,14 @@ def test_a_model_is_owed_outcomes_whatever_its_prior_says(tmp_path: Path) -> Non
 
 def test_a_lower_price_renews_a_claim(tmp_path: Path) -> None:
     """A model that was ruled out at its old price is explored at its new one."""
-    dear = (0.22, 0.0004, 300.0)
+    dear = (0.2, 0.0004, 400.0)
     assert share_of(board(catalog(tmp_path, **USD), dear)) < 1e-6
     assert share_of(board(catalog(tmp_path, **{**USD, "dear": "0.11"}), dear)) > 0.02
 
 
 def test_a_change_of_quality_renews_a_claim(tmp_path: Path) -> None:
     """When the detector discounts a model's outcomes, it is owed new ones."""
-    assert share_of(board(catalog(tmp_path, **USD), (0.2, 0.0015, 100.0))) < 1e-6
+    assert share_of(board(catalog(tmp_path, **USD), (0.2, 0.0008, 200.0))) < 1e-6
     assert share_of(board(catalog(tmp_path, **USD), (0.2, 0.03, 1.0))) >= OWED_SHARE - 1e-9
 
 
@@ -178,6 +178,6 @@ def test_a_claim_says_how_far_it_is_from_its_end() -> None:
     """Its text has the chance, the bound, the outcomes still owed and the cost so far."""
     claim = Claim(model="dear", chance=0.184, outcomes=4.0, cost_usd=0.25)
     assert claim.text() == (
-        "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 2.5%;"
+        "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 0.5%;"
         " 4 judged outcomes, 6 still owed; $0.2500 spent so far)"
     )
