@@ -10,7 +10,7 @@ import pytest
 from pipelines.refresh import refresh
 from pipelines.reports import reports
 from router.config import Settings
-from router.records import Candidate
+from router.records import Candidate, RequestRecord
 from tests.pipelines.helpers import make_record, seal_records
 
 
@@ -20,7 +20,7 @@ def test_the_report_sums_what_explored_models_cost_beyond_the_best(
     """A dearer model adds the difference, a cheaper one nothing, and an unknown cost is not counted."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
-    def explored(model: str, cost_usd: float | None) -> object:
+    def explored(model: str, cost_usd: float | None) -> RequestRecord:
         candidates = [
             Candidate(model="best", is_eligible=True, utility=0.5, cost_usd=0.001, probability=0.9),
             Candidate(model=model, is_eligible=True, utility=0.4, cost_usd=cost_usd, probability=0.1),
