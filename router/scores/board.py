@@ -1,7 +1,8 @@
 """What the scores mean for a choice: a ScoreBoard turns the snapshot, the catalog and a policy into
 one ranked table per task and size of request, so that a decision is a look-up.
 
-`snapshot` is the file it reads, `ranking` the arithmetic of the shares.
+`snapshot` is the file it reads, `ranking` the arithmetic of the shares, `exploration` what is owed to models
+that are not ruled out.
 """
 
 from __future__ import annotations
