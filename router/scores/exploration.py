@@ -24,8 +24,6 @@ OWED_OUTCOMES = 10.0
 """Judged outcomes, over all tasks, below which no model is ruled out."""
 CLAIM_SHARE = 0.2
 """Share of a task's requests that claims add at most, all together."""
-CHANCE_SHARE = 0.5
-"""Share of a task's requests that a claim asks for, of its chance, while OWED_OUTCOMES are not known."""
 OWED_SHARE = 0.01
 """Share of a task's requests that models with fewer than OWED_OUTCOMES have at least, all together."""
 EDGE = 0.02
@@ -64,9 +62,7 @@ class Claim:
     @property
     def wanted(self) -> float:
         """Share of the requests it asks for; it falls as outcomes become known."""
-        return min(CHANCE_SHARE * self.chance, CLAIM_SHARE) * min(
-            1.0, OWED_OUTCOMES / max(self.outcomes, 1.0)
-        )
+        return min(self.chance, CLAIM_SHARE) * min(1.0, OWED_OUTCOMES / max(self.outcomes, 1.0))
 
     def text(self) -> str:
         """For the reason of a decision."""
