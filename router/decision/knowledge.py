@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.decision.eligibility import Needs, exclusions_of
+from router.decision.exploration import ExplorationBudgets
 from router.decision.plan import make_plan
 from router.errors import NoEligibleModelError, RequestError, UnknownModelError, UnknownPolicyError
 from router.health.breaker import Ejections
@@ -81,10 +82,11 @@ class Knowledge:
         environment: str,
         classifier: TaskClassifier | None = None,
         note: str | None = None,
+        budgets: ExplorationBudgets | None = None,
     ) -> None:
         """`standing` are models that no request can have; `environment` is that of a request without one.
 
-        `note` is added to each record's reason.
+        `note` is added to each record's reason. `budgets` count what exploration costs.
         """
         self.state = state
         self.board = board
@@ -92,6 +94,7 @@ class Knowledge:
         self.environment = environment
         self.classifier = classifier
         self.note = note
+        self.budgets = budgets or ExplorationBudgets()
         self._windows = sorted(
             {model.context_window for model in state.catalog.models.values() if model.context_window}
         )
@@ -163,6 +166,8 @@ class Knowledge:
                 choice = plan.fixed("sticky", session.model)
             if choice is None:
                 draw = moment.draw
+                if policy.exploration_usd_per_day is not None:
+                    plan = self.budgets.within(policy, plan, moment.timestamp)
                 choice = plan.draw(draw)
         if choice is not None and pinned is None and session.model is None and demand.refers_to is not None:
             self._check_provider(demand.refers_to, choice)

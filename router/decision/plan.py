@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from router.records import Candidate, Strategy
     from router.request.preferences import Preferences
     from router.scores.board import RankedTable
+    from router.scores.exploration import Claim
+
+
+MAX_CLAIMS = 2
+"""Models named in the reason of the best one's choice because they are not ruled out."""
 
 
 class Purse(Protocol):
@@ -52,8 +57,44 @@ class Plan:
     exclusions: Mapping[str, str]
     strategy: Strategy
     allow_fallbacks: bool
+    exploration_usd: float = 0.0
+    """Expected cost of a draw beyond that of the best model, by the models that cost more."""
+    claims: Mapping[str, Claim] = field(default_factory=dict)
+    """Of the eligible models that are not ruled out."""
     _ceilings: dict[tuple[int, int], int | None] = field(default_factory=dict, repr=False)
     _choices: dict[tuple[Strategy, str], Choice] = field(default_factory=dict, repr=False)
+    _frugal: list[Plan] = field(default_factory=list, repr=False)
+
+    @property
+    def frugal(self) -> Plan:
+        """The plan without exploration at a cost: models dearer than the best leave it their share."""
+        if not self._frugal:
+            self._frugal.append(self._without_cost())
+        return self._frugal[0]
+
+    def _without_cost(self) -> Plan:
+        best = next(item for item in self.candidates if item.model == self.ranking[0])
+        dearer = {item.model for item in self.candidates if _extra_usd(item, best) > 0}
+        freed = sum(item.probability or 0.0 for item in self.candidates if item.model in dearer)
+        candidates = [
+            replace(item, probability=0.0)
+            if item.model in dearer
+            else replace(item, probability=(item.probability or 0.0) + freed)
+            if item.model == best.model
+            else item
+            for item in self.candidates
+        ]
+        candidates.sort(key=_share, reverse=True)
+        drawn, shares = intervals(candidates)
+        return replace(
+            self,
+            candidates=tuple(candidates),
+            drawn=drawn,
+            shares=shares,
+            exploration_usd=0.0,
+            _choices={},
+            _frugal=[],
+        )
 
     def draw(self, random: float) -> Choice | None:
         """The choice in whose share of [0, 1) `random` falls; None when no model is eligible."""
@@ -102,14 +143,26 @@ class Plan:
             propensity=propensity,
             strategy=strategy,
             is_exploration=strategy == "thompson" and model != best,
-            reason=_REASONS[strategy]
-            or (
-                f"best of {len(self.ranking)} eligible"
-                if model == best
-                else f"explores beside `{best}`, the best of {len(self.ranking)} eligible"
-            ),
+            reason=_REASONS[strategy] or self._reason(model, best),
             candidates=candidates,
         )
+
+    def _reason(self, model: str, best: str) -> str:
+        """Of a choice by utility."""
+        of = f"of {len(self.ranking)} eligible"
+        if model != best:
+            claim = self.claims.get(model)
+            return f"explores beside `{best}`, the best {of}" + ("" if claim is None else f"; {claim.text()}")
+        if len(self.claims) == len(self.ranking) > 1 and not any(
+            claim.outcomes for claim in self.claims.values()
+        ):
+            return f"best {of} by prior quality and price: no outcome was judged yet"
+        rivals = sorted(
+            (claim for name, claim in self.claims.items() if name != model),
+            key=lambda claim: claim.chance,
+            reverse=True,
+        )
+        return "; ".join([f"best {of}", *(claim.text() for claim in rivals[:MAX_CLAIMS])])
 
 
 _REASONS: Mapping[Strategy, str] = {
@@ -157,7 +210,7 @@ def make_plan(
         else replace(item, probability=probabilities[item.model])
         for item in table.candidates
     ]
-    candidates.sort(key=lambda item: item.probability or 0.0, reverse=True)
+    candidates.sort(key=_share, reverse=True)
     drawn, shares = intervals(candidates)
     return Plan(
         candidates=tuple(candidates),
@@ -167,7 +220,26 @@ def make_plan(
         exclusions=exclusions,
         strategy=strategy,
         allow_fallbacks=preferences is None or preferences.allow_fallbacks,
+        exploration_usd=0.0
+        if best is None or strategy != "thompson"
+        else sum(probabilities[item.model] * _extra_usd(item, best) for item in eligible),
+        claims={
+            item.model: claim
+            for item in eligible
+            if strategy == "thompson" and (claim := table.claims.get(item.model)) and claim.is_open
+        },
     )
+
+
+def _extra_usd(item: Candidate, best: Candidate) -> float:
+    """The cost of the model beyond that of the best; 0 where either cost is not known."""
+    if item.cost_usd is None or best.cost_usd is None:
+        return 0.0
+    return max(item.cost_usd - best.cost_usd, 0.0)
+
+
+def _share(item: Candidate) -> float:
+    return item.probability or 0.0
 
 
 def intervals(candidates: Iterable[Candidate]) -> tuple[tuple[str, ...], tuple[float, ...]]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from router.decision.eligibility import standing_exclusions
+from router.decision.exploration import ExplorationBudgets
 from router.decision.knowledge import Knowledge
 from router.errors import IntelliRouterError, ScoresError
 from router.scores.board import ScoreBoard
@@ -97,6 +98,7 @@ class Refresher:
         """Why older `limits`, `configuration`, `scores` or `task classifier` are in use; else empty."""
         on_state(self._state.value)
         self._made_at = datetime.now(UTC)
+        self._budgets = ExplorationBudgets()
         self.knowledge = self._know(None)
         self._lock = threading.Lock()  # one refresh at a time: the thread's, or a caller's
         self._closing = threading.Event()
@@ -134,16 +136,18 @@ class Refresher:
 
     def _know(self, earlier: Knowledge | None) -> Knowledge:
         state = self._state.value
-        board = ScoreBoard(self._scores.value, state.catalog)
+        standing = standing_exclusions(state.catalog, self._variables)
+        board = ScoreBoard(self._scores.value, state.catalog, excluded=standing)
         if earlier is not None:
             board.warm(state.policies.by_id, earlier.board)
         return Knowledge(
             state,
             board,
-            standing=standing_exclusions(state.catalog, self._variables),
+            standing=standing,
             environment=self._environment,
             classifier=self._classifier.value if self._classifier else None,
             note="; ".join(f"the newest {name} cannot be used" for name in self.errors) or None,
+            budgets=self._budgets,
         )
 
     def _refresh_forever(self) -> None:

@@ -68,7 +68,12 @@ class Policy(BaseModel):
     """Share of requests spread evenly over all eligible models, also the ruled out and the dear, so that
     `intellirouter evaluate` can speak for any other policy; `thompson` only."""
     cold_start_share: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Share of a task's requests that new models get at most, all together; `thompson` only."""
+    """Share of a task's requests that new models get at most, all together; `thompson` only. Models that
+    are not ruled out although they are dear get at most this much, too."""
+
+    exploration_usd_per_day: Annotated[Decimal, Field(ge=0)] | None = None
+    """Expected dollars a day (UTC) that exploration may add to the cost of the best model, in each process;
+    `thompson` only. None: for each request at most the mean cost of the models."""
 
     # what must hold
     allowed_models: frozenset[str] | None = None
@@ -88,6 +93,27 @@ class Policy(BaseModel):
     """Largest expected cost of a request. A model whose cost is not known is not excluded."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     """Longest expected (median) latency. A model whose latency is not known is not excluded."""
+
+    def permits(self, model: str, provider: str) -> bool:
+        """Whether neither the lists of models nor those of providers keep it out."""
+        return (
+            model not in self.denied_models
+            and provider not in self.denied_providers
+            and (self.allowed_models is None or model in self.allowed_models)
+            and (self.allowed_providers is None or provider in self.allowed_providers)
+        )
+
+    def lead_for(self, cost_usd: float, other_usd: float) -> float:
+        """Quality (0..1) by which a model of this cost must lead one that costs less to be worth it.
+
+        By `cost_weight` in units of its own cost: as if it were the best model. 0 for a cheaper one.
+        """
+        more = cost_usd - other_usd
+        if more <= 0:
+            return 0.0
+        if self.usd_per_quality_point is not None:
+            return self.near_tie + more / (100 * float(self.usd_per_quality_point))
+        return self.near_tie + self.cost_weight * more / cost_usd
 
     @model_validator(mode="after")
     def _consistent(self) -> Policy:

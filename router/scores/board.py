@@ -1,18 +1,20 @@
 """What the scores mean for a choice: a ScoreBoard turns the snapshot, the catalog and a policy into
 one ranked table per task and size of request, so that a decision is a look-up.
 
-`snapshot` is the file it reads, `ranking` the arithmetic of the shares.
+`snapshot` is the file it reads, `ranking` the arithmetic of the shares, `exploration` what is owed to models
+that are not ruled out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from router.catalog.prices import Usage, cost
 from router.records import Candidate
+from router.scores.exploration import CLAIM_SHARE, Claim, chances, with_claims
 from router.scores.ranking import Arm, best_arm, greedy_shares, probabilities_of_best, thompson_shares
 from router.scores.snapshot import (
     ALL_TASKS,
@@ -25,7 +27,7 @@ from router.scores.snapshot import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from decimal import Decimal
 
     from router.catalog.catalog import Catalog, Model
@@ -57,8 +59,11 @@ TYPICAL_USAGE = Usage(tokens_input=500, tokens_output=250)
 EXPLORATION = 0.25
 """Share of the posterior variance that Thompson sampling draws from: a quarter has less regret than
 the whole on recorded traffic of 10,000 to 18,000 requests (tests/benchmarks/online_regret.py)."""
-REFERENCE_WEIGHT = 50.0
+REFERENCE_WEIGHT = 10.0
 """Outcomes after which half of a model's chance of being best counts for the reference cost."""
+REFERENCE_QUANTILE = 1 / 3
+"""A third and not a half: a unit that is too large spends on every request, one that is too small is
+put right by the claims (tests/benchmarks/online_regret.py, sparse feedback)."""
 COLD_START_OUTCOMES = 50.0
 """A model with fewer outcomes over all tasks is new."""
 COLD_START_RATIO = 0.25
@@ -79,6 +84,8 @@ class RankedTable:
     """Every catalog model, as if all were eligible: `probability` sums to 1."""
     best: str | None
     """The model of highest utility; among near-ties the cheapest."""
+    claims: Mapping[str, Claim] = field(default_factory=dict)
+    """How far each model is from being ruled out; empty where the policy does not explore."""
 
 
 def tokens_bucket(tokens_input: int) -> int:
@@ -94,11 +101,17 @@ def _bucket_tokens(bucket: int) -> int:
 class ScoreBoard:
     """A snapshot seen through a catalog; immutable but for its ranked tables."""
 
-    def __init__(self, snapshot: ScoreSnapshot | None, catalog: Catalog) -> None:
+    def __init__(
+        self, snapshot: ScoreSnapshot | None, catalog: Catalog, *, excluded: Collection[str] = ()
+    ) -> None:
+        """`excluded` are models that no request can have: they have no claim on exploration."""
         self.snapshot = snapshot
         self._catalog = catalog
         self._cells = {(row.task_type, row.model): row for row in snapshot.rows} if snapshot else {}
+        self._excluded = frozenset(excluded)
         self._tables: dict[_Key, RankedTable] = {}
+        self._claims: dict[tuple[str, int], dict[str, Claim]] = {}
+        """By policy and its version."""
         self.asked: set[_Key] = set()
         """The tables that decisions looked up."""
         self._made_at = datetime.now(UTC)
@@ -184,10 +197,10 @@ class ScoreBoard:
     def reference_cost_usd(self) -> float | None:
         """Mean cost per request of the model that is best over all tasks: the unit of cost_weight.
 
-        Which model that is stays uncertain while strong ones are close, so each one's cost counts
-        by its chance of being best, and the less the fewer outcomes it has. The leader's cost alone
-        would jump with the lead: where a cheap leader takes it the unit shrinks, cost rules, and
-        the strong models are not tried again.
+        Which model that is has to be learnt. Each one's cost counts by its chance of being best, and
+        the less the fewer outcomes it has; the unit is the cost that REFERENCE_QUANTILE of the chance
+        stays below. A mean would follow one dear model that has a small chance. A unit that is too
+        small rules nobody out: see `exploration`.
         """
         return self._reference_cost_usd
 
@@ -197,34 +210,42 @@ class ScoreBoard:
 
     @cached_property
     def _reference_cost_usd(self) -> float | None:
-        found = self._reference(self._mean_cost_usd)
-        if found is not None:
-            return found
-        known = [self.cost_usd(ALL_TASKS, model) for model in self._answering]
-        values = [value for value in known if value]
-        return sum(values) / len(values) if values else None
+        return self._reference(self._mean_cost_usd)
 
     @cached_property
     def _reference_latency_ms(self) -> float | None:
         return self._reference(lambda model: self.latency_ms(ALL_TASKS, model))
 
-    def _reference(self, figure: Callable[[Model], float | None]) -> float | None:
-        known = []
-        for model in self._answering:
-            cell = self._cells.get((ALL_TASKS, model.id))
-            if cell is not None:
-                known.append((*self.quality(ALL_TASKS, model), cell.effective_sample_size, model))
-        chances = probabilities_of_best([item[0] for item in known], [item[1] for item in known])
-        weighted = [
-            (chance * size / (size + REFERENCE_WEIGHT), value)
-            for chance, (_, _, size, model) in zip(chances, known, strict=True)
-            if chance > 0 and (value := figure(model))
+    @cached_property
+    def _weights(self) -> list[float]:
+        """How much each answering model counts for the references."""
+        beliefs = [self.quality(ALL_TASKS, model) for model in self._answering]
+        chances_ = probabilities_of_best([mean for mean, _ in beliefs], [variance for _, variance in beliefs])
+        sizes = [self._outcomes_of(model) for model in self._answering]
+        return [
+            chance * size / (size + REFERENCE_WEIGHT) for chance, size in zip(chances_, sizes, strict=True)
         ]
-        total = sum(weight for weight, _ in weighted)
-        if total > 0:
-            return sum(weight * value for weight, value in weighted) / total
-        values = [value for *_, model in known if (value := figure(model))]
-        return sum(values) / len(values) if values else None  # no outcome yet: every one counts alike
+
+    def _outcomes_of(self, model: Model) -> float:
+        """Judged outcomes over all tasks, as they count today."""
+        cell = self._cells.get((ALL_TASKS, model.id))
+        return 0.0 if cell is None else cell.effective_sample_size
+
+    def _reference(self, figure: Callable[[Model], float | None]) -> float | None:
+        found = [
+            (value, weight)
+            for model, weight in zip(self._answering, self._weights, strict=True)
+            if (value := figure(model))
+        ]
+        total = sum(weight for _, weight in found)
+        if total <= 0:  # no outcome yet: every one counts alike
+            found, total = [(value, 1.0) for value, _ in found], float(len(found))
+        below = 0.0
+        for value, weight in sorted(found):
+            below += weight
+            if below >= REFERENCE_QUANTILE * total:
+                return value
+        return None
 
     def _mean_cost_usd(self, model: Model) -> float | None:
         """The model's expected cost over the traffic of all tasks, whichever of them it was given."""
@@ -285,16 +306,23 @@ class ScoreBoard:
         latencies = [self.latency_ms(task_type, model) for model in models]
         beliefs = [self.quality(task_type, model) for model in models]
         arms = self._arms(policy, models, beliefs, costs, latencies)
-        shares = (
-            thompson_shares(
+        claims: Mapping[str, Claim] = {}
+        if policy.strategy == "thompson":
+            shares = thompson_shares(
                 arms,
                 near_tie=policy.near_tie,
                 min_exploration=policy.min_exploration,
                 cold_start_share=policy.cold_start_share,
             )
-            if policy.strategy == "thompson"
-            else greedy_shares(arms, near_tie=policy.near_tie)
-        )
+            claims = self._claims_under(policy)
+            shares = with_claims(
+                shares,
+                [claims.get(model.id) for model in models],
+                [arm.cost for arm in arms],
+                cap=min(CLAIM_SHARE, policy.cold_start_share),
+            )
+        else:
+            shares = greedy_shares(arms, near_tie=policy.near_tie)
         candidates = [
             Candidate(
                 model=model.id,
@@ -309,7 +337,40 @@ class ScoreBoard:
         ]
         best = best_arm(arms, near_tie=policy.near_tie)
         candidates.sort(key=lambda item: (item.probability, item.utility), reverse=True)
-        return RankedTable(candidates=tuple(candidates), best=None if best is None else models[best].id)
+        return RankedTable(
+            candidates=tuple(candidates), best=None if best is None else models[best].id, claims=claims
+        )
+
+    def _claims_under(self, policy: Policy) -> dict[str, Claim]:
+        """The claim on exploration of each model that the policy permits, by its quality over all tasks."""
+        key = policy.id, policy.version
+        claims = self._claims.get(key)
+        if claims is None:
+            claims = self._claims[key] = self._make_claims(policy)
+        return claims
+
+    def _make_claims(self, policy: Policy) -> dict[str, Claim]:
+        models = [
+            model
+            for model in self._answering
+            if model.id not in self._excluded and policy.permits(model.id, model.provider)
+        ]
+        beliefs = [self.quality(ALL_TASKS, model) for model in models]
+        unit = self._reference_cost_usd or 0.0
+        costs = [unit if (cost := self._mean_cost_usd(model)) is None else cost for model in models]
+        margins = [[policy.lead_for(own, other) for other in costs] for own in costs]
+        found = chances([mean for mean, _ in beliefs], [variance for _, variance in beliefs], margins)
+        claims = {}
+        for model, chance in zip(models, found, strict=True):
+            cell = self._cells.get((ALL_TASKS, model.id))
+            mean = None if cell is None else cell.cost_usd_mean
+            claims[model.id] = Claim(
+                model=model.id,
+                chance=chance,
+                outcomes=self._outcomes_of(model),
+                cost_usd=None if cell is None or mean is None else cell.requests * mean,
+            )
+        return claims
 
     def _arms(
         self,

@@ -1,6 +1,6 @@
 """How much regret the router has while it learns, without HTTP, files or Dagster.
 
-    python tests/benchmarks/online_regret.py [mix ulab bfcl …] [--scenario stationary drop sparse]
+    python tests/benchmarks/online_regret.py [mix ulab bfcl bfcl12 gap …] [--scenario stationary drop sparse]
 
 Recorded outcomes, a refresh every 200 requests by the pipelines' own estimates and change detector,
 the router's own ScoreBoard and `choose`; the router sees only the outcome of the model it picked.
@@ -31,7 +31,7 @@ from tests.benchmarks.recorded import NOW, Source, Tally, load, snapshot
 
 REFRESH_EVERY = 200
 COST_WEIGHT = 0.1
-REQUESTS = {"bfcl": 10_000}
+REQUESTS = {"bfcl": 10_000, "bfcl12": 10_000, "gap": 9_000}
 SCENARIOS = ("stationary", "drop", "drop-used", "sparse")
 BARS = {
     ("mix", "stationary"): 9.5,
@@ -89,6 +89,7 @@ def simulate(
     feedback_share: float = 1.0,
     change: Change | None = None,
     with_buckets: bool = False,
+    refresh_every: int = REFRESH_EVERY,
 ) -> list[Pick]:
     """One run of the loop; the picks."""
     random, world = Random(seed), source.world
@@ -98,7 +99,7 @@ def simulate(
     board = ScoreBoard(None, source.catalog)
     picks: list[Pick] = []
     for step in range(requests):
-        if step and step % REFRESH_EVERY == 0:
+        if step and step % refresh_every == 0:
             board = learner.board(source)
         item = random.randrange(len(world.items))
         task = world.tasks[world.task_of[item]]
@@ -154,7 +155,7 @@ def main() -> int:
     )
     parser.add_argument("sources", nargs="*", default=["mix", "ulab", "bfcl"])
     parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=["stationary", "drop", "sparse"])
-    parser.add_argument("--requests", type=int, help="default: 18,000; bfcl 10,000")
+    parser.add_argument("--requests", type=int, help="default: 18,000; bfcl and bfcl12 10,000; gap 9,000")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--buckets", action="store_true", help="rank by the size of each request")
@@ -203,7 +204,7 @@ def main() -> int:
             what = f" ({change.model} as {change.like} from {change.step})" if change else ""
             sys.stdout.write(
                 f"{name} {scenario}: {len(source.world.models)} models, {len(source.world.tasks)} tasks,"
-                f" regret {fmean(shares):.1f}% of random's (sd {pstdev(shares):.1f})"
+                f" regret {fmean(shares):.1f}% of random's (sd {pstdev(shares):.1f}, worst {max(shares):.1f})"
                 f"{'' if bar is None else f', bar {bar}%'}{what};"
                 f" {(time.monotonic() - started) / options.seeds:.1f} s a run\n"
             )

@@ -1,6 +1,6 @@
 """The recorded outcomes that the quality benchmarks run on, as the router would meet them.
 
-Imported by routing_quality.py and online_regret.py; on its own it does nothing.
+Imported by routing_quality.py, online_regret.py and lock_in.py; on its own it does nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,18 @@ FILES = {
     "ulab": "outcomes_ulab_llmrouter",
     "zeroeval": "outcomes_zeroeval",
     "bfcl": "outcomes_bfcl",
+    "bfcl12": "outcomes_bfcl",
+    "gap": "outcomes_zeroeval",
 }
+GAP_POOL = (
+    "Meta-Llama-3-8B-Instruct",
+    "gemma-2-9b-it",
+    "Qwen2-7B-Instruct",
+    "gpt-3.5-turbo-0125",
+    "Phi-3.5-mini-instruct",
+    "claude-3-5-sonnet-20241022",
+)
+"""One frontier model among small ones: its quality is 2.5 times theirs, its cost 40 times."""
 ULAB_USD_PER_MTOK = {
     "codegemma-7b": "0.2",
     "gemma-2-9b-it": "0.1",
@@ -64,7 +75,7 @@ class Source:
 def load(name: str) -> Source | None:
     """A source by name, `demo` included; None when its file is not there."""
     if name == "demo":
-        return _source(name, make_outcomes(load_figures()), None, {})
+        return source_of(name, make_outcomes(load_figures()), None, {})
     path = DATA / f"{FILES[name]}.parquet"
     if not path.exists():
         return None
@@ -72,17 +83,22 @@ def load(name: str) -> Source | None:
     if name == "ulab":
         outcomes = [_at_list_price(item) for item in outcomes]
         prices = {model: (Decimal(usd), Decimal(usd)) for model, usd in ULAB_USD_PER_MTOK.items()}
-        return _source(name, outcomes, None, prices)
+        return source_of(name, outcomes, None, prices)
     pool = None  # the models whose every cost is known, as the scorer's default
     if name == "mix10":
         pool = sorted({item.model for item in outcomes})
+    if name == "bfcl12":
+        pool = (DATA / "pool_bfcl12.txt").read_text().split()
+    if name == "gap":
+        outcomes = [item for item in outcomes if item.task_type == "math-hard"]
+        pool = sorted(GAP_POOL)
     if name == "zeroeval":  # no item is complete over all priced models: those known on every item
         counts: dict[str, int] = {}
         for item in outcomes:
             counts[item.model] = counts.get(item.model, 0) + (item.cost_usd is not None)
         full = max(counts.values())
         pool = sorted(model for model, count in counts.items() if count == full)
-    return _source(name, outcomes, pool, _list_prices())
+    return source_of(name, outcomes, pool, _list_prices())
 
 
 def _at_list_price(item: Outcome) -> Outcome:
@@ -111,9 +127,13 @@ def _list_prices() -> dict[str, tuple[Decimal, Decimal]]:
     }
 
 
-def _source(
+def source_of(
     name: str, outcomes: list[Outcome], pool: list[str] | None, prices: dict[str, tuple[Decimal, Decimal]]
 ) -> Source:
+    """The source of recorded outcomes, over `pool` or every model whose costs are all known.
+
+    `prices` are the list prices of the models, in and out, in dollars per million tokens.
+    """
     world = world_of(outcomes, pool, source=name)
     wanted, items = set(world.models), set(world.items)
     return Source(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.decision.exploration import ExplorationBudgets
 from router.decision.plan import Plan, make_plan
 from router.policies.policy import Policy
 from router.records import Candidate
 from router.request.preferences import Preferences
 from router.scores.board import RankedTable
+from router.scores.exploration import Claim
 
 POLICY = Policy(id="p")
 
@@ -177,3 +181,66 @@ def test_the_exploration_floor_reaches_every_eligible_model() -> None:
     shares = {item.model: item.probability for item in found.candidates}
     assert shares == pytest.approx({"a": 0.97, "b": 0.0, "c": 0.03})
     assert found.drawn == ("a", "c")
+
+
+def priced(**figures: tuple[float, float]) -> RankedTable:
+    """Candidates by (share, cost); the first is the best."""
+    candidates = tuple(
+        Candidate(model=model, is_eligible=True, utility=share, probability=share, cost_usd=cost)
+        for model, (share, cost) in figures.items()
+    )
+    return RankedTable(candidates=candidates, best=candidates[0].model)
+
+
+DEAR = priced(a=(0.8, 0.001), b=(0.1, 0.011), c=(0.1, 0.0005))
+
+
+def test_exploration_at_a_cost_stops_at_the_days_budget() -> None:
+    """Expected extra cost never passes the budget; then only models that are no dearer are explored."""
+    budgets = ExplorationBudgets()
+    policy = Policy(id="p", exploration_usd_per_day=Decimal("0.0105"))
+    made, at = plan(DEAR, policy=policy), datetime(2026, 11, 23, 23, 59, tzinfo=UTC)
+    assert made.exploration_usd == pytest.approx(0.001)
+    shares = [len(budgets.within(policy, made, at).drawn) for _ in range(30)]
+    assert shares == [3] * 10 + [2] * 20
+    assert budgets.spent_usd("p") == pytest.approx(0.010)
+    assert len(budgets.within(policy, made, at + timedelta(minutes=1)).drawn) == 3
+
+
+def test_propensities_are_exact_within_a_spent_budget() -> None:
+    """The best takes the share of the dearer models, and each record has the share that was used."""
+    made = plan(DEAR).frugal
+    assert {item.model: item.probability for item in made.candidates} == pytest.approx(
+        {"a": 0.9, "b": 0.0, "c": 0.1}
+    )
+    choice = made.draw(0.85)
+    assert choice is not None
+    assert choice.model == "a"
+    assert choice.propensity == pytest.approx(0.9)
+
+
+def test_a_budget_of_nothing_keeps_a_policy_that_explores_at_no_cost() -> None:
+    """Without dollars for it, no dearer model is drawn from the first request on."""
+    policy = Policy(id="p", exploration_usd_per_day=Decimal(0))
+    drawn = ExplorationBudgets().within(policy, plan(DEAR), datetime(2026, 11, 23, tzinfo=UTC)).drawn
+    assert set(drawn) == {"a", "c"}
+
+
+def test_a_reason_says_how_far_a_claim_is_from_its_end() -> None:
+    """The explored model's reason, and the best one's, name the claim."""
+    claim = Claim(model="b", chance=0.2, outcomes=4.0, cost_usd=0.1)
+    claims = {"b": claim, "a": Claim(model="a", chance=0.6, outcomes=90.0, cost_usd=0.1)}
+    made = plan(replace(DEAR, claims=claims))
+    explored, best = made.fixed("thompson", "b"), made.fixed("thompson", "a")
+    assert explored is not None
+    assert best is not None
+    assert claim.text() in explored.reason
+    assert best.reason == f"best of 3 eligible; {claim.text()}"
+
+
+def test_a_choice_between_models_nobody_judged_says_so() -> None:
+    """Prior quality and price decide then, and the reason names them."""
+    claims = {name: Claim(model=name, chance=0.3, outcomes=0.0, cost_usd=None) for name in "abc"}
+    choice = plan(replace(DEAR, claims=claims)).fixed("thompson", "a")
+    assert choice is not None
+    assert choice.reason == "best of 3 eligible by prior quality and price: no outcome was judged yet"

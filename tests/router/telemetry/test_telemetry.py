@@ -376,7 +376,7 @@ def test_it_is_off_unless_a_collector_is_named(variables: dict[str, str]) -> Non
 def test_what_cannot_be_done_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A protocol that is not spoken, and a package that is missing."""
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    with pytest.raises(ConfigError, match="OTEL_EXPORTER_OTLP_PROTOCOL is `grpc`: set `http/protobuf`"):
+    with pytest.raises(ConfigError, match="_PROTOCOL names another protocol: set `http/protobuf`"):
         open_telemetry({**variables, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, environment="test")
     monkeypatch.delitem(sys.modules, "router.telemetry.exporting")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)

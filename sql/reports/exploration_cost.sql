@@ -1,0 +1,43 @@
+-- name: exploration_cost
+-- grain: day, policy_id
+-- unique: day, policy_id
+-- reads: request_analytics
+-- What exploration was expected to cost beyond the model of highest utility; by default 30 days.
+-- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
+--     set variable since = timestamptz '2026-11-01';
+--     .read sql/reports/exploration_cost.sql
+with
+    explored as (
+        select
+            cast(timestamp at time zone 'UTC' as date) as day,
+            policy_id,
+            is_exploration,
+            list_filter(candidates, lambda item: item.model = model_decided)[1].cost_usd as own_usd,
+            list_reverse_sort(
+                list_transform(
+                    list_filter(candidates, lambda item: item.is_eligible and item.utility is not null),
+                    lambda item: {'utility': item.utility, 'cost_usd': item.cost_usd}
+                )
+            )[1].cost_usd as best_usd
+        from request_analytics
+        where
+            strategy = 'thompson'
+            and timestamp >= coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
+            and timestamp < coalesce(cast(getvariable('until') as timestamptz), now())
+            and (getvariable('organization') is null or organization_id = getvariable('organization'))
+    )
+
+select
+    day,
+    policy_id,
+    count(*) as requests,
+    count(*) filter (where is_exploration) as explorations,
+    count(*) filter (where is_exploration and own_usd - best_usd is not null) as explorations_with_cost,
+    sum(greatest(own_usd - best_usd, 0)) filter (where is_exploration) as exploration_usd
+from explored
+group by
+    day,
+    policy_id
+order by
+    day,
+    policy_id;
