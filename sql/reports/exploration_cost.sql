@@ -2,7 +2,7 @@
 -- grain: day, policy_id
 -- unique: day, policy_id
 -- reads: request_analytics
--- What exploration was expected to cost beyond the model of highest utility; by default 30 days.
+-- Expected cost of exploration beyond the model of highest utility; by default 30 days.
 -- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/exploration_cost.sql
@@ -16,7 +16,7 @@ with
             list_reverse_sort(
                 list_transform(
                     list_filter(candidates, lambda item: item.is_eligible and item.utility is not null),
-                    lambda item: {'utility': item.utility, 'cost_usd': item.cost_usd}
+                    lambda item: struct_pack(utility := item.utility, cost_usd := item.cost_usd)
                 )
             )[1].cost_usd as best_usd
         from request_analytics
