@@ -11,5 +11,5 @@ A request passes these files in order:
 
 `shim` holds the parts that endpoints share, and `app` the table of all endpoints. `process/` runs it.
 
-Why no web framework: a call through this one costs 11 to 12 µs, through Starlette 17 to 18 µs.
+It uses no web framework, because a call costs 11 to 12 µs here, and 17 to 18 µs through Starlette.
 """

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def create_app(router: Router, keys: Keys | None = None, group: Group | None = None) -> App:
-    """The shim over an open router; the router is closed when the application shuts down.
+    """Build the shim over an open router. The application closes the router when it shuts down.
 
-    `keys` None: those of the router's data folder. `group` are the processes it is one of.
+    If `keys` is None, it uses the keys of the router's data folder. `group` is the group of worker
+    processes that this process belongs to.
     """
     shim = Shim(
         router=router,

@@ -1,9 +1,9 @@
-"""Who is calling, and what they may do: before anything of a request is read.
+"""Identify the caller and the caller's rights, before the shim reads a request's body.
 
-A key comes as `Authorization: Bearer`, `x-api-key` or `api-key`. Without one a caller on this
-machine is let in where ALLOW_UNAUTHENTICATED_LOOPBACK says so; what counts is the address of the
-socket's other end, which no header can change. Such a caller is no web page: a browser says where
-its request comes from (`Origin`), and a page may not spend what its reader would pay for.
+A key comes as `Authorization: Bearer`, `x-api-key` or `api-key`. ALLOW_UNAUTHENTICATED_LOOPBACK can
+let in a caller on this machine without a key. The address of the socket's other end decides, because
+no header can change it. A web page always needs a key, so that it cannot spend its reader's money.
+The header `Origin`, which browsers send, identifies a web page.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router.server")
 
 HEADERS = (b"authorization", b"x-api-key", b"api-key")
-"""OpenAI's, Anthropic's and Azure's; where several hold a key of ours the first one counts."""
+"""OpenAI's, Anthropic's and Azure's headers. If several hold a key of ours, the first one counts."""
 MAX_TOKEN_LENGTH = 200
 
 
 class Keys:
-    """The keys in force: read again when their file changes, at most every `interval_s`."""
+    """Holds the keys in force. It reads a changed file again, and looks at most every `interval_s`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Keys:
         interval_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`host` is the address that is listened on. ConfigError when the keys are not usable."""
+        """`host` is the address that the server listens on. ConfigError if the keys are not usable."""
         self._source = source
         self._host = host
         self._loopback = loopback
@@ -61,7 +61,7 @@ class Keys:
         self._had_keys = bool(self._ring.entries)
         self._looked_at = clock()
         self.error: ConfigError | OSError | None = None
-        """Why older keys are in force than the file's; None when they are the file's."""
+        """The reason why older keys than the file's are in force. None if the file's are in force."""
 
     @classmethod
     def open(cls, settings: Settings) -> Keys:
@@ -74,16 +74,16 @@ class Keys:
         )
 
     def check_host(self) -> None:
-        """ConfigError when other machines could call and no key could let them in or keep them out."""
+        """ConfigError if other machines can call and there is no active key."""
         if not is_loopback(self._host) and not self.ring.active(now()):
             raise ConfigError(
-                f"other machines reach `{self._host}` and there is no key to tell them apart:"
+                f"other machines reach `{self._host}` and there is no key to distinguish them:"
                 " make one with `intellirouter keys create --name NAME`, or listen on 127.0.0.1"
             )
 
     @property
     def ring(self) -> KeyRing:
-        """The keys, after a look at the file when the last one is long enough ago."""
+        """The keys in force. It first looks at the file, if the last look is at least `interval_s` ago."""
         moment = self._clock()
         if moment - self._looked_at >= self._interval_s:
             self._looked_at = moment
@@ -94,12 +94,12 @@ class Keys:
     def is_open(self) -> bool:
         """Whether callers on this machine need no key."""
         if self._loopback == "auto":
-            # A file that was there and is gone is an accident: it must not open the door.
+            # If the file existed and is now missing, that is an accident and must not admit callers.
             return is_loopback(self._host) and not self.ring.entries and not self._had_keys
         return self._loopback == "always"
 
     def caller(self, scope: AsgiScope) -> Caller:
-        """Who calls; InvalidKeyError when a key is needed and no good one is shown."""
+        """Identify the caller. InvalidKeyError if a key is needed and the request shows no valid one."""
         tokens = _tokens(scope)
         ours = next((token for token in tokens if token.startswith(PREFIX)), None)
         if ours is not None:
@@ -118,7 +118,7 @@ class Keys:
         )
 
     def health(self) -> dict[str, Any]:
-        """For the health report."""
+        """The state of the keys, for the health report."""
         return {
             "active": self.ring.active(now()),
             "is_loopback_open": self.is_open,
@@ -140,13 +140,13 @@ class Keys:
 
 
 def admitted(request: AnyRequest, caller: Caller) -> AnyRequest:
-    """Check the labels of a request, and bind it to its caller's key; every endpoint calls this."""
+    """Check the labels of a request, and bind it to its caller's key. Every endpoint must call this."""
     _check_labels(request)
     return bind(request, caller)
 
 
 def _check_labels(request: Request) -> None:
-    """Refuse control characters where a person reads a label: in reports, logs and terminals."""
+    """Refuse control characters in labels, because people read labels in reports, logs and terminals."""
     labels = {
         "model": request.model,
         "x-intellirouter-task": request.task_type,
@@ -162,10 +162,10 @@ def _check_labels(request: Request) -> None:
 
 
 def bind(request: AnyRequest, caller: Caller) -> AnyRequest:
-    """The request as its key's: the key says whose it is and which models it may use.
+    """Bind a request to its key, which sets the organisation, the user and the allowed models.
 
-    ForbiddenError when it names another model. What a client says of organisation and user counts
-    only where the key leaves it open: nobody spends another's budget.
+    ForbiddenError if the request names another model. The client's organisation and user count only
+    if the key leaves them open, so that a client cannot spend another's budget.
     """
     if caller.key_id is None:
         return request
@@ -183,7 +183,7 @@ def bind(request: AnyRequest, caller: Caller) -> AnyRequest:
 
 @lru_cache(maxsize=1024)
 def is_loopback(host: str | None) -> bool:
-    """Whether an address is this machine's own; a name other than `localhost` may be anybody's."""
+    """Whether an address is this machine's own. A name other than `localhost` may be any machine's."""
     if host is None:
         return False
     if host == "localhost":
@@ -203,7 +203,7 @@ def _is_local(scope: AsgiScope) -> bool:
 
 
 def _tokens(scope: AsgiScope) -> list[str]:
-    """What the headers show as keys, in the order of HEADERS."""
+    """The keys that the headers show, in the order of HEADERS."""
     found: dict[bytes, list[str]] = {}
     for name, value in scope["headers"]:
         if name in HEADERS:

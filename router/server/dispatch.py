@@ -1,6 +1,6 @@
 """The ASGI application: from a connection to its endpoint, and from an error to its answer.
 
-In this order: the endpoint of the path, the key, the bounds on what comes, the body, the endpoint.
+It finds the endpoint of the path, checks the key and the bounds, reads the body, and calls the endpoint.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router.server")
 
 RETRY_AFTER_S = 1
-"""Advice of an error that may pass by itself and carries no better one."""
+"""Sent with an error that may pass by itself and carries no better advice."""
 
 
 class NotServedError(RequestError):
-    """No endpoint has this path, or it has another method."""
+    """No endpoint has this path, or the endpoint has another method."""
 
     code = "not_found"
 
@@ -45,7 +45,7 @@ class NotServedError(RequestError):
 
 
 class App:
-    """Serves endpoints over an open router, which is closed when the server ends."""
+    """Serves endpoints over an open router, and closes the router when the server ends."""
 
     def __init__(self, shim: Shim, endpoints: Iterable[Endpoint]) -> None:
         self.shim = shim

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from router.errors import IntelliRouterError
 
 PASSED_STATUS = (400, 413, 422, 429)
-"""What a provider says that is the client's to act on; anything else is a bad gateway."""
+"""A provider's statuses that the client can act on. Any other becomes a bad gateway."""
 
 
 def status_of(error: IntelliRouterError) -> int:
@@ -37,6 +37,6 @@ def body_of_error(error: IntelliRouterError) -> dict[str, Any]:
 def error_body(
     status: int, message: str, *, code: str, kind: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
-    """OpenAI's error object; `kind` None: its `type` as the status suggests."""
+    """OpenAI's error object. If `kind` is None, the status decides its `type`."""
     default = "invalid_request_error" if 400 <= status < 500 and status != 429 else "api_error"
     return {"error": {"message": message, "type": kind or default, "param": param, "code": code}}

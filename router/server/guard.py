@@ -1,6 +1,6 @@
-"""What the shim refuses before it does anything: too much, too deep, too many at once.
+"""Refuse a request that is too large or too deep, or that comes while too many are in flight.
 
-What is too slow is `router.server.protocol`'s to refuse.
+`router.server.protocol` refuses a request that comes too slowly.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MAX_HEADERS = 100
 MAX_HEADER_BYTES = 64 << 10
 """Names and values of all headers together."""
 MAX_JSON_DEPTH = 100
-"""Lists and objects inside one another; what is deeper cannot be written again (orjson: 254)."""
+"""Levels of lists and objects. It stays below orjson's own limit of 254 levels for writing."""
 CLOSE: Mapping[str, str] = {"connection": "close"}
-"""Ends a connection on which the rest of a refused request may still arrive."""
+"""Ends a connection on which the rest of a refused request can still arrive."""
 
 
 class BodyTooLargeError(RequestError):
@@ -43,7 +43,7 @@ class HeadersTooLargeError(RequestError):
 
 
 class UnsupportedEncodingError(RequestError):
-    """The request's body is compressed: what it unpacks to could be of any size."""
+    """The request's body is compressed, so that it could unpack to any size."""
 
     code = "unsupported_content_encoding"
     http_status = 415
@@ -51,7 +51,7 @@ class UnsupportedEncodingError(RequestError):
 
 
 class InFlight:
-    """How many requests are being served, and how many may be."""
+    """Counts the requests in flight, and bounds their number."""
 
     def __init__(self, most: int) -> None:
         self.count = 0
@@ -69,18 +69,18 @@ class InFlight:
 
 
 class ClientGoneError(Exception):
-    """The client left before its request had come; nobody reads an answer."""
+    """The client left before its whole request arrived, so that it needs no answer."""
 
 
 def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> None:
-    """Refuse too many headers, and a body that is announced to be too large, or compressed."""
+    """Refuse too many headers, and a body that the headers announce as too large or compressed."""
     if len(headers) > MAX_HEADERS:
         raise HeadersTooLargeError(f"`{len(headers)}` headers are more than the {MAX_HEADERS} that are read")
     size = sum(len(name) + len(value) for name, value in headers)
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLargeError(f"`{size}` bytes of headers are more than the {MAX_HEADER_BYTES} read")
     for name, value in headers:
-        # Longer than any number that fits; the server has checked that it is one.
+        # 18 digits hold every allowed length. The server has checked that the value is a number.
         if name == b"content-length" and (len(value) > 18 or int(value) > max_body_bytes):
             raise _too_large(max_body_bytes)
         if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
@@ -88,9 +88,9 @@ def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> No
 
 
 async def read_body(receive: Receive, max_bytes: int) -> dict[str, Any]:
-    """The JSON object a request carries; RequestError when it is none, ClientGoneError when it ends early.
+    """Read the body as a JSON object. RequestError if it is not one, ClientGoneError if it ends early.
 
-    Of members that appear twice the last one counts, and it alone is passed on.
+    If a member appears twice, the last one counts, and only that one is passed on.
     """
     message = await receive()
     content = message.get("body", b"")
@@ -114,7 +114,7 @@ def _object(content: bytes | bytearray) -> dict[str, Any]:
         raise RequestError(f"the body is not valid JSON: {error}; send a JSON object") from error
     if not isinstance(body, dict):
         raise RequestError(f"the body must be a JSON object, got `{type(body).__name__}`")
-    # Counting openers is quick, and few of them cannot be deep.
+    # Counting openers is quick, and a body with few of them cannot be deep.
     if content.count(b"{") + content.count(b"[") > MAX_JSON_DEPTH and _is_deeper(body, MAX_JSON_DEPTH):
         raise RequestError(f"the body nests lists and objects deeper than `{MAX_JSON_DEPTH}`; flatten it")
     return body
@@ -125,7 +125,7 @@ def _too_large(max_bytes: int) -> BodyTooLargeError:
 
 
 def _is_deeper(value: object, depth: int) -> bool:
-    """Whether containers nest deeper than `depth`; walks level by level, never into itself."""
+    """Whether containers nest deeper than `depth`. It walks level by level, without recursion."""
     level = [value]
     for _ in range(depth):
         level = [

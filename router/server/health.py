@@ -1,4 +1,4 @@
-"""Whether the shim lives, may be sent requests, and how it is."""
+"""The report behind `/health`: the router, the shim and the published warehouse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def report(router: Router, *, keys: Keys, in_flight: InFlight) -> dict[str, Any]:
-    """The router's health and the shim's own."""
+    """The health of the router and of the shim."""
     health = router.health()
     key_health = keys.health()
     if key_health["error"] is not None:
@@ -30,11 +30,11 @@ def report(router: Router, *, keys: Keys, in_flight: InFlight) -> dict[str, Any]
 
 
 def warehouse(file: Path, facts_file: Path) -> dict[str, Any]:
-    """Age of the published warehouse, and what the pipelines measured when they published it.
+    """Age of the published warehouse, and the measurements that the pipelines took when they published it.
 
-    This process never opens the warehouse: `query_ms` is how long the last day's requests and cost by
-    task took on this very file when it was published. None: there is none, or it is not known.
-    `age_s` is since the content last changed.
+    This process never opens the warehouse. `query_ms` is the time of one query on this very file at
+    publishing: the last day's requests and cost by task. `age_s` counts from the content's last change.
+    A value is None if there is no warehouse, or if the value is unknown.
     """
     try:
         age_s = max(time.time() - file.stat().st_mtime, 0.0)

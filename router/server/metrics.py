@@ -1,8 +1,8 @@
 """`/metrics` in Prometheus' text format, version 0.0.4.
 
-Labels hold names of the catalog and of this code, never a client's: a client that could name a
-series could fill the memory of whoever scrapes. Counters are the server's, from its start; where
-it has several workers they are added up (`router.server.process.group`).
+Labels hold names of the catalog and of this code, never a client's. Otherwise a client could fill the
+scraper's memory with series. Counters begin when the server starts. If it has several workers,
+`router.server.process.group` adds their counters up.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NONE = "none"
-"""The model and provider of a request that none was chosen for."""
+"""The model and provider of a request for which the router chose none."""
 MAX_SERIES = 10_000
-"""Models and outcomes counted on their own; those of catalogs that follow one another add up."""
+"""Bounds the series of models and outcomes, which every new catalog adds to. The rest count as `other`."""
 DURATION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 OVERHEAD_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 KINDS = {
@@ -38,7 +38,7 @@ Labels = tuple[str, ...]
 
 
 class Histogram:
-    """Counts by upper bound; what exceeds every bound is counted in the total alone."""
+    """Counts values by upper bound. A value above every bound counts only in the total."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -53,7 +53,7 @@ class Histogram:
         self.total += value
 
     def add(self, counts: Iterable[int], total: float) -> None:
-        """Add what another one of these bounds counted."""
+        """Add the counts of another histogram with the same bounds."""
         self.counts = [own + other for own, other in zip(self.counts, counts, strict=True)]
         self.total += total
 
@@ -63,11 +63,11 @@ _MEASURED = ("durations", "first_tokens")
 
 
 class Metrics:
-    """Counts what the shim answers; for one thread, the event loop's."""
+    """Counts the shim's answers. Use it only in the event loop's thread."""
 
     def __init__(self) -> None:
         self.requests: defaultdict[Labels, int] = defaultdict(int)
-        """By model, provider and outcome."""
+        """Requests by model, provider and outcome."""
         self.errors: defaultdict[Labels, int] = defaultdict(int)
         """Error bodies by code."""
         self.tokens: defaultdict[Labels, int] = defaultdict(int)
@@ -102,11 +102,11 @@ class Metrics:
             self.without_cost[served] += 1
 
     def count_error(self, code: str) -> None:
-        """Count an error body; `code` is a constant of this code."""
+        """Count an error body. `code` must be a constant of this code."""
         self.errors[code,] += 1
 
     def dump(self) -> dict[str, Any]:
-        """Everything counted, for JSON."""
+        """All counts, for JSON."""
         return {
             **{name: list(getattr(self, name).items()) for name in _COUNTED},
             "cost_usd": [(labels, f"{cost:f}") for labels, cost in self.cost_usd.items()],
@@ -118,7 +118,7 @@ class Metrics:
         }
 
     def add(self, dump: Mapping[str, Any]) -> None:
-        """Add what was counted elsewhere: a `dump`, as it comes from JSON."""
+        """Add the counts of another process: a `dump`, as JSON gives it back."""
         for name in _COUNTED:
             counted = getattr(self, name)
             for labels, count in dump[name]:
@@ -132,7 +132,7 @@ class Metrics:
         self.overhead.add(*dump["overhead"])
 
     def text(self, health: Mapping[str, Any]) -> str:
-        """Everything counted, and gauges from the health report."""
+        """All counts, and gauges from the health report."""
         return "".join(f"{line}\n" for line in (*self._counted(), *_gauges(health)))
 
     def _counted(self) -> Iterator[str]:

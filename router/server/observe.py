@@ -1,4 +1,4 @@
-"""Recent decisions: the latest records, and who may see which."""
+"""Recent decisions: the latest records, and the rule which caller may see which."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHOWN = (
     "success",
     "error_type",
 )
-"""What of a record is shown beside its explanation; whose request it was is not."""
+"""Fields of a record that are shown with its explanation. They do not include the request's owner."""
 
 
 class RecentDecisions:
@@ -44,19 +44,19 @@ class RecentDecisions:
         self._records: OrderedDict[str, RequestRecord] = OrderedDict()
 
     def keep(self, record: RequestRecord) -> None:
-        """Remember a record, and forget the oldest when there are too many."""
+        """Remember a record, and forget the oldest if there are too many."""
         self._records[record.id] = record
         while len(self._records) > self._most:
             self._records.popitem(last=False)
 
     def find(self, request_id: str, caller: Caller) -> RequestRecord | None:
-        """The record, when it is the caller's to see; None when it is not, or not here."""
+        """The record, or None if it is not here or the caller may not see it."""
         record = self._records.get(request_id.lower())
         return record if record is not None and may_see(caller, record) else None
 
 
 def described(record: RequestRecord) -> dict[str, Any]:
-    """A record's decision: why, and what else could have been."""
+    """A record's decision, its reason, and the alternatives."""
     explanation = explain(record)
     return {
         **{name: getattr(record, name) for name in SHOWN},
@@ -68,7 +68,7 @@ def described(record: RequestRecord) -> dict[str, Any]:
 
 
 def may_see(caller: Caller, record: RequestRecord) -> bool:
-    """One's own request; with `report` any of the key's organisation and user, where it is bound to one."""
+    """Whether it is the caller's own request, or the key has `report` and its organisation and user match."""
     if caller.key_id is not None and caller.key_id == record.api_key_id:
         return True
     return (

@@ -1,9 +1,8 @@
-"""uvicorn's HTTP protocol with bounds on how large a request's head is, and how slowly one may come.
+"""uvicorn's HTTP protocol, with bounds on the size of a request's head and on the time a request takes.
 
-The parser keeps a head of any size, and nobody watches for the end of a head or a body. Most
-requests come whole in one piece: they cost no timer here, where one of asyncio's around the reading
-of a body costs ten microseconds. An answer leaves in one write: uvicorn's head and body are two,
-and two packets.
+uvicorn accepts a head of any size, and waits for a head or a body without a timeout. Most requests
+come in one piece and need no timer here. An asyncio timeout around the reading of a body would cost
+ten microseconds. An answer leaves in one write. uvicorn writes head and body apart, in two packets.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle, Transport
 
 HEAD_TIMEOUT_S = 15.0
-"""From a connection's start, or the first byte of a later head, to the head's end."""
+"""Counts from a connection's start, or from the first byte of a later head, to the head's end."""
 MAX_HEAD_BYTES = 2 * MAX_HEADER_BYTES
-"""Headers, request line and what arrived with them; `guard.check_headers` is exact."""
+"""Bounds headers, request line and any bytes that came with them. `guard.check_headers` is exact."""
 
 
 def protocol_of(body_timeout_s: float) -> type[Protocol]:
-    """The protocol that waits so long for a body."""
+    """The protocol that waits at most `body_timeout_s` for a body."""
     return type("Protocol", (Protocol,), {"body_timeout_s": body_timeout_s})
 
 
@@ -33,7 +32,7 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     body_timeout_s = 30.0
-    """From a head's end to the body's."""
+    """Counts from a head's end to the body's end."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -50,7 +49,7 @@ class Protocol(HttpToolsProtocol):
         self._watch("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing more."""
+        """Stop all timers."""
         super().connection_lost(exc)
         self._stop_waiting()
         if self.timeout_keep_alive_task is not None:
@@ -63,9 +62,9 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """A head ends, and a body begins, if an empty one."""
+        """A head ends, and a body begins, which may be empty."""
         self._is_head_pending = False
-        super().on_headers_complete()  # raises where the target is no path: then no body is waited for
+        super().on_headers_complete()  # raises if the target is not a path: then no body follows
         self._is_body_pending = True
 
     def on_message_complete(self) -> None:
@@ -74,7 +73,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, then look whether a request is still under way."""
+        """Parse the data, then start or stop the timer of the part that is still incomplete."""
         super().data_received(data)
         if self._is_head_pending:
             self._head_bytes += len(data)
@@ -90,8 +89,8 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Read the next request, or wait for it.
 
-        As uvicorn's, but for the timer: one that looks at the clock when it goes off serves every
-        wait of a connection, where one for each answer is made and cancelled with each.
+        This differs from uvicorn only in the timer. uvicorn makes and cancels one timer for each answer.
+        Here one timer serves every wait of a connection, because it checks the clock when it goes off.
         """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -108,7 +107,7 @@ class Protocol(HttpToolsProtocol):
         """Close a connection that has been idle for long enough."""
         self.timeout_keep_alive_task = None
         if self._idle_since is None:
-            return  # at work: the end of its answer begins the next wait
+            return  # busy: the next wait begins when the answer ends
         left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left_s > 0:
             self._rest(left_s)
@@ -122,11 +121,11 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
-        """What is not HTTP is answered in the shape of every other error."""
+        """Answer data that is not HTTP in the shape of every other error."""
         self._refuse(400, "invalid_http", msg)
 
     def _watch(self, part: Literal["head", "body"]) -> None:
-        """Wait for the end of a head or a body, unless that is waited for already."""
+        """Start the timer for the end of a head or a body, unless it runs already."""
         if self._timer is not None:
             if self._timed == part:
                 return
@@ -143,7 +142,7 @@ class Protocol(HttpToolsProtocol):
     def _on_slow(self) -> None:
         self._timer = None
         if self.pipeline or (self._timed == "head" and self._is_answering()):
-            self._watch(self._timed)  # a pipelined request is not read while the one before it is served
+            self._watch(self._timed)  # a pipelined request is not read before the previous one is served
         elif self._timed == "body":
             advice = "send it faster or raise BODY_TIMEOUT_S"
             message = f"the body did not arrive within `{self.body_timeout_s:g}` s; {advice}"
@@ -157,7 +156,7 @@ class Protocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Say why and hang up; an application that still waits for the body hears of a disconnect."""
+        """Answer with the error and close. An application that still waits for the body gets a disconnect."""
         self._stop_waiting()
         is_answered = self.cycle.response_started if self._is_body_pending else self._is_answering()
         if not self.transport.is_closing() and not is_answered:
@@ -172,7 +171,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class _JoiningTransport:
-    """A transport; what is written in one turn of the event loop leaves together."""
+    """A transport that sends all writes of one turn of the event loop together."""
 
     def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop

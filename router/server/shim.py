@@ -30,7 +30,7 @@ class Shim:
     metrics: Metrics
     decisions: RecentDecisions
     group: Group | None = None
-    """The other processes that serve the port; None when there are none."""
+    """The other processes that serve the port, or None if there are none."""
 
     def see(self, record: Record, *, is_written: bool) -> None:  # noqa: ARG002 - it happened all the same
         """Count a request, and keep its decision."""
@@ -39,9 +39,9 @@ class Shim:
             self.decisions.keep(record)
 
     async def decision(self, request_id: str, caller: Caller) -> RequestRecord | None:
-        """The record of a recent request, when it is the caller's to see.
+        """The record of a recent request, or None if the caller may not see it.
 
-        Another worker's is not in this one's memory: it is looked for where every record lies.
+        If another worker answered the request, the record is not in memory, so the disk is searched.
         """
         record = self.decisions.find(request_id, caller)
         if record is None and self.group is not None:
@@ -50,7 +50,7 @@ class Shim:
         return record
 
     def own_health(self) -> dict[str, Any]:
-        """How this process is."""
+        """The health of this process."""
         return health.report(self.router, keys=self.keys, in_flight=self.in_flight)
 
     def health(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""A streamed answer over HTTP, as server-sent events.
+"""Send a streamed answer over HTTP, as server-sent events.
 
-Raw ASGI: a whole portion of events is one message, and Starlette's StreamingResponse alone costs
-four times what this does. Until the first content a failure is an ordinary HTTP error; after it the
-stream ends with an error event and without `[DONE]`.
+It uses raw ASGI and sends each portion of events as one message. Starlette's StreamingResponse costs
+four times as much. A failure before the first content is an ordinary HTTP error. After it, the stream
+ends with an error event and without `[DONE]`.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),  # nginx would hold the events back
 ]
 SLOW_CLIENT_S = 10.0
-"""How much longer than the request's own deadline a client may take to read its answer."""
+"""The time that a client may take to read its answer after the request's own deadline."""
 
 
 class Shape(Protocol):
-    """How an API writes a stream; one for each."""
+    """How an API writes a stream. Each API has its own class."""
 
     def pieces(self, batch: list[StreamEvent]) -> bytes:
-        """The events of the API that say what `batch` says."""
+        """Translate `batch` to the API's events."""
 
     def end(self) -> bytes:
-        """What tells the client that the answer is whole."""
+        """The events that end a complete answer."""
 
     def error(self, body: dict[str, Any], status: int) -> bytes:
-        """What tells the client that it is not; `body` has OpenAI's shape."""
+        """The events that end an incomplete answer. `body` has OpenAI's shape."""
 
 
 class OpenAIShape:
-    """OpenAI's chunks, passed on as they came."""
+    """Passes on OpenAI's chunks unchanged."""
 
     def pieces(self, batch: list[StreamEvent]) -> bytes:
         """See Shape."""
@@ -69,14 +69,14 @@ class EventStream:
     """An ASGI application that answers one streaming request."""
 
     def __init__(self, router: Router, request: Request, shape: Shape | None = None) -> None:
-        """`shape` None: OpenAI's."""
+        """If `shape` is None, it is OpenAI's."""
         self._router = router
         self._request = request
         self._shape = shape or OpenAIShape()
         self._is_abandoned = False
 
     async def __call__(self, _: AsgiScope, receive: Receive, send: Send) -> None:
-        """Serve the request; a client that leaves ends the provider's call, and the record says so."""
+        """Serve the request. A client that leaves ends the provider's call, and the record says so."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - servers run applications in tasks
         watcher = asyncio.ensure_future(self._watch(receive, task))
@@ -88,7 +88,7 @@ class EventStream:
             if not self._is_abandoned:
                 raise
             task.uncancel()
-        except TimeoutError:  # the server closes the connection of an answer that was not completed
+        except TimeoutError:  # the server closes the connection of an incomplete answer
             logger.warning("a client did not read its stream in time, and was left")
         finally:
             watcher.cancel()
@@ -114,5 +114,5 @@ class EventStream:
             logger.exception("the stream of request `%s` broke", stream.request_id)
             internal = "internal error; the server's log has the details"
             last = self._shape.error(error_body(500, internal, code="internal_error"), 500)
-        watcher.cancel()  # after the last event the server says "disconnect" to everybody
+        watcher.cancel()  # after the last event the server always sends "disconnect"
         await send({"type": "http.response.body", "body": last})

@@ -36,8 +36,8 @@ def request_of(shim: Shim, http: HttpRequest) -> Request:
 def parsed(body: dict[str, Any], headers: Headers, *, ip_address: str | None) -> Request:
     """The request that an OpenAI body and our headers describe.
 
-    Every member of the body reaches the provider untouched, but for `model` and `provider`: these
-    say which one (`router.preferences`).
+    Every member of the body reaches the provider untouched, except `model` and `provider`, which choose
+    the model and the provider (`router.request.preferences`).
     """
     if "messages" not in body:
         raise RequestError("`messages` is missing: send a list of message objects", param="messages")

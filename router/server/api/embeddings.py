@@ -1,4 +1,4 @@
-"""OpenAI's embeddings: HTTP to `EmbeddingRequest`, the provider's vectors to HTTP as they came."""
+"""OpenAI's embeddings: HTTP to `EmbeddingRequest`, and the provider's unchanged vectors to HTTP."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def _request_of(shim: Shim, http: HttpRequest) -> EmbeddingRequest:
     )
     if not is_space:
         return admitted(request, http.caller)
-    # No key names vectors: which of the models that give them it may use, its list says all the same.
+    # A key's list names models, not vectors. It still decides which models with these vectors are allowed.
     return replace(admitted(replace(request, model=AUTO), http.caller), model=model)

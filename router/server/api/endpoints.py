@@ -1,4 +1,4 @@
-"""One row an endpoint: what is served, keys and `/openapi.json` are all made from these: none can drift."""
+"""One row an endpoint. Dispatch, key checks and `/openapi.json` all use these rows, so that none drifts."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One thing the shim does."""
+    """One endpoint of the shim."""
 
     method: Literal["GET", "POST"]
     path: str
-    """`{id}` stands for one segment."""
+    """`{id}` matches one segment."""
     handler: Handler
     summary: str
     scopes: tuple[Scope, ...]
-    """Of which a key must have one; empty: anybody may call, and learns nothing worth a key."""
+    """A key must have one of these. If empty, callers need no key, and the answer holds no secrets."""
     body: str | None = None
-    """Name of the request body's schema; None: it takes none."""
+    """Name of the request body's schema, or None if the endpoint takes no body."""
     answer: str = "Object"
     """Name of the answer's schema."""
     media_type: str = "application/json"
     status: int = 200
     parameters: tuple[str, ...] = ()
-    """Headers that are read."""
+    """Headers that the endpoint reads."""
     is_calling: bool = False
-    """Whether a provider may be called, and its failure told."""
+    """Whether the endpoint may call a provider, and report its failure."""
     is_recorded: bool = False
-    """Whether the request is recorded, and the answer's headers tell of it."""
+    """Whether the request is recorded, and the answer has the headers of a recorded request."""
     is_streaming: bool = False
     """Whether the answer may come as server-sent events."""
     errors: tuple[int, ...] = ()
-    """Statuses of errors beside those of every endpoint that asks for a key, a body or a provider."""
+    """Error statuses in addition to those of every endpoint that needs a key, a body or a provider."""
 
     @property
     def label(self) -> str:
-        """As errors name it."""
+        """The name of the endpoint in errors."""
         return f"{self.method} {self.path}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def name_model(body: dict[str, Any], catalog: Catalog) -> None:
-    """Put the catalog's name of the model into a body; RequestError for what is no text, null among it."""
+    """Put the catalog's name of the model into a body. RequestError if it is not a text, null included."""
     model = body.get("model", AUTO)
     if not isinstance(model, str):
         raise RequestError(
@@ -27,7 +27,7 @@ def name_model(body: dict[str, Any], catalog: Catalog) -> None:
 
 
 def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | None) -> dict[str, Any]:
-    """What a body of OpenAI's and our headers say beside what is asked: fields of Request."""
+    """Fields of Request that hold the labels in an OpenAI body and in our headers."""
     return {
         "task_type": headers.text("x-intellirouter-task"),
         "policy": headers.text("x-intellirouter-policy"),
@@ -43,7 +43,7 @@ def labels_of(body: Mapping[str, Any], headers: Headers, *, ip_address: str | No
 
 
 def response_headers(response: Response | Stream) -> dict[str, str]:
-    """What IntelliRouter says of an answer, beside the provider's untouched body."""
+    """IntelliRouter's headers of an answer. The provider's body stays untouched."""
     headers = {
         "x-request-id": response.request_id,
         "x-intellirouter-model": response.model,

@@ -39,9 +39,9 @@ ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-"""Anthropic's name of each status; others are `invalid_request_error` below 500 and `api_error` above."""
+"""Anthropic's name of each status. Others are `invalid_request_error` below 500, and `api_error` from 500."""
 OVERLOADED = 529
-"""Anthropic's status for a provider without capacity; clients know it."""
+"""Anthropic's status for a provider without capacity, which clients know."""
 ESTIMATED = "x-intellirouter-estimated"
 
 
@@ -66,8 +66,8 @@ async def messages(shim: Shim, http: HttpRequest) -> Answer:
 async def count_tokens(shim: Shim, http: HttpRequest) -> HttpResponse:
     """`POST /v1/messages/count_tokens`: Anthropic's count for its models, else an estimate.
 
-    An estimate (`auto`, other providers, a count that fails) says so in `x-intellirouter-estimated`.
-    Nothing is recorded, since nothing is completed.
+    An estimate (`auto`, other providers, a count that fails) sets `x-intellirouter-estimated`. Nothing is
+    recorded, because no completion is made.
     """
     router, request = shim.router, _request_of(shim, http)
     count = await _counted(router, request)
@@ -103,7 +103,7 @@ def is_own(path: str) -> bool:
 
 
 def in_shape(response: HttpResponse, path: str) -> HttpResponse:
-    """An error of OpenAI's shape, in Anthropic's on Anthropic's paths."""
+    """Translate an error from OpenAI's shape to Anthropic's, on Anthropic's paths only."""
     if not is_own(path):
         return response
     error, status = orjson.loads(response.body)["error"], response.status
@@ -121,7 +121,7 @@ def _request_of(shim: Shim, http: HttpRequest) -> Request:
     body = http.body
     name_model(body, shim.router.catalog)
     chat = chat_request(body)
-    if body.get("stream"):  # Anthropic's streams always tell the usage
+    if body.get("stream"):  # Anthropic's streams always report the usage
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     if betas := _betas(http.headers):
         chat[NATIVE][BETAS] = betas
@@ -134,7 +134,7 @@ def _betas(headers: Headers) -> list[str]:
 
 
 def _unusable(response: Response, error: RequestError) -> ProviderError:
-    """The answer of a model that called a tool with what is no JSON object."""
+    """The error for a model that called a tool with arguments that are not a JSON object."""
     failure = ProviderError(
         f"the answer of model `{response.model}` has no counterpart in Anthropic's shape: {error}",
         provider=response.provider,

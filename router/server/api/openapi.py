@@ -1,4 +1,4 @@
-"""`/openapi.json`: the OpenAPI 3.1 document of the endpoints, with every status that can come."""
+"""`/openapi.json`: the OpenAPI 3.1 document of the endpoints, with every status that they can answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from router.server.api.endpoints import Endpoint
 
 API_VERSION = "1"
-"""Raised when an endpoint changes so that a client must."""
+"""Raise it when a change of an endpoint requires a change of its clients."""
 ERRORS = {
     400: "The request cannot be served as it stands",
     401: "No key is shown, or none that opens anything",
@@ -35,7 +35,7 @@ ERRORS = {
 WITH_KEY = (401, 403)
 WITH_BODY = (400, 408, 413, 415, 431, 503)
 CALLING = (400, 404, 422, 429, 502, 503, 504)
-"""Of an endpoint that has models called."""
+"""Statuses of an endpoint that calls models."""
 RETRIED = (429, 502, 503, 504, 529)
 TOLD = (
     "x-request-id",
@@ -59,7 +59,7 @@ PLAIN: dict[str, Any] = {"type": "string"}
 
 
 def openapi_of(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
-    """The document; it is made from the table that is served, so that neither can drift."""
+    """Make the document from the table that the shim serves, so that they cannot differ."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -77,7 +77,7 @@ def openapi_of(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 
 
 def statuses_of(endpoint: Endpoint) -> list[int]:
-    """The errors an endpoint may answer with."""
+    """The error statuses that an endpoint can answer with."""
     statuses = {500, *endpoint.errors}
     if endpoint.scopes:
         statuses.update(WITH_KEY)

@@ -1,4 +1,4 @@
-"""Endpoints that answer by themselves: no provider is called."""
+"""Endpoints that call no provider."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def feedback(shim: Shim, http: HttpRequest) -> HttpResponse:
 
 
 async def models(shim: Shim, http: HttpRequest) -> HttpResponse:
-    """`GET /v1/models`: those that the caller's key may ask for."""
+    """`GET /v1/models`: the models that the caller's key may use."""
     router, allowed = shim.router, http.caller.models
     created = int(router.opened_at.timestamp())
     models = [model for model in router.catalog.models.values() if allowed is None or model.id in allowed]
@@ -78,8 +78,8 @@ async def livez(_: Shim, __: HttpRequest) -> HttpResponse:
 
 
 async def readyz(shim: Shim, _: HttpRequest) -> HttpResponse:
-    """`GET /readyz`; JournalError where no record could be written."""
-    # A shim that answers has its configuration: without one the router does not open.
+    """`GET /readyz`. JournalError if no record can be written."""
+    # A shim that answers has a valid configuration, because the router does not open without one.
     shim.router.sink.check_writable()
     return json_response({"status": "ready"})
 

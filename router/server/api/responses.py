@@ -36,7 +36,7 @@ async def responses(shim: Shim, http: HttpRequest) -> Answer:
 
 
 class ResponsesShape:
-    """A Shape: chat's chunks as the responses API's events, and such events as they came."""
+    """A Shape: chat's chunks as the responses API's events. It passes on such events unchanged."""
 
     def __init__(self, request: ResponsesRequest) -> None:
         self._events = ChunksToEvents(

@@ -1,4 +1,4 @@
-"""JSON schemas of what the endpoints take and give, as far as the shim itself looks at it."""
+"""JSON schemas of requests and answers, limited to the members that the shim itself reads."""
 
 from __future__ import annotations
 
@@ -248,4 +248,4 @@ HEADER_SCHEMAS: dict[str, dict[str, Any]] = {
     "x-intellirouter-cost-usd": {"type": "number", "minimum": 0},
     "retry-after": {"type": "integer", "minimum": 1},
 }
-"""Of headers and path parameters that are not any text."""
+"""Schemas of headers and path parameters that do not accept any text."""

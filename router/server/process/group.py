@@ -1,10 +1,10 @@
-"""What the workers of one `intellirouter serve` tell each other, so that any of them answers for all.
+"""Reports that the workers of one `intellirouter serve` share, so that each can answer for all.
 
-Each writes a report of itself into a folder that they share, once a second and before it shows its
-counters to anybody. Whoever is asked adds up its own and the others' latest: since nothing is shown
-that is not in a file, a counter never goes backwards from one worker's answer to another's, and a
-worker that takes the place of one that died goes on from its report. What a killed worker counted in
-its last second is missing in the counters (not in the records).
+Each worker writes a report into a shared folder, once a second and before it shows its counters. The
+worker that answers adds its own report to the others' latest ones. It shows only counts that are in a
+file, so that a counter never goes backwards from one worker's answer to another's. A worker that
+replaces a dead one continues from its report. If a worker is killed, the counters miss its last
+second, and the records do not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger("router.server")
 
 PUBLISH_INTERVAL_S = 1.0
 STALE_S = 10.0
-"""A worker whose report is older is not counted among those that run."""
+"""A worker with an older report does not count as running."""
 _COUNTERS: tuple[tuple[str, ...], ...] = (
     ("journal", "unrecorded"),
     ("journal", "unlogged"),
@@ -39,14 +39,14 @@ _COUNTERS: tuple[tuple[str, ...], ...] = (
 )
 """Members of the health report that only grow."""
 _SUMS: tuple[tuple[str, ...], ...] = (("in_flight",), ("journal", "backlog_bytes"))
-"""Members of which there is so much in all."""
+"""Members that are added up over all workers."""
 
 
 class Group:
     """One worker's place among the others."""
 
     def __init__(self, folder: Path, *, slot: int, workers: int) -> None:
-        """`slot` is the place, which another worker may have had before; `workers` how many are to be."""
+        """`slot` is the place, which an earlier worker may have had. `workers` is the number configured."""
         self._folder = folder
         self._name = f"{slot}.json"
         self._workers = workers
@@ -54,7 +54,7 @@ class Group:
         self._before = _read(folder / self._name)
 
     def begin(self, metrics: Metrics, health: Callable[[], dict[str, Any]]) -> None:
-        """Report these counters and this health; go on from what an earlier worker in this place counted."""
+        """Report these counters and this health. Counts continue from an earlier worker in this place."""
         self._metrics, self._health = metrics, health
         if self._before is not None:
             metrics.add(self._before["metrics"])
@@ -70,11 +70,11 @@ class Group:
         self._publish(is_running=False)
 
     def health(self) -> dict[str, Any]:
-        """The health report of all workers together."""
+        """The combined health report of all workers."""
         return _merged(self._publish(), list(self._others()), self._workers)
 
     def metrics_text(self) -> str:
-        """The counters of all workers, those that ended included."""
+        """The counters of all workers, including those that ended."""
         own = self._publish()
         others = list(self._others())
         total = Metrics()
@@ -84,7 +84,7 @@ class Group:
         return total.text(_merged(own, others, self._workers))
 
     async def find_record(self, home: Path, request_id: str) -> RequestRecord | None:
-        """The record of a request that any worker answered; one look at a time, as it reads files."""
+        """The record of a request that any worker answered. Searches read files, so they run one by one."""
         async with self._looking:
             return await asyncio.to_thread(find_record, home, request_id)
 
@@ -104,7 +104,7 @@ class Group:
         try:
             temporary.write_bytes(orjson.dumps(report))
             temporary.replace(self._folder / self._name)
-        except OSError as error:  # the others know less of this worker; requests are served all the same
+        except OSError as error:  # the others know less of this worker, but requests are served
             logger.warning("a worker's report cannot be written: %s", error)
         return report
 
@@ -115,7 +115,7 @@ class Group:
 
 
 def _merged(own: Mapping[str, Any], others: list[dict[str, Any]], workers: int) -> dict[str, Any]:
-    """The own health, with sums of all reports' counters, and of what runs in those that are fresh."""
+    """The own health, with the counters of all reports and the current totals of fresh ones added up."""
     fresh = time.time() - STALE_S
     reports = [own, *others]
     running = [own, *(item for item in others if item["is_running"] and item["reported_at"] > fresh)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _OnlyServer(Server):
-    """Prints its URL once connections are accepted, since port 0 picks a free one."""
+    """Prints its URL once it accepts connections, because port 0 picks a free one."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -27,9 +27,9 @@ class _OnlyServer(Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is in flight and seal the journal.
+    """Serve until SIGINT or SIGTERM, then finish the requests in flight and seal the journal.
 
-    ConfigError when other machines could call and there is no key to ask them for.
+    ConfigError if other machines can call and there is no active key.
     """
     keys = Keys.open(settings)
     keys.check_host()

@@ -1,15 +1,14 @@
-"""Several processes on one port: starts them, replaces those that die, and stops them in order.
+"""Run several processes on one port: start them, replace those that die, and stop them in order.
 
-uvicorn's own supervisor restarts a broken worker without a pause, lets its workers serve on when it
-is killed itself, and stays silent about when the port answers: this one is its own.
+It replaces uvicorn's supervisor, which restarts a broken worker without a pause, leaves its workers
+running when it is killed, and does not say when the port answers.
 
-Workers inherit one bound socket and accept from it in turn. Each holds a pipe to the supervisor; where
-it ends, the supervisor is gone, and the worker stops in order: nobody serves a port that nobody
-watches.
+Workers inherit one bound socket and accept from it in turn. Each holds a pipe to the supervisor. If the
+pipe ends, the supervisor is gone, and the worker stops in order. So a port is never served unwatched.
 
-    SIGTERM, SIGINT     workers finish what is in flight (DRAIN_TIMEOUT_S); exit code 0; a second SIGINT
-                        does not wait for them
-    SIGHUP              workers are replaced one after the other, each by one that answers already
+    SIGTERM, SIGINT     workers finish requests in flight (DRAIN_TIMEOUT_S), and the exit code is 0.
+                        A second SIGINT does not wait for them
+    SIGHUP              workers are replaced one by one, each after its successor answers
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router.server")
 
 FIRST_DELAY_S = 0.1
-"""Before the first worker that died is replaced; twice as long for each one more."""
+"""The wait before the first dead worker is replaced. It doubles with each further death."""
 LONGEST_DELAY_S = 30.0
 STABLE_S = 60.0
-"""Without a death for so long, the next one counts as the first."""
+"""After this time without a death, the next one counts as the first."""
 CLOSING_S = 15.0
-"""For sealing the journal, after DRAIN_TIMEOUT_S; then a worker is killed, and loses nothing."""
+"""The time to seal the journal after DRAIN_TIMEOUT_S. Then the worker is killed, and loses nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,19 +59,19 @@ class _Worker:
     is_outdated: bool = False
     """To be replaced."""
     is_leaving: bool = False
-    """Told to stop."""
+    """Asked to stop."""
 
 
 @dataclass(slots=True)
 class _Deaths:
-    """How often workers die, and when the next one may be started."""
+    """Counts the deaths of workers, and delays the next start."""
 
     number: int = 0
     last: float = field(default_factory=time.monotonic)
     start_at: float = 0.0
 
     def count(self) -> float:
-        """One more; for how long nothing is started."""
+        """Count one more death, and return the delay before the next start."""
         now = time.monotonic()
         self.number = 1 if now - self.last > STABLE_S else self.number + 1
         self.last = now
@@ -94,10 +93,10 @@ class Supervisor:
         self._is_announced = False
         self._signals: list[int] = []
         self._kill_at: float | None = None
-        """Set once stopping."""
+        """Set when the supervisor stops."""
 
     def run(self) -> int:
-        """Until SIGINT or SIGTERM; the exit code."""
+        """Run until SIGINT or SIGTERM, and return the exit code."""
         with _folder(self._settings.home / "workers") as folder, self._listening() as wakeup:
             try:
                 while self._kill_at is None or self._workers:
@@ -117,7 +116,7 @@ class Supervisor:
                     item.is_outdated = True
             elif self._kill_at is None:
                 self._stop()
-            elif number == signal.SIGINT:  # Ctrl-C again: workers do not wait for what is in flight
+            elif number == signal.SIGINT:  # Ctrl-C again: workers do not wait for requests in flight
                 self._tell(signal.SIGINT)
 
     def _stop(self) -> None:
@@ -132,7 +131,7 @@ class Supervisor:
                 os.kill(item.process.pid or 0, number)
 
     def _reconcile(self, folder: Path) -> None:
-        """Start what is missing, retire what is replaced, kill what does not end."""
+        """Start missing workers, retire replaced ones, and kill those that do not end."""
         now = time.monotonic()
         if self._kill_at is not None:
             if now > self._kill_at:
@@ -145,7 +144,7 @@ class Supervisor:
         if outdated and len(ready) > self._settings.workers:
             outdated[0].is_leaving = True
             outdated[0].process.terminate()
-        # The first one alone: what keeps it from starting is said once.
+        # Only one worker starts first, so that an error that prevents its start appears once.
         wanted = self._settings.workers + bool(outdated) if self._has_served else 1
         if now >= self._deaths.start_at:
             for _ in range(wanted - len(staying)):
@@ -170,11 +169,11 @@ class Supervisor:
             name=f"intellirouter-worker-{slot}",
         )
         process.start()
-        theirs.close()  # the worker's end: ours reads its end when it dies
+        theirs.close()  # this is the worker's end: our end reads EOF when it dies
         self._workers.append(_Worker(slot, process, ours))
 
     def _wait(self, wakeup: socket.socket) -> None:
-        """Until something happens, or is due."""
+        """Wait until something happens, or is due."""
         now = time.monotonic()
         due = [at - now for at in (self._deaths.start_at, self._kill_at) if at is not None and at > now]
         watched: list[Any] = [wakeup, *(item.process.sentinel for item in self._workers)]
@@ -207,7 +206,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[socket.socket]:
-        """Note signals, and a socket that can be read when one came."""
+        """Note signals, and give a socket that becomes readable when one arrives."""
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -226,7 +225,7 @@ class Supervisor:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where a bound socket is reached."""
+    """The URL of a bound socket."""
     host, port, *_ = listener.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -247,7 +246,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _folder(parent: Path) -> Iterator[Path]:
-    """What the workers share while this process runs; those of processes that were killed go first."""
+    """The folder that the workers share while this process runs. Folders of killed processes go first."""
     make_folder(parent)
     for path in parent.glob("[!.]*"):
         with contextlib.suppress(OSError):  # held, or gone
@@ -262,7 +261,7 @@ def _folder(parent: Path) -> Iterator[Path]:
     new.mkdir(mode=0o700)
     lock = os.open(new / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     flock(lock, LOCK_EX)
-    new.rename(folder)  # nobody finds it without its lock
+    new.rename(folder)  # no process can find it without its lock
     try:
         yield folder
     finally:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from router.server.dispatch import App
 
 LAST_WORDS_S = 0.25
-"""Between the last connection and the end of those that ask nothing."""
+"""The time between closing the listeners and closing idle connections."""
 
 
 class Server(uvicorn.Server):
-    """A graceful stop is a success.
+    """A server that reports a graceful stop as a success.
 
-    uvicorn's own server raises the signal again at the end, which makes an orderly SIGTERM look like
-    a crash to a process manager; and it ends connections whose first request is still on its way.
+    uvicorn's own server raises the signal again at the end, so that a process manager sees a crash after
+    an orderly SIGTERM. It also ends connections before their first request arrives.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -62,17 +62,17 @@ def config_of(app: App, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=False,
-        proxy_headers=False,  # they would put any address a header names in place of the socket's
+        proxy_headers=False,  # they would replace the socket's address by any address in a header
         timeout_graceful_shutdown=settings.drain_timeout_s,
         **options,
     )
 
 
 def _rest_collector() -> None:
-    """Let the garbage collector look less often, and never at what is there from the start.
+    """Run the garbage collector less often, and exclude the objects that exist from the start.
 
-    What a request leaves is freed without it. By default it looks after every 700 objects, a few
-    times a request, and walked again what is kept on purpose: a sixth of the CPU of a request.
+    Requests need no collector to free their objects. By default it runs after every 700 objects, a few
+    times a request, and walks permanent objects again, which took a sixth of the CPU of a request.
     """
     gc.collect()
     gc.freeze()

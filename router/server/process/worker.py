@@ -1,4 +1,4 @@
-"""One of several processes that serve a port: what runs under `router.server.process.supervisor`."""
+"""One of the processes that serve a port under `router.server.process.supervisor`."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 def work(*, settings: Settings, listener: socket.socket, link: Connection, folder: Path, slot: int) -> None:
     """Serve from the supervisor's socket until SIGTERM, or until the supervisor is gone.
 
-    `link` is told once connections are accepted; `folder` is what the workers share, `slot` this
-    one's number among those that run.
+    The worker sends to `link` once it accepts connections. `folder` is the folder that the workers share,
+    and `slot` is this worker's number among those that run.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor's to handle
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor handles it
     threading.Thread(target=_stop_with, args=(link,), name="supervisor-watch", daemon=True).start()
     try:
         _serve(settings, listener, link, folder, slot)
     except IntelliRouterError as error:
         sys.exit(f"intellirouter: {error}")
-    except KeyboardInterrupt:  # Ctrl-C reaches the whole group, before handlers stand too
+    except KeyboardInterrupt:  # Ctrl-C reaches the whole group, even before it has handlers
         sys.exit(0)
 
 
 def _serve(settings: Settings, listener: socket.socket, link: Connection, folder: Path, slot: int) -> None:
-    if settings.seed is not None:  # workers that draw the same numbers would choose the same models
+    if settings.seed is not None:  # workers with the same random numbers would choose the same models
         settings = settings.model_copy(update={"seed": settings.seed + slot})
     sessions = SharedSessions(
         folder / "sessions.db", ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions
@@ -53,7 +53,7 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
     app = create_app(router, Keys.open(settings), group)
 
     class WorkerServer(Server):
-        """Reports to the supervisor when it is ready, and to the other workers how it is."""
+        """Reports its readiness to the supervisor, and its health to the other workers."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -73,5 +73,5 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
 
 def _stop_with(link: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
-        link.recv()  # nothing is ever sent: this ends with the supervisor
+        link.recv()  # the supervisor sends nothing, so this ends when the supervisor ends
     os.kill(os.getpid(), signal.SIGTERM)
