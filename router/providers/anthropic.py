@@ -1,4 +1,4 @@
-"""Anthropic's messages API: a provider that is asked and answers in OpenAI's shape.
+"""Anthropic's messages API, as a provider with requests and answers in OpenAI's shape.
 
 Source: Anthropic's API reference (messages, count tokens, errors, versions).
 """
@@ -41,7 +41,7 @@ COUNTED = (
     "output_config",
     "cache_control",
 )
-"""Members of a request that the count of its tokens depends on."""
+"""Members of a request that affect its token count."""
 ERROR_STATUS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -54,12 +54,12 @@ ERROR_STATUS = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""The status that an error would have had, had the stream not begun."""
+"""The status that an error has when it comes before a stream begins."""
 _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class AnthropicProvider(OpenAIProvider):
-    """A Provider for the messages API; `base_url` ends with the version (`…/v1`)."""
+    """A Provider for the messages API. `base_url` must end with the version (`…/v1`)."""
 
     async def count_tokens(self, model: Model, body: Body) -> int:
         """See Provider."""
@@ -72,7 +72,7 @@ class AnthropicProvider(OpenAIProvider):
         return count
 
     def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
-        """See Provider: Anthropic's events as OpenAI's chunks, the usage always among them."""
+        """See Provider: Anthropic's events as OpenAI's chunks, always with the usage."""
         chat = chat_body(body)
         request, headers = self._asked(model, chat)
         chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in chat)
@@ -83,7 +83,7 @@ class AnthropicProvider(OpenAIProvider):
     def _take_message(
         self, chunks: EventsToChunks, model: Model, _: bytes, data: bytes | None, events: list[StreamEvent]
     ) -> None:
-        """Add OpenAI's chunks of an event; ProviderError for one that is an error."""
+        """Add OpenAI's chunks of an event. ProviderError if the event reports an error."""
         if data is None:
             events.append(StreamEvent(b": keep-alive\n\n", None))
             return
@@ -97,7 +97,7 @@ class AnthropicProvider(OpenAIProvider):
             raise self._broken("bad_response", "sent an event that is not Anthropic's", model) from error
         for chunk in found:
             if said := chunk.get("error"):
-                events.clear()  # where nothing else came before, another model may still answer
+                events.clear()  # if nothing else came before, another model may still answer
                 status = ERROR_STATUS.get(said["type"])
                 raise self._error_event({**said, "code": status or said["code"]}, model)
             events.append(StreamEvent(b"data: " + orjson.dumps(chunk) + b"\n\n", chunk))
@@ -124,7 +124,7 @@ class AnthropicProvider(OpenAIProvider):
         try:
             body = completion_of(message, created=int(time.time()))
         except RequestError as error:
-            raise self._broken("bad_response", f"sent no message of Anthropic's ({error})", model) from error
+            raise self._broken("bad_response", f"sent no Anthropic message ({error})", model) from error
         return Answer(
             body=body,
             raw=orjson.dumps(body),
@@ -137,5 +137,5 @@ class AnthropicProvider(OpenAIProvider):
 
 def _checked(beta: object) -> str:
     if not isinstance(beta, str) or not _BETA.fullmatch(beta):
-        raise RequestError(f"`anthropic-beta` holds `{beta!s:.40}`, which is no name of a beta", param=BETAS)
+        raise RequestError(f"`anthropic-beta` holds `{beta!s:.40}`, which is not a beta's name", param=BETAS)
     return beta

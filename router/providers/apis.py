@@ -1,4 +1,4 @@
-"""OpenAI's other APIs: responses and embeddings, beside chat completions.
+"""OpenAI's other APIs: responses and embeddings, in addition to chat completions.
 
 Source: OpenAI's API reference (responses, streaming events, embeddings).
 """
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from router.request.request import Body
 
 ERROR_STATUS = {"insufficient_quota": 429, "rate_limit_exceeded": 429, "vector_store_timeout": 504}
-"""The status that a failed response would have had."""
+"""The HTTP status for the error code of a failed response."""
 BAD_REQUEST = re.compile(
     r"(invalid|image|unsupported_image|empty_image)_|context_length|failed_to_download|\w+_policy"
 )
-"""Codes that say what is wrong with the request; others are the server's failures."""
+"""Codes of errors in the request. Other codes are the server's failures."""
 
 
 class ApisProvider(OpenAIProvider):
-    """A Provider for a server that may speak more of OpenAI's than chat completions."""
+    """A Provider for a server that may speak more of OpenAI's APIs than chat completions."""
 
     async def _respond(self, model: Model, body: ResponsesBody) -> Answer:
         if RESPONSES not in model.apis:
@@ -45,7 +45,7 @@ class ApisProvider(OpenAIProvider):
         return self._response(await self._send(self._responses_address(), request, HEADERS, model), model)
 
     def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
-        """See Provider: an event of the responses API is the `native` of the chunk that says the same."""
+        """See Provider: each chunk carries the event of the responses API that it translates as `native`."""
         if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
             return super().stream(model, body)
         content = orjson.dumps({**body.responses, "model": model.provider_model, "stream": True})
@@ -87,7 +87,7 @@ class ApisProvider(OpenAIProvider):
         try:
             body = completion_of(response)
         except RequestError as error:
-            raise self._broken("bad_response", f"sent no response of OpenAI's ({error})", model) from error
+            raise self._broken("bad_response", f"sent no OpenAI response ({error})", model) from error
         return Answer(
             body=body,
             raw=raw,
@@ -98,7 +98,7 @@ class ApisProvider(OpenAIProvider):
         )
 
     def _check(self, response: Mapping[str, Any], model: Model) -> None:
-        """ProviderError for a response that failed, whatever status it came with."""
+        """ProviderError for a failed response, even if its HTTP status is a success."""
         if response.get("status") in ("failed", "cancelled"):
             raise self._failed(response.get("error"), model)
 
@@ -115,7 +115,7 @@ class ApisProvider(OpenAIProvider):
     def _take_response(
         self, chunks: EventsToChunks, model: Model, raw: bytes, data: bytes | None, events: list[StreamEvent]
     ) -> None:
-        """Add the chunk of an event; ProviderError for one that reports a failure."""
+        """Add the chunk of an event. ProviderError if the event reports a failure."""
         if data is None:
             events.append(StreamEvent(raw + b"\n\n", None))
             return

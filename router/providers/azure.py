@@ -1,4 +1,4 @@
-"""Azure OpenAI: the same bodies, other addresses.
+"""Azure OpenAI, which takes the same bodies as OpenAI at other addresses.
 
 The model's name at the provider (`provider_model`) is the name of the deployment.
 """
@@ -20,7 +20,7 @@ class AzureProvider(ApisProvider):
     """A Provider for a resource of Azure OpenAI, `https://NAME.openai.azure.com`."""
 
     def __init__(self, name: str, *, api_version: str, **arguments: Any) -> None:
-        """`arguments` are OpenAIProvider's."""
+        """`arguments` go to OpenAIProvider."""
         super().__init__(name, **arguments)
         self._api_version = api_version
 

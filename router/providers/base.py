@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A usable answer, with usage in OpenAI's sense whatever the wire format."""
+    """A usable answer, with usage in OpenAI's sense for every wire format."""
 
     body: Mapping[str, Any]
     raw: bytes
-    """The body as it came, for passing on untouched."""
+    """The provider's body, for passing on untouched."""
     status_code: int
     usage: Usage
     provider_cost_usd: Decimal | None
@@ -36,28 +36,28 @@ class Provider(Protocol):
     async def complete(self, model: Model, body: Body) -> Answer:
         """Answer a chat completion in OpenAI's shape, or raise ProviderError.
 
-        Where the model is served by OpenAI's responses API, a ResponsesBody is sent as that API has
-        it. Then `raw` is the response as it came, and `body` the completion that says the same, with
-        the response in its member `responses`.
+        If OpenAI's responses API serves the model, a ResponsesBody is sent in that API's own shape. Then
+        `raw` is the unchanged response, and `body` is its translation to a completion, with the response
+        in the member `responses`.
 
-        `body` lacks `model`: the provider writes its own name for it. The caller owns the deadline
-        and cancels when it passes.
+        `body` lacks `model`, because the provider writes its own name for it. The caller owns the
+        deadline, and must cancel when it passes.
         """
 
     async def embed(self, model: Model, body: Body) -> Answer:
-        """Answer a request for embeddings in OpenAI's shape; ProviderError as of `complete`."""
+        """Answer a request for embeddings in OpenAI's shape. ProviderError as for `complete`."""
 
     async def count_tokens(self, model: Model, body: Body) -> int | None:
-        """Input tokens of a chat completion as the provider counts them; None: it does not count.
+        """Input tokens of a chat completion by the provider's count, or None if it does not count.
 
-        ProviderError as of `complete`.
+        ProviderError as for `complete`.
         """
 
     def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
-        """Answer a chat completion in OpenAI's chunks: the events in the portions in which they came.
+        """Answer a chat completion in OpenAI's chunks. It yields the events in the portions that arrive.
 
-        Usage is always asked of the provider. The last event is DONE where the provider sends it;
-        without it the caller judges whether the answer is whole. ProviderError for a refusal, for an
+        It asks for usage even if the body does not. The last event is DONE if the provider sends it.
+        Without it, the caller must judge whether the answer is whole. ProviderError for a refusal, for an
         error in the stream and for a stream that breaks. `aclose` ends the call.
         """
 
@@ -76,8 +76,8 @@ def failure_of_status(
 ) -> ProviderError:
     """The error of an HTTP status that is not a success.
 
-    Retryable means that another try, or another model, may succeed. A 401, 402 or 403 condemns our
-    key and not the request, so another provider may still serve it.
+    Retryable means that another try, or another model, may succeed. A 401, 402 or 403 rejects our key
+    and not the request, so that another provider may still serve it.
     """
     error_type, is_retryable = {
         400: ("bad_request", False),
@@ -106,6 +106,6 @@ def failure_of_status(
 
 
 def _kind_of(status: int) -> tuple[str, bool]:
-    if status < 400:  # a redirect, or a success without an answer: the address or the server is at fault
+    if status < 400:  # a redirect or a success without an answer: the address or the server is wrong
         return "bad_response", True
     return ("server_error", True) if status >= 500 else ("bad_request", False)

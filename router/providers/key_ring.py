@@ -1,4 +1,4 @@
-"""The keys of one provider: one is used until the provider refuses it, then the next."""
+"""The keys of one provider. The router uses one until the provider refuses it, then the next."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from typing import Self
 
 REFUSED = frozenset({401, 402, 403})
-"""Statuses that condemn the key and not the request."""
+"""Statuses that reject the key and not the request."""
 REFUSED_COOLDOWN_S = 300.0
-"""Keys are revoked for good or by mistake; five minutes let a mistake be mended."""
+"""Keys are revoked for good or by mistake. Five minutes are enough to correct a mistake."""
 LIMITED_COOLDOWN_S = 10.0
-"""Of a 429 that does not say how long."""
+"""The rest of a key after a 429 that does not say how long."""
 MIN_COOLDOWN_S = 1.0
 MAX_COOLDOWN_S = 3600.0
 
@@ -25,7 +25,7 @@ _SENDABLE = re.compile(r"[!-~]+")
 
 
 class ProviderKeyRing:
-    """Keys in order of preference, each with the moment until which it rests."""
+    """Keys in order of preference, each with the time until which it rests."""
 
     def __init__(self, keys: Iterable[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
         self._rests_until: dict[str, float] = dict.fromkeys(keys, 0.0)
@@ -33,21 +33,21 @@ class ProviderKeyRing:
 
     @classmethod
     def read(cls, names: Iterable[str], environment: Mapping[str, str]) -> Self:
-        """The keys that these variables hold; those not set are left out.
+        """Read the keys from these variables, and skip those that are not set.
 
-        ConfigError for what no header can carry; it names the variable alone.
+        ConfigError if a header cannot carry a key. It names the variable and never the key.
         """
         found = {name: environment.get(name, "").strip() for name in names}
         for name, key in found.items():
             if key and not _SENDABLE.fullmatch(key):
                 raise ConfigError(
                     f"the key in the environment variable `{name}` holds a space or a character that is not"
-                    " ASCII; set it to the key alone"
+                    " ASCII; set it to nothing but the key"
                 )
         return cls(key for key in found.values() if key)
 
     def take(self) -> str | None:
-        """The first key that does not rest, else the one that has rested most; None without keys."""
+        """The first key that does not rest, else the one with the earliest end of rest. None without keys."""
         if not self._rests_until:
             return None
         now = self._clock()
@@ -57,7 +57,7 @@ class ProviderKeyRing:
         return min(self._rests_until, key=self._rests_until.__getitem__)
 
     def refused(self, key: str | None, status_code: int, retry_after_s: float | None) -> bool:
-        """The provider answered this status to the key; whether another key is ready to be tried."""
+        """Note the status that the provider answered to a key, and return whether another key is ready."""
         if key is None or not (status_code in REFUSED or status_code == 429):
             return False
         now = self._clock()
@@ -69,7 +69,7 @@ class ProviderKeyRing:
         return any(until <= now for other, until in self._rests_until.items() if other != key)
 
     def without_keys(self, message: str) -> str:
-        """The message with our keys, and what looks like anybody's, replaced by `[key]`."""
+        """The message with our keys, and any text that looks like a key, replaced by `[key]`."""
         for key in self._rests_until:
             message = message.replace(key, MASK)
         return masked(message)

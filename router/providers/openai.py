@@ -40,9 +40,9 @@ HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 MAX_DETAIL_LENGTH = 300
 MAX_REFUSAL_BYTES = 64 << 10
 REFUSAL_TIMEOUT_S = 2.0
-"""What is read of an answer that is no success, and for how long: the status says most of it."""
+"""Bounds in time and size for the body of an error, because the status says most of it."""
 SHOULD_RETRY = {"true": True, "false": False}
-"""Values of `x-should-retry`, by which OpenAI's and Anthropic's own clients go before any status."""
+"""Values of `x-should-retry`, which OpenAI's and Anthropic's own clients prefer to the status."""
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -50,14 +50,14 @@ NEVER_SENT = (
     httpx.LocalProtocolError,
     httpx.InvalidURL,
 )
-"""Errors of calls that never left: nobody bills them."""
+"""Errors of calls that were never sent, so that no provider bills them."""
 OVERSIZED_EVENT = f"sent an event of more than {MAX_EVENT_BYTES} bytes"
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
-"""An identifier: what else stands where an error has its code could quote the request."""
+"""An error's code must be an identifier, because any other text could quote the request."""
 
 
 class OpenAIProvider:
-    """A Provider for an OpenAI-compatible base URL; the base of those that speak another format."""
+    """A Provider for an OpenAI-compatible base URL, and the base class for other formats."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class OpenAIProvider:
         max_response_bytes: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`tls` None: certificates are checked against certifi's authorities."""
+        """If `tls` is None, certificates are checked against certifi's authorities."""
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._keys = keys
@@ -84,7 +84,7 @@ class OpenAIProvider:
         return self._parse(await self._send(self._address(model), request, headers, model), model)
 
     async def embed(self, model: Model, body: Body) -> Answer:  # noqa: ARG002 - other kinds do
-        """See Provider; the catalog gives `vectors` to no model of a provider without embeddings."""
+        """See Provider. The catalog refuses `vectors` for a provider without embeddings."""
         without = RequestError(f"provider `{self.name}` has no embeddings; ask another model")
         raise InexpressibleError(without, provider=self.name, model=model.id)
 
@@ -103,11 +103,11 @@ class OpenAIProvider:
         await self._client.aclose()
 
     async def _respond(self, model: Model, body: ResponsesBody) -> Answer:
-        """`complete` for a request of the responses API, which is asked as a chat completion."""
+        """Serve a request of the responses API as a chat completion."""
         answer = await self.complete(model, body.chat)
         if RESPONSES not in answer.body:
             return answer
-        # A member of the server's own, which is no response.
+        # This member is the server's own, and not a response.
         plain = {name: value for name, value in answer.body.items() if name != RESPONSES}
         return replace(answer, body=plain)
 
@@ -118,14 +118,14 @@ class OpenAIProvider:
         return {"authorization": f"Bearer {key}"}
 
     def _asked(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """`_request`; ProviderError, before anything is sent, where the provider cannot be asked that."""
+        """Call `_request`. ProviderError, before a call, if the provider's API cannot express the request."""
         try:
             return self._request(model, body)
         except RequestError as error:
             raise InexpressibleError(error, provider=self.name, model=model.id) from error
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """The provider's own request for `body`, and its headers; RequestError where it has none."""
+        """The provider's own request for `body`, and its headers. RequestError if it cannot express it."""
         request = {**portable(body)[0], "model": model.provider_model}
         if model.max_tokens_as is not None:
             _name_limit(request, model.max_tokens_as)
@@ -139,9 +139,9 @@ class OpenAIProvider:
             return await self._read(reply, model)
 
     def _post(self, address: str, content: bytes, headers: Mapping[str, str], model: Model) -> _Post:
-        """A reply of status 200, whose body is read inside `async with`; the key's header is added.
+        """Post with the key's header, and give a reply of status 200. Read its body inside `async with`.
 
-        ProviderError for any other status, and for a connection that breaks, while the body is read too.
+        ProviderError for any other status and for a broken connection, also while the body is read.
         """
         return _Post(self, address, content, headers, model)
 
@@ -158,10 +158,10 @@ class OpenAIProvider:
             reply.close()
 
     def _unanswered(self, error: Exception, model: Model) -> ProviderError:
-        """The error of a call that brought no whole response; `error` is httpx's."""
+        """The error of a call without a complete response. `error` is httpx's."""
         if why := refusal_of(error):
             refused = self._broken("connection", why, model, may_be_billed=False)
-            refused.should_retry = False  # a certificate stays what it is
+            refused.should_retry = False  # another try meets the same certificate
             return refused
         what = type(error).__name__
         if isinstance(error, NEVER_SENT):
@@ -208,10 +208,10 @@ class OpenAIProvider:
     async def _events(
         self, post: _Post, model: Model, take: Take, is_finished: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[list[StreamEvent], None]:
-        """The events of a stream, portion by portion, up to the one that is an error.
+        """The events of a stream, portion by portion, until one reports an error.
 
-        `take` adds to a portion what an event of the provider says. DONE is added to a stream that
-        `is_finished` at its end.
+        `take` translates an event of the provider and adds the result to a portion. DONE is added to a
+        stream that `is_finished` at its end.
         """
         splitter, size, part = EventSplitter(), 0, b" "
         async with post as reply:
@@ -246,13 +246,13 @@ class OpenAIProvider:
         except orjson.JSONDecodeError as error:
             raise self._broken("bad_response", "sent an event that is not JSON", model) from error
         if not isinstance(chunk, dict):
-            raise self._broken("bad_response", "sent an event that is no object", model)
+            raise self._broken("bad_response", "sent an event that is not an object", model)
         if chunk.get("error"):
             raise self._error_event(chunk["error"], model)
         events.append(StreamEvent(raw + b"\n\n", chunk))
 
     def _error_event(self, said: object, model: Model) -> ProviderError:
-        """The error that a provider sends in a stream, in the place of an HTTP status."""
+        """The error that a provider sends in a stream instead of an HTTP status."""
         status = said.get("code") if isinstance(said, dict) else None
         if isinstance(status, int) and 400 <= status < 600:
             return self._failure(status, said, None, model)
@@ -302,7 +302,7 @@ class OpenAIProvider:
 
 
 class _Post:
-    """One call inside `async with`: by hand, since a generator would cost as much as the connection."""
+    """One call inside `async with`. A generator would cost as much as the connection."""
 
     __slots__ = ("_arguments", "_model", "_provider", "_reply")
 
@@ -330,7 +330,7 @@ class _Post:
 
 
 def _streamed(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """The request for a stream, with its usage where the provider may be asked for it."""
+    """The request for a stream. It asks for usage, unless the model's `stream_usage` is off."""
     request = {**body, "stream": True}
     options = request.pop("stream_options", None)
     if model.stream_usage:
@@ -339,14 +339,14 @@ def _streamed(body: Mapping[str, Any], model: Model) -> dict[str, Any]:
 
 
 def _name_limit(request: dict[str, Any], name: OutputLimit) -> None:
-    """Give the bound on the output the one name that the provider knows; of two the newer name's holds."""
+    """Give the output limit the name that the provider knows. If both are set, the newer name's holds."""
     limits = [request.pop(known) for known in ("max_completion_tokens", "max_tokens") if known in request]
     if limits:
         request[name] = next((limit for limit in limits if limit is not None), None)
 
 
 async def _read_refusal(reply: Reply) -> bytes:
-    """The body, or the part of it that comes in time."""
+    """Read the body, or the part of it that arrives in time."""
     content = b""
     with suppress(httpx.HTTPError, TimeoutError):
         async with asyncio.timeout(REFUSAL_TIMEOUT_S):
@@ -358,7 +358,7 @@ async def _read_refusal(reply: Reply) -> bytes:
 
 
 def _error_of(raw: bytes) -> object:
-    """The `error` member of an answer that is not a success; None when there is none to read."""
+    """The `error` member of an answer that is not a success, or None if there is none."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:

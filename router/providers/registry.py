@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Providers:
-    """The providers of a catalog, built when a catalog first names them."""
+    """The providers of a catalog, which it builds when a catalog first names them."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings = settings
@@ -31,14 +31,14 @@ class Providers:
         self._providers: Mapping[str, Provider] = {}
 
     def of(self, catalog: Catalog) -> Mapping[str, Provider]:
-        """Providers by name; one whose entry did not change keeps its connections."""
+        """Providers by name. If an entry did not change, its provider keeps its connections."""
         if catalog is not self._catalog:
             self._providers = {name: self._provider(name, entry) for name, entry in catalog.providers.items()}
             self._catalog = catalog
         return self._providers
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop, those of replaced providers too."""
+        """Close the connections of the running event loop, including those of replaced providers."""
         for provider in self._built.values():
             await provider.aclose()
 

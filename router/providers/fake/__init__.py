@@ -1,4 +1,4 @@
-"""A provider to develop, test and replay against: a real HTTP server on loopback.
+"""A provider for development, tests and replays: a real HTTP server on loopback.
 
     python -m router.providers.fake --script script.json
 

@@ -10,7 +10,7 @@ from router.errors import ConfigError
 
 
 def main() -> int:
-    """Serve until stopped; exit code 2 when the script cannot be used."""
+    """Serve until stopped. The exit code is 2 if the script cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m router.providers.fake", description=__doc__)
     parser.add_argument("--script", required=True, type=Path, metavar="FILE", help="how the models behave")
     parser.add_argument("--host", default="127.0.0.1")

@@ -1,4 +1,4 @@
-"""What the fake provider answers: pure, so that it can be tested without a server."""
+"""Compute the fake provider's answers. It is pure, so that you can test it without a server."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ FAULTY_BODIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One reply, and how long to wait before it."""
+    """One reply, and the delay before it."""
 
     body: bytes
     status: int = 200
     delay_s: float = 0.0
     retry_after: str | None = None
     text: str | None = None
-    """The message's text, for streaming; None: not an answer to stream."""
+    """The message's text, for streaming. None if the answer cannot be streamed."""
     usage: bytes | None = None
-    """JSON object; None when nothing of the usage is known."""
+    """A JSON object, or None if the usage is unknown."""
     tools: tuple[dict[str, Any], ...] | None = None
     stream: StreamScript = field(default_factory=StreamScript)
 
 
 class Answerer:
-    """Answers by a script. Errors come in a fixed order for each model, whatever the timing."""
+    """Answers by a script. Errors come in a fixed order for each model, independent of timing."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self._outcomes = _by_model(script)
         self.models = sorted({*script.models, *self._outcomes})
         self.calls: Counter[str] = Counter()
-        """Answers asked of each known model."""
+        """Calls of each known model."""
         self._random = {model: Random(f"{script.seed}:{model}") for model in self.models}  # noqa: S311
         self._plain = ModelScript()
         for change in script.changes:
@@ -58,7 +58,7 @@ class Answerer:
                     raise ConfigError(f"`changes` names the model `{name}`, which has no recorded outcomes")
 
     def answer(self, request: Mapping[str, Any], *, asked: str = "messages") -> Answer:
-        """The reply to the body of a chat completion; `asked` is the member that holds the question."""
+        """The reply to the body of a chat completion. `asked` is the member that holds the question."""
         model = request.get("model")
         if not isinstance(model, str) or model not in self._random:
             known = ", ".join(self.models)
@@ -120,7 +120,7 @@ class Answerer:
         return outcome, None if other is None else other.quality
 
     def _like(self, model: str, step: object) -> str:
-        """Whose quality the model has at `step`: the last change that names it wins."""
+        """The model with this model's quality at `step`. The last change that names it wins."""
         if not self._script.changes or not isinstance(step, str | int) or not str(step).isdigit():
             return model
         like = model
@@ -172,7 +172,7 @@ def usage_json(
     reasoning: int | None = None,
     cost_usd: Decimal | None = None,
 ) -> bytes | None:
-    """OpenAI's `usage` with OpenRouter's `cost`; members not known are absent."""
+    """OpenAI's `usage` with OpenRouter's `cost`. Unknown members are absent."""
     members: dict[str, Any] = {}
     if tokens_input is not None:
         members["prompt_tokens"] = tokens_input
@@ -185,7 +185,7 @@ def usage_json(
     if reasoning is not None:
         members["completion_tokens_details"] = {"reasoning_tokens": reasoning}
     if cost_usd is not None:
-        # Digits as they are: through a float 0.1 would survive, more than 17 digits would not.
+        # Written as digits: a float would keep 0.1, but not more than 17 digits.
         members["cost"] = orjson.Fragment(f"{cost_usd.normalize():f}")
     return orjson.dumps(members) if members else None
 

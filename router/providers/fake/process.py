@@ -33,10 +33,10 @@ class ProcessError(IntelliRouterError):
 
 
 class ChildProcess:
-    """A server in a child process: entered when it says that it listens, stopped on exit.
+    """A server in a child process. Enter it to wait until it listens, and leave it to stop the server.
 
-    Its output goes to `log_file`, whose last lines every failure quotes. It has a process group of
-    its own, so that Ctrl-C reaches only the parent, which then stops its children in order.
+    Its output goes to `log_file`. Every failure quotes the last lines. It has its own process group, so
+    that Ctrl-C reaches only the parent, which then stops its children in order.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start and wait until it listens; ProcessError quotes its log."""
+        """Start and wait until it listens. ProcessError quotes its log."""
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -85,23 +85,23 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """The id of the running process."""
         if self._process is None:
             raise ProcessError("the process is not running")
         return self._process.pid
 
     def is_running(self) -> bool:
-        """Whether it is."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL, for tests of crashes."""
+        """Send SIGKILL, for tests of crashes."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self) -> int | None:
-        """SIGTERM, then SIGKILL after STOP_TIMEOUT_S; the exit code, None when it never started."""
+        """Send SIGTERM, and SIGKILL after STOP_TIMEOUT_S. Returns the exit code, or None if never started."""
         process = self._process
         if process is None:
             return None
@@ -157,18 +157,18 @@ class FakeProvider:
         with FakeProvider({"models": {"m": {"answer": "hello"}}}) as base_url:
             httpx.post(f"{base_url}/chat/completions", json=…)
 
-    Keep the object to ask it what it has `seen`.
+    Keep the object to read what it has `seen`.
     """
 
     def __init__(self, script: Mapping[str, Any], *, folder: Path | None = None) -> None:
-        """`folder` keeps the script and the log; None: a temporary one."""
+        """`folder` keeps the script and the log. If it is None, a temporary one does."""
         self._script = script
         self._folder = folder
         self._stack = contextlib.ExitStack()
         self._child: ChildProcess | None = None
 
     def __enter__(self) -> str:
-        """Start the process and return its base URL; ProcessError when the script is refused."""
+        """Start the process and return its base URL. ProcessError if the script is refused."""
         folder = self._folder
         if folder is None:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fake-provider-")))
@@ -195,20 +195,20 @@ class FakeProvider:
 
     @property
     def process(self) -> ChildProcess:
-        """The child."""
+        """The child process."""
         if self._child is None:
             raise ProcessError("the fake provider is not running: enter it with `with`")
         return self._child
 
     @property
     def base_url(self) -> str:
-        """For the catalog: `http://127.0.0.1:PORT/v1`."""
+        """The `base_url` for the catalog: `http://127.0.0.1:PORT/v1`."""
         return self.process.url
 
     def seen(self) -> dict[str, Any]:
         """`calls` by model, and the `last` request's headers and body (None before the first).
 
-        Also how many streams were `abandoned` by their client, and from how many `connections` came calls.
+        It also counts the streams `abandoned` by their client, and the `connections` that sent calls.
         """
         import httpx
 

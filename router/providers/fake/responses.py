@@ -1,6 +1,6 @@
-"""The fake provider's answers in the words of OpenAI's responses API, and its vectors.
+"""The fake provider's answers in the shape of OpenAI's responses API, and its vectors.
 
-Written from OpenAI's reference alone, so that it tests what the router makes of that API.
+It is written only from OpenAI's reference, so that it tests the router's own reading of that API.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def response(request: dict[str, Any], answer: Answer) -> Answer:
 
 
 def embeddings(request: dict[str, Any], answer: Answer) -> Answer:
-    """A vector for each input, told by the model and the input alone."""
+    """A vector for each input, which depends only on the model and the input."""
     given = request["input"]
     inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     rows = []
@@ -88,7 +88,7 @@ async def send_events(send: Send, request: dict[str, Any], answer: Answer) -> No
         await event("response.output_text.delta", **where, delta=piece, logprobs=[])
     if script.fault is not None:
         if script.fault == "cut":
-            await asyncio.sleep(0.05)  # so that what was sent arrives
+            await asyncio.sleep(0.05)  # so that the sent bytes arrive
             raise CutError("the script cuts this stream")
         await send({"type": "http.response.body", "body": FAULTY_EVENTS[script.fault]})
         return

@@ -11,9 +11,9 @@
       "changes": [{"step": 9000, "set": {"good-model": "bad-model"}}]
     }
 
-A model of `outcomes` answers from the table, by the request's `metadata.item_id`; `models` may
-give it errors or another latency as well. What a script leaves out (a token count, a cost) the
-answer leaves out too: it is never 0.
+A model of `outcomes` answers from the table, by the request's `metadata.item_id`. You can also give it
+errors or another latency in `models`. If a script leaves out a token count or a cost, the answer leaves
+it out too. It is never 0.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from router.errors import ConfigError
 
 
 class StreamScript(Entry):
-    """How a model streams, where that is not one chunk a word without delay."""
+    """How a model streams, if it does not send one chunk a word without delay."""
 
     chunks: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    """This many pieces instead of the answer's words; 0: not even a finish reason."""
+    """The number of pieces, instead of the answer's words. With 0 there is not even a finish reason."""
     role_first: bool = False
-    """A chunk with the role alone comes before the first piece."""
+    """Whether a chunk with only the role comes before the first piece."""
     first_delay_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 0.0
-    """Before the first piece, after the headers and the role."""
+    """The delay before the first piece, after the headers and the role."""
     delay_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 0.0
-    """Before every other piece."""
+    """The delay before each later piece."""
     fault_after: Annotated[int, Field(ge=0)] | None = None
-    """Pieces until the `fault`; None: it comes after the last."""
+    """Pieces before the `fault`. If it is None, the fault comes after the last piece."""
     fault: Literal["cut", "truncated", "ended", "error", "not-json"] | None = None
-    """`cut`: the connection breaks; `truncated`: the reply ends within an event; `ended`: it ends after
-    one; `error`: an error event; `not-json`: an event that is none."""
+    """With `cut` the connection breaks. With `truncated` the reply ends within an event, with `ended` after
+    one. `error` sends an error event, and `not-json` an event that is not JSON."""
     is_done_sent: bool = True
     """Whether `[DONE]` ends the stream."""
     is_usage_sent: bool = True
-    """Whether the usage comes when it is asked for."""
+    """Whether the usage comes if the request asks for it."""
     is_usage_announced: bool = False
-    """Whether every other chunk then says `"usage": null`, as OpenAI's do."""
+    """Whether the remaining chunks then say `"usage": null`, as OpenAI's do."""
     line_end: Literal["\n", "\r\n"] = "\n"
 
 
@@ -57,25 +57,25 @@ class ModelScript(Entry):
     """One model's behaviour."""
 
     answer: str | None = None
-    """Text of the answer to a request that no recorded outcome fits; None: such a request is refused
-    when the model has outcomes, and answered `ok` when it has none."""
+    """Text of the answer to a request without a recorded outcome. If it is None, a model with outcomes
+    refuses such a request, and a model without outcomes answers `ok`."""
     tokens_input: Annotated[int, Field(ge=0)] | None = None
     tokens_output: Annotated[int, Field(ge=0)] | None = None
     tokens_cached_input: Annotated[int, Field(ge=0)] | None = None
     tokens_reasoning: Annotated[int, Field(ge=0)] | None = None
     cost_usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Reported as `usage.cost`; a text keeps every digit."""
+    """Reported as `usage.cost`. Write it as a text to keep every digit."""
     latency_ms: Annotated[float, Field(ge=0, le=3_600_000)] | None = None
-    """None: the outcome's, times `latency_scale`; else none."""
+    """If it is None, the outcome's latency times `latency_scale` holds, or no delay without an outcome."""
     error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of requests that fail, drawn in order of arrival from a generator seeded per model."""
     error_status: Annotated[int, Field(ge=400, le=599)] = 500
     retry_after: str | None = None
     """`Retry-After` header of the failures."""
     body: Literal["truncated", "not-json", "empty", "no-choices"] | None = None
-    """A malformed 200 instead of an answer, for those requests that do not fail."""
+    """A malformed 200 instead of an answer, for the requests that do not fail."""
     tools: tuple[dict[str, Any], ...] | None = None
-    """`tool_calls` of the answer, beside its text."""
+    """`tool_calls` of the answer, in addition to its text."""
     stream: StreamScript = StreamScript()
 
 
@@ -84,16 +84,16 @@ class OutcomesScript(Entry):
 
     file: Path
     models: frozenset[str] | None = None
-    """None: every model of the file."""
+    """If it is None, every model of the file answers."""
     latency_scale: Annotated[float, Field(ge=0)] = 1.0
 
 
 class ChangeScript(Entry):
-    """From `step` (the request's `metadata.step`) on, models answer like others."""
+    """From `step` (the request's `metadata.step`) on, models answer like other models."""
 
     step: Annotated[int, Field(ge=0)]
     set: dict[str, str]
-    """Model to the model whose quality it has; cost, tokens and latency stay its own."""
+    """Maps a model to the model with its new quality. Cost, tokens and latency stay its own."""
 
 
 class Script(Entry):
@@ -114,7 +114,7 @@ class Script(Entry):
 
 
 def load_script(path: Path) -> Script:
-    """The script at `path`; ConfigError says what is wrong where."""
+    """Read the script at `path`. ConfigError says what is wrong, and where."""
     try:
         return parse_json(path.read_bytes(), Script, path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The fake provider's HTTP face: raw ASGI, because it shares its machine with what it serves."""
+"""The fake provider's HTTP server. It is raw ASGI, because it shares the machine with its clients."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 READY = "fake provider listening on "
-"""What the process prints when it can be called, followed by its base URL."""
+"""The text that the process prints before its base URL when you can call it."""
 MAX_BODY_BYTES = 64 << 20
 ANSWERED = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/embeddings": "input"}
-"""What models answer, and the member that asks them."""
+"""The paths that models answer, and the member that holds the question."""
 
 
 class FakeApp:
-    """OpenAI's chat completions, responses, embeddings and models; `GET /seen` tells tests what arrived."""
+    """Serves chat completions, responses, embeddings and models. `GET /seen` shows tests what arrived."""
 
     def __init__(self, script: Script) -> None:
         self._answerer = Answerer(script)
         self._last: dict[str, Any] | None = None
         self._abandoned = 0
-        """Streams whose client left before their end."""
+        """Streams that a client left before their end."""
         self._connections: set[tuple[Any, ...]] = set()
-        """Addresses from which completions were asked."""
+        """Addresses of the clients that asked for completions."""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -120,7 +120,7 @@ def _text(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def serve(script: Script, *, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; prints READY and the base URL once it can be called."""
+    """Serve until SIGTERM or SIGINT. It prints READY and the base URL once you can call it."""
     import uvicorn
 
     app = FakeApp(script)

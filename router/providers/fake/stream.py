@@ -1,4 +1,4 @@
-"""How the fake provider streams an answer: its words as events, and the faults of its script."""
+"""Stream the fake provider's answer: its words as events, and the faults of its script."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class CutError(Exception):
 async def stream(
     receive: Receive, send: Send, request: dict[str, Any], answer: Answer, sender: Sender | None = None
 ) -> bool:
-    """Server-sent events as `answer.stream` says; whether the client left before their end.
+    """Send events as `answer.stream` says, and return whether the client left before their end.
 
-    `sender` None: chat's chunks.
+    If `sender` is None, it sends chat's chunks.
     """
     headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -77,7 +77,7 @@ async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> N
         await chunk(delta)
     if script.fault is not None:
         if script.fault == "cut":
-            await asyncio.sleep(0.05)  # so that what was sent arrives
+            await asyncio.sleep(0.05)  # so that the sent bytes arrive
             raise CutError("the script cuts this stream")
         await event(FAULTY_EVENTS[script.fault], is_last=True)
         return
@@ -89,7 +89,7 @@ async def _send_events(send: Send, request: dict[str, Any], answer: Answer) -> N
 
 
 def deltas(answer: Answer) -> Iterator[dict[str, Any]]:
-    """The answer in pieces: its words, or as many as the script says, then its tool calls."""
+    """The answer in pieces: its words, or the script's number of pieces, then its tool calls."""
     count = answer.stream.chunks
     words = (answer.text or "").split(" ") if count is None else [f"word{n}" for n in range(count)]
     for position, word in enumerate(words):

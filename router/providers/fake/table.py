@@ -1,7 +1,7 @@
-"""Recorded outcomes: what each model answered to each item, at what quality, cost and latency.
+"""Recorded outcomes of each model and item: quality, cost and latency.
 
-A Parquet file with the columns item_id, model, quality, cost_usd and, where known, task_type,
-input_tokens, output_tokens, latency_ms. A null is not known and stays so.
+The Parquet file has the columns item_id, model, quality and cost_usd. It can also have task_type,
+input_tokens, output_tokens and latency_ms. A null means unknown and stays null.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ONE_TASK = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one model did with one item."""
+    """The outcome of one model on one item."""
 
     item_id: str
     model: str
@@ -35,12 +35,12 @@ class Outcome:
     tokens_input: int | None
     tokens_output: int | None
     cost_usd: Decimal | None
-    """Exact: the file's float as it prints, to 12 decimals, rounded half-even."""
+    """Exact: the file's float as printed, to 12 decimals, rounded half-even."""
     latency_ms: float | None
 
 
 def read_outcomes(path: Path, *, models: Collection[str] | None = None) -> list[Outcome]:
-    """Every outcome of `path`, in the file's order; of `models` only, when given."""
+    """Every outcome of `path`, in the file's order. If `models` is given, only theirs."""
     columns = read_columns(path, REQUIRED, OPTIONAL)
     count = len(columns["item_id"])
     absent: list[Any] = [None] * count
@@ -74,7 +74,7 @@ def read_outcomes(path: Path, *, models: Collection[str] | None = None) -> list[
 def read_columns(
     path: Path, required: Collection[str], optional: Collection[str] = ()
 ) -> dict[str, list[Any]]:
-    """Named columns of a Parquet file; ConfigError names the file and the column it lacks."""
+    """Read named columns of a Parquet file. ConfigError names the file and any missing column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -6,7 +6,7 @@ Read in this order:
     pool         connections to one origin, and what each reads
     wire         bytes to heads and bodies
     sse          a stream of bytes to server-sent events
-    authorities  certificates that are trusted       retry_after  how long a provider asks to wait
+    authorities  trusted certificates                retry_after  how long a provider asks to wait
 
-Why it is our own: with 256 calls in flight httpx's pool costs 13 ms of CPU a call, where this costs 0.1 ms.
+It is our own because httpx's pool costs 13 ms of CPU a call with 256 calls in flight. This costs 0.1 ms.
 """

@@ -1,4 +1,4 @@
-"""Whose certificates providers are known by, where they are not certifi's."""
+"""Trust the certificate authorities in SSL_CERT_FILE and SSL_CERT_DIR instead of certifi's."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ NAME_MISMATCHES = frozenset({62, 64})
 
 
 def tls_of(file: Path | None, folder: Path | None) -> ssl.SSLContext | None:
-    """A context that trusts the authorities in the file and the folder, and no other; None without both.
+    """A context that trusts only the authorities in the file and the folder. None if both are None.
 
-    They mean what OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR mean. ConfigError when they cannot be used.
+    They mean the same as OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR. ConfigError if they cannot be used.
     """
     if file is None and folder is None:
         return None
     if folder is not None and not folder.is_dir():
         raise ConfigError(
-            f"SSL_CERT_DIR=`{folder}` is no folder; name one that `openssl rehash` has prepared"
+            f"SSL_CERT_DIR=`{folder}` is not a folder; name one that `openssl rehash` has prepared"
         )
     try:
         context = ssl.create_default_context(cafile=file, capath=folder)
@@ -37,7 +37,7 @@ def tls_of(file: Path | None, folder: Path | None) -> ssl.SSLContext | None:
 
 
 def refusal_of(error: BaseException) -> str | None:
-    """Why a provider's certificate was refused, and what to do; None when it was not that."""
+    """Why a provider's certificate was refused, with the next step. None for any other error."""
     cause = error.__cause__
     if not isinstance(cause, ssl.SSLCertVerificationError):
         return None

@@ -1,8 +1,8 @@
-"""An HTTP/1.1 client over a pool of our own: bytes go in, a `Reply` comes out, errors are httpx's.
+"""An HTTP/1.1 client over our own pool: bytes go in, a `Reply` comes out, errors are httpx's.
 
-httpx's own pool walks every connection for every request: at 256 in flight it took 13 ms of CPU a
-call, where this takes a tenth of one. This client has no proxies, environment variables, HTTP/2,
-redirects or cookies.
+httpx's own pool walks every connection for every request. With 256 in flight it took 13 ms of CPU a
+call, where this takes 0.1 ms. This client has no proxies, environment variables, HTTP/2, redirects or
+cookies.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from router.providers.http.wire import Head
 
 CONNECT_TIMEOUT_S = 10.0
-"""A host that drops packets must not use up the time that other models could answer in."""
+"""A host that drops packets must not use up the time in which other models could answer."""
 STALE_WITHIN_S = 1.0
-"""A reused connection that closes this soon, without a byte, is taken for one that the server had
-given up while it was idle, and the request is sent once more. Later the server was at work on it."""
+"""If a reused connection closes this soon and without a byte, the server had probably closed it while it
+was idle. The request is then sent once more, but not later, because the server may work on it."""
 MAX_DECODED_PART_BYTES = 64 << 10
-"""Decompressed at a time: whoever reads counts the parts, and stops in good time."""
+"""The bytes decompressed at a time. The reader counts the parts and can stop in good time."""
 COMPRESSED_HEADERS = (b"content-encoding", b"content-length")
 _COMPRESSED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 
@@ -41,19 +41,19 @@ class Client:
     def __init__(
         self, *, max_connections: int, idle_expiry_s: float = 30.0, tls: ssl.SSLContext | None = None
     ) -> None:
-        """`tls` None: certificates are checked against certifi's authorities."""
+        """If `tls` is None, certificates are checked against certifi's authorities."""
         self._max_connections = max_connections
         self._idle_expiry_s = idle_expiry_s
         self._tls = tls
-        # Connections belong to the event loop that opened them; `Router.complete_sync` has its own.
+        # Connections belong to the event loop that opened them. `Router.complete_sync` has its own.
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connections] = WeakKeyDictionary()
 
     async def request(self, method: bytes, url: str, *, headers: Mapping[str, str], content: bytes) -> Reply:
-        """The reply, its body still to be read; close it.
+        """Send a request, and return the reply before its body is read. You must close the reply.
 
-        Errors are httpx's, while the body is read too. Bodies arrive decompressed, in parts of
-        bounded size: 292 KB of gzip may be 300 MB. Only connecting has a deadline here: the caller
-        owns the others, and cancels, which must close the reply.
+        Errors are httpx's, also while the body is read. Bodies arrive decompressed, in parts of bounded
+        size, because 292 KB of gzip may be 300 MB. Only connecting has a deadline here. The caller owns
+        the others, and cancels. It must close the reply then.
         """
         pool, host, target = self._here().way_to(url)
         head = _head(method, host, target, tuple(headers.items()))
@@ -90,7 +90,7 @@ class Client:
 
 
 class _Connections:
-    """Those of one event loop."""
+    """The connections of one event loop."""
 
     def __init__(self, max_connections: int, idle_expiry_s: float, tls: ssl.SSLContext | None) -> None:
         self._max_connections = max_connections
@@ -100,7 +100,7 @@ class _Connections:
         self._ways: dict[str, tuple[Pool, bytes, bytes]] = {}
 
     def way_to(self, address: str) -> tuple[Pool, bytes, bytes]:
-        """Pool, host and target of an address; taking one apart costs 20 µs. Errors are httpx's."""
+        """Pool, host and target of an address. Parsing an address costs 20 µs. Errors are httpx's."""
         way = self._ways.get(address)
         if way is None:
             url = httpx.URL(address)
@@ -113,7 +113,7 @@ class _Connections:
             await pool.aclose()
 
     def _pool_of(self, url: httpx.URL) -> Pool:
-        """The connections to the origin of `url`; UnsupportedProtocol when that is no HTTP server."""
+        """The connections to the origin of `url`. UnsupportedProtocol if the URL is not an HTTP server's."""
         scheme, host = url.scheme, url.raw_host.decode("ascii")
         port = url.port or (443 if scheme == "https" else 80)
         pool = self._pools.get((scheme, host, port))
@@ -131,10 +131,10 @@ class _Connections:
 
 
 class Reply:
-    """A response whose head is here; its body is read part by part, decompressed."""
+    """A response with its head. You can read its body part by part, decompressed."""
 
     def __init__(self, head: Head, pool: Pool, connection: Connection) -> None:
-        """Use `Client.request`."""
+        """Use `Client.request` to make one."""
         self.head = head
         self.status_code = head.status_code
         self._pool, self._connection = pool, connection
@@ -145,13 +145,13 @@ class Reply:
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """As they were sent, without those of a compressed body."""
+        """The headers as sent, without those of a compressed body."""
         if not self.is_compressed:
             return self.head.headers
         return [item for item in self.head.headers if item[0].lower() not in COMPRESSED_HEADERS]
 
     async def read(self) -> bytes:
-        """The next part of the body; b"" at its end."""
+        """The next part of the body, or b"" at its end."""
         if self._is_closed:
             return b""
         if self._inflated is not None:
@@ -163,14 +163,14 @@ class Reply:
         return part
 
     def close(self) -> None:
-        """Give the connection back, or end it where the body is not read to its end."""
-        # It cannot wait, so that a cancelled request closes as well.
+        """Give the connection back, or close it if the body is not read to its end."""
+        # It does not await, so that a cancelled request can close too.
         if not self._is_closed:
             self._is_closed = True
             self._pool.give_back(self._connection)
 
     async def _inflate(self) -> AsyncIterator[bytes]:
-        inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, as its first bytes say
+        inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, detected from the first bytes
         while rest := await self._connection.read():
             while rest:
                 try:
@@ -188,7 +188,7 @@ class Reply:
 
 
 def _encoding(head: Head) -> bytes | None:
-    """How a body is compressed; DecodingError when it is so in a way that was not asked for."""
+    """The compression of a body. DecodingError if the request did not ask for it."""
     values = head.all(b"content-encoding")
     if not values:
         return None
@@ -197,13 +197,13 @@ def _encoding(head: Head) -> bytes | None:
     if not encodings:
         return None
     if len(encodings) > 1 or encodings[0] not in _COMPRESSED:
-        raise httpx.DecodingError("the server compressed the body in a way it was not asked for")
+        raise httpx.DecodingError("the server compressed the body in a way that the request did not ask for")
     return encodings[0]
 
 
-@lru_cache(maxsize=256)  # a provider's requests differ in their bodies, and their keys
+@lru_cache(maxsize=256)  # a provider's requests differ only in their bodies and keys
 def _head(method: bytes, host: bytes, target: bytes, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The head of a request as far as its length; LocalProtocolError for what would end it early."""
+    """The head of a request up to its length. LocalProtocolError if a value would end a line early."""
     lines = [b"%s %s HTTP/1.1" % (method, target), b"Host: " + host]
     lines += [f"{name}: {value}".encode("ascii") for name, value in headers]
     head = b"\r\n".join(lines)
@@ -215,7 +215,7 @@ def _head(method: bytes, host: bytes, target: bytes, headers: tuple[tuple[str, s
 
 @cache
 def _default_tls() -> ssl.SSLContext:
-    """Reading the authorities takes 20 ms and half a megabyte: once a process."""
+    """Read certifi's authorities once a process, because that takes 20 ms and half a megabyte."""
     context = httpx.create_ssl_context(trust_env=False)
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -1,4 +1,4 @@
-"""The connections to one origin: as many as allowed, kept open between requests."""
+"""A bounded pool of connections to one origin, which stay open between requests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from router.providers.http.wire import Head
 
 MAX_HELD_BYTES = 256 << 10
-"""Of a body that nobody has asked for yet; above it the server is made to wait."""
+"""Bytes of a body that arrived before they were read. Above this, the server must wait."""
 
 
 class Pool:
-    """Lends connections; a request that finds none free waits its turn. Belongs to one event loop."""
+    """Lends connections. A request that finds none free waits its turn. Belongs to one event loop."""
 
     def __init__(
         self, host: str, port: int, tls: ssl.SSLContext | None, *, max_connections: int, idle_expiry_s: float
@@ -29,15 +29,15 @@ class Pool:
         self._host, self._port, self._tls = host, port, tls
         self._idle_expiry_s = idle_expiry_s
         self._free = max_connections
-        """Connections that may still be opened; every open one, idle or lent, holds a place."""
+        """Connections that may still be opened. Every open one, idle or lent, holds a place."""
         self._idle: dict[Connection, float] = {}
-        """Since when; the last one used is lent first, so that those a quiet hour needs not expire."""
+        """Idle since when. The last one used is lent first, so that unneeded ones expire in a quiet hour."""
         self._open: set[Connection] = set()
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def borrow(self, connect_timeout_s: float) -> Connection:
-        """An open connection, to be given to `give_back` or `drop`. Errors are httpx's."""
+        """Borrow an open connection. Pass it to `give_back` or `drop` afterwards. Errors are httpx's."""
         if not self._waiters:
             while self._idle:
                 connection, _ = self._idle.popitem()
@@ -52,14 +52,14 @@ class Pool:
         return handed or await self._connect(connect_timeout_s)
 
     async def renew(self, connection: Connection, connect_timeout_s: float) -> Connection:
-        """A new connection in the place of one that turned out to be closed."""
+        """Open a new connection in place of a closed one."""
         connection.is_borrowed = False
         self._open.discard(connection)
         connection.abort()
         return await self._connect(connect_timeout_s)
 
     def give_back(self, connection: Connection) -> None:
-        """Keep the connection for another request, where its response allows that."""
+        """Keep the connection for another request, if its response allows that."""
         if not connection.is_borrowed:
             return
         if not connection.may_be_reused:
@@ -69,7 +69,7 @@ class Pool:
         self._hand_on(connection)
 
     def drop(self, connection: Connection) -> None:
-        """Close the connection and free its place; twice is once."""
+        """Close the connection and free its place. You can call it twice."""
         if connection.is_borrowed:
             connection.is_borrowed = False
             self._open.discard(connection)
@@ -77,7 +77,7 @@ class Pool:
             self._hand_on(None)
 
     async def aclose(self) -> None:
-        """Close every connection, lent ones too."""
+        """Close every connection, including lent ones."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -110,20 +110,20 @@ class Pool:
         return connection
 
     async def _wait(self) -> Connection | None:
-        """A connection, or None for a place to open one in."""
+        """Wait for a connection, or for None, which means a place to open one."""
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
             return await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled():
-                self._hand_on(waiter.result())  # handed over in the moment the request was given up
+                self._hand_on(waiter.result())  # it was handed over just when the request was cancelled
             else:
                 self._waiters.remove(waiter)
             raise
 
     def _hand_on(self, connection: Connection | None) -> None:
-        """To the request that has waited longest; else the connection rests, or its place is free."""
+        """Give it to the request that has waited longest. If none waits, keep it idle or free its place."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -139,13 +139,13 @@ class Pool:
             self._sweeper = loop.call_later(self._idle_expiry_s, self._sweep)
 
     def _forget(self, connection: Connection) -> None:
-        """An idle connection has ended."""
+        """Remove an idle connection that has ended."""
         if self._idle.pop(connection, None) is not None:
             self._open.discard(connection)
             self._hand_on(None)
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long; the oldest stand first."""
+        """Close connections that have been idle for too long. The oldest come first."""
         loop = asyncio.get_running_loop()
         self._sweeper = None
         now = loop.time()
@@ -153,14 +153,14 @@ class Pool:
             if now - since < self._idle_expiry_s:
                 self._sweeper = loop.call_later(since + self._idle_expiry_s - now, self._sweep)
                 return
-            connection.abort()  # `_forget` hears of it
+            connection.abort()  # this calls `_forget`
 
 
 class Connection(asyncio.Protocol):
     """A connection and the response that it is reading, if any."""
 
     def __init__(self, on_idle_lost: Callable[[Connection], None]) -> None:
-        """`on_idle_lost` hears of a connection that ends, or is spoken on, while nobody uses it."""
+        """`on_idle_lost` is called if the connection ends, or receives data, while it is idle."""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_borrowed = True
         self.requests = 0
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
         self._failure: httpx.TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
-    # what the event loop calls
+    # called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         reader = self._reader
         if reader is None:
-            self.abort()  # an answer to no request: whatever follows would be taken for the next one's
+            self.abort()  # no request is open: later data would look like the next one's answer
             return
         self._has_received = True
         try:
@@ -216,16 +216,16 @@ class Connection(asyncio.Protocol):
         if not self.is_borrowed:
             self._on_idle_lost(self)
 
-    # what the pool calls
+    # called by the pool
 
     @property
     def is_open(self) -> bool:
-        """Whether a request may be written."""
+        """Whether a request can be written."""
         return self._transport is not None and not self._transport.is_closing() and not self.lost.done()
 
     @property
     def may_be_reused(self) -> bool:
-        """Whether the response has ended so that another request may follow."""
+        """Whether the response has ended in a way that allows another request."""
         return (
             self.is_open
             and self._reader is not None
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
         )
 
     def rest(self) -> None:
-        """Forget the response; the connection is idle from now on."""
+        """Forget the response, and make the connection idle."""
         self._reader = None
         self._parts = []
         self._held_bytes = 0
@@ -244,15 +244,15 @@ class Connection(asyncio.Protocol):
             self._open_transport().resume_reading()
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, even during a request."""
         if self._transport is not None:
             self._transport.abort()
 
-    # what a request calls
+    # called by a request
 
     @property
     def has_received(self) -> bool:
-        """Whether a byte of the response has come."""
+        """Whether a byte of the response has arrived."""
         return self._has_received
 
     async def ask(self, method: bytes, content: bytes) -> Head:
@@ -270,9 +270,9 @@ class Connection(asyncio.Protocol):
         return reader.head
 
     async def read(self) -> bytes:
-        """The next bytes of the body; b"" at its end."""
+        """The next bytes of the body, or b"" at its end."""
         reader = self._reader
-        assert reader is not None  # noqa: S101 - only a borrower reads, and it has asked
+        assert reader is not None  # noqa: S101 - only a borrower reads, after its request
         while not self._parts:
             if reader.is_complete:
                 return b""

@@ -1,4 +1,4 @@
-"""How long a provider asks to wait, in the forms that providers say it."""
+"""Read how long a provider asks to wait, in every form that providers use."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NUMBERS = (("retry-after-ms", 1000.0), ("x-ms-retry-after-ms", 1000.0), ("retry
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Seconds to wait, at most a day; None when the provider does not say.
+    """Seconds to wait, at most a day. None if the provider does not say.
 
-    `retry-after-ms` and `x-ms-retry-after-ms` are milliseconds (OpenAI, Azure); `retry-after` is
-    seconds or an HTTP date (RFC 9110, section 10.2.3), which counts from the response's own `date`
-    where it has one, so that clocks need not agree.
+    `retry-after-ms` and `x-ms-retry-after-ms` are milliseconds (OpenAI, Azure). `retry-after` is seconds
+    or an HTTP date (RFC 9110, section 10.2.3). A date counts from the response's own `date`, if it has
+    one, so that clocks need not agree.
     """
     for name, unit in _NUMBERS:
         try:

@@ -1,7 +1,7 @@
-"""Server-sent events: a stream of bytes as the events that it carries.
+"""Split a stream of bytes into server-sent events.
 
-After the WHATWG's rules (https://html.spec.whatwg.org/multipage/server-sent-events.html), for what
-providers send: `data`, comments, and any of the three line ends. Other fields are passed on unread.
+It follows the WHATWG's rules (https://html.spec.whatwg.org/multipage/server-sent-events.html) for `data`,
+comments and the three line ends, which providers send. Other fields are passed on unread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_EVENT_BYTES = 4 << 20
-"""An event larger than this is refused: what has no end cannot be waited for."""
+"""A larger event is refused, because an event without an end would fill the memory."""
 
 _NULL_USAGE = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null')
 
@@ -24,15 +24,15 @@ class StreamEvent(NamedTuple):
     """One event of a streamed answer."""
 
     raw: bytes
-    """As it came, blank line included, for passing on untouched; lines end in a line feed."""
+    """The bytes to pass on untouched, blank line included. Lines end in a line feed."""
     data: Mapping[str, Any] | None
-    """Its JSON, a chunk in OpenAI's shape; None for a comment (a keep-alive) and for DONE."""
+    """Its JSON, a chunk in OpenAI's shape. None for a comment (a keep-alive) and for DONE."""
     native: dict[str, Any] | None = None
-    """The event of the responses API that `data` was translated from; None for chat's own chunks."""
+    """The event of the responses API that `data` was translated from. None for chat's own chunks."""
 
     @property
     def text(self) -> str:
-        """The piece of the first choice's text, empty when it carries none."""
+        """The piece of the first choice's text, or an empty text."""
         choices = self.data.get("choices") if self.data else None
         choice = choices[0] if isinstance(choices, list) and choices else None
         delta = choice.get("delta") if isinstance(choice, dict) else None
@@ -41,18 +41,18 @@ class StreamEvent(NamedTuple):
 
 
 DONE = StreamEvent(b"data: [DONE]\n\n", None)
-"""The end of an answer that is whole. Compare with `is`."""
+"""The end of a complete answer. Compare it with `is`."""
 
 
 def without_usage(event: StreamEvent) -> StreamEvent:
-    """A chunk without its `usage`, which is null: servers that are asked for usage say so in every chunk.
+    """Remove a `usage` of null from a chunk. Servers that report usage send it in all chunks but the last.
 
-    The other bytes stay as they came, unless the member stands where nobody puts it.
+    The other bytes stay unchanged, unless the member is in an unusual place.
     """
     assert event.data is not None  # noqa: S101 - comments carry no usage
     data = {name: value for name, value in event.data.items() if name != "usage"}
     raw = event.raw
-    if raw.count(b'"usage"') == 1:  # unescaped, and so a member's name; there is no other
+    if raw.count(b'"usage"') == 1:  # unescaped, so it is a member's name, and the only one
         cut = _NULL_USAGE.sub(b"", raw)
         if cut != raw:
             return StreamEvent(cut, data)
@@ -64,16 +64,16 @@ class OversizedEventError(ValueError):
 
 
 class EventSplitter:
-    """Cuts bytes, in whatever portions they come, into events."""
+    """Cuts bytes into events, for any size of portions."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, part: bytes) -> list[tuple[bytes, bytes | None]]:
-        """(event without its blank line, its data) of each event that is complete now.
+        """Return (event without its blank line, its data) of each event that is complete now.
 
-        The data is None for a comment. A blank line that is missing at the end is for the caller to
-        feed. OversizedEventError when an event is larger than MAX_EVENT_BYTES.
+        The data is None for a comment. If the last blank line is missing, the caller must feed it.
+        OversizedEventError if an event is larger than MAX_EVENT_BYTES.
         """
         buffer = self._rest + part
         if b"\r" in buffer:
@@ -85,7 +85,7 @@ class EventSplitter:
 
 
 def _with_line_feeds(buffer: bytes) -> bytes:
-    # The last byte may be the first half of a line end: its other half tells.
+    # The last byte may be the first half of a line end, so it waits for the next byte.
     held = b"\r" if buffer.endswith(b"\r") else b""
     whole = buffer[: len(buffer) - len(held)]
     return whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held

@@ -1,7 +1,7 @@
-"""HTTP/1.1 responses, read from bytes as they come.
+"""Read HTTP/1.1 responses from bytes as they arrive.
 
-It takes what h11 takes and refuses what h11 refuses (a test compares them at every split of the
-bytes), at a fraction of the cost, and with bounds on what a server may send before the body.
+It accepts and refuses the same responses as h11. A test compares them at every split of the bytes. It
+costs a fraction of h11, and bounds the bytes that a server may send before the body.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import httpx
 
 MAX_HEAD_BYTES = 64 << 10
-"""Status line and headers of a response; servers in the wild stay far below 16 KiB."""
+"""Bounds status line and headers of a response. Real servers stay far below 16 KiB."""
 MAX_LINE_BYTES = 4 << 10
-"""A chunk's size with its extensions, or all trailers together."""
+"""Bounds a chunk's size with its extensions, and all trailers together."""
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\x00\r\n\x0b\x0c]*))?")
 _HEADER = re.compile(rb"([-!#$%&'*+.^_`|~0-9a-zA-Z]+):([^\x00\r\x0b\x0c]*)")
@@ -28,7 +28,7 @@ _BETWEEN_CHUNKS = -2
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status line and headers; names and values as they were sent."""
+    """Status line and headers, with names and values as sent."""
 
     version: bytes
     status_code: int
@@ -38,12 +38,12 @@ class Head:
     """The values of each header, by its name in lower case."""
 
     def all(self, name: bytes) -> list[bytes]:
-        """The values of a header, lower-cased; `name` is lower-case."""
+        """The values of a header, in lower case. `name` must be in lower case."""
         return [value.lower() for value in self.named.get(name, ())]
 
 
 class ResponseReader:
-    """Reads one response. RemoteProtocolError when the server does not speak HTTP/1.1."""
+    """Reads one response. RemoteProtocolError if the server does not speak HTTP/1.1."""
 
     __slots__ = (
         "_buffer",
@@ -59,21 +59,21 @@ class ResponseReader:
 
     def __init__(self, method: bytes) -> None:
         self.head: Head | None = None
-        """None until all of it has come."""
+        """None until the whole head has arrived."""
         self.is_complete = False
         self.has_excess = False
-        """The server sent more than the response: its connection must not be used again."""
+        """Whether the server sent more than the response. Then do not use the connection again."""
         self._method = method
         self._buffer = b""
         self._left = 0
-        """Bytes left of the body, or of the chunk; or one of `_UNTIL_CLOSE`, `_BETWEEN_CHUNKS`."""
+        """Bytes left of the body or of the chunk, or one of `_UNTIL_CLOSE` and `_BETWEEN_CHUNKS`."""
         self._is_chunked = False
         self._is_last = False
-        """The chunk of size 0 has come: trailers follow."""
+        """Whether the chunk of size 0 has arrived, so that trailers follow."""
         self._trailers_bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take bytes of the server; the parts of the body among them."""
+        """Take bytes from the server, and return the parts of the body in them."""
         while self.head is None:
             rest = self._read_head(data)
             if rest is None:
@@ -87,7 +87,7 @@ class ResponseReader:
         return self._read_chunks(data) if self._is_chunked else self._read_length(data)
 
     def end(self) -> None:
-        """The server has closed: complete where that ends the body, an error elsewhere."""
+        """Handle the server's close. RemoteProtocolError unless it ends the body."""
         if self.head is None:
             begun = "in the middle of the headers" if self._buffer else "without sending a response"
             raise httpx.RemoteProtocolError(f"server disconnected {begun}")
@@ -98,14 +98,14 @@ class ResponseReader:
 
     @property
     def may_be_reused(self) -> bool:
-        """Whether the connection may carry another request after this response."""
+        """Whether the connection can carry another request after this response."""
         head = self.head
         if head is None or not self.is_complete or self.has_excess or self._left == _UNTIL_CLOSE:
             return False
         return head.version >= b"1.1" and not _has_token(head.all(b"connection"), b"close")
 
     def _read_head(self, data: bytes) -> bytes | None:
-        """What follows the head; None when the head is not whole yet."""
+        """The bytes after the head, or None if the head is not complete yet."""
         seen = max(len(self._buffer) - 2, 0)
         buffer = self._buffer + data
         if buffer and buffer[:1] != b"H":
@@ -159,7 +159,7 @@ class ResponseReader:
                 parts.append(part)
                 at += len(part)
                 self._left -= len(part)
-            elif self._left == 0:  # behind a chunk
+            elif self._left == 0:  # after a chunk
                 footer = buffer[at : at + 2]
                 if not b"\r\n".startswith(footer):
                     raise httpx.RemoteProtocolError("server sent a chunk of another length than it said")
@@ -179,7 +179,7 @@ class ResponseReader:
         return parts
 
     def _read_line(self, line: bytes) -> None:
-        """The line before a chunk, or one of the trailers, which are checked and dropped."""
+        """Read the line before a chunk, or check and drop a trailer."""
         if not self._is_last:
             size = _CHUNK_SIZE.fullmatch(line)
             if size is None:

@@ -132,7 +132,7 @@ def test_a_certificate_that_is_not_trusted_is_refused(
     [
         ("SSL_CERT_FILE", None, r"SSL_CERT_FILE=`\S+missing` is not usable \(No such file"),
         ("SSL_CERT_FILE", "no certificate", r"SSL_CERT_FILE=`\S+missing` is not usable \(\w+\); name a file"),
-        ("SSL_CERT_DIR", None, r"SSL_CERT_DIR=`\S+missing` is no folder"),
+        ("SSL_CERT_DIR", None, r"SSL_CERT_DIR=`\S+missing` is not a folder"),
     ],
 )
 def test_authorities_that_cannot_be_read_stop_the_start(
