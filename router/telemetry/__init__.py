@@ -1,12 +1,12 @@
 """OpenTelemetry traces and metrics of requests, by the GenAI semantic conventions.
 
-Off, and free of cost, unless the environment names a collector (OTEL_EXPORTER_OTLP_ENDPOINT). One
-span a request, below the caller's `traceparent`, and one CLIENT span below it for each attempt, made
-from the finished record: prompts, answers, keys and persons are not in what they are made from.
-What is exported is bounded by the catalog: no client can open a time series of its own.
+Telemetry is off, and costs nothing, unless the environment names a collector
+(OTEL_EXPORTER_OTLP_ENDPOINT). Each request has one span below the caller's `traceparent`, and below it
+one CLIENT span for each attempt. Spans come from the finished record, and never hold prompts, answers,
+keys or users. The catalog bounds the exported series, so that a client cannot add its own.
 
-The conventions are in development; the names are those of opentelemetry.io/docs/specs/semconv/gen-ai
-in 2026. They have no attribute for money, so `intellirouter.*` says it.
+The conventions are in development. The names are those of opentelemetry.io/docs/specs/semconv/gen-ai
+in 2026. They have no attribute for money, so `intellirouter.*` holds it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ PROTOCOL = "http/protobuf"
 def open_telemetry(
     variables: Mapping[str, str], *, environment: str, is_server: bool = False
 ) -> Telemetry | None:
-    """The telemetry that the OTEL_* variables ask for; None: they ask for none.
+    """The telemetry that the OTEL_* variables ask for, or None if they ask for none.
 
-    `environment` is the deployment's name; `is_server`: requests come over HTTP. ConfigError when the
-    variables ask for what is not installed or cannot be done. Variables of `.env` are put into the
-    process's environment, where the SDK reads them.
+    `environment` is the deployment's name, and `is_server` says whether requests come over HTTP.
+    ConfigError if a needed package is not installed, or if the variables cannot be used. Variables of
+    `.env` are put into the process's environment, where the SDK reads them.
     """
     signals = [signal for signal in SIGNALS if _is_wanted(signal, variables)]
     if not signals:
@@ -55,7 +55,7 @@ def open_telemetry(
     for name, value in variables.items():
         if name.startswith("OTEL_"):
             os.environ.setdefault(name, value)
-    # The SDK's warning of a bad header quotes it.
+    # The SDK's warning about a bad header quotes the header.
     logging.getLogger("opentelemetry.util.re").disabled = True
     try:
         return Telemetry(signals, environment=environment, is_server=is_server)
@@ -65,7 +65,7 @@ def open_telemetry(
 
 
 def _is_wanted(signal: str, variables: Mapping[str, str]) -> bool:
-    """Whether a collector of traces or metrics is named, and none of OpenTelemetry's switches is off."""
+    """Whether a collector of traces or metrics is named, and OpenTelemetry's switches allow it."""
     if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if variables.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() == "none":

@@ -1,7 +1,7 @@
-"""What is told of a request, from its record: names and values, before any of OpenTelemetry's code.
+"""Describe a request from its record, as names and values without OpenTelemetry's code.
 
-Every name stands in the catalog, the policies or this code, or has the shape of an identifier; what
-does not is `_OTHER`. Nobody's prompt, key, user or session is among them.
+Every name is in the catalog, the policies or this code, or has the shape of an identifier. Any other
+becomes `_OTHER`. They never include a prompt, key, user or session.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Value = str | bool | int | float | list[str]
 Attributes = dict[str, Value]
 
 OTHER = "_OTHER"
-"""The conventions' word for what is not known."""
+"""The conventions' word for an unknown value."""
 KINDS = {"anthropic": "anthropic", "azure": "azure.ai.openai"}
 HOSTS = {
     "api.anthropic.com": "anthropic",
@@ -42,7 +42,7 @@ HOSTS = {
     "api.x.ai": "x_ai",
     "generativelanguage.googleapis.com": "gcp.gemini",
 }
-"""`gen_ai.provider.name` of whoever speaks OpenAI's API there; any other has its name in the catalog."""
+"""`gen_ai.provider.name` of a host that speaks OpenAI's API. Any other has its name in the catalog."""
 _ID = re.compile(r"[A-Za-z0-9][\w.:/@+-]{0,99}", re.ASCII)
 _REASON = re.compile(r"[a-z][a-z_]{0,39}")
 MAX_REASONS = 16
@@ -50,7 +50,7 @@ MAX_REASONS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What the provider says of its answer, and no part of the answer."""
+    """Facts that the provider reports about its answer, without any part of the answer."""
 
     id: str | None = None
     model: str | None = None
@@ -58,7 +58,7 @@ class Said:
 
     @classmethod
     def of(cls, answer: Answer | None) -> Said:
-        """From the answer's body, whatever it holds."""
+        """Read the facts from the answer's body, which may hold anything."""
         if answer is None:
             return NOTHING_SAID
         body = answer.body
@@ -79,7 +79,7 @@ NOTHING_SAID = Said()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A span that is over. Moments are nanoseconds since 1970."""
+    """A finished span. Times are nanoseconds since 1970."""
 
     name: str
     start_ns: int
@@ -90,21 +90,21 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One attempt: its span, and what is measured of it."""
+    """One attempt: its span and its measurements."""
 
     span: Span
     labels: Attributes
-    """Of its measurements; without `error.type`."""
+    """Labels of its measurements, without `error.type`."""
     duration_s: float
     tokens: Mapping[str, int]
-    """By `gen_ai.token.type`; of the attempt that answered, as far as they are known."""
+    """By `gen_ai.token.type`. Only the attempt that answered has them, and only known counts."""
     first_chunk_s: float | None
-    """From its start to its first content; None: it streamed none."""
+    """From its start to its first content. None if it streamed none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """Everything told of a request."""
+    """The span, labels and measurements of a request."""
 
     span: Span
     labels: Attributes
@@ -114,7 +114,7 @@ class Description:
 
 
 def describe(record: RequestRecord, said: Said, catalog: Catalog, starts_ms: Sequence[float]) -> Description:
-    """`starts_ms`: when each attempt began, in milliseconds after the request arrived."""
+    """Describe a request. `starts_ms` holds each attempt's start, in milliseconds after the arrival."""
     requested = record.model_requested
     is_named = requested == AUTO or requested in catalog.models or requested in catalog.vectors
     model = requested if is_named else OTHER
@@ -141,7 +141,7 @@ def describe(record: RequestRecord, said: Said, catalog: Catalog, starts_ms: Seq
 
 
 def _decided(record: RequestRecord, catalog: Catalog) -> Attributes:
-    """What the request's span says beside its labels; usage stands at the call that used it."""
+    """The attributes of the request's span besides its labels. Usage is an attribute of the call's span."""
     attributes: Attributes = {
         "intellirouter.request_id": record.id,
         "intellirouter.policy": record.policy_id,
@@ -165,7 +165,7 @@ def _decided(record: RequestRecord, catalog: Catalog) -> Attributes:
 def _call(
     record: RequestRecord, attempt: Attempt, start_ms: float, said: Said | None, catalog: Catalog
 ) -> Call:
-    """`said` None: another attempt followed, so that this one has no answer."""
+    """Describe an attempt. If `said` is None, another attempt followed, so that this one has no answer."""
     model = catalog.models.get(attempt.model)
     named = OTHER if model is None else model.provider_model
     labels: Attributes = {
@@ -216,7 +216,7 @@ def _answered(record: RequestRecord, said: Said) -> Attributes:
 
 
 def provider_name(name: str, entry: ProviderEntry | None) -> str:
-    """`gen_ai.provider.name` of a provider of the catalog: the conventions' where they have one."""
+    """`gen_ai.provider.name` of a provider of the catalog: the conventions' name, if they have one."""
     if entry is None:
         return OTHER
     return KINDS.get(entry.kind) or HOSTS.get(urlsplit(entry.base_url).hostname or "", name)

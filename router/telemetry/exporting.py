@@ -1,7 +1,7 @@
-"""Descriptions to OpenTelemetry's SDK, beside the requests and never in their way.
+"""Pass descriptions to OpenTelemetry's SDK without delaying requests.
 
-`observe` appends to a bounded queue; a thread of its own makes spans and measurements of it, which the
-SDK exports from threads of its own. Nothing here is global: an application that embeds the router
+`observe` appends to a bounded queue. A separate thread makes spans and measurements from it, and the
+SDK's own threads export them. Nothing here is global, so that an application that embeds the router
 keeps its own providers.
 """
 
@@ -51,33 +51,33 @@ logger = logging.getLogger("router.telemetry")
 
 NAME = "intellirouter"
 MAX_WAITING = 20_000
-"""Requests whose spans are not made yet; more are not told of."""
+"""The most requests that wait for their spans. Further ones are dropped."""
 INTERVAL_S = 0.2
-"""How often the waiting requests are looked at: a thread that is woken by each would slow it down."""
+"""How often the thread drains the queue. Waking it for each request would slow the request down."""
 COMPLAINT_INTERVAL_S = 60.0
 CLOSE_TIMEOUT_S = 5.0
 """How long a stopping router waits for a collector to take the rest."""
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = tuple(4**power for power in range(14))
-"""Bounds of the histograms, as the conventions say."""
+"""Bounds of the histograms, from the conventions."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class Telemetry:
-    """Spans and metrics of one router. `observe` may be called from any thread, and raises nothing."""
+    """Spans and metrics of one router. You can call `observe` from any thread. It never raises."""
 
     def __init__(self, signals: Sequence[str], *, environment: str, is_server: bool = False) -> None:
-        """`signals`: `TRACES`, `METRICS` or both. ValueError when an OTEL_* variable cannot be read."""
+        """`signals` is `TRACES`, `METRICS` or both. ValueError if an OTEL_* variable cannot be read."""
         resource = _resource(environment)
         self._is_server = is_server
-        """Whether requests come over HTTP, which makes their spans of kind SERVER instead of INTERNAL."""
+        """Whether requests come over HTTP. Then the kind of their spans is SERVER instead of INTERNAL."""
         self._tracers = _tracers(resource) if "TRACES" in signals else None
         self._meters = _meters(resource) if "METRICS" in signals else None
         self._tracer = self._tracers.get_tracer(NAME, _version()) if self._tracers else None
         self._instruments = _Instruments(self._meters.get_meter(NAME, _version())) if self._meters else None
         self._waiting: deque[tuple[RequestRecord, Said, Catalog, Sequence[float], _Parent]] = deque()
         self.dropped = 0
-        """Requests that were not told of, since too many waited."""
+        """Requests that were dropped because too many waited."""
         self._complained_at, self._complained_of = float("-inf"), 0
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="router-telemetry", daemon=True)
@@ -91,7 +91,7 @@ class Telemetry:
         catalog: Catalog,
         starts_ms: Sequence[float] = (),
     ) -> None:
-        """Tell of a request that is over; `starts_ms` is of each attempt, after the request's arrival."""
+        """Queue a finished request. `starts_ms` holds each attempt's start after the request's arrival."""
         if len(self._waiting) >= MAX_WAITING:
             self.dropped += 1
             return
@@ -99,7 +99,7 @@ class Telemetry:
         self._waiting.append((record, Said.of(answer), catalog, starts_ms, parent))
 
     def close(self) -> None:
-        """Export what waits, for CLOSE_TIMEOUT_S at most; what is left then is lost."""
+        """Export the waiting requests, for CLOSE_TIMEOUT_S at most. The rest is lost."""
         if self._is_closing.is_set():
             return
         closer = threading.Thread(target=self._close, name="router-telemetry-close", daemon=True)
@@ -146,7 +146,7 @@ class Telemetry:
 
 
 class _Instruments:
-    """What is measured; the conventions' histograms and ours."""
+    """The instruments: the conventions' histograms and ours."""
 
     def __init__(self, meter: Meter) -> None:
         def seconds(name: str, text: str) -> Histogram:
@@ -206,7 +206,7 @@ def _context(parent: _Parent) -> Context:
 
 
 def _emit(tracer: Tracer, told: Span, kind: SpanKind, parent: Context) -> Context:
-    """Make the span; the context below it."""
+    """Make the span, and return the context below it."""
     span = tracer.start_span(
         told.name, context=parent, kind=kind, attributes=told.attributes, start_time=told.start_ns
     )
@@ -217,11 +217,11 @@ def _emit(tracer: Tracer, told: Span, kind: SpanKind, parent: Context) -> Contex
 
 
 def _resource(environment: str) -> Resource:
-    """Who speaks. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come first."""
+    """Attributes of this process. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence."""
     own = {
         "service.name": NAME,
         "service.version": _version(),
-        "service.instance.id": str(uuid4()),  # the counters of two processes are not one series
+        "service.instance.id": str(uuid4()),  # counters of two processes must not share a series
         "deployment.environment.name": environment,
     }
     named = OTELResourceDetector().detect().attributes
@@ -231,7 +231,7 @@ def _resource(environment: str) -> Resource:
 def _version() -> str:
     try:
         return version(NAME)
-    except PackageNotFoundError:  # a checkout that is run without being installed
+    except PackageNotFoundError:  # a checkout that runs without an installation
         return ""
 
 
