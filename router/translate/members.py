@@ -1,4 +1,4 @@
-"""Reading members of bodies that come from outside."""
+"""Read and check members of bodies that come from outside."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 NATIVE = "anthropic"
-"""The member, and the type of an item, that holds what only Anthropic's API has."""
+"""The member, and the type of an item, that holds parts of Anthropic's API which OpenAI's lacks."""
 RESPONSES = "responses"
-"""The member of a completion that holds the response of OpenAI's responses API it was translated from."""
+"""The member of a completion that holds the original response of OpenAI's responses API."""
 JSON_TOOL = "respond_with_json"
-"""The tool that stands for OpenAI's JSON mode, which Anthropic does not have: its input is the answer."""
+"""The tool that replaces OpenAI's JSON mode, which Anthropic lacks. The tool's input is the answer."""
 ITEM_MEMBERS = ("cache_control",)
-"""What OpenAI's items may carry of Anthropic's beside `anthropic`."""
+"""Members of Anthropic's that OpenAI's items may carry, in addition to `anthropic`."""
 
 
 def refuse(member: str, why: str) -> NoReturn:
-    """RequestError that names the member."""
+    """Raise a RequestError that names the member."""
     raise RequestError(f"`{member}` {why}", param=member)
 
 
@@ -41,17 +41,17 @@ def items(value: object, member: str) -> list[dict[str, Any]]:
 
 
 def optional(value: object, member: str) -> dict[str, Any]:
-    """`mapping`; what is not there is empty."""
+    """As `mapping`, and an empty object for None."""
     return {} if value is None else mapping(value, member)
 
 
 def optional_items(value: object, member: str) -> list[dict[str, Any]]:
-    """`items`; what is not there is empty."""
+    """As `items`, and an empty list for None."""
     return [] if value is None else items(value, member)
 
 
 def word(value: object, table: Mapping[str, str]) -> str | None:
-    """The other API's word for `value`; None when it has none."""
+    """The other API's word for `value`, or None if it has none."""
     return table.get(value) if isinstance(value, str) else None
 
 
@@ -63,14 +63,14 @@ def text(value: object, member: str) -> str:
 
 
 def only(item: Mapping[str, Any], known: Iterable[str], member: str, *, api: str) -> None:
-    """RequestError for a member outside `known` that says something."""
+    """RequestError if a member outside `known` has a value that is not null or empty."""
     for name, value in item.items():
         if name not in known and value not in (None, [], {}):
             refuse(f"{member}.{name}" if member else name, f"has no counterpart in {api}; leave it out")
 
 
 def extras(item: Mapping[str, Any], member: str) -> dict[str, Any]:
-    """What an item of OpenAI's carries of Anthropic's."""
+    """Anthropic's members that an item of OpenAI's carries."""
     kept = {name: item[name] for name in ITEM_MEMBERS if item.get(name) is not None}
     if item.get(NATIVE) is not None:
         kept.update(mapping(item[NATIVE], f"{member}.{NATIVE}"))
@@ -78,7 +78,7 @@ def extras(item: Mapping[str, Any], member: str) -> dict[str, Any]:
 
 
 def with_extras(item: dict[str, Any], source: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """`item` in OpenAI's shape, extended by the members of `source` that are not `known`.
+    """Extend `item` in OpenAI's shape by the members of `source` that are not `known`.
 
     `source` is the Anthropic item that `item` was translated from, and `known` are the members that
     the translation covers. The others go into the member `anthropic`, so that none is lost.

@@ -1,12 +1,12 @@
-"""What providers say of tokens, in one sense: input includes cached, output includes reasoning.
+"""Read providers' token counts in one sense: input includes cached, output includes reasoning.
 
-A figure that is absent or no whole number stays None: it is never guessed from the text.
+A figure that is absent or not a whole number stays None. It is never guessed from the text.
 
 | wire format | input | cached | reasoning |
 | --- | --- | --- | --- |
 | OpenAI chat, responses | includes cached | part of input | part of output |
-| Anthropic messages | excludes cache reads and cache writes | beside input | part of output |
-| Gemini | includes cached, excludes tool use | part of input | beside output |
+| Anthropic messages | excludes cache reads and cache writes | not in input | part of output |
+| Gemini | includes cached, excludes tool use | part of input | not in output |
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 UNPRICED = "unpriced"
-"""Member of a usage in OpenAI's chat shape: what was used that is charged beside the tokens."""
+"""Member of a usage in OpenAI's chat shape: the items that are charged in addition to tokens."""
 MAX_TOKENS = 10**12
-"""A count above this is a provider's mistake, and counts as not known."""
+"""A count above this is a provider's mistake, and counts as unknown."""
 
 
 def usage_from_openai(body: object) -> Usage:
@@ -32,13 +32,13 @@ def usage_from_openai(body: object) -> Usage:
     given, answered = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
     reasoning = _count(_member(raw, "completion_tokens_details"), "reasoning_tokens")
     if given is not None and answered is not None and reasoning:
-        # Some servers count reasoning beside the completion; only their total tells.
+        # Some servers count reasoning separately from the completion. Only their total shows it.
         beside = given + answered + reasoning
         answered = answered + reasoning if _count(raw, "total_tokens") == beside else answered
     return Usage(
         tokens_input=given,
         tokens_output=answered,
-        # One quantity under several names; a gateway that fills in all of them may leave some at 0.
+        # One quantity has several names, and a gateway that fills in all of them may leave some at 0.
         tokens_cached_input=_largest(
             _count(input_details, "cached_tokens"),
             _count(raw, "prompt_cache_hit_tokens"),
@@ -68,13 +68,13 @@ def usage_from_openai_responses(body: object) -> Usage:
 
 
 def usage_from_embeddings(body: object) -> Usage:
-    """Usage of embeddings, which have no output."""
+    """Usage of a request for embeddings, which has no output."""
     given = _count(_member(body, "usage"), "prompt_tokens")
     return Usage(tokens_input=given, tokens_output=None if given is None else 0)
 
 
 def usage_from_anthropic(body: object) -> Usage:
-    """Usage of a message: cache reads and writes are added to the input that Anthropic tells."""
+    """Usage of a message. Cache reads and writes are added to the input that Anthropic reports."""
     raw = _member(body, "usage")
     fresh = _count(raw, "input_tokens")
     cached = _count(raw, "cache_read_input_tokens")
@@ -97,9 +97,9 @@ def usage_from_anthropic(body: object) -> Usage:
 
 
 def usage_from_anthropic_stream(events: Iterable[object]) -> Usage:
-    """Usage of a streamed message: `message_start` tells the input, `message_delta` the output so far.
+    """Usage of a streamed message. `message_start` has the input, and `message_delta` the output so far.
 
-    Every figure is a running total, so that the last one told holds.
+    Every figure is a running total, so that the last one holds.
     """
     told: dict[str, object] = {}
     for event in events:
@@ -124,7 +124,7 @@ def usage_from_gemini(body: object) -> Usage:
 
 
 def reported_cost_usd(body: object) -> Decimal | None:
-    """The cost that some OpenAI-compatible providers put beside the tokens."""
+    """The cost that some OpenAI-compatible providers report next to the tokens."""
     raw = _member(body, "usage")
     return None if raw is None else money(raw.get("cost"))
 

@@ -1,4 +1,4 @@
-"""Answers, both ways: Anthropic's message and OpenAI's chat completion."""
+"""Translate answers, both ways: Anthropic's message and OpenAI's chat completion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STOP_REASONS: Mapping[str, str] = {
 
 
 def finish_reason_of(stop_reason: object, *, is_json: bool = False) -> str | None:
-    """OpenAI's word for Anthropic's; `is_json`: the only tool called stands for JSON mode."""
+    """OpenAI's word for Anthropic's. `is_json` means that the only tool called represents JSON mode."""
     if stop_reason is None:
         return None
     return "stop" if is_json else FINISH_REASONS.get(str(stop_reason), "stop")
@@ -46,10 +46,10 @@ def stop_reason_of(finish_reason: object) -> str | None:
 
 
 def completion_of(message: Mapping[str, Any], *, created: int) -> dict[str, Any]:
-    """OpenAI's completion of what Anthropic answered; `created` in seconds since 1970.
+    """OpenAI's completion for Anthropic's message. `created` is in seconds since 1970.
 
-    What OpenAI's shape lacks stands under `anthropic`, of the completion and of its message.
-    RequestError when the message is not Anthropic's.
+    The member `anthropic` of the completion and of its message holds the parts that OpenAI's shape lacks.
+    RequestError if the message is not Anthropic's.
     """
     content = items(message.get("content"), "content")
     calls = [block for block in content if block.get("type") == "tool_use"]
@@ -82,7 +82,7 @@ def completion_of(message: Mapping[str, Any], *, created: int) -> dict[str, Any]
 
 
 def message_of(completion: Mapping[str, Any]) -> dict[str, Any]:
-    """Anthropic's message of a completion; RequestError when its tool arguments are no JSON object."""
+    """Anthropic's message of a completion. RequestError if its tool arguments are not a JSON object."""
     choice = next(iter(optional_items(completion.get("choices"), "choices")), {})
     said = optional(choice.get("message"), "message")
     stop_reason = "refusal" if said.get("refusal") else stop_reason_of(choice.get("finish_reason"))
@@ -121,7 +121,7 @@ def _content(said: Mapping[str, Any]) -> list[Block]:
 
 
 def chat_usage(message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """OpenAI's usage of what Anthropic tells; None when it tells nothing."""
+    """OpenAI's usage from Anthropic's, or None if the message reports none."""
     usage = usage_from_anthropic(message)
     given, answered = usage.tokens_input, usage.tokens_output
     if given is None and answered is None:
@@ -132,7 +132,7 @@ def chat_usage(message: Mapping[str, Any]) -> dict[str, Any] | None:
     details = {
         "cached_tokens": usage.tokens_cached_input,
         "cache_write_tokens": usage.tokens_cache_write,
-        "cache_write_1h_tokens": usage.tokens_cache_write_1h,  # not OpenAI's: they cost more
+        "cache_write_1h_tokens": usage.tokens_cache_write_1h,  # not OpenAI's member, but they cost more
     }
     if known := {name: count for name, count in details.items() if count is not None}:
         told["prompt_tokens_details"] = known
@@ -142,7 +142,7 @@ def chat_usage(message: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def message_usage(completion: Mapping[str, Any]) -> dict[str, Any]:
-    """Anthropic's usage of what an OpenAI server tells; None is not known."""
+    """Anthropic's usage from an OpenAI server's. None means unknown."""
     usage = usage_from_openai(completion)
     cached, written = usage.tokens_cached_input, usage.tokens_cache_write
     fresh = None

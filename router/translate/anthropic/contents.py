@@ -1,4 +1,4 @@
-"""OpenAI's messages as Anthropic's conversation."""
+"""Translate OpenAI's messages to Anthropic's conversation."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MEMBERS = {
     "tool": ("role", "content", "tool_call_id", "cache_control", NATIVE),
 }
 FULL_DETAILS = ("auto", "high", "original")
-"""Details of an image that Anthropic gives by itself."""
+"""Image details that need no translation, because Anthropic always uses full detail."""
 
 Block = dict[str, Any]
 
 
 def system_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str | list[Block] | None, int]:
-    """The system prompt that the leading messages make, and where the conversation starts."""
+    """The system prompt from the leading messages, and the position where the conversation starts."""
     start = next(
         (at for at, message in enumerate(messages) if message.get("role") not in SYSTEM_ROLES), len(messages)
     )
@@ -44,9 +44,9 @@ def system_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str | list[Block] 
 
 
 def conversation(messages: Sequence[Mapping[str, Any]], start: int) -> list[Block]:
-    """Anthropic's turns: results of parallel tool calls, and what the user adds to them, are one."""
+    """Anthropic's turns. Results of parallel tool calls, and the user's additions to them, are one turn."""
     turns: list[Block] = []
-    open_results: list[Block] | None = None  # content of the turn that tool results are added to
+    open_results: list[Block] | None = None  # content of the turn that receives tool results
     for at, message in enumerate(messages[start:], start):
         where, role = f"messages.{at}", message.get("role")
         if role not in MEMBERS:
@@ -145,7 +145,7 @@ def _assistant(message: Mapping[str, Any], where: str) -> str | list[Block]:
         content = [*_parts(content), {"type": "refusal", "refusal": message["refusal"]}]
     if isinstance(content, str) and not calls:
         return content
-    # Anthropic refuses empty texts; OpenAI writes one beside tool calls.
+    # Anthropic refuses empty texts, but OpenAI writes one with tool calls.
     blocks = blocks_of(content, where) if content else []
     return [*blocks, *(tool_use(call, f"{where}.tool_calls.{at}") for at, call in enumerate(calls))]
 
@@ -172,7 +172,7 @@ def tool_use(call: dict[str, Any], where: str) -> Block:
 
 
 def _native_turn(message: Mapping[str, Any], where: str) -> list[Block]:
-    """The turn as Anthropic wrote it; unsigned thinking was written by another provider."""
+    """The turn as Anthropic wrote it, without unsigned thinking, which another provider wrote."""
     native = mapping(message[NATIVE], f"{where}.{NATIVE}")
     only(native, ("content",), f"{where}.{NATIVE}", api=API)
     blocks = items(native.get("content"), f"{where}.{NATIVE}.content")
@@ -182,7 +182,7 @@ def _native_turn(message: Mapping[str, Any], where: str) -> list[Block]:
 
 
 def reading(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
-    """What Anthropic's blocks say in OpenAI's shape: the text, and the ids of the tool calls."""
+    """The text and the ids of the tool calls that OpenAI's shape can express of Anthropic's blocks."""
     said = "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
     return said, [block.get("id") for block in blocks if block.get("type") == "tool_use"]
 

@@ -1,7 +1,7 @@
-"""A chat request without what only Anthropic's API knows, for every other provider.
+"""Remove the members of a chat request that only Anthropic's API knows, for every other provider.
 
-What changes how a request is processed and not what is asked (caching, the signed reasoning of earlier
-turns, …) is left out and named. What is asked and cannot be said is refused.
+Hints, which change the processing and not the question (caching, the signed reasoning of earlier
+turns, …), are left out and named. Any other member of Anthropic's is refused.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HINTS = ("betas", "cache_control", "diagnostics", "thinking")
-"""Members of a request. `thinking` is said by `reasoning_effort`, but for its exact budget."""
+"""Members of a request. `reasoning_effort` expresses `thinking`, except its exact budget."""
 OUTPUT_HINTS = ("effort", "format")
-"""Members of `output_config` that `reasoning_effort` and `response_format` say."""
+"""Members of `output_config` that `reasoning_effort` and `response_format` express."""
 ITEM_HINTS = ("caller", "citations", "eager_input_streaming", "is_error")
 """Members of a block or a tool."""
 PLAIN_BLOCKS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
-"""Blocks of an answer that OpenAI's shape has, and what it says of them."""
+"""Blocks of an answer that OpenAI's shape has, with the members that it can express."""
 THOUGHTS = ("thinking", "redacted_thinking")
 
 
 def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
     """The request without Anthropic's members, and the names of the hints left out.
 
-    A body that has none is returned as it is, so that what a client sends reaches its provider
-    untouched. RequestError names what no other provider can be asked.
+    A body without such members is returned as it is, so that it reaches its provider untouched.
+    RequestError names a member that no other provider can serve.
     """
     given = body.get("messages")
     if NATIVE not in body and (given is None or _is_plain(given)):
@@ -52,7 +52,7 @@ def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]
 
 
 def _is_plain(messages: object) -> bool:
-    """Whether these are messages, and none has a member of Anthropic's."""
+    """Whether these are messages without a member of Anthropic's."""
     return isinstance(messages, list | tuple) and all(
         isinstance(message, dict) and NATIVE not in message for message in messages
     )

@@ -1,7 +1,7 @@
-"""A request of Anthropic's messages API as OpenAI's chat request.
+"""Translate a request of Anthropic's messages API to OpenAI's chat request.
 
-The result carries the member `anthropic`, empty when OpenAI's shape says everything, so that a
-provider can tell where the request comes from.
+The result always has the member `anthropic`, so that a provider can see the request's origin. It is
+empty if OpenAI's shape expresses the whole request.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from router.translate.anthropic.contents import Block
 
 PASSED_ON = ("model", "provider", "stream", "temperature", "top_p")
-"""Members that both APIs have, and `provider`, which is the router's."""
+"""Members that both APIs have, and the router's own `provider`."""
 TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "any": "required", "none": "none"}
 SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "standard_only": "default"}
 BUDGETS = ((4096, "low"), (16384, "medium"))
-"""Thinking budgets up to which an effort is the nearest; above them it is `high`."""
+"""The largest thinking budget for which each effort is the nearest. Above them it is `high`."""
 REASONING = ("thinking", "output_config")
-"""Members that OpenAI's one member for reasoning says together."""
+"""Members that OpenAI's single member for reasoning expresses together."""
 DEFAULT_EFFORT = "high"
 """Anthropic's own default."""
 
 
 def chat_request(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The request of OpenAI's that asks what `body` of Anthropic's asks.
+    """Translate Anthropic's `body` to OpenAI's request.
 
-    RequestError names a member that is not what Anthropic's API takes.
+    RequestError names a member that Anthropic's API would not accept.
     """
     given = {name: value for name, value in body.items() if value is not None}
     messages = items(given.pop("messages", None), "messages")
@@ -77,7 +77,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         chat["reasoning_effort"] = effort
     if config.get("format") is not None:
         chat["response_format"] = _format(mapping(config["format"], "output_config.format"))
-    # What does not come back the same is carried along as it is.
+    # Members that would not translate back the same are carried along unchanged.
     again = options_of({name: value for name, value in chat.items() if name != "provider"})
     chat[NATIVE] = {name: value for name, value in given.items() if again.get(name, {}) != value}
     if any(again.get(name) != given.get(name) for name in REASONING):
@@ -86,7 +86,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stated(value: Any, member: str) -> dict[str, Any]:
-    """An object's members that say something."""
+    """An object's members whose value is not null or false."""
     return {
         name: said for name, said in mapping(value, member).items() if said is not None and said is not False
     }
@@ -177,9 +177,9 @@ def _tool_message(block: Block, where: str) -> dict[str, Any]:
 
 
 def assistant_message(blocks: Sequence[Block], where: str) -> dict[str, Any]:
-    """OpenAI's message of what Anthropic's assistant said.
+    """OpenAI's message for the blocks of Anthropic's assistant.
 
-    Blocks that OpenAI's shape lacks, or has another order for, are kept whole under `anthropic`.
+    The member `anthropic` keeps the whole blocks if OpenAI's shape lacks one or orders them differently.
     """
     said = [text(block.get("text"), f"{where}.text") for block in blocks if block.get("type") == "text"]
     message: dict[str, Any] = {"role": "assistant", "content": "".join(said) if said else None}
@@ -193,7 +193,7 @@ def assistant_message(blocks: Sequence[Block], where: str) -> dict[str, Any]:
 
 
 def _plainly(message: Mapping[str, Any], where: str) -> list[Block]:
-    """The blocks that OpenAI's members alone would come back as."""
+    """The blocks that a translation back from only OpenAI's members would give."""
     blocks = blocks_of(message["content"], where) if message["content"] is not None else []
     return [*blocks, *(tool_use(call, where) for call in message.get("tool_calls", []))]
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat request as a request of Anthropic's messages API.
+"""Translate OpenAI's chat request to a request of Anthropic's messages API.
 
 Source: Anthropic's API reference (messages, tool use, structured outputs, effort, thinking).
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 API = "Anthropic's messages API"
 DEFAULT_MAX_TOKENS = 4096
-"""Anthropic asks for a bound where OpenAI does not; this one fits every model."""
+"""Anthropic requires a bound where OpenAI does not. This one fits every model."""
 MAX_TEMPERATURE = 1
 NEUTRAL: Mapping[str, Any] = {
     "frequency_penalty": 0,
@@ -40,7 +40,7 @@ NEUTRAL: Mapping[str, Any] = {
     "store": False,
     "top_logprobs": 0,
 }
-"""Values under which members that Anthropic lacks ask for nothing."""
+"""Values with which members that Anthropic lacks have no effect."""
 EFFORTS: Mapping[str, str] = {
     "minimal": "low",
     "low": "low",
@@ -52,9 +52,9 @@ EFFORTS: Mapping[str, str] = {
 SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only"}
 TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"}
 INLINE = ("cache_control", "thinking", "top_k")
-"""Members of Anthropic's that clients also put beside OpenAI's."""
+"""Members of Anthropic's that clients also put next to OpenAI's."""
 BETAS = "betas"
-"""Names of Anthropic's `anthropic-beta` header; they are sent there and not in the body."""
+"""Names for Anthropic's `anthropic-beta` header. They are sent there and not in the body."""
 
 
 def messages_request(
@@ -63,10 +63,10 @@ def messages_request(
     default_max_tokens: int = DEFAULT_MAX_TOKENS,
     thinking: Thinking = "adaptive",
 ) -> dict[str, Any]:
-    """The request of Anthropic's that asks what `body` of OpenAI's asks.
+    """Translate OpenAI's `body` to Anthropic's request.
 
-    `default_max_tokens` holds where the body sets no bound on the output; `thinking` is how the model
-    takes a reasoning effort. RequestError names the member that Anthropic's API cannot express.
+    `default_max_tokens` holds if the body sets no bound on the output. `thinking` is how the model takes
+    a reasoning effort. RequestError names the member that Anthropic's API cannot express.
     """
     chat = items(body.get("messages"), "messages")
     system, start = system_of(chat)
@@ -79,7 +79,7 @@ def messages_request(
 
 
 def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything of a request but its conversation."""
+    """Every member of a request except its conversation."""
     given = {
         name: value
         for name, value in body.items()
@@ -88,7 +88,7 @@ def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
     native = dict(optional(given.pop(NATIVE, None), NATIVE))
     native.pop(BETAS, None)
     native = {**{name: given.pop(name) for name in INLINE if name in given}, **native}
-    given.pop("stream_options", None)  # says how OpenAI's stream is written, not what is asked
+    given.pop("stream_options", None)  # changes the form of OpenAI's stream, not the question
     request: dict[str, Any] = {}
     for name in ("model", "stream", "top_p"):
         if name in given:
@@ -204,7 +204,7 @@ def _format(given: dict[str, Any], request: dict[str, Any]) -> None:
 
 
 def _schema(wanted: dict[str, Any]) -> dict[str, Any]:
-    """The schema, with the name and the description that OpenAI puts beside it as its annotations."""
+    """The schema, with OpenAI's separate name and description as its annotations."""
     where = "response_format.json_schema"
     only(wanted, ("name", "description", "schema", "strict"), where, api=API)
     schema = dict(mapping(wanted.get("schema"), f"{where}.schema"))
@@ -215,7 +215,7 @@ def _schema(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_mode(request: dict[str, Any]) -> None:
-    """JSON without a schema: Anthropic's way is a tool that must be called."""
+    """Ask for JSON without a schema, which in Anthropic's API is a tool that the model must call."""
     if "tools" in request:
         refuse("response_format", f"`json_object` cannot be combined with `tools` in {API}; use json_schema")
     if request.get("thinking", {}).get("type") == "adaptive":

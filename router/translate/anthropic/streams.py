@@ -1,8 +1,8 @@
-"""Streams, both ways: Anthropic's events and OpenAI's chunks, one translator for each stream.
+"""Translate streams, both ways: Anthropic's events and OpenAI's chunks. Each stream has its translator.
 
-Anthropic tells usage as running totals, OpenAI once at the end. Anthropic numbers all blocks of an
-answer, OpenAI its tool calls only. What is not of the shape it should have is a RequestError: the
-stream is broken.
+Anthropic reports usage as running totals, and OpenAI once at the end. Anthropic numbers all blocks of an
+answer, and OpenAI only its tool calls. A malformed event or chunk is a RequestError, because the stream
+is broken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ERROR_TYPE = "api_error"
 
 
 def to_sse(event: Mapping[str, Any]) -> bytes:
-    """An event of Anthropic's as it stands in a stream."""
+    """Write an event of Anthropic's for a stream."""
     return b"event: " + str(event["type"]).encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
 
 
@@ -33,12 +33,12 @@ def _index(holder: Mapping[str, Any]) -> int:
 
 
 def error_event(kind: str, message: str) -> dict[str, Any]:
-    """The event that ends a stream that failed."""
+    """The event that ends a failed stream."""
     return {"type": "error", "error": {"type": kind, "message": message}}
 
 
 class EventsToChunks:
-    """Anthropic's events as OpenAI's chunks.
+    """Translates Anthropic's events to OpenAI's chunks.
 
     The last chunk carries the usage and no choice, as OpenAI's does with `include_usage`. An error
     event becomes a chunk with the member `error`. With `keep_native` each chunk carries its event
@@ -46,9 +46,9 @@ class EventsToChunks:
     """
 
     def __init__(self, *, created: int, keep_native: bool = False) -> None:
-        """`created`: seconds since 1970, written on every chunk."""
+        """`created` is in seconds since 1970, and goes into every chunk."""
         self.is_finished = False
-        """Whether the message came to its end; a stream that stops before is broken."""
+        """Whether the message reached its end. A stream that stops before is broken."""
         self._head: dict[str, Any] = {
             "id": None,
             "object": "chat.completion.chunk",
@@ -61,7 +61,7 @@ class EventsToChunks:
         self._json_block: int | None = None
 
     def feed(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The chunks that say what `event` says; none for a ping."""
+        """Translate `event` to chunks. A ping gives none."""
         chunks = self._chunks(event)
         if self._keep_native and event.get("type") != "ping":
             chunks = chunks or [{**self._head, "choices": []}]
@@ -123,7 +123,7 @@ class EventsToChunks:
         if kind == "input_json_delta" and delta.get("partial_json"):
             if index == self._json_block:
                 return [self._chunk({"content": delta["partial_json"]})]
-            if index in self._tools:  # a tool that Anthropic runs itself is none of OpenAI's calls
+            if index in self._tools:  # excludes tools that Anthropic runs itself
                 return [self._arguments(self._tools[index], delta["partial_json"])]
         return []
 
@@ -139,10 +139,10 @@ class EventsToChunks:
 
 
 class ChunksToEvents:
-    """OpenAI's chunks as Anthropic's events.
+    """Translates OpenAI's chunks to Anthropic's events.
 
-    `feed` each chunk, then `finish` (or `fail`) once: OpenAI tells usage after the finish reason,
-    so the message ends when the stream does.
+    You must `feed` each chunk, then `finish` (or `fail`) once. OpenAI reports usage after the finish
+    reason, so the message ends when the stream does.
     """
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class ChunksToEvents:
         self._usage: dict[str, Any] = {}
 
     def feed(self, chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The events that say what `chunk` says."""
+        """Translate `chunk` to events."""
         if self._is_over:
             return []
         native = chunk.get(NATIVE)
@@ -176,7 +176,7 @@ class ChunksToEvents:
         return events
 
     def finish(self) -> list[dict[str, Any]]:
-        """The events that end the message; an error event when the stream ended before the answer did."""
+        """The events that end the message, or an error event if the stream ended before the answer did."""
         if self._is_over:
             return []
         if self._stop_reason is None:
@@ -207,7 +207,7 @@ class ChunksToEvents:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            # Running totals that `message_delta` replaces: clients add them up, so they are numbers.
+            # `message_delta` replaces these running totals. Clients add them up, so they must be numbers.
             "usage": {"input_tokens": 0, "output_tokens": 0},
         }
         return {"type": "message_start", "message": message}
@@ -234,7 +234,7 @@ class ChunksToEvents:
         index, function = _index(call), optional(call.get("function"), "function")
         kind = f"tool {index}"
         if kind != self._kind and index in self._seen_tools:
-            # A block of Anthropic's is written in one go.
+            # Anthropic writes each block without interruption.
             return self.fail(ERROR_TYPE, "the provider's stream goes back to a tool call that was over")
         self._seen_tools.add(index)
         block: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Reasoning effort, for the models of Anthropic's that know no adaptive thinking.
+"""Translate reasoning effort for Anthropic's models without adaptive thinking.
 
-Models from Claude 4.6 on decide themselves how long to think, guided by an effort; those from 3.7 to
-4.5 refuse that and take a budget of tokens; older ones do not think. Source: Anthropic's documentation
+Models from Claude 4.6 on take an effort, and decide themselves how long to think. Models from 3.7 to 4.5
+refuse an effort and take a budget of tokens. Older ones do not think. Source: Anthropic's documentation
 (adaptive thinking, extended thinking, effort).
 """
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 ADAPTIVE = {"type": "adaptive"}
 BUDGET_OF_EFFORT: Mapping[str, int] = {"low": 4096, "medium": 16384}
-"""Tokens; what `router.translate.chat` reads back as the same effort."""
+"""Tokens, which `router.translate.anthropic.requests_in` translates back to the same effort."""
 MAX_BUDGET = 32768
-"""Of every higher effort."""
+"""The budget of every higher effort, in tokens."""
 MIN_BUDGET = 1024
-"""Anthropic's own."""
+"""Anthropic's own minimum, in tokens."""
 ANSWER_SHARE = 0.5
-"""Of `max_tokens`, which holds thoughts and answer together, that the thoughts leave."""
+"""The share of `max_tokens`, which bounds thoughts and answer together, that remains for the answer."""
 _VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d)(?:[-.](\d))?(?!\d)")
 
 
 def thinking_of(name: str) -> Thinking:
-    """How a model thinks, by its name at Anthropic; a name without a version is taken for a new one."""
+    """How a model thinks, by its name at Anthropic. A name without a version counts as a new model."""
     found = _VERSION.search(name)
     if found is None:
         return "adaptive"
@@ -41,9 +41,9 @@ def thinking_of(name: str) -> Thinking:
 
 
 def as_it_thinks(request: dict[str, Any], body: Mapping[str, Any], thinking: Thinking) -> dict[str, Any]:
-    """Anthropic's `request`, made of `body`, with the effort said in the way that the model takes.
+    """Express the effort in Anthropic's `request`, made from `body`, in the form that the model takes.
 
-    What the body says in Anthropic's own words (`thinking`, `output_config`) stays as it is.
+    Anthropic's own members in the body (`thinking`, `output_config`) stay unchanged.
     """
     native = {**body, **optional(body.get(NATIVE), NATIVE)}
     if thinking == "adaptive" or body.get("reasoning_effort") is None:
@@ -71,7 +71,7 @@ def _budget(effort: str | None, request: Mapping[str, Any]) -> int:
 
 
 def _may_think(request: Mapping[str, Any]) -> bool:
-    """Whether thinking goes with the rest: effort is a hint, and what it cannot go with is asked for."""
+    """Whether the request allows thinking. Effort is only a hint, so members that exclude it prevail."""
     if request.get("temperature", 1) != 1 or "top_k" in request:
         return False
     if request.get("tool_choice", {}).get("type") in ("any", "tool"):
@@ -80,7 +80,7 @@ def _may_think(request: Mapping[str, Any]) -> bool:
 
 
 def _continues_unthought_calls(turns: list[dict[str, Any]]) -> bool:
-    """Whether tool calls are being answered whose turn does not begin with signed thoughts."""
+    """Whether the last turn answers tool calls, and their own turn does not begin with signed thoughts."""
     last = next((turn for turn in reversed(turns) if turn["role"] == "assistant"), None)
     if last is None or not isinstance(last["content"], list) or not isinstance(turns[-1]["content"], list):
         return False

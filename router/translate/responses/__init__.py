@@ -1,6 +1,6 @@
-"""OpenAI's responses API and chat completions, each as the other. All of it is pure.
+"""Translate between OpenAI's responses API and chat completions. All of it is pure.
 
-    requests   a request of the responses API ─► a chat request, and which members chat cannot express
+    requests   a request of the responses API ─► a chat request, and the members that chat cannot express
     answers    answers, both ways
     streams    streams, both ways
 

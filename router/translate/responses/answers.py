@@ -1,4 +1,4 @@
-"""Answers of OpenAI's responses API and chat completions, each as the other.
+"""Translate answers between OpenAI's responses API and chat completions, both ways.
 
 Source: OpenAI's API reference (the response object), as of the `openai` package 3.54.
 """
@@ -34,17 +34,17 @@ ECHOED: Mapping[str, Any] = {
     "truncation": "disabled",
     "user": None,
 }
-"""Members of a response that repeat the request's, and what they are where it leaves them out."""
+"""Members of a response that repeat the request's, with their defaults if the request omits them."""
 REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer is incomplete, by its finish reason."""
 FEES = frozenset(
     {"code_interpreter_call", "file_search_call", "image_generation_call", "shell_call", "web_search_call"}
 )
-"""Items of an answer that OpenAI charges beside its tokens."""
+"""Items of an answer that OpenAI charges in addition to tokens."""
 
 
 def head_of(asked: Mapping[str, Any], *, response_id: str, created: int) -> dict[str, Any]:
-    """A response that has begun; `created` in seconds since 1970."""
+    """A response that has begun. `created` is in seconds since 1970."""
     echoed = {name: default if asked.get(name) is None else asked[name] for name, default in ECHOED.items()}
     return {
         "id": response_id,
@@ -56,7 +56,7 @@ def head_of(asked: Mapping[str, Any], *, response_id: str, created: int) -> dict
         "model": asked.get("model"),
         "output": [],
         "usage": None,
-        # Nothing is kept: what is answered here cannot be asked for again.
+        # The router keeps no responses, so a client cannot retrieve this one later.
         "store": False,
         **echoed,
     }
@@ -65,7 +65,7 @@ def head_of(asked: Mapping[str, Any], *, response_id: str, created: int) -> dict
 def response_of(
     completion: Mapping[str, Any], asked: Mapping[str, Any], *, response_id: str, created: int
 ) -> dict[str, Any]:
-    """The response that says what a completion says; the responses API's own answer as it is."""
+    """Translate a completion to a response. The responses API's own answer stays unchanged."""
     native = completion.get(RESPONSES)
     if isinstance(native, dict):
         return native
@@ -83,7 +83,7 @@ def response_of(
 def finished(
     head: Mapping[str, Any], output: list[Item], finish_reason: object, usage: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The response with its end."""
+    """Complete the response."""
     reason = REASONS.get(finish_reason) if isinstance(finish_reason, str) else None
     return {
         **head,
@@ -135,12 +135,12 @@ def refusal_part(content: str) -> Item:
 
 
 def message_item(name: str, parts: list[Item], status: str = "completed") -> Item:
-    """What the assistant said."""
+    """The assistant's message."""
     return {"id": name, "type": "message", "role": "assistant", "status": status, "content": parts}
 
 
 def reasoning_item(name: str, thought: str | None, status: str = "completed") -> Item:
-    """What the model thought."""
+    """The model's reasoning."""
     content = [] if thought is None else [{"type": "reasoning_text", "text": thought}]
     return {"id": name, "type": "reasoning", "summary": [], "content": content, "status": status}
 
@@ -158,10 +158,10 @@ def call_item(name: str, call_id: Any, function: Any, arguments: str, status: st
 
 
 def response_usage(completion: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The usage in the responses API's words, with our `cost_usd`; None when it is not known.
+    """The usage in the responses API's words, with our `cost_usd`. None if it is unknown.
 
-    The API has no word for a detail that is not known, and clients add details up, so it is 0 here;
-    the record keeps the difference.
+    The API cannot express an unknown detail, and clients add details up, so it is 0 here. The record
+    keeps the difference.
     """
     usage = usage_from_openai(completion)
     given, answered = usage.tokens_input, usage.tokens_output
@@ -183,7 +183,7 @@ def response_usage(completion: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def completion_of(response: Mapping[str, Any]) -> dict[str, Any]:
-    """A response as a completion, which carries it whole; RequestError when it is malformed."""
+    """Translate a response to a completion, which carries it whole. RequestError if it is malformed."""
     output = optional_items(response.get("output"), "output")
     texts, refusals, thoughts, calls = [], [], [], []
     for item in output:
@@ -220,7 +220,7 @@ def completion_of(response: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finish_reason_of(response: Mapping[str, Any]) -> str | None:
-    """Chat's word for how a response ended; None when it has not."""
+    """Chat's word for how a response ended, or None if it has not ended."""
     status = response.get("status")
     if status == "incomplete":
         reason = optional(response.get("incomplete_details"), "incomplete_details").get("reason")
@@ -232,7 +232,7 @@ def finish_reason_of(response: Mapping[str, Any]) -> str | None:
 
 
 def chat_usage(response: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Chat's usage of a response, and what of it is charged beside the tokens; None when it tells nothing."""
+    """Chat's usage of a response, with charges other than tokens. None if the response reports none."""
     usage = usage_from_openai_responses({"usage": response.get("usage")})
     fees = sorted({str(item.get("type")) for item in optional_items(response.get("output"), "output")} & FEES)
     counts = {"prompt_tokens": usage.tokens_input, "completion_tokens": usage.tokens_output}

@@ -1,10 +1,10 @@
-"""A request of OpenAI's responses API as a chat request, and what of it chat completions lack.
+"""Translate a request of OpenAI's responses API to a chat request, and find the parts that chat lacks.
 
 Source: OpenAI's API reference (responses: create, streaming events), as of the `openai` package 3.54.
 
-What chat cannot say (state that OpenAI keeps, tools that it runs itself, members of tomorrow) is named,
-and only a provider that speaks the responses API is asked such a request, in its own words. What says
-how an answer is made and not what is asked (`reasoning.summary`, the reasoning of earlier turns, …) is
+Members that chat cannot express (state that OpenAI keeps, tools that it runs itself, future members) are
+named. Only a provider that speaks the responses API receives such a request, unchanged. Hints, which
+change the processing and not the question (`reasoning.summary`, the reasoning of earlier turns, …), are
 left out for the others, and named to the client.
 """
 
@@ -32,7 +32,7 @@ SAME = (
     "top_p",
     "user",
 )
-"""Members that both APIs have, and `provider`, which is the router's."""
+"""Members that both APIs have, and the router's own `provider`."""
 NEUTRAL: Mapping[str, Any] = {
     "background": False,
     "include": [],
@@ -40,16 +40,16 @@ NEUTRAL: Mapping[str, Any] = {
     "top_logprobs": 0,
     "truncation": "disabled",
 }
-"""Values under which members that chat lacks ask for nothing."""
+"""Values with which members that chat lacks have no effect."""
 STATE = ("previous_response_id", "conversation", "prompt")
-"""Members that name what one provider alone knows, and that a model reads beside the request."""
+"""Members that refer to state which only one provider has, and which the model reads as input."""
 ECHOED = {
     "message": {"type", "role", "content", "id", "status", "phase"},
     "function_call": {"type", "call_id", "name", "arguments", "id", "status"},
     "function_call_output": {"type", "call_id", "output", "id", "status", "name"},
     "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
 }
-"""Members of an item; clients send back what an answer held, with ids and states that ask for nothing."""
+"""Members of an item. Clients send an answer's items back, with ids and states that have no effect."""
 PARTS = {
     "input_text": {"type", "text"},
     "output_text": {"type", "text", "annotations", "logprobs"},
@@ -67,24 +67,24 @@ class Chat(NamedTuple):
     """A request in chat's words."""
 
     body: dict[str, Any]
-    """As far as chat can say it."""
+    """The part that chat can express."""
     native: str | None
-    """The first thing that chat cannot say; None: the body says it all."""
+    """The first part that chat cannot express, or None if the body expresses the whole request."""
     refers_to: str | None
-    """The first member that names what one provider alone knows."""
+    """The first member that refers to state which only one provider has, or None."""
     ignored: frozenset[str]
-    """Hints left out."""
+    """Hints that are left out."""
     is_hosted: bool
-    """Whether tools may run that the provider runs itself: they add input, and are charged beside it."""
+    """Whether the provider may run tools itself. They add input, and cost more than the tokens."""
 
 
 def chat_of(asked: Mapping[str, Any]) -> Chat:
-    """The chat request that asks what `asked` asks; RequestError names a member that is malformed."""
+    """Translate `asked` to a chat request. RequestError names a malformed member."""
     return _Reading(asked).chat()
 
 
 class _Reading:
-    """One request, and what was found in it."""
+    """One request, with the findings of its translation."""
 
     def __init__(self, asked: Mapping[str, Any]) -> None:
         self._given = {
@@ -109,18 +109,18 @@ class _Reading:
         self._text(optional(given.pop("text", None), "text"), chat)
         self._tools(optional_items(given.pop("tools", None), "tools"), chat)
         self._choice(given.pop("tool_choice", None), chat)
-        if given.pop("truncation", None) is not None:  # a model whose window is too small is not asked
+        if given.pop("truncation", None) is not None:  # models with too small a window are never chosen
             self._ignored.add("truncation")
         options = dict(optional(given.pop("stream_options", None), "stream_options"))
         if options.pop("include_obfuscation", False):
             self._ignored.add("stream_options.include_obfuscation")
         if options:
             self._only_native("`stream_options`")
-        if chat.get("stream"):  # streams of this API always tell the usage
+        if chat.get("stream"):  # streams of this API always report the usage
             chat["stream_options"] = {"include_usage": True}
         for name in given:
             self._only_native(f"`{name:.40}`", refers_to=name if name in STATE else None)
-        if not messages:  # all of it stands where chat does not look
+        if not messages:  # the whole input is in members that chat lacks
             messages = [{"role": "user", "content": ""}]
         return Chat(
             {"messages": messages, **chat},
@@ -184,7 +184,7 @@ class _Reading:
             made = [self._part(part, f"{where}.content.{at}") for at, part in enumerate(parts)]
             content = [part for part in made if part is not None]
             if role == "assistant" and all(part["type"] == "text" for part in content):
-                content = "".join(part["text"] for part in content)  # what every server takes
+                content = "".join(part["text"] for part in content)  # every server accepts a plain text
         return {"role": ROLES[role], "content": content}
 
     def _part(self, part: dict[str, Any], where: str) -> dict[str, Any] | None:
@@ -206,7 +206,7 @@ class _Reading:
             }
         if kind == "input_image":
             if part.get("image_url") is None:
-                return None  # its file's id has been named
+                return None  # its file's id is already reported
             image = {"url": text(part["image_url"], f"{where}.image_url")}
             if part.get("detail") is not None:
                 image["detail"] = part["detail"]
@@ -219,7 +219,7 @@ class _Reading:
         }
 
     def _result(self, output: Any, where: str) -> list[dict[str, Any]]:
-        """A tool's result in parts; chat takes texts alone."""
+        """A tool's result in parts. Chat accepts only texts."""
         parts = []
         for at, part in enumerate(items(output, where)):
             made = self._part(part, f"{where}.{at}")
@@ -230,7 +230,7 @@ class _Reading:
         return parts
 
     def _call(self, item: dict[str, Any], where: str, messages: list[dict[str, Any]]) -> None:
-        """A call joins the assistant's message it belongs to."""
+        """Add a call to the assistant's message that it belongs to."""
         function = {
             "name": text(item.get("name"), f"{where}.name"),
             "arguments": text(item.get("arguments"), f"{where}.arguments"),

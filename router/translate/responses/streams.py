@@ -1,6 +1,6 @@
-"""Streams of OpenAI's responses API and of chat completions, each as the other.
+"""Translate streams between OpenAI's responses API and chat completions, both ways.
 
-Source: OpenAI's API reference (streaming events), as of the `openai` package 3.54. Chat tells usage
+Source: OpenAI's API reference (streaming events), as of the `openai` package 3.54. Chat reports usage
 after the finish reason, so that a response ends when its stream does.
 """
 
@@ -36,22 +36,22 @@ TEXTS = ("response.output_text.delta", "response.refusal.delta")
 THOUGHTS = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
 ENDS = ("response.completed", "response.incomplete")
 FAILURES = {"rate_limited": "rate_limit_exceeded"}
-"""The API's own name of a failure; any other is `server_error`."""
+"""The API's own name of a failure. Any other is `server_error`."""
 CARRIED = ("message", "reasoning")
-"""Items whose content comes in deltas that chat has; any other is content by itself."""
+"""Items with content in deltas that chat has. Any other item is content by itself."""
 
 
 def to_sse(event: Mapping[str, Any]) -> bytes:
-    """An event as it stands in a stream."""
+    """Write an event for a stream."""
     return b"event: " + str(event["type"]).encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
 
 
 class EventsToChunks:
-    """The responses API's events as chat chunks. The caller must handle events of a failure itself."""
+    """Translates the responses API's events to chat chunks. The caller must handle events of a failure."""
 
     def __init__(self) -> None:
         self.is_finished = False
-        """Whether the response came to its end; a stream that stops before is broken."""
+        """Whether the response reached its end. A stream that stops before is broken."""
         self._head: dict[str, Any] = {
             "id": None,
             "object": "chat.completion.chunk",
@@ -61,7 +61,7 @@ class EventsToChunks:
         self._calls: dict[Any, int] = {}  # output index to chat's tool call
 
     def feed(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The chunk that says what `event` says; RequestError when it is malformed."""
+        """Translate `event` to a chunk. RequestError if it is malformed."""
         kind = event.get("type")
         delta: dict[str, Any] | None = None
         finish_reason, usage = None, None
@@ -106,28 +106,28 @@ class EventsToChunks:
 
 
 class _Open:
-    """An item of the answer that is being written."""
+    """An item of the answer that is still incomplete."""
 
     def __init__(self, index: int, name: str) -> None:
         self.index = index
         self.id = name
         self.pieces: list[str] = []
         self.parts: list[Item] = []
-        """Parts of a message that are whole."""
+        """Complete parts of a message."""
         self.kind = ""
-        """Of a message's open part: `output_text` or `refusal`."""
+        """The kind of a message's open part: `output_text` or `refusal`."""
         self.call: tuple[Any, Any] = (None, None)
-        """Of a function call: its id and the function's name."""
+        """The id of a function call, and the function's name."""
 
 
 class ChunksToEvents:
-    """Chat chunks as the responses API's events; what is the responses API's own passes as it came.
+    """Translates chat chunks to the responses API's events. The API's own events pass unchanged.
 
-    `feed` each chunk, then `finish` or `fail` once.
+    You must `feed` each chunk, then `finish` or `fail` once.
     """
 
     def __init__(self, asked: Mapping[str, Any], *, response_id: str, created: int) -> None:
-        """`created`: seconds since 1970."""
+        """`created` is in seconds since 1970."""
         self._head = head_of(asked, response_id=response_id, created=created)
         self._number = 0
         self._is_started = False
@@ -141,9 +141,9 @@ class ChunksToEvents:
         self._usage: dict[str, Any] | None = None
 
     def feed(self, chunk: Mapping[str, Any], native: Event | None = None) -> list[Event]:
-        """The events that say what `chunk` says; RequestError when it is malformed.
+        """Translate `chunk` to events. RequestError if it is malformed.
 
-        `native` is the event that the chunk was translated from: it passes as it came, with its cost.
+        `native` is the event that the chunk was translated from. It passes unchanged, with its cost added.
         """
         if native is not None:
             return [self._passed(native, chunk)]
@@ -171,12 +171,12 @@ class ChunksToEvents:
         return [*events, self._event(f"response.{response['status']}", response=response)]
 
     def fail(self, code: str, message: str) -> list[Event]:
-        """The events that end a response that failed: the error, and the response as far as it came."""
+        """The events that end a failed response: the error, and the incomplete response."""
         if self._is_over:
             return []
         self._is_over = True
         error = {"code": code, "message": message}
-        # OpenAI's servers put the error into a member of its own, its documents beside the type.
+        # OpenAI's servers put the error into its own member, and its reference puts it next to the type.
         said = self._event(
             "error", **error, param=None, error={"type": "server_error", "param": None, **error}
         )
@@ -277,7 +277,7 @@ class ChunksToEvents:
     def _close_all(self, events: list[Event]) -> None:
         self._close_thought(events)
         self._close_message(events)
-        for item in self._calls.values():  # pieces of several calls may come by turns
+        for item in self._calls.values():  # pieces of several calls can alternate
             arguments = "".join(item.pieces)
             where = self._at(item, name=item.call[1], arguments=arguments)
             events.append(self._event("response.function_call_arguments.done", **where))
