@@ -89,7 +89,7 @@ class EventStream:
                 raise
             task.uncancel()
         except TimeoutError:  # the server closes the connection of an incomplete answer
-            logger.warning("a client did not read its stream in time, and was left")
+            logger.warning("a client did not read its stream in time, so its connection is closed")
         finally:
             watcher.cancel()
 

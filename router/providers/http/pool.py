@@ -88,7 +88,7 @@ class Pool:
             await connection.lost
 
     async def _connect(self, timeout_s: float) -> Connection:
-        """Open a connection in a place that is held; the place is free again when that fails."""
+        """Open a connection in a reserved place, and free the place if that fails."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
