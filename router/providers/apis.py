@@ -45,7 +45,7 @@ class ApisProvider(OpenAIProvider):
         return self._response(await self._send(self._responses_address(), request, HEADERS, model), model)
 
     def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
-        """See Provider: each chunk carries the event of the responses API that it translates as `native`."""
+        """See Provider: the `native` of each chunk is the responses API's event that the chunk translates."""
         if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
             return super().stream(model, body)
         content = orjson.dumps({**body.responses, "model": model.provider_model, "stream": True})

@@ -68,7 +68,7 @@ def described(record: RequestRecord) -> dict[str, Any]:
 
 
 def may_see(caller: Caller, record: RequestRecord) -> bool:
-    """Whether it is the caller's own request, or the key has `report` and its organisation and user match."""
+    """Whether it is the caller's own request, or `report` shows it within the key's organisation and user."""
     if caller.key_id is not None and caller.key_id == record.api_key_id:
         return True
     return (
