@@ -1,4 +1,4 @@
-"""Virtual keys: who may call the HTTP server, and a record of every change to them.
+"""Virtual keys: permission to call the HTTP server, and a record of every change to them.
 
 In: `keys.json`, and the commands `intellirouter keys`. Out: the `Caller` of a request's key, and
 `compliance_logs.jsonl`. Read `keys` (the file and the check of a key), then `changes` (create, rotate,
