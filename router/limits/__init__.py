@@ -6,7 +6,7 @@ Where to read on:
 
     limits      `Limits`: the steps above         memory      counters of one process
     admission   one request's way through         shared      counters of one machine's processes, in a file
-        book        limits.yaml, compiled             remote      counters of many machines, on Redis
-        counters    the interface of a store          spend       spending by lake and journals
-        periods     calendar and amounts              reservations  requests in flight at a process's death
+    book        limits.yaml, compiled             remote      counters of many machines, on Redis
+    counters    the interface of a store          spend       spending by lake and journals
+    periods     calendar and amounts              reservations  requests in flight at a process's death
 """

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ANY = "*"
 MAX_CACHED = 65_536
-"""Combinations of subjects whose compiled rules are cached. Beyond it the cache is emptied."""
+"""Combinations of subjects with compiled rules in the cache. Beyond it the cache is emptied."""
 _WINDOW_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
 Subject = Annotated[str, Field(min_length=1, max_length=255)]

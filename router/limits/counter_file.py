@@ -2,7 +2,7 @@
 
     counters.lock         held, shared, by every process that counts: the first one begins a new file
     counters.db           a link to the file in use
-        counters-<random>.db  a file, not used again once the link leads elsewhere
+    counters-<random>.db  a file, not used again once the link leads elsewhere
 
 The file is a cache of the records and the reservation logs. It is never synced: it survives the kill of
 a process, and is not used again once no process is left. A power cut can therefore not make it wrong,

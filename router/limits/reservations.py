@@ -1,9 +1,9 @@
 """Requests in flight at a process's death: an append-only log of each process, under budgets/.
 
     A <file>                            the log of that name is taken into this one
-        C <amount> <ends_s> <account>       charged beyond the records
-        R <request> <amount> (<ends_s> <account>)…      reserved; a later line of the request replaces it
-        F <request> <amount>                finished: charged so much beyond its record
+    C <amount> <ends_s> <account>       charged beyond the records
+    R <request> <amount> (<ends_s> <account>)…      reserved; a later line of the request replaces it
+    F <request> <amount>                finished: charged so much beyond its record
 
 A line is one `write(2)` before the call, so it survives the process. Nothing is synced: a power cut ends
 the providers' calls too, or nearly so. A request that is settled at its record's cost needs no further
