@@ -1,6 +1,6 @@
 """The audit trail of changes by people: the actor, the change, its time, and the state before and after.
 
-        compliance_logs.jsonl    one AuditEvent a line, oldest first, in the folder of the files that change
+    compliance_logs.jsonl    one AuditEvent a line, oldest first, in the folder of the files that change
 
 An event is on disk before its change is. No change lacks an event, and a crash between the two leaves an
 event without a change. An event holds no secret, not even hashed. Lines are only added, except that
