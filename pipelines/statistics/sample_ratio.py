@@ -1,6 +1,6 @@
 """Whether the variants got the shares of traffic that were planned.
 
-Where they did not, something decides who is counted (a crash in one variant, a filter, lost
+Where they did not, some fault decides which requests are counted (a crash in one variant, a filter, lost
 records), and no difference between the variants can be believed.
 """
 
@@ -19,7 +19,7 @@ CONCENTRATION = 1000.0
 
 
 def sample_ratio_p(counts: Sequence[float], shares: Sequence[float]) -> float:
-    """The always-valid p-value of `counts` against planned `shares`; 1 without any count.
+    """The always-valid p-value of `counts` against planned `shares`. 1 without any count.
 
     The inverse of the Bayes factor of a Dirichlet mixture around the plan against the plan itself,
 
