@@ -1,6 +1,6 @@
 """Limits and budgets: how much a key, a user, an organisation or a session may use and spend.
 
-    admit (rate limits) ─► choose among what fits ─► reserve (worst case) ─► call ─► record ─► settle
+    admit (rate limits) ─► choose among models that fit ─► reserve (worst case) ─► call ─► record ─► settle
 
 Where to read on:
 

@@ -37,11 +37,11 @@ logger = logging.getLogger("router.limits")
 PAGE_BYTES = 1024
 """A transaction writes whole pages."""
 CHECKPOINT_PAGES = 8000
-"""Written to the log before they are copied into the file: by then most have been written many times."""
+"""Pages in the log before they are copied into the file: by then most have been written many times."""
 MAX_BYTES = 512 << 20
 """About two million windows and accounts. A subject beyond them is refused."""
 START_POLL_S = 0.01
-"""How often a process looks whether another one has begun the file."""
+"""Interval at which a process checks whether another one has begun the file."""
 _SCHEMA = """
 create table windows (key text primary key, kept_until real not null, slots blob not null) without rowid;
 create table accounts (key text primary key, kept_until real not null, charged text not null) without rowid;

@@ -20,7 +20,7 @@ Unit = Literal["requests", "tokens"]
 SLOTS = 60
 """Parts of a window that are counted and forgotten together."""
 GRACE_S = 2 * 86_400
-"""How long after its period a counter is kept: a clock set back finds it again."""
+"""A counter is kept this long after its period: a clock set back finds it again."""
 
 
 class Subjects(NamedTuple):
@@ -36,8 +36,8 @@ class Subjects(NamedTuple):
 class Rate:
     """A rate limit as it binds one subject.
 
-    A window is counted in `SLOTS` slots and the running slot: whatever is admitted in any window's
-    length of time lies in those `SLOTS + 1` slots, so that no window ever holds more than the limit.
+    A window is counted in `SLOTS` slots and the running slot. All that is admitted in any window's
+    length of time lies in those `SLOTS + 1` slots, so no window ever holds more than the limit.
     The price is that a slot is forgotten up to 1/60 of the window later than it could be.
     """
 
@@ -64,7 +64,7 @@ class Account:
     budget_id: str
     scope: Scope
     subject: str
-    """Of a session: its id with its owner (`router.sessions.owned_session`)."""
+    """For a session, its id with its owner (`router.sessions.owned_session`)."""
     period: Period
     starts_s: int
     ends_s: int

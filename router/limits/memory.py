@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_COUNTERS = 1_000_000
 """Windows, and accounts, that are kept at once: about 300 MB. A subject beyond them is refused."""
 SWEEP_INTERVAL_S = 1.0
-"""While they are all in use, room is looked for once in so long."""
+"""Time between searches for room while they are all in use."""
 _FIRST_SWEEP = 10_000
 
 

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 PREFIX = "{intellirouter}:"
 TIMEOUT_S = 1.0
-"""For connecting and for one operation."""
+"""Time limit for connecting and for one operation."""
 PROBE_INTERVAL_S = 0.5
 """Time between tries while Redis does not answer. Requests in between fail at once."""
 OPEN_AT_ONCE = 1000
 """Accounts opened by one script: it bounds how long Redis is kept from others."""
 MAX_CONNECTIONS = 64
-"""To Redis, from one event loop. A request beyond them waits for one."""
+"""Connections to Redis from one event loop. A request beyond them waits for one."""
 POOL_TIMEOUT_S = 5.0
-"""How long it waits."""
+"""The longest that a request waits for a connection."""
 
 
 class RedisStore:

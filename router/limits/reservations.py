@@ -196,7 +196,7 @@ def read_held(
     """The charges beyond the records in the logs of every process, running or gone, by account."""
     contents = {}
     for path in folder.glob("[!.]*.log"):
-        with contextlib.suppress(FileNotFoundError):  # its process ended, and had nothing to say
+        with contextlib.suppress(FileNotFoundError):  # its process ended, and left no charges
             contents[path.name] = path.read_bytes()
     return {key: charge.amount for key, charge in _charged(contents, find_costs).items()}
 

@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from router.limits.counters import Account, Rate
 
 TIMEOUT_S = 1.0
-"""How long one operation may wait for other processes: they take microseconds unless one is stopped."""
+"""An operation may wait this long for other processes. They take microseconds unless one is stopped."""
 SPINS = 50
 """Tries before the event loop goes on meanwhile."""
 RETRY_S = 0.0005
 """Wait between later tries."""
 MAX_REOPENINGS = 3
-"""Reopenings in one operation. The file is lost each time."""
+"""Reopenings in one operation at most. The file is lost each time."""
 MAX_TOKENS = 1 << 50
-"""That one request's count adds to a window, whatever a provider says: the file holds 64 bits."""
+"""One request adds at most this to a window, whatever a provider says: the file holds 64 bits."""
 SWEPT_AT_ONCE = 4
-"""Counters that are looked at with each new one, in turn, and removed where they are over."""
+"""Counters that are checked, in turn, with each new one, and removed where they are over."""
 SWEPT_WHEN_FULL = 4000
-"""The same when a new one finds no room."""
+"""Counters that are checked when a new one finds no room."""
 
 _GET_WINDOW = "select slots from windows where key = ?"
 _PUT_WINDOW = (
@@ -220,7 +220,7 @@ class FileStore:
                 self._put(db, rate, window)
 
     def _window(self, db: sqlite3.Connection, rate: Rate, now: float) -> Window:
-        """A rate's window as of now. A change of its slots is written."""
+        """A rate's window as of now. A window that moved because the clock was set back is written."""
         slot = int(now * SLOTS / rate.window_s)
         row = db.execute(_GET_WINDOW, (rate.key,)).fetchone()
         if row is None:

@@ -101,7 +101,7 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
 
 
 def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
-    """Recorded cost in pico-dollars (None: not known) of those of the ids that have a record."""
+    """Recorded cost in pico-dollars (None: unknown) of the ids that have a record."""
     if not ids:
         return {}
     import pyarrow as pa
@@ -142,7 +142,7 @@ def _amounts(kind: tuple[str, ...], parts: list[Any]) -> Iterator[tuple[str, int
 
 
 def _subject(names: Sequence[str | None]) -> str | None:
-    """The subject that the columns of a kind name. None when the first is empty."""
+    """The subject that the columns of a kind name. None when the first is None."""
     first, *owners = names
     if first is None or not owners:
         return first
