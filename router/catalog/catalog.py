@@ -40,14 +40,14 @@ class Model:
     context_window: int | None = None
     max_output_tokens: int | None = None
     attempt_timeout_s: float | None = None
-    """Its own, else its provider's, like the next two."""
+    """The model's own, else its provider's, like the next two."""
     stream_usage: bool = True
     """Whether it may be asked for the usage of a stream (`stream_options`)."""
     max_tokens_as: OutputLimit | None = None
     """The one name it knows for the bound on the output. None: the name that the client used."""
     capabilities: frozenset[str] | None = None
     thinking: Thinking | None = None
-    """How a model of Anthropic's takes a reasoning effort. None: by the version in its name."""
+    """The way a model of Anthropic's takes a reasoning effort. None: by the version in its name."""
     apis: frozenset[str] = frozenset({"chat"})
     """The APIs that reach it: `chat`, `responses`, or only `embeddings`."""
     vectors: str | None = None
@@ -59,7 +59,7 @@ class Model:
     """Expected quality before any feedback, by task or `*`."""
     cost_source: Literal["prices", "provider"] = "prices"
     prices: tuple[Price, ...] = ()
-    """In order of start: the price book's rows, then the catalog's own."""
+    """The price book's rows, then the catalog's own, in order of start."""
 
     def price_at(self, at: datetime) -> Price | None:
         """The price row in force at `at`. None when none is known."""

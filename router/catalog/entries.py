@@ -74,7 +74,7 @@ def _has_switch(entry: ProviderEntry | ModelEntry) -> bool:
 
 
 class ProviderEntry(Entry):
-    """How to reach one provider."""
+    """The way to reach one provider."""
 
     kind: Literal["openai", "anthropic", "azure"]
     """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
@@ -85,7 +85,7 @@ class ProviderEntry(Entry):
     """Environment variable that holds the key. With several, the next one is used when the provider refuses
     one (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
     api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
-    """Of Azure's API, which needs one: `2024-10-21`."""
+    """The version of Azure's API, which needs one: `2024-10-21`."""
     apis: tuple[Api, ...] = ("chat",)
     """The APIs of OpenAI that it speaks: `[chat, responses]` if it serves OpenAI's responses API itself. For
     the others, requests of that API are translated."""

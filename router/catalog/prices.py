@@ -23,7 +23,7 @@ MILLION = Decimal(1_000_000)
 QUANTUM = Decimal(1).scaleb(-MONEY_SCALE)
 ZERO_USD = Decimal(0).quantize(QUANTUM)
 MAX_REPORTED_USD = Decimal(10) ** 9
-"""A request that a provider says cost this much or more has a cost that is not known."""
+"""If a provider reports this cost or more for a request, its cost is unknown."""
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 """Tokens times a rate have fewer digits. Made once: a `localcontext` costs more than the sums in it."""
 _PER_TOKEN_DIGITS = 18
@@ -121,9 +121,9 @@ class Price(Rates):
     price_id: str
     start: datetime
     tiers: tuple[Tier, ...] = ()
-    """In order of threshold."""
+    """The tiers, in order of threshold."""
     windows: tuple[Window, ...] = ()
-    """The first that is open applies."""
+    """The first window that is open applies."""
     _bounds: tuple[_Bound, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
