@@ -2,5 +2,5 @@
 
 In: `keys.json`, and the commands `intellirouter keys`. Out: the `Caller` of a request's key, and
 `compliance_logs.jsonl`. Read `keys` (the file and the check of a key), then `changes` (create, rotate,
-revoke), `audit_trail` (what each change leaves) and `commands` (the command line).
+revoke), `audit_trail` (the event of each change) and `commands` (the command line).
 """

@@ -72,7 +72,7 @@ def new_event(
 
 @contextmanager
 def recorded(path: Path, event: AuditEvent) -> Iterator[None]:
-    """Make a change after its event is on disk. A failed change removes its event. OSError without either."""
+    """Put the event on disk, then run the change. A failed change removes it. OSError leaves neither."""
     with locked(path):
         size = len(_whole(path))
         try:

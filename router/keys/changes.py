@@ -1,6 +1,6 @@
 """Create, rotate and revoke keys: each change is one atomic replacement of `keys.json`.
 
-The audit trail in the same folder (`router.keys.audit_trail`) records who changed what.
+The audit trail in the same folder (`router.keys.audit_trail`) records every change and its actor.
 """
 
 from __future__ import annotations
