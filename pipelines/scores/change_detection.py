@@ -65,7 +65,7 @@ class Change:
     """The first request of the new mean, to the span."""
     quality_before: float
     quality_after: float
-    """By the outcomes up to the block that revealed the change."""
+    """Both means are from the outcomes up to the block that revealed the change."""
     z: float
     """Signed root of the likelihood ratio, about standard errors. Negative for a drop."""
     outcomes_before: int
@@ -81,9 +81,9 @@ class Series:
     """The memory of the search in one series: enough to go on with the next block."""
 
     spans: list[_Span] = field(default_factory=list)
-    """Since the last change, oldest first. Their lengths fall."""
+    """The spans since the last change, oldest first. Their lengths fall."""
     looks: int = 0
-    """Since the first block: a change does not make the next one cheaper."""
+    """Looks since the first block: a change does not make the next one cheaper."""
     count: int = 0
     quality: float = 0.0
     squared: float = 0.0

@@ -27,13 +27,13 @@ BIAS = 0.1
 """Standard deviation of the bias before anything is learnt: right-or-wrong outcomes of quality 0.8 then
 count for at most 16."""
 BIAS_WEIGHT = 4.0
-"""Cells that BIAS counts for in the common spread, and"""
+"""Cells that BIAS counts for in the common spread."""
 OWN_WEIGHT = 1.0
-"""in a cell's own that the common one counts for."""
+"""Cells that the common spread counts for in a cell's own."""
 MIN_SPREAD = 0.0004
 """Least spread that can be learnt: a bias of 2 points."""
 SOURCES = ("user", "judge", "program")
-"""Of verdicts, the highest first."""
+"""Sources of verdicts, the highest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Part:
     """Changes discounted, and weighted so that drawn ones represent every request."""
     weight: float
     weight_squared: float
-    """Of the weights before changes were discounted."""
+    """Sum of squares of the weights before changes were discounted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Counted:
 
     outcomes: Outcomes
     drawn: float
-    """Of its outcomes, those that chance decided."""
+    """The part of its outcomes that chance decided."""
     by_source: Mapping[str, float]
 
 
