@@ -48,9 +48,9 @@ hold the truth (tests/benchmarks/offline_evaluation_bias.py)."""
 RATE_WEIGHT = 1.0
 """Requests that the overall share of known outcomes counts for in a cell's."""
 MIN_JUDGED = 5
-"""Outcomes of a task and action below which it says nothing of whether judging depends on the answer."""
+"""Fewer outcomes of a task and action do not show whether judging depends on the answer."""
 MEAN_WEIGHT = 20.0
-"""Outcomes that the task's mean counts for in an action's own, there."""
+"""Outcomes that the task's mean counts for in an action's own, in `judging_depends`."""
 FOLD_SEED = 20261123
 
 
@@ -136,7 +136,7 @@ class _Noise:
     """The part of an estimate's variance that single influences do not show."""
 
     shared: Floats
-    """Of each request: the standard deviation of all outcomes that a cell of few adds to its own."""
+    """For each request, the standard deviation of all outcomes that a cell of few adds to its own."""
     between: float
     """Variance of cells' means that the outcome model does not expect."""
     known: Floats
@@ -238,7 +238,7 @@ def judging_depends(sample: Sample, outcome: Floats) -> float:
 
 
 def _known_rates(sample: Sample, is_known: Flags) -> Floats:
-    """Of each request, the share of its task and action with a known outcome."""
+    """For each request, the share of its task and action with a known outcome."""
     cell, cells = _cells(sample)
     requests = np.bincount(cell, minlength=cells)
     known = np.bincount(cell, weights=is_known, minlength=cells)
@@ -248,7 +248,7 @@ def _known_rates(sample: Sample, is_known: Flags) -> Floats:
 
 
 def _cross_fitted(sample: Sample, values: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Of each request: the outcome expected of the target, and of the action that was logged."""
+    """For each request, the outcome expected of the target, and of the action that was logged."""
     clusters = int(sample.cluster.max()) + 1
     fold = np.random.default_rng(FOLD_SEED).permutation(clusters)[sample.cluster] % FOLDS
     expected, predicted = np.zeros(len(values)), np.zeros(len(values))

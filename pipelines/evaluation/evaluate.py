@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ODDS_FLOOR = 0.001
 """A model drawn less often than this is not supported: its few outcomes would count a thousandfold."""
 MIN_SUPPORTED = 0.95
-"""Share of the target's decisions that the log must be able to speak for."""
+"""Share of the target's decisions that the log must support."""
 MIN_EFFECTIVE = 30.0
 """Effective sample size required for an estimate."""
 MIN_DRAWN = 100
@@ -49,7 +49,7 @@ class Evaluation:
 
     policy_id: str
     requests: int
-    """That a draw decided and that the policy could be asked about."""
+    """Requests that a draw decided and that the policy could be asked about."""
     sessions: int
     """Independent among them: sessions, and requests without one."""
     supported: float

@@ -47,17 +47,17 @@ class Log:
     tasks: tuple[str, ...]
     snapshots: tuple[str | None, ...]
     task: Ints
-    """Of each request, into `tasks`."""
+    """The task of each request, as an index into `tasks`."""
     draw_task: Ints
-    """Of the request that was drawn, into `tasks`."""
+    """The task of the request that was drawn, as an index into `tasks`."""
     draw_bucket: Ints
     """`tokens_bucket` of the input when it was drawn. 0: not recorded."""
     snapshot: Ints
-    """The scores that the draw read, into `snapshots`."""
+    """The scores that the draw read, as an index into `snapshots`."""
     action: Ints
-    """The model that was decided on, into `models`. -1 when it was not a candidate."""
+    """The model that was decided on, as an index into `models`. -1 when it was not a candidate."""
     propensity: Floats
-    """With which the draw decided so."""
+    """The probability with which the draw decided so."""
     odds: Floats
     """Request by model: the probabilities of the draw."""
     state: npt.NDArray[np.int8]
@@ -65,7 +65,7 @@ class Log:
     cluster: Ints
     """Requests of one session depend on each other. A request without one is its own cluster."""
     cost_usd: Floats
-    """NaN: not known."""
+    """NaN: unknown."""
     quality: Floats
     """NaN: not judged."""
     fallbacks: int
