@@ -36,7 +36,7 @@ class Summary:
     total: float
     mean: float
     variance: float
-    """Of a single observation."""
+    """The variance of a single observation."""
     design_effect: float
     """Requests that carry as much information as one independent request, at least 1."""
     groups: int

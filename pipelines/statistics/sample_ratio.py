@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ALPHA = 0.0005
 """A p-value below it says the shares are broken: false alarms are rarer than real faults."""
 CONCENTRATION = 1000.0
-"""How close to the plan the mixture looks: most sensitive to faults of 1 or 2 points."""
+"""Concentration of the mixture around the plan: most sensitive to faults of 1 or 2 points."""
 
 
 def sample_ratio_p(counts: Sequence[float], shares: Sequence[float]) -> float:
