@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FIRST_LOOK = 100
 """Independent observations of each variant before means are compared: the intervals are asymptotic."""
 MIN_GROUPS = 20
-"""Groups of units each variant needs before anything is said: their spread is measured between them."""
+"""Groups of units each variant needs for a comparison: their spread is measured between them."""
 BOUNDED: tuple[Metric, ...] = ("quality", "success")
 """Metrics from 0 to 1, with an own interval that holds from the first observation on."""
 
@@ -59,18 +59,18 @@ class ResultRow:
     requests: int
     """Assigned to the variant."""
     observations: int
-    """Of them, those with a known metric."""
+    """Assigned requests with a known metric."""
     design_effect: float | None
     """Requests that carry as much information as one independent request."""
     mean: float | None
     mean_low: float | None
     mean_high: float | None
     difference: float | None
-    """To the control's mean. Negative is lower."""
+    """Difference to the control's mean. Negative is lower."""
     difference_low: float | None
     difference_high: float | None
     sample_ratio_p: float | None
-    """Of the experiment: always-valid p-value of the planned shares."""
+    """The experiment's always-valid p-value of the planned shares."""
     verdict: Verdict
 
 
@@ -80,7 +80,7 @@ class Design:
 
     unit: Unit
     shares: Mapping[str, float]
-    """Of each variant, the control's first."""
+    """The share of each variant, the control's first."""
     metrics: Mapping[Metric, Direction]
     is_shadow: bool
 
