@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 MAX_SAMPLES = 20_000
-"""The newest are learnt from: it bounds a training to seconds."""
+"""Only the newest samples are used: it bounds a training to seconds."""
 MIN_SAMPLES = 200
 NEW_SHARE = 0.1
 """New samples, as a share of those of the last training, that are worth another."""
 LOST_SHARE = 0.1
-"""The same for samples that retention or an erasure removed."""
+"""The same share for samples that retention or an erasure removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
