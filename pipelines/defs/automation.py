@@ -14,7 +14,7 @@ from router.config import Settings
 
 SENSOR_INTERVAL_S = 5
 RETRY_INTERVAL_S = 60
-"""How often the sensor asks again for segments that a failed run left pending."""
+"""Interval at which the sensor asks again for segments that a failed run left pending."""
 STUCK_AFTER_S = 3600.0
 """A run unfinished for longer does not hold the sensor back: its process is gone."""
 _UNFINISHED = [
