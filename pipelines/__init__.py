@@ -19,7 +19,7 @@
 Five files are at the door. Read `flow` first: it states the refresh, retention and erasure step by step.
 
     flow          the steps, in order; the assets and the commands run them
-    definitions   what Dagster loads: the assets of `defs/`, jobs, schedules, a sensor
+    definitions   for Dagster: the assets of `defs/`, jobs, schedules, a sensor
     refresh       the jobs in this process, without the Dagster UI
     cli           the commands          errors   the error tree
 
@@ -27,7 +27,7 @@ The rooms, in the order in which data flows (`sql/` holds the statements):
 
     lake          the segments, whether to trust them, how they are replaced
     warehouse     the DuckDB build database: loaded once, checked, published as a copy
-    rollups       hourly and daily aggregates of what a load touched
+    rollups       hourly and daily aggregates of hours that a load touched
     scores        from outcomes to the snapshot that the router reads
     tasks         the task classifier: training and publishing
     experiments   which variant is better; `statistics` has the arithmetic
