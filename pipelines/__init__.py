@@ -8,7 +8,7 @@
                    quality_blocks_hourly, experiment_hourly  defs/rollups  only the hours the load touched
                      ├─ experiment_results            defs/experiments  which variant is better
                      ├─ task_cost_daily, usage_by_org_daily  defs/rollups  only the days they touched
-                     └─ task_model_scores, score_changes     defs/rollups  what the router chooses by
+                     └─ task_model_scores, score_changes     defs/rollups  scores for the router
                           ├─ published_scores, model_performance_history  defs/publish  scores/current.json
                           └─ models, model_prices     defs/publish      the catalog, with prices
                                └─ published_warehouse defs/publish      a copy that no refresh locks
@@ -19,19 +19,19 @@
 Five files are at the door. Read `flow` first: it states the refresh, retention and erasure step by step.
 
     flow          the steps, in order; the assets and the commands run them
-    definitions   what Dagster loads: the assets of `defs/`, jobs, schedules, a sensor
+    definitions   for Dagster: the assets of `defs/`, jobs, schedules, a sensor
     refresh       the jobs in this process, without the Dagster UI
     cli           the commands          errors   the error tree
 
 The rooms, in the order in which data flows (`sql/` holds the statements):
 
-    lake          which segments there are, whether to trust them, how they are replaced
+    lake          the segments, whether to trust them, how they are replaced
     warehouse     the DuckDB build database: loaded once, checked, published as a copy
-    rollups       hourly and daily aggregates of what a load touched
+    rollups       hourly and daily aggregates of hours that a load touched
     scores        from outcomes to the snapshot that the router reads
     tasks         the task classifier: training and publishing
     experiments   which variant is better; `statistics` has the arithmetic
-    evaluation    what another policy would have cost and scored
+    evaluation    the cost and quality that another policy would have had
     retention     rows past their period leave        erasure   persons leave, with a certificate
     reports       questions to the warehouse          doctor    whether everything agrees
     prices        list prices and the price book      replay    the whole loop on recorded outcomes

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 _home = click.option(
-    "--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME."
+    "--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME."
 )
 
 
@@ -47,7 +47,7 @@ def _output(command: Command) -> Command:
 @click.command("refresh")
 @_home
 def refresh_command(home: Path | None) -> None:
-    """Load new records, update what they touch, publish scores and warehouse."""
+    """Load new records, update the tables that they touch, publish scores and warehouse."""
     from pipelines.refresh import refresh
 
     _report_refresh(refresh(_settings(home)))
@@ -56,7 +56,7 @@ def refresh_command(home: Path | None) -> None:
 @click.command("rebuild")
 @_home
 def rebuild_command(home: Path | None) -> None:
-    """Build the database again from the lake; the old one is kept as `.broken-<time>`."""
+    """Build the database again from the lake, and keep the old one as `.broken-<time>`."""
     from pipelines.refresh import rebuild
 
     _report_refresh(rebuild(_settings(home)))
@@ -76,10 +76,10 @@ def _report_refresh(result: RefreshResult) -> None:
 
 @click.command("retention")
 @_home
-@click.option("--dry-run", is_flag=True, help="List the rows and files to remove; change nothing.")
+@click.option("--dry-run", is_flag=True, help="List the rows and files to remove, and change nothing.")
 @click.option("--now", "now_text", metavar="MOMENT", help="Use this moment instead of now.")
 def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool) -> None:
-    """Remove raw records past their retention period; keep rollups and history."""
+    """Remove raw records past their retention period, and keep rollups and history."""
     from pipelines.errors import WarehouseError
     from pipelines.refresh import retain
     from pipelines.reports.reports import parse_moment
@@ -133,7 +133,7 @@ def compact_command(home: Path | None) -> None:
     "--expect-heads",
     "heads_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with the output of an earlier audit; every head in it is expected.",
+    help="A file with the output of an earlier audit. Every head in it is expected.",
 )
 @click.option(
     "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -141,7 +141,7 @@ def compact_command(home: Path | None) -> None:
 def doctor_command(
     home: Path | None, output_format: str, heads: tuple[str, ...], heads_file: Path | None, *, audit: bool
 ) -> None:
-    """Check lake, ledger and warehouse; exit with 1 if something is wrong."""
+    """Check lake, ledger and warehouse, and exit with 1 if something is wrong."""
     from pipelines.doctor import doctor
 
     expected = _expected_heads(heads, heads_file)
@@ -178,12 +178,12 @@ def _expected_heads(heads: tuple[str, ...], file: Path | None) -> list[KeptHead]
 @_home
 @click.option("--user", required=True, help="The person's user id.")
 @click.option("--organization", help="Erase them in this organisation only.")
-@click.option("--dry-run", is_flag=True, help="Count the rows to remove; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Count the rows to remove, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase_command(
     home: Path | None, user: str, organization: str | None, *, dry_run: bool, yes: bool
 ) -> None:
-    """Remove a person from records, feedback and audit trail; bills do not change."""
+    """Remove a person from records, feedback and audit trail. Bills do not change."""
     from pipelines.erasure.config_mentions import advice, mentions
     from pipelines.erasure.erasure import preview
     from pipelines.errors import ErasureError
@@ -203,7 +203,7 @@ def erase_command(
     rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in certificate.rows.items())
     click.echo(f"removed {rows}; certificate in {settings.erasures}")
     for name in certificate.pending_journals:
-        click.echo(f"  {name}: a running router writes this journal; the refresh after its sealing erases it")
+        click.echo(f"  {name}: a running router writes this journal. The refresh after its sealing erases it")
     if certificate.remaining:
         raise ErasureError(
             "these files still hold the id, or cannot be read: "
@@ -230,7 +230,7 @@ def sql_command(
 @click.command("report")
 @click.argument("name", required=False)
 @click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
-@click.option("--until", help="As --since; default: now.")
+@click.option("--until", help="As --since. Default: now.")
 @click.option("--organization", help="Only this organisation.")
 @_home
 @_output
@@ -244,7 +244,7 @@ def report_command(
     output: Path | None,
     timeout: float,
 ) -> None:
-    """Print a report; without a name, list all reports."""
+    """Print a report. Without a name, list all reports."""
     from pipelines.reports import reports
     from pipelines.reports.output import write
     from pipelines.warehouse import sqlfiles
@@ -269,7 +269,7 @@ def report_command(
 @click.argument("request_id")
 @_home
 def explain_command(request_id: str, home: Path | None) -> None:
-    """Explain why the router chose a request's model, and what would have changed the choice."""
+    """Explain why the router chose a request's model, and which changes would change the choice."""
     from pipelines.errors import QueryError
     from pipelines.reports import reports
     from router.decision.explanations import explain
@@ -279,7 +279,7 @@ def explain_command(request_id: str, home: Path | None) -> None:
     if explanation.reproduced not in (None, explanation.model):
         raise QueryError(
             f"the stored candidates and random number choose `{explanation.reproduced}`, the record says"
-            f" `{explanation.model}`: the record was changed; run `intellirouter doctor --audit`"
+            f" `{explanation.model}`: the record was changed. Run `intellirouter doctor --audit`"
         )
 
 

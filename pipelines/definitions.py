@@ -1,4 +1,4 @@
-"""What Dagster loads: `dg dev`, `dg check defs`, `dg launch --job refresh`."""
+"""The Dagster definitions: `dg dev`, `dg check defs`, `dg launch --job refresh`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong between the lake and the warehouse, on the same tree as the router's errors."""
+"""The errors between the lake and the warehouse, on the same tree as the router's errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WarehouseError(IntelliRouterError):
 
 
 class WarehouseBusyError(WarehouseError):
-    """Another process is refreshing; nothing was changed."""
+    """Another process is refreshing. Nothing was changed."""
 
     code = "warehouse_busy"
     is_retryable = True
@@ -31,7 +31,7 @@ class LegalHoldError(IntelliRouterError):
 
 
 class ErasureError(IntelliRouterError):
-    """Some files still hold the person's id; the certificate names them."""
+    """Some files still hold the person's id. The certificate names them."""
 
     code = "erasure_incomplete"
 
@@ -44,14 +44,14 @@ class QueryError(IntelliRouterError):
 
 
 class PriceSourceError(IntelliRouterError):
-    """The list prices cannot be fetched or read; the price book does not change."""
+    """The list prices cannot be fetched or read. The price book does not change."""
 
     code = "price_source_error"
     is_retryable = True
 
 
 class UnknownPriceChangeError(IntelliRouterError):
-    """No pending price has this id; nothing was accepted."""
+    """No pending price has this id. Nothing was accepted."""
 
     code = "unknown_price_change"
     http_status = 404

@@ -1,8 +1,8 @@
-"""The flow, stated once: from sealed segments to what the router and people read.
+"""The flow in one place: from sealed segments to the files that the router and people read.
 
 REFRESH lists its steps in order. Each step is a plain function that takes the locked warehouse and
-returns what it did. The assets in `defs/` run the same functions, each with its own metadata and
-checks, so the `refresh` job is this list. Retention and erasure change the lake; they catch up before
+returns its result. The assets in `defs/` run the same functions, each with its own metadata and
+checks, so the `refresh` job is this list. Retention and erasure change the lake. They catch up before
 they read it and after they changed it, so that the tables follow.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def honour_erasures(warehouse: Warehouse) -> list[Certificate]:
-    """Erase what was loaded since of persons erased before, and finish erasures that were stopped."""
+    """Erase rows of erased persons that were loaded since, and finish erasures that were stopped."""
     late = (erasure.resume(warehouse, item) for item in tombstones.standing(warehouse.settings))
     return [_carry_out(warehouse, erasing) for erasing in late if erasing is not None]
 
@@ -68,13 +68,13 @@ def run_refresh(warehouse: Warehouse) -> None:
 
 
 def catch_up(warehouse: Warehouse) -> None:
-    """Bring tables, rollups and scores up to what the lake holds now."""
+    """Bring tables, rollups and scores up to the present content of the lake."""
     for step in (load_all, *TO_SCORES):
         step(warehouse)
 
 
 def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> RetentionResult:
-    """Drop what is past its period as of `now`; a dry run lists it and changes nothing."""
+    """Drop records past their period as of `now`. A dry run lists them and changes nothing."""
     if not dry_run:
         catch_up(warehouse)  # a partition may expire before its first refresh
     expiring = retention.plan_retention(warehouse, now=now, is_dry_run=dry_run)
@@ -86,7 +86,7 @@ def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> Ret
 
 
 def erase(settings: Settings, user: str, *, organization: str | None = None) -> Certificate:
-    """Erase a person, in one organisation or in all; LegalHoldError when a hold names them."""
+    """Erase a person, in one organisation or in all. LegalHoldError when a hold names them."""
     with Warehouse(settings) as warehouse:
         erasure.seal_leftovers(settings)
         catch_up(warehouse)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-"""Dagster prints every event of a run at DEBUG; only warnings matter to the caller's terminal."""
+"""Dagster prints every event of a run at DEBUG. Only warnings matter to the caller's terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshResult:
-    """What one refresh did."""
+    """The result of one refresh."""
 
     success: bool
     seconds: float
@@ -39,18 +39,18 @@ class RefreshResult:
     rows: Mapping[str, int]
     """Rows loaded, by dataset."""
     quarantined: int
-    """Files of the lake that are not read; `lake_is_clean` lists them with their reasons."""
+    """Files of the lake that are not read. `lake_is_clean` lists them with their reasons."""
     snapshot_id: str | None
-    """The score snapshot that stands now; None before the first one."""
+    """The current score snapshot. None before the first one."""
     failed_checks: Mapping[str, str] = field(default_factory=dict)
-    """Check name to what it found."""
+    """Check name to its finding."""
     error: str | None = None
-    """Why the run failed; None when it did not."""
+    """Why the run failed. None when it succeeded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainResult:
-    """What one retention run removed, or, in a dry run, would remove."""
+    """The rows and files that one retention run removed, or would remove in a dry run."""
 
     success: bool
     seconds: float
@@ -62,17 +62,17 @@ class RetainResult:
     """Lake folders removed, relative to the lake."""
     score_files: tuple[str, ...]
     organizations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Rows by dataset and organisation; the empty name is no organisation, or a judgement's."""
+    """Rows by dataset and organisation. The empty name is no organisation, or a judgement's."""
     held: Mapping[str, int] = field(default_factory=dict)
     """Rows that only a legal hold keeps, by dataset."""
     rewritten: tuple[str, ...] = ()
-    """Segments of which some rows went."""
+    """Segments that lost some rows."""
     failed_checks: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
 
 def rebuild(settings: Settings, *, instance: dg.DagsterInstance | None = None) -> RefreshResult:
-    """Set the build database aside and fill a new one from the lake; readers keep the old copy meanwhile."""
+    """Set the build database aside and fill a new one from the lake. Readers keep the old copy meanwhile."""
     with Warehouse(settings):
         set_aside(settings.build_file)
     return refresh(settings, instance=instance)
@@ -81,8 +81,8 @@ def rebuild(settings: Settings, *, instance: dg.DagsterInstance | None = None) -
 def refresh(settings: Settings, *, instance: dg.DagsterInstance | None = None) -> RefreshResult:
     """Run the `refresh` job: load, roll up, score, publish.
 
-    `instance` is where Dagster keeps the run; default: $DAGSTER_HOME, else the data folder's own,
-    so that the run shows in the Dagster UI. A failed run is a result with `success=False`; only a
+    `instance` is where Dagster keeps the run. Default: $DAGSTER_HOME, else the data folder's own,
+    so that the run shows in the Dagster UI. A failed run is a result with `success=False`. Only a
     warehouse that another process holds raises, WarehouseBusyError.
     """
     started = time.perf_counter()
@@ -108,7 +108,7 @@ def retain(
     dry_run: bool = False,
     instance: dg.DagsterInstance | None = None,
 ) -> RetainResult:
-    """Run the `retention` job as of `now`; `dry_run` lists what would go and changes nothing."""
+    """Run the `retention` job as of `now`. With `dry_run`, list the rows and change nothing."""
     started = time.perf_counter()
     config = {"dry_run": dry_run} | ({} if now is None else {"now": now.isoformat()})
     result = _run("retention", settings, instance, ops={"retained_records": {"config": config}})
@@ -169,7 +169,7 @@ def packaged_config() -> str:
     for candidate in (here / "dagster.yaml", here.parent / "dagster_home" / "dagster.yaml"):
         if candidate.is_file():
             return candidate.read_text(encoding="utf-8")
-    raise WarehouseError(f"no dagster.yaml beside `{sqlfiles.folder()}`: the installation is incomplete")
+    raise WarehouseError(f"no dagster.yaml next to `{sqlfiles.folder()}`: the installation is incomplete")
 
 
 @lru_cache

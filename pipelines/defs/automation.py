@@ -14,7 +14,7 @@ from router.config import Settings
 
 SENSOR_INTERVAL_S = 5
 RETRY_INTERVAL_S = 60
-"""How often the sensor asks again for segments that a failed run left pending."""
+"""Interval at which the sensor asks again for segments that a failed run left pending."""
 STUCK_AFTER_S = 3600.0
 """A run unfinished for longer does not hold the sensor back: its process is gone."""
 _UNFINISHED = [
@@ -28,7 +28,7 @@ _UNFINISHED = [
 refresh_job = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.all() - dg.AssetSelection.assets(retained_records, price_book),
-    description="Load what is new, fold it into rollups and scores, publish both.",
+    description="Load new records, fold them into rollups and scores, publish both.",
 )
 retention_job = dg.define_asset_job(
     "retention",
@@ -39,7 +39,7 @@ retention_job = dg.define_asset_job(
 prices_job = dg.define_asset_job(
     "prices_refresh",
     selection=dg.AssetSelection.assets(price_book),
-    description="Compare the price book with public list prices; what looks wrong waits for a person.",
+    description="Compare the price book with public list prices, and let a person decide on suspicious ones.",
 )
 
 
@@ -57,7 +57,7 @@ def housekeeping() -> None:
     description="Refresh as soon as a segment waits.",
 )
 def new_segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Compare the lake with what the published warehouse has loaded."""
+    """Compare the lake with the segments that the published warehouse has loaded."""
     if _is_refreshing(context.instance):
         return dg.SkipReason("a refresh is queued or running")
     pending = pending_segments(Settings.load())
@@ -76,7 +76,7 @@ refresh_schedule = dg.ScheduleDefinition(
     job=refresh_job,
     cron_schedule="*/5 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Feeds what the sensor may have missed, and publishes changed prices.",
+    description="Loads segments that the sensor may have missed, and publishes changed prices.",
 )
 retention_schedule = dg.ScheduleDefinition(
     name="retention_daily",

@@ -1,4 +1,4 @@
-"""What every asset shares: the locked warehouse as a resource, the writers' pool, labels."""
+"""The parts that all assets share: the locked warehouse as a resource, the writers' pool, labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Workspace = dg.ResourceParam[Warehouse]
 
 
 def workspace_of(settings: Settings | None = None) -> dg.ResourceDefinition:
-    """The warehouse, locked for the length of a run; settings come from the environment when None.
+    """The warehouse, locked for the length of a run. Settings come from the environment when None.
 
     They are read when a run starts, and never enter the run's stored configuration.
     """

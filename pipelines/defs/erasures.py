@@ -11,7 +11,7 @@ from router.records import DATASETS
 
 @dg.asset(deps=list(DATASETS), group_name="records", kinds=KINDS, pool=POOL)
 def honoured_erasures(workspace: Workspace) -> dg.MaterializeResult[None]:
-    """Rows of erased persons that were loaded since go again; each finished erasure has a certificate."""
+    """Remove rows of erased persons that were loaded since, and certify each finished erasure."""
     certificates = flow.honour_erasures(workspace)
     rows = {dataset: sum(item.rows[dataset] for item in certificates) for dataset in DATASETS}
     return dg.MaterializeResult(

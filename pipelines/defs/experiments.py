@@ -1,4 +1,4 @@
-"""What experiments have shown so far."""
+"""The results of experiments so far."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from pipelines.experiments import registry, results
             deps=["experiment_hourly"],
             group_name="marts",
             kinds=KINDS,
-            description="Each variant beside its control, with intervals that hold at every look.",
+            description="Each variant compared with its control, with intervals that hold at every look.",
         ),
     ],
     pool=POOL,
 )
 def experiment_results(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
-    """Read the experiments and compare; a file that is broken leaves the table as it is."""
+    """Read the experiments and compare, without a change to the table when the file is broken."""
     loaded = registry.load_experiment_registry(workspace)
     facts: dict[str, str | int] = {}
     if loaded.experiments is not None:

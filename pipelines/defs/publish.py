@@ -1,4 +1,4 @@
-"""What leaves the pipelines."""
+"""The files that leave the pipelines."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None
             "model_prices",
             group_name="registry",
             kinds=KINDS,
-            description="Every dated price; a change adds a row.",
+            description="Every dated price: a change adds a row.",
         ),
     ],
     pool=POOL,
 )
 def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]:
-    """Read the catalog; one that is missing or broken leaves the tables as they are."""
+    """Read the catalog, without a change to the tables when it is missing or broken."""
     result = registry.load_model_registry(workspace)
     facts: dict[str, str | int] = {}
     if result.models is not None:
@@ -80,7 +80,7 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
 
 @dg.asset(group_name="registry", kinds=KINDS, pool=POOL)
 def compliance_logs(workspace: Workspace) -> dg.MaterializeResult[None]:
-    """Who changed which key, when, and how it stood before."""
+    """The changes to keys: actor, time, and the state before."""
     result = compliance.load_compliance(workspace)
     facts = {"note": result.problem} if result.problem else {"events": result.events}
     return dg.MaterializeResult(metadata=facts)

@@ -1,4 +1,4 @@
-"""Housekeeping: what is old goes, what was learnt stays."""
+"""Housekeeping: remove old records, and keep the knowledge from them."""
 
 # No `from __future__ import annotations`: Dagster reads the type of `config` when it is decorated.
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from router.config import Settings
 
 
 class RetentionConfig(dg.Config):
-    """What a person may set in the launchpad."""
+    """The options of a run in the launchpad."""
 
     now: str | None = None
-    """ISO moment to count from; default: the clock."""
+    """ISO moment to count from. Default: the clock."""
     dry_run: bool = False
-    """List what would go, and change nothing."""
+    """List the rows to remove, and change nothing."""
 
 
 @dg.asset(
@@ -76,6 +76,6 @@ def purge_old_runs(context: dg.OpExecutionContext) -> None:
 
 @dg.op
 def compact_lake(context: dg.OpExecutionContext) -> None:
-    """Merge the small segments of finished hours; neither routers nor a refresh wait for it."""
+    """Merge the small segments of finished hours, while neither routers nor a refresh wait for it."""
     result = compaction.compact(Settings.load().lake, now=datetime.now(UTC))
     context.log.info("merged %d segments into %d", result.merged, len(result.written))

@@ -41,7 +41,7 @@ from pipelines.warehouse import checks
             deps=["request_analytics", "feedback", "honoured_erasures"],
             group_name="rollups",
             kinds=KINDS,
-            description="Judged outcomes in blocks, in order: what the change detector reads.",
+            description="Judged outcomes in blocks, in order, for the change detector.",
         ),
     ],
     check_specs=check_specs("usage_hourly", *checks.ROLLUP_CHECKS),
@@ -103,7 +103,7 @@ def daily_marts(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | d
     pool=POOL,
 )
 def scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """What the router chooses by."""
+    """The scores that the router chooses by."""
     changed = scoring.score(workspace)
     for table in ("task_model_scores", "score_changes"):
         rows = workspace.count(table)

@@ -1,7 +1,7 @@
-"""Offline evaluation: what another policy would have cost and scored on the recorded traffic.
+"""Offline evaluation: the cost and quality that another policy would have had on the recorded traffic.
 
-log         recorded requests as arrays: what was decided, with which odds, and what came of it
-target      what the other policy would have decided in each of them, by the router's own code
-estimators  SNIPS and doubly robust estimates with intervals; pure arithmetic
+log         recorded requests as arrays: decisions, their odds and their outcomes
+target      the decisions of the other policy on each of them, by the router's own code
+estimators  SNIPS and doubly robust estimates with intervals, pure arithmetic
 evaluate    the three together, and when to refuse
 """

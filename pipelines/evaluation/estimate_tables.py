@@ -24,7 +24,7 @@ def answer(evaluations: Sequence[Evaluation]) -> Answer:
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """What to know before the figures are believed."""
+    """The warnings to read before you believe the figures."""
     support = f"{evaluation.supported:.1%} of its decisions supported"
     size = f"effective sample size {evaluation.effective:.0f}, mean weight {evaluation.mean_weight:.3f}"
     requests = f"{evaluation.requests} requests in {evaluation.sessions} sessions"

@@ -1,22 +1,22 @@
-"""What a target policy's mean outcome would have been, from outcomes that another policy logged.
+"""Estimate a target policy's mean outcome from outcomes that another policy logged.
 
 SNIPS (self-normalised inverse propensity scores; Swaminathan, Joachims 2015, "The self-normalized
 estimator for counterfactual learning", NeurIPS): the mean of the outcomes, each weighted by how much
 likelier the target is to act so, w = target / logged odds.
 
-Doubly robust (Dudik, Langford, Li 2011, "Doubly robust policy evaluation and learning", ICML; its
-self-normalised form: Thomas, Brunskill 2016, ICML): the outcome that a model of task by action means
-expects of the target, plus the weighted mean of what the model gets wrong. The model is cross-fitted
+Doubly robust (Dudik, Langford, Li 2011, "Doubly robust policy evaluation and learning", ICML). Its
+self-normalised form: Thomas, Brunskill 2016, ICML. The outcome that a model of task by action means
+expects of the target, plus the weighted mean of the model's errors. The model is cross-fitted
 (Chernozhukov et al. 2018): it never sees the requests, nor their sessions, that it is corrected on.
 
-Outcomes that are missing (a request nobody judged) are missing at random within task and action: each
-known one stands for the others of its cell by the inverse of the share known there.
+Outcomes that are missing (requests without a judgement) are missing at random within task and action.
+Each known one represents the others of its cell by the inverse of the share known there.
 
 Intervals are 95%, from the empirical variance of the influence function summed by cluster, with a
-Student correction for the effective sample size. A cell of few known outcomes knows its own spread badly
-and takes part of the spread of all; where the target decides for cells without known outcomes the
-spread between cells is added; and no interval is narrower than one outcome unlike the others would
-make it. `difference` pairs the requests: the same requests are in the target's mean and the logged one.
+Student correction for the effective sample size. A cell of few known outcomes has a poor estimate of its
+spread and takes part of the spread of all. Where the target decides for cells without known outcomes, the
+spread between cells is added. No interval is narrower than one outcome unlike the others would make it.
+`difference` pairs the requests: the same requests are in the target's mean and the logged one.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ hold the truth (tests/benchmarks/offline_evaluation_bias.py)."""
 RATE_WEIGHT = 1.0
 """Requests that the overall share of known outcomes counts for in a cell's."""
 MIN_JUDGED = 5
-"""Outcomes of a task and action below which it says nothing of whether judging depends on the answer."""
+"""Fewer outcomes of a task and action do not show whether judging depends on the answer."""
 MEAN_WEIGHT = 20.0
-"""Outcomes that the task's mean counts for in an action's own, there."""
+"""Outcomes that the task's mean counts for in an action's own, in `judging_depends`."""
 FOLD_SEED = 20261123
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Requests with the logged action and what the target would do."""
+    """Requests with the logged action and the target's odds."""
 
     task: Ints
     action: Ints
     cluster: Ints
     weights: Floats
-    """Target's over logged odds of the action; 0 where the logged odds are too small to lean on."""
+    """Target's over logged odds of the action. 0 where the logged odds are too small to use."""
     target: Floats
-    """Request by action: the target's odds; rows sum to 1."""
+    """Request by action: the target's odds. Rows sum to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Estimates:
     """An outcome under the logged and under the target policy."""
 
     known: int
-    """Requests whose outcome is known."""
+    """Requests with a known outcome."""
     effective: float
     """Effective sample size of the weights over those, in clusters."""
     logged: Estimate
@@ -100,9 +100,9 @@ def effective_size(weights: Floats, cluster: Ints) -> float:
 
 
 def estimate(sample: Sample, outcome: Floats, *, scale: float | None = None) -> Estimates | None:
-    """Estimate the mean of `outcome` (NaN: not known); None when no weighted outcome is known.
+    """Estimate the mean of `outcome` (NaN: unknown). None when no weighted outcome is known.
 
-    `scale` is by how much one outcome may differ from the others; default: as qualities do, by 1.
+    `scale` is by how much one outcome may differ from the others. Default: 1, as qualities do.
     """
     is_known = ~np.isnan(outcome)
     values = np.where(is_known, outcome, 0.0)
@@ -133,10 +133,10 @@ def estimate(sample: Sample, outcome: Floats, *, scale: float | None = None) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class _Noise:
-    """What single influences do not show of an estimate's variance."""
+    """The part of an estimate's variance that single influences do not show."""
 
     shared: Floats
-    """Of each request: the standard deviation of all outcomes that a cell of few adds to its own."""
+    """For each request, the standard deviation of all outcomes that a cell of few adds to its own."""
     between: float
     """Variance of cells' means that the outcome model does not expect."""
     known: Floats
@@ -158,7 +158,7 @@ class _Noise:
         return cls(shared=np.sqrt(shared), between=max(between, 0.1 * variance), known=known)
 
     def unseen(self, sample: Sample) -> float:
-        """Variance from the target's decisions for cells of which little or nothing is known."""
+        """Variance from the target's decisions for cells with few or no known outcomes."""
         actions = sample.target.shape[1]
         mass = np.zeros((len(self.known) // actions, actions))
         np.add.at(mass, sample.task, sample.target / len(sample.task))
@@ -188,10 +188,10 @@ def _interval(
     difference = value - logged[0]
     alike = np.bincount(cluster, weights=weights / weights.mean() * noise.shared)
     shared = float(np.square(alike).sum()) / len(weights) ** 2
-    # One outcome unlike all others: what equal outcomes cannot show.
+    # One outcome unlike all others: equal outcomes cannot show it.
     least = Z_95**2 / 2 * scale / max(effective, 1.0)
     half = _half_width(influence, cluster, effective, shared + unseen, least)
-    # The same requests are in both: what they share cancels.
+    # The same requests are in both: their common part cancels.
     between = _half_width(influence - logged[1], cluster, effective, shared + unseen, least)
     return Estimate(
         value=value,
@@ -230,7 +230,7 @@ def judging_depends(sample: Sample, outcome: Floats) -> float:
     totals = np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
     mean = sums / np.maximum(known, 1.0)
     centred = mean - (counted * mean).sum(axis=1, keepdims=True) / totals
-    centred *= known / (known + MEAN_WEIGHT)  # few outcomes say little of which action is the better one
+    centred *= known / (known + MEAN_WEIGHT)  # few outcomes do not show which action is the better one
     rate = np.where(counted > 0, known, 0.0).sum(axis=1, keepdims=True) / totals
     score = float((centred * (known - requests * rate))[counted > 0].sum())
     variance = float((counted * rate * (1 - rate) * centred**2).sum())
@@ -238,7 +238,7 @@ def judging_depends(sample: Sample, outcome: Floats) -> float:
 
 
 def _known_rates(sample: Sample, is_known: Flags) -> Floats:
-    """Of each request, the share of its task and action whose outcome is known."""
+    """For each request, the share of its task and action with a known outcome."""
     cell, cells = _cells(sample)
     requests = np.bincount(cell, minlength=cells)
     known = np.bincount(cell, weights=is_known, minlength=cells)
@@ -248,7 +248,7 @@ def _known_rates(sample: Sample, is_known: Flags) -> Floats:
 
 
 def _cross_fitted(sample: Sample, values: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Of each request: the outcome expected of the target, and of the action that was logged."""
+    """For each request, the outcome expected of the target, and of the action that was logged."""
     clusters = int(sample.cluster.max()) + 1
     fold = np.random.default_rng(FOLD_SEED).permutation(clusters)[sample.cluster] % FOLDS
     expected, predicted = np.zeros(len(values)), np.zeros(len(values))
@@ -261,7 +261,7 @@ def _cross_fitted(sample: Sample, values: Floats, weights: Floats) -> tuple[Floa
 
 
 def _means(sample: Sample, values: Floats, weights: Floats) -> Floats:
-    """Task by action means, each shrunk to its action's mean and that to everyone's."""
+    """Task by action means, each shrunk to its action's mean and that to the mean of all."""
     cell, cells = _cells(sample)
     shape = (-1, sample.target.shape[1])
     counts = np.bincount(cell, weights=weights, minlength=cells).reshape(shape)

@@ -1,4 +1,4 @@
-"""`evaluate`: another policy on the recorded traffic, or a refusal that says what is missing."""
+"""`evaluate`: another policy on the recorded traffic, or a refusal that names the missing data."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from router.policies.policy import Policy
 
 ODDS_FLOOR = 0.001
-"""A model drawn less often than this is no support: its few outcomes would count a thousandfold."""
+"""A model drawn less often than this is not supported: its few outcomes would count a thousandfold."""
 MIN_SUPPORTED = 0.95
-"""Share of the target's decisions that the log must be able to speak for."""
+"""Share of the target's decisions that the log must support."""
 MIN_EFFECTIVE = 30.0
-"""Effective sample size below which there is no estimate."""
+"""Effective sample size required for an estimate."""
 MIN_DRAWN = 100
-"""Requests with a draw below which there is no estimate."""
+"""Requests with a draw required for an estimate."""
 DEPENDS = 2.5
 """Standard errors beyond which judged answers are taken to differ from the others: 1 log in 80 by chance."""
 FLOOR = 0.05
@@ -45,37 +45,37 @@ _EXPLORE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a policy would have cost and scored."""
+    """The cost and quality that a policy would have had."""
 
     policy_id: str
     requests: int
-    """That a draw decided and that the policy could be asked about."""
+    """Requests that a draw decided and that the policy could be asked about."""
     sessions: int
     """Independent among them: sessions, and requests without one."""
     supported: float
-    """Share of the policy's decisions whose model was drawn in such requests."""
+    """Share of the policy's decisions for a model that was drawn in such requests."""
     effective: float
     """Effective sample size, in sessions."""
     mean_weight: float
-    """Close to 1 when the recorded propensities are what they say."""
+    """Close to 1 when the recorded propensities are right."""
     fallbacks: int
     unchanged: int
-    """Requests whose model was named, the same under any policy; not among `requests`."""
+    """Requests that named their model, the same under any policy. Not among `requests`."""
     unchanged_cost_usd: float
     left_out: int
-    """Requests whose draw, or the scores it read, are no longer there."""
+    """Requests without their draw, or without the scores that it read: these are gone."""
     sampled: float
     """Share of the sessions in the window that were read."""
     cost_usd: Estimates | None
-    """Per request; None when no cost is known."""
+    """Per request. None when no cost is known."""
     quality: Estimates | None
-    """Per request; None when too few requests were judged."""
+    """Per request. None when too few requests were judged."""
     judging_depends: float = 0.0
     """See `estimators.judging_depends`: beyond DEPENDS either way, judged answers are not like the others."""
 
     @property
     def is_judging_biased(self) -> bool:
-        """Whether the judged answers seem to differ from those that nobody judged."""
+        """Whether the judged answers seem to differ from those without a judgement."""
         return abs(self.judging_depends) > DEPENDS
 
 
@@ -95,7 +95,7 @@ def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str |
     if not usable.any():
         raise EvaluationError(
             f"none of the {len(usable)} requests can be evaluated: the scores they were decided by are gone,"
-            f" or `{policy.id}` has no eligible model; evaluate a shorter window, or check its constraints"
+            f" or `{policy.id}` has no eligible model. Evaluate a shorter window, or check its constraints"
         )
     log, odds = log.select(usable), odds[usable]
     is_supported = log.odds >= ODDS_FLOOR
@@ -114,9 +114,9 @@ def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str |
     effective = effective_size(sample.weights, sample.cluster)
     if effective < MIN_EFFECTIVE:
         raise EvaluationError(
-            f"`{policy.id}` decides so unlike the recorded policies that {len(rows)} requests tell as much as"
-            f" {effective:.0f} would; at least {MIN_EFFECTIVE:.0f} are needed: evaluate a longer window"
-            f" (--since), or {_EXPLORE}"
+            f"`{policy.id}` decides so unlike the recorded policies that {len(rows)} requests carry as little"
+            f" information as {effective:.0f} would. At least {MIN_EFFECTIVE:.0f} are needed: evaluate"
+            f" a longer window (--since), or {_EXPLORE}"
         )
     quality = estimate(sample, log.quality)
     return Evaluation(
@@ -148,13 +148,13 @@ def _refuse_without_chance(log: Log, since: datetime, task: str | None) -> None:
     if len(log.action) < MIN_DRAWN:
         raise EvaluationError(
             f"{len(log.action)} requests{of_task} since `{since:%Y-%m-%d %H:%M}Z` were decided by the router,"
-            f" {log.unchanged} named their model; at least {MIN_DRAWN} are needed: evaluate a longer window"
+            f" {log.unchanged} named their model. At least {MIN_DRAWN} are needed: evaluate a longer window"
             " (--since), send requests with `auto`, or run `intellirouter refresh` if they are new"
         )
     if np.all(log.propensity >= 1 - 1e-9):
         raise EvaluationError(
-            f"all {len(log.action)} requests{of_task} were decided without chance: they say nothing of other"
-            f" choices; {_EXPLORE}"
+            f"all {len(log.action)} requests{of_task} were decided without chance, so they do not show the"
+            f" outcome of other choices: {_EXPLORE}"
         )
 
 

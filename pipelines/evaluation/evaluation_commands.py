@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 @click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
 @click.option("--task", help="This task only.")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, for programs.")
-@click.option("--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME.")
+@click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
 def evaluate_command(named: str, since: str, task: str | None, home: Path | None, *, as_json: bool) -> None:
-    """What another policy would have cost and scored on the recorded traffic.
+    """Estimate the cost and quality of another policy on the recorded traffic.
 
-    Estimated by SNIPS and doubly robust from the recorded probabilities, with 95% intervals; refused
-    where the traffic cannot tell.
+    The estimates are SNIPS and doubly robust, from the recorded probabilities, with 95% intervals. They
+    are refused where the traffic does not support them.
     """
     from pipelines.evaluation import estimate_tables
     from pipelines.evaluation.evaluate import evaluate

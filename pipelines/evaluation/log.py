@@ -1,13 +1,13 @@
 """Recorded requests as arrays.
 
 A request is a draw (its model was chosen with a known probability), stays with the draw of its
-session (sticky), or had its model named (pinned, preferred, by an experiment): the last ones would
+session (sticky), or had its model named (pinned, preferred, by an experiment). The last ones would
 be the same under any policy, and are counted and left out. A sticky request shares the weight of the
 draw that decided for it: another draw would have taken its whole session elsewhere.
 
-The action is the model decided on. What came of it includes the fallback when that model failed, its
-cost over all attempts too: another policy that decides on a failing model gets the same. Leaving
-such requests out would keep the model's good days alone.
+The action is the model decided on. Its outcome includes the fallback when that model failed, and its
+cost includes all attempts: another policy that decides on a failing model gets the same. Without such
+requests, only the model's good days would be left.
 """
 
 from __future__ import annotations
@@ -34,47 +34,47 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 200_000
 """More requests are sampled by session: intervals are narrow long before."""
 ABSENT, ELIGIBLE, EXCLUDED, EXCLUDED_BY_POLICY = range(4)
-"""What a record says of a model: another policy lifts only the last one."""
+"""The state of a model in a record. Another policy lifts only the last one."""
 POLICY_MARK = "policy `"
-"""Stands in the reason of every exclusion that the policy asked for."""
+"""Part of the reason of every exclusion that the policy asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """Requests that a draw decided, as columns, with what was left out."""
+    """Requests that a draw decided, as columns, with the number left out."""
 
     models: tuple[str, ...]
     tasks: tuple[str, ...]
     snapshots: tuple[str | None, ...]
     task: Ints
-    """Of each request, into `tasks`."""
+    """The task of each request, as an index into `tasks`."""
     draw_task: Ints
-    """Of the request that was drawn, into `tasks`."""
+    """The task of the request that was drawn, as an index into `tasks`."""
     draw_bucket: Ints
-    """`tokens_bucket` of the input when it was drawn; 0: not recorded."""
+    """`tokens_bucket` of the input when it was drawn. 0: not recorded."""
     snapshot: Ints
-    """The scores that the draw read, into `snapshots`."""
+    """The scores that the draw read, as an index into `snapshots`."""
     action: Ints
-    """The model that was decided on, into `models`; -1 when it was no candidate."""
+    """The model that was decided on, as an index into `models`. -1 when it was not a candidate."""
     propensity: Floats
-    """With which the draw decided so."""
+    """The probability with which the draw decided so."""
     odds: Floats
     """Request by model: the probabilities of the draw."""
     state: npt.NDArray[np.int8]
     """Request by model: one of ABSENT, ELIGIBLE, EXCLUDED, EXCLUDED_BY_POLICY at the draw."""
     cluster: Ints
-    """Requests of one session depend on each other; a request without one stands alone."""
+    """Requests of one session depend on each other. A request without one is its own cluster."""
     cost_usd: Floats
-    """NaN: not known."""
+    """NaN: unknown."""
     quality: Floats
     """NaN: not judged."""
     fallbacks: int
     """Requests that another model answered than the one decided on."""
     unchanged: int
-    """Requests whose model was named: the same under any policy."""
+    """Requests that named their model: the same under any policy."""
     unchanged_cost_usd: float
     left_out: int
-    """Requests of sessions whose draw is older than the window."""
+    """Requests of sessions with a draw older than the window."""
     kept_share: float
     """Share of the sessions that were read."""
 

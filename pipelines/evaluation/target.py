@@ -1,4 +1,4 @@
-"""What another policy would have decided, request by request, by the router's own code.
+"""The decisions that another policy would have made, request by request, by the router's own code.
 
 It decides from the scores that the recorded decision read (their published snapshot is kept), among
 the models that were eligible then. Exclusions that the recorded policy asked for are lifted, and the
@@ -56,14 +56,14 @@ def target_odds(
 def _probabilities(
     board: ScoreBoard, policy: Policy, task_type: str, bucket: int, states: dict[str, int], catalog: Catalog
 ) -> dict[str, float]:
-    """Model to probability; empty when no model is eligible."""
+    """Model to probability. Empty when no model is eligible."""
     table = board.table(policy, task_type, bucket or None)
     exclusions = exclusions_of(
         {candidate.model: candidate for candidate in table.candidates},
         catalog=catalog,
         policy=policy,
         preferences=None,
-        needs=Needs(  # which models an API reached stands in their states
+        needs=Needs(  # the states hold which models an API reached
             input_tokens_bucket=bucket, context_window=0, capabilities=frozenset(), apis=EVERY_API
         ),
         standing={},
@@ -79,7 +79,7 @@ def _probabilities(
 
 
 def _board(snapshot_id: str | None, catalog: Catalog, settings: Settings) -> ScoreBoard | None:
-    """The board of a snapshot that was published; None when its file is gone or damaged."""
+    """The board of a published snapshot. None when its file is gone or damaged."""
     if snapshot_id is None:
         return ScoreBoard(None, catalog)
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command("experiments")
 @click.argument("experiment_id", metavar="[ID]", required=False)
-@click.option("--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME.")
+@click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
 @click.option(
     "--format",
     "output_format",
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def experiments_command(
     experiment_id: str | None, home: Path | None, output_format: Format, output: Path | None
 ) -> None:
-    """Which variant is better so far; may be read, and acted on, as often as you like.
+    """Show which variant is better so far. You can read it, and act on it, as often as you like.
 
     Differences are to the first variant, with intervals that hold at every look at once.
     """
@@ -36,7 +36,7 @@ def experiments_command(
     answer = results(Settings.load(home=home), experiment_id)
     if not answer.table.num_rows and output_format == "table" and output is None:
         click.echo(
-            "no experiment has results: list one in experiments.yaml; results come with the refresh after its"
+            "no experiment has results: list one in experiments.yaml. Results come with the refresh after its"
             " first requests"
         )
         return

@@ -1,4 +1,4 @@
-"""The experiments as a table: `routing_experiments` says what `experiments.yaml` says."""
+"""The experiments as a table: `routing_experiments` holds the content of `experiments.yaml`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRegistryResult:
-    """What happened to the table."""
+    """The result of loading the table."""
 
     experiments: int | None = None
     problem: str | None = None
-    """Why the table was left as it is; None when it was not."""
+    """Why the table was not changed. None when the file was usable."""
 
 
 def load_experiment_registry(warehouse: Warehouse) -> ExperimentRegistryResult:
-    """Make `routing_experiments` say what the file says; one that cannot be used changes nothing."""
+    """Copy the file into `routing_experiments`. A file that cannot be used changes nothing."""
     settings = warehouse.settings
     try:
         models = Catalog.load(settings.catalog_file).models if settings.catalog_file.exists() else None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def results(settings: Settings, experiment_id: str | None = None) -> Answer:
-    """Every experiment's results, or one's; QueryError names those that have some."""
+    """Every experiment's results, or one's. QueryError names those that have some."""
     with opened(settings) as connection:
         known = [
             name
@@ -24,7 +24,7 @@ def results(settings: Settings, experiment_id: str | None = None) -> Answer:
         if experiment_id is not None and experiment_id not in known:
             listed = ", ".join(f"`{name}`" for name in known) or "none has yet"
             raise QueryError(
-                f"experiment `{experiment_id}` has no results; those that have: {listed}. Results come with"
+                f"experiment `{experiment_id}` has no results. These do: {listed}. Results come with"
                 " the refresh after its first requests: run `intellirouter refresh`"
             )
         found = connection.sql(

@@ -1,12 +1,12 @@
-"""`experiment_results`: each variant's figures beside the control's, valid at every look.
+"""`experiment_results`: each variant's figures compared with the control's, valid at every look.
 
-Intervals are confidence sequences (`pipelines.statistics.sequences`), so reading them after each
-refresh and stopping at the first verdict is allowed. With several treatments each is compared at
-alpha divided by their number; each metric stands for itself.
+Intervals are confidence sequences (`pipelines.statistics.sequences`), so you may read them after each
+refresh and stop at the first verdict. With several treatments each is compared at alpha divided by their
+number. Metrics are not corrected for each other.
 
-What is compared: cost over requests whose cost is known, quality over requests that were judged
-(their latest judgement), latency over requests that succeeded, success over all requests. Requests
-count for the variant they were assigned to, whatever model answered in the end.
+Cost is compared over requests with a known cost, quality over requests that were judged (their latest
+judgement), latency over requests that succeeded, success over all requests. Requests count for the
+variant they were assigned to, whichever model answered in the end.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 FIRST_LOOK = 100
 """Independent observations of each variant before means are compared: the intervals are asymptotic."""
 MIN_GROUPS = 20
-"""Groups of units each variant needs before anything is said: their spread is measured between them."""
+"""Groups of units each variant needs for a comparison: their spread is measured between them."""
 BOUNDED: tuple[Metric, ...] = ("quality", "success")
-"""Metrics from 0 to 1, whose own interval holds from the first observation on."""
+"""Metrics from 0 to 1, with an own interval that holds from the first observation on."""
 
 Verdict = Literal[
     "control",
@@ -59,28 +59,28 @@ class ResultRow:
     requests: int
     """Assigned to the variant."""
     observations: int
-    """Of them, those whose metric is known."""
+    """Assigned requests with a known metric."""
     design_effect: float | None
-    """Requests that tell as much as one independent request."""
+    """Requests that carry as much information as one independent request."""
     mean: float | None
     mean_low: float | None
     mean_high: float | None
     difference: float | None
-    """To the control's mean; negative is lower."""
+    """Difference to the control's mean. Negative is lower."""
     difference_low: float | None
     difference_high: float | None
     sample_ratio_p: float | None
-    """Of the experiment: always-valid p-value of the planned shares."""
+    """The experiment's always-valid p-value of the planned shares."""
     verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What the results need to know of an experiment."""
+    """The facts about an experiment that its results need."""
 
     unit: Unit
     shares: Mapping[str, float]
-    """Of each variant, the control's first."""
+    """The share of each variant, the control's first."""
     metrics: Mapping[Metric, Direction]
     is_shadow: bool
 
@@ -90,7 +90,7 @@ Group = dict[str, Any]
 
 
 def compute_results(warehouse: Warehouse) -> bool:
-    """Bring `experiment_results` up to date; whether anything changed."""
+    """Bring `experiment_results` up to date. Return whether anything changed."""
     found = warehouse.run("marts/experiment_results")
     columns = [item[0] for item in found.description or []]
     experiments: dict[str, list[Group]] = {}
@@ -112,7 +112,7 @@ def compute_results(warehouse: Warehouse) -> bool:
 
 
 def results_of(experiment_id: str, groups: Sequence[Group], design: Design | None) -> list[ResultRow]:
-    """The rows of one experiment; without its design the means alone."""
+    """The rows of one experiment. Without its design, only the means."""
     unit = "request" if design is None else design.unit
     mine = [group for group in groups if group["unit"] == unit]
     variants = sorted({group["variant"] for group in mine}) if design is None else list(design.shares)
@@ -187,7 +187,7 @@ def _own_interval(metric: Metric, summary: Summary) -> Interval | None:
 def _difference(
     metric: Metric, control: Summary | None, treated: Summary | None, design: Design
 ) -> Interval | None:
-    """Treated less control; None while there is too little to say anything."""
+    """Treated less control. None while there is too little data."""
     if control is None or treated is None:
         return None
     if design.unit != "request" and min(control.groups, treated.groups) < MIN_GROUPS:
@@ -212,7 +212,7 @@ def _difference(
 
 
 def _ratio_p(groups: Sequence[Group], design: Design) -> float | None:
-    """The p-value of the planned shares; None while there are too few groups to tell."""
+    """The p-value of the planned shares. None while there are too few groups."""
     variants = list(design.shares)
     table: dict[str, list[int]] = {}
     for group in groups:

@@ -1,14 +1,14 @@
-"""What rows that were taken out of the lake add to the rollups, kept so that bills do not change.
+"""The shares of removed rows in the rollups, kept so that bills do not change.
 
     lake/removals/date=2026-11-20/<hour>-<id>.json       which segments were rewritten, how many rows went
-                                  <hour>-<id>.<table>.parquet     what those rows added to <table>
+                                  <hour>-<id>.<table>.parquet     the rows' share in <table>
 
-Before an hour's segments are rewritten, the fold is run over the rows that go, and its result, which
-names no user, stays here: an hour's rollup is the fold of the rows that are left plus its shares.
+Before an hour's segments are rewritten, the fold is run over the rows to remove, and its result, which
+names no user, is kept here. An hour's rollup is the fold of the rows that are left plus its shares.
 Late records are folded as ever, and a rebuild gives the same figures.
 
-The derived segment's manifest is the one step that counts: a share whose rewriting never happened
-is never taken in. Hours before retention's cutoff need none, their rollups are sealed (`archive`).
+Only the derived segment's manifest makes a share count: without the rewriting, a share is never taken
+in. Hours before retention's cutoff need none, since their rollups are sealed (`archive`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FORMAT = "intellirouter.removal/1"
 
 
 def take_in(warehouse: Warehouse) -> list[datetime]:
-    """Add the shares of finished removals that the warehouse does not know; their hours become stale."""
+    """Add the shares of finished removals that the warehouse does not know. Their hours become stale."""
     known = {name for (name,) in warehouse.rows("select name from pipeline.removals")}
     hours = []
     for _, folder in dated_folders(warehouse.settings.lake / REMOVALS):
@@ -87,7 +87,7 @@ def is_sealed(warehouse: Warehouse, moment: datetime) -> bool:
 def keep_share(
     warehouse: Warehouse, sources: Sequence[Segment], ids: Any, operation: Operation, now: datetime
 ) -> Path:
-    """Put down what the rows with these ids add to the rollups; the record's path.
+    """Write down the share of the rows with these ids in the rollups. Return the record's path.
 
     Only rows that the table holds count: a second copy of a row never did.
     """
@@ -113,7 +113,7 @@ def keep_share(
 
 
 def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
-    """The rollups of some rows alone, by the statements that fold an hour."""
+    """The rollups of only some rows, by the statements that fold an hour."""
     end = hour + timedelta(hours=1)
     wanted = {"start": hour, "end": end, "ids": ids.to_pylist()}
     places = {"request_analytics": ("timestamp", "id"), "feedback": ("request_hour", "request_id")}
@@ -138,7 +138,7 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
 
 
 def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) -> bool:
-    """Whether the warehouse has loaded a segment that stands for exactly these sources' rewriting."""
+    """Whether the warehouse has loaded a segment that replaces exactly these sources after a removal."""
     wanted = set(sources)
     try:
         manifests, _ = read_manifests(hour_folder(warehouse.settings.lake, RequestRecord.DATASET, hour))
@@ -154,7 +154,7 @@ def _has_happened(warehouse: Warehouse, hour: datetime, sources: Iterable[str]) 
 
 
 def read_share(path: Path) -> dict[str, Any]:
-    """A removal's record, its files' digests compared; WarehouseError when it is damaged."""
+    """A removal's record, its files' digests compared. WarehouseError when it is damaged."""
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
         if record["format"] != FORMAT:
@@ -164,14 +164,14 @@ def read_share(path: Path) -> dict[str, Any]:
                 raise ValueError(f"`{part(path, table).name}` does not match its SHA-256")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WarehouseError(
-            f"removal `{path}` cannot be used: {error}; restore it from a backup,"
+            f"removal `{path}` cannot be used: {error}. Restore it from a backup,"
             " or move it away to leave the removed rows out of their hour's rollup"
         ) from error
     return record
 
 
 def drop_share(path: Path) -> None:
-    """Remove a share whose rewriting did not happen."""
+    """Remove a share that was never taken in, since no segment was rewritten."""
     path.unlink(missing_ok=True)
     for table in HOURLY:
         part(path, table).unlink(missing_ok=True)
@@ -184,5 +184,5 @@ def name_of(hour: datetime, sources: Sequence[str]) -> str:
 
 
 def part(path: Path, table: str) -> Path:
-    """The file beside a record that holds what its rows added to a table."""
+    """The file of a removal with its rows' share in a table."""
     return path.with_name(f"{path.stem}.{table}.parquet")

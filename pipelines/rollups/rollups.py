@@ -1,4 +1,4 @@
-"""Aggregates that follow the rows: only what a load touched is computed again."""
+"""Aggregates that follow the rows: only the hours and days that a load touched are computed again."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ RUN_OF_HOURS = 24 * RUN_OF_DAYS
 
 
 def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
-    """Compute the rollups of every stale hour again; the hours that were.
+    """Compute the rollups of every stale hour again. Return those hours.
 
-    Hours whose raw rows have expired are left as they are: what they say cannot be computed again.
+    Hours with expired raw rows are not changed, since they cannot be computed again.
     """
     removed_rollups.take_in(warehouse)
     expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
@@ -41,7 +41,7 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
 
 
 def build_daily_marts(warehouse: Warehouse) -> dict[str, list[datetime]]:
-    """Compute the stale days of each daily mart again; the days that were."""
+    """Compute the stale days of each daily mart again. Return those days."""
     done = {}
     for mart in DAILY_MARTS:
         found = warehouse.rows(

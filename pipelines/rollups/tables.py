@@ -12,7 +12,7 @@ ALPHA = 0.01
 GAMMA = (1 + ALPHA) / (1 - ALPHA)
 """Each latency bucket ends this much higher than the one before."""
 BLOCK = 20
-"""Outcomes in a quality block; the last block of an hour has fewer."""
+"""Outcomes in a quality block. The last block of an hour has fewer."""
 MIN_PROPENSITY = 0.01
 """A rarer draw counts as one of this chance: a single outcome never counts more than a hundredfold."""
 EXPERIMENT_BUCKETS = 64

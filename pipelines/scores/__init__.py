@@ -1,8 +1,8 @@
 """From outcomes to the score snapshot that the router reads.
 
-changes           where a model's quality moved: the detector over every series, and what it remembers
-change_detection  the detector of one series; pure arithmetic
+changes           where a model's quality moved: the detector over every series, and its memory
+change_detection  the detector of one series, pure arithmetic
 outcomes          how many outcomes count: those that chance decided in full, the others as a weak prior
-quality_model     a hierarchical estimate of each model's quality on each task; pure arithmetic
+quality_model     a hierarchical estimate of each model's quality on each task, pure arithmetic
 scoring           the four together: `task_model_scores` and `score_changes`
 """

@@ -1,17 +1,16 @@
-"""Changes of a model's quality on a task: a model that was replaced behind its name, or that drops.
+"""Changes of a model's quality on a task: a model that was replaced under its name, or that drops.
 
 The outcomes of a series come in blocks, in the order of their requests. At the end of each block the
-newest outcomes are compared with those before, at splits whose distances grow geometrically, so that
-a small drop is found in much traffic as a large one is in little. If the likelihood ratio of two
-means against one passes a threshold, a change is noted at the best split and the search starts
-again behind it.
+newest outcomes are compared with those before, at splits whose distances grow geometrically. A large drop
+is thus found in little traffic, and a small one in much. If the likelihood ratio of two means against one
+passes a threshold, a change is noted at the best split and the search starts again behind it.
 
 The threshold grows with the number of looks: look j may spend
-ALPHA / (SPENDING · j · ln²(j + 1)) of the false alarms, and these shares sum to ALPHA. So a series
-whose quality never moves is noted falsely with a chance of at most ALPHA, however long it is and
-however often it is read; the chance within a year is no larger.
+ALPHA / (SPENDING · j · ln²(j + 1)) of the false alarms, and these shares sum to ALPHA. A series without a
+change is therefore noted falsely with a chance of at most ALPHA, however long it is and however often it
+is read. The chance within a year is no larger.
 
-Only the blocks decide, so a late judgement or a rebuild gives the result that any other order gives.
+Only the blocks decide, so the result does not depend on the order of late judgements or rebuilds.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MIN_AFTER = 60
 MIN_BEFORE = 20
 """Outcomes on either side below which nothing is noted."""
 ALPHA = 0.05
-"""Chance that a series without a change is ever noted falsely; so at most as many a year."""
+"""Chance that a series without a change is ever noted falsely, and so a bound on the chance in a year."""
 SPENDING = 3.4
 """Sum of 1 / (j · ln²(j + 1)) over all looks j (3.39)."""
 LIKENESS = 3.0
@@ -43,7 +42,7 @@ DISCOUNT = 0.02
 SPREAD_WEIGHT = 10.0
 """Outcomes that the variance of right or wrong ones counts for in that of the series."""
 SPANS_PER_LEVEL = 4
-"""Spans of about one length that are kept apart; more are merged into spans of twice the length."""
+"""Spans of about one length that are kept apart. More are merged into spans of twice the length."""
 NEAR = 0.7
 """Share of the threshold, by the plain difference of means, below which the exact ratio is not computed."""
 
@@ -66,9 +65,9 @@ class Change:
     """The first request of the new mean, to the span."""
     quality_before: float
     quality_after: float
-    """By the outcomes up to the block that revealed the change."""
+    """Both means are from the outcomes up to the block that revealed the change."""
     z: float
-    """Signed root of the likelihood ratio, about standard errors; negative for a drop."""
+    """Signed root of the likelihood ratio, about standard errors. Negative for a drop."""
     outcomes_before: int
     outcomes_after: int
 
@@ -82,16 +81,16 @@ class Series:
     """The memory of the search in one series: enough to go on with the next block."""
 
     spans: list[_Span] = field(default_factory=list)
-    """Since the last change, oldest first; their lengths fall."""
+    """The spans since the last change, oldest first. Their lengths fall."""
     looks: int = 0
-    """Since the first block: a change does not make the next one cheaper."""
+    """Looks since the first block: a change does not make the next one cheaper."""
     count: int = 0
     quality: float = 0.0
     squared: float = 0.0
     """Sums over the spans."""
 
     def add(self, block: Block) -> tuple[Change, Outcomes] | None:
-        """Take in the next block; the change that it reveals, with the outcomes from before it."""
+        """Add the next block. Return the change that it reveals, with the outcomes from before it."""
         self.spans.append((block.start_at, block.count, block.quality, block.quality_squared))
         self._merge()
         self.count += block.count
@@ -117,7 +116,7 @@ class Series:
         return change, before
 
     def to_json(self) -> str:
-        """The memory as text; `from_json` gives the same bits back."""
+        """The memory as text. `from_json` gives the same bits back."""
         spans = [(start.isoformat(), *sums) for start, *sums in self.spans]
         return json.dumps([self.looks, self.count, self.quality, self.squared, spans])
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 DAYS_REMEMBERED = 14
-"""Ends of days whose memory is kept: a later judgement is read with all blocks."""
+"""Ends of days with a memory that is kept. A judgement from before them is read with all blocks."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -42,7 +42,7 @@ class _Memory:
 def find_changes(
     warehouse: Warehouse, *, environment: str, start: datetime, last_hour: datetime
 ) -> list[dict[str, Any]]:
-    """The changes since `start`, as rows of `score_changes`, in order; what was learnt is remembered."""
+    """The changes since `start`, as rows of `score_changes`, in order. The memory of the series is kept."""
     known = _recall(warehouse, environment, last_hour)
     since, memories = known or (BEGINNING, {})
     ends = [end for end in _ends(last_hour) if end > since]
@@ -67,7 +67,7 @@ def _place(row: dict[str, Any]) -> _Key:
 
 
 def _ends(last_hour: datetime) -> list[datetime]:
-    """The moments whose memory is kept: ends of days, and the last finished hour."""
+    """The moments at which the memory is kept: ends of days, and the last finished hour."""
     midnight = last_hour.astimezone(UTC).replace(hour=0)
     days = [midnight - day * DAY for day in range(DAYS_REMEMBERED - 1, -1, -1)]
     return sorted({*days, last_hour})

@@ -1,4 +1,4 @@
-"""How many outcomes a cell has: what chance decided counts in full, the rest as a weak prior.
+"""How many outcomes a cell has: those that chance decided count in full, the rest as a weak prior.
 
 Models named by users, sticky sessions, experiments, fallbacks and greedy choices get other prompts than
 chance would give them, so their mean is off by a bias of the cell:
@@ -6,8 +6,8 @@ chance would give them, so their mean is off by a bias of the cell:
     mean of such outcomes = quality + bias,    bias ~ N(0, spread)
 
 They count for as many outcomes as have the same variance, 1 / (1/n + spread/noise): never more than
-noise/spread, however many there are. The spread starts at BIAS² and is learnt from the cells that
-have outcomes of both kinds; where the two kinds of one cell disagree, it is larger there.
+noise/spread. The spread starts at BIAS² and is learnt from the cells that have outcomes of both kinds.
+Where the two kinds of one cell disagree, it is larger there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ BIAS = 0.1
 """Standard deviation of the bias before anything is learnt: right-or-wrong outcomes of quality 0.8 then
 count for at most 16."""
 BIAS_WEIGHT = 4.0
-"""Cells that BIAS counts for in the common spread, and"""
+"""Cells that BIAS counts for in the common spread."""
 OWN_WEIGHT = 1.0
-"""in a cell's own that the common one counts for."""
+"""Cells that the common spread counts for in a cell's own."""
 MIN_SPREAD = 0.0004
 """Least spread that can be learnt: a bias of 2 points."""
 SOURCES = ("user", "judge", "program")
-"""Of verdicts, the highest first."""
+"""Sources of verdicts, the highest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +44,19 @@ class Part:
     is_drawn: bool
     source: str | None
     outcomes: Outcomes
-    """Changes discounted; weighted so that drawn ones speak for every request."""
+    """Changes discounted, and weighted so that drawn ones represent every request."""
     weight: float
     weight_squared: float
-    """Of the weights before changes were discounted."""
+    """Sum of squares of the weights before changes were discounted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What a cell's quality rests on."""
+    """The outcomes on which a cell's quality is based."""
 
     outcomes: Outcomes
     drawn: float
-    """Of its outcomes, those that chance decided."""
+    """The part of its outcomes that chance decided."""
     by_source: Mapping[str, float]
 
 
@@ -120,7 +120,7 @@ def _prior(fixed: Outcomes, drawn: Outcomes, spread: float) -> Outcomes:
 
 
 def _noise(*groups: Outcomes) -> float:
-    """Variance of single outcomes around their group's mean; one of mean 0.5 on top."""
+    """Variance of single outcomes around their group's mean, with one of mean 0.5 added."""
     within = 0.25 + sum(group.within for group in groups if group.count > 0)
     return max(within / (1.0 + sum(group.count for group in groups)), MIN_NOISE)
 

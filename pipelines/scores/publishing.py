@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedScores:
-    """Which snapshot stands, and whether it is new."""
+    """The current snapshot, and whether it is new."""
 
     snapshot: ScoreSnapshot | None
     is_new: bool
 
 
 def publish_scores(warehouse: Warehouse) -> PublishedScores:
-    """Write the current scores for the router, unless the standing file already says the same."""
+    """Write the current scores for the router, unless the published file already holds the same."""
     rows = scoring.score_rows(warehouse)
     if not rows:
         return PublishedScores(snapshot=None, is_new=False)

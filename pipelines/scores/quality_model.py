@@ -1,14 +1,13 @@
-"""What outcomes say about each model's quality on each task: a hierarchical estimate.
+"""The estimate of each model's quality on each task from its outcomes: a hierarchical model.
 
     quality(task, model) = the task's mean + the model's prior + slope(task) * the model's lead + its own part
 
-A factor analysis of one factor (Rubin and Thayer, 1982). A model's lead is what its outcomes on all
-tasks have in common; a task's slope says how much of a lead shows on it, and is learnt from the
-models tried there: where the strong ones do no better, or worse, as at refusing to call a tool, it
-goes to zero or below, and nobody is ruled out there for being weak elsewhere. A model's own part on
-a task is shrunk by how much such parts vary on that task. A model that is sent the easy tasks is
-not flattered, and a cell without outcomes still has an expectation. Plain floats in a fixed order:
-the same outcomes give the same bits.
+A factor analysis of one factor (Rubin and Thayer, 1982). A model's lead is the common part of its outcomes
+on all tasks. A task's slope is how much of a lead shows on it, learnt from the models tried there. Where
+strong models do no better or do worse, as at refusing to call a tool, the slope goes to zero or below, and
+a model that is weak elsewhere is not ruled out. A model's own part on a task is shrunk by how much such
+parts vary on that task. A model that is sent the easy tasks is not flattered, and a cell without outcomes
+still has an expectation. Plain floats in a fixed order: the same outcomes give the same bits.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ TASK_WEIGHT = 30.0
 CELL_WEIGHT = 10.0
 """Outcomes the rest counts for in a cell of its own, before the task has shown how models differ."""
 TASK_PRIOR_MODELS = 4.0
-"""Models that the expected slope and spread of a task count for beside those seen on it."""
+"""Models that the expected slope and spread of a task count for, added to those seen on it."""
 NOISE_WEIGHT = 10.0
 """Outcomes the task's spread counts for in a cell's own spread of outcomes."""
 MIN_SPREAD = 0.001
 """Variance of the models' own parts on a task, at least."""
 MIN_NOISE = 0.003
-"""Variance of single outcomes is taken to be at least this: ten equal outcomes are no certainty."""
+"""Variance of single outcomes is taken to be at least this: ten equal outcomes are not a certainty."""
 ROUNDS = 15
 SWEEPS = 2
 """Rounds of estimating slopes and spreads, and sweeps over models and tasks in each: as many as do best
@@ -54,7 +53,7 @@ class Outcomes:
 
     @property
     def mean(self) -> float:
-        """Of the outcomes alone."""
+        """The mean of only the outcomes."""
         return self.quality / self.count
 
     @property
@@ -65,7 +64,7 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """Of a mean quality; of `*` as the model: how models are spread."""
+    """About a mean quality. With `*` as the model: how models are spread."""
 
     mean: float
     variance: float
@@ -81,8 +80,8 @@ def estimate(
     """Beliefs for every model with outcomes on every task with outcomes, also where the two have
     none together, and for `*` in place of either name.
 
-    `requests` per task weigh the mean over all tasks; `priors` are expected qualities by model, of
-    which only the differences count.
+    `requests` per task weigh the mean over all tasks. `priors` are expected qualities by model: only
+    their differences count.
     """
     seen = {cell: outcomes[cell] for cell in sorted(outcomes) if outcomes[cell].count > 0}
     return _Fit(seen, requests, priors).beliefs() if seen else {}
@@ -102,7 +101,7 @@ class _Fit:
         everyone = sum(priors[model] for model in sorted(priors)) / len(priors) if priors else 0.0
         self.prior = {model: priors[model] - everyone if model in priors else 0.0 for model in self.models}
         count = sum(item.count for item in seen.values())
-        # One success and one failure on top: a handful of equal outcomes is no certainty.
+        # One success and one failure on top: a handful of equal outcomes is not a certainty.
         self.grand = (sum(item.quality for item in seen.values()) + 1.0) / (count + 2.0)
         self.task_noise = self._task_noise()
         self.noise = {
@@ -157,18 +156,18 @@ class _Fit:
             self.task_mean = {task: sums[task] / weight[task] for task in self.tasks}
 
     def _rest(self, task: str, model: str) -> float:
-        """What the task's mean and the model's prior leave of a cell's mean to explain."""
+        """The part of a cell's mean that the task's mean and the model's prior do not explain."""
         return self.seen[task, model].mean - self.task_mean[task] - self.prior[model]
 
     def _own_share(self, task: str, model: str) -> float:
-        """Of a cell's rest beside the lead, the part that is its own and not noise: 0 without outcomes."""
+        """The share of a cell's rest after the lead that is its own and not noise: 0 without outcomes."""
         item = self.seen.get((task, model))
         if item is None:
             return 0.0
         return self.spread[task] / (self.spread[task] + self.noise[task, model] / item.count)
 
     def _learn(self) -> None:
-        """Slopes and spreads, by expectation over what the outcomes leave open (EM)."""
+        """Slopes and spreads, by expectation over the uncertainty that the outcomes leave (EM)."""
         models = dict.fromkeys(self.tasks, TASK_PRIOR_MODELS)
         leads = dict.fromkeys(self.tasks, TASK_PRIOR_MODELS)  # sums of squares
         products = dict.fromkeys(self.tasks, TASK_PRIOR_MODELS * self.expected_slope)

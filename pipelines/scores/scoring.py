@@ -1,4 +1,4 @@
-"""`task_model_scores` and `score_changes`: what the router chooses by, from the rollups."""
+"""`task_model_scores` and `score_changes`: the scores for the router's choices, from the rollups."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ and without outcomes of its own a cell depends on it. Without them 85 to 94% of 
 truth (tests/benchmarks/score_coverage.py)."""
 _SCORE_COLUMNS = tuple(item.name for item in fields(ScoreRow))
 OWED = ("outcomes_drawn", *(f"outcomes_{source}" for source in outcomes.SOURCES))
-"""Columns of `task_model_scores` that say what `effective_sample_size` rests on."""
+"""Columns of `task_model_scores` with the parts of `effective_sample_size`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Traffic of one cell; of `*` in either place the sum over all."""
+    """Traffic of one cell. With `*` in either place, the sum over all."""
 
     task_type: str
     model: str
@@ -62,11 +62,11 @@ class Totals:
 
 
 def score(warehouse: Warehouse) -> bool:
-    """Bring `task_model_scores` and `score_changes` up to date; whether anything changed.
+    """Bring `task_model_scores` and `score_changes` up to date. Return whether anything changed.
 
     The scores are those of one environment, the pipelines' own INTELLIROUTER_ENVIRONMENT (where it has
-    no traffic, the one with traffic in most hours). A staging router may use what production has
-    learnt; a load test there never ranks production's models.
+    no traffic, the one with traffic in most hours). A staging router may use production's scores. A
+    load test there never ranks production's models.
     """
     found = warehouse.run("marts/scored_environment", environment=warehouse.settings.environment).fetchone()
     if found is None:
@@ -132,7 +132,7 @@ def _counted(warehouse: Warehouse, scope: Mapping[str, Any]) -> dict[Cell, Count
 
 
 def _owed(counted: Mapping[Cell, Counted]) -> dict[Cell, dict[str, float]]:
-    """What each cell's outcomes, and those over all tasks or models, are owed to."""
+    """The sources of each cell's outcomes, and of those over all tasks or models."""
     of_cell = {
         cell: {
             "outcomes_drawn": item.drawn,
@@ -147,10 +147,10 @@ def _owed(counted: Mapping[Cell, Counted]) -> dict[Cell, dict[str, float]]:
 def rows_of(
     totals: Iterable[Totals], judged: Mapping[Cell, Outcomes], priors: Mapping[str, float]
 ) -> list[ScoreRow]:
-    """The score rows of all cells, in order; `judged` are the outcomes as they count.
+    """The score rows of all cells, in order. `judged` are the outcomes as they count.
 
-    A cell without requests has a row as well where its task and its model have outcomes elsewhere:
-    what to expect of it.
+    A cell without requests also has a row, with its expected quality, where its task and its model
+    have outcomes elsewhere.
     """
     totals = sorted(totals, key=_cell_of)
     requests = {
@@ -200,7 +200,7 @@ def _nothing(task_type: str, model: str) -> Totals:
 
 
 def _priors(warehouse: Warehouse) -> dict[str, float]:
-    """The catalog's expected qualities; none while it cannot be used, which the registry reports."""
+    """The catalog's expected qualities. None while it cannot be used, which the registry reports."""
     try:
         catalog = Catalog.load(warehouse.settings.catalog_file)
     except ConfigError:
@@ -219,8 +219,8 @@ def _sizes(sizes_of_cells: Mapping[Cell, float]) -> dict[Cell, float]:
 
 
 def _standardised_costs(totals: Sequence[Totals], requests: Mapping[str, int]) -> dict[Cell, float | None]:
-    """Mean cost of each cell; a model's over all tasks weighs its tasks by everyone's requests, so
-    that being sent the short tasks does not make it look cheap."""
+    """Mean cost of each cell. A model's mean over all tasks weighs its tasks by the requests of all models,
+    so that a model that is sent the short tasks does not look cheap."""
     means = {
         (item.task_type, item.model): float(item.cost_usd) / item.requests_with_cost
         if item.requests_with_cost and item.cost_usd is not None

@@ -1,4 +1,4 @@
-"""Statistics that stay right however often somebody looks: closed forms, no dependency.
+"""Statistics that stay right however often you look at them: closed forms, no dependency.
 
 sequences     confidence sequences around means and rates
 sample_ratio  whether variants got the shares of traffic that were planned

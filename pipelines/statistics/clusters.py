@@ -1,8 +1,8 @@
 """How much requests of one unit resemble each other, from sums by groups of units.
 
-Requests of one user or session are alike: ten of them tell less than ten of ten users. The design
-effect says how many requests tell as much as one independent one would. It is estimated from the
-spread between groups of units (Kish 1965, "Survey Sampling"; the variance of a ratio of sums
+Requests of one user or session are alike: ten of them carry less information than ten of ten users. The
+design effect is the number of requests that carry as much as one independent one would. It is estimated
+from the spread between groups of units (Kish 1965, "Survey Sampling"; the variance of a ratio of sums
 over clusters, Deng, Knoblich, Lu 2018, "Applying the delta method in metric analytics", KDD).
 """
 
@@ -36,19 +36,19 @@ class Summary:
     total: float
     mean: float
     variance: float
-    """Of a single observation."""
+    """The variance of a single observation."""
     design_effect: float
-    """Requests that tell as much as one independent request, at least 1."""
+    """Requests that carry as much information as one independent request, at least 1."""
     groups: int
 
     @property
     def effective(self) -> float:
-        """Independent observations that would tell as much."""
+        """Independent observations that would carry as much information."""
         return self.count / self.design_effect
 
 
 def summarise(groups: Sequence[Sums], *, are_alike: bool) -> Summary | None:
-    """Mean, variance and design effect; None with fewer than two observations.
+    """Mean, variance and design effect. None with fewer than two observations.
 
     `are_alike` says whether the requests of a group may depend on each other.
     """

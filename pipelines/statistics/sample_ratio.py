@@ -1,6 +1,6 @@
 """Whether the variants got the shares of traffic that were planned.
 
-Where they did not, something decides who is counted (a crash in one variant, a filter, lost
+Where they did not, some fault decides which requests are counted (a crash in one variant, a filter, lost
 records), and no difference between the variants can be believed.
 """
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 ALPHA = 0.0005
 """A p-value below it says the shares are broken: false alarms are rarer than real faults."""
 CONCENTRATION = 1000.0
-"""How close to the plan the mixture looks: most sensitive to faults of 1 or 2 points."""
+"""Concentration of the mixture around the plan: most sensitive to faults of 1 or 2 points."""
 
 
 def sample_ratio_p(counts: Sequence[float], shares: Sequence[float]) -> float:
-    """The always-valid p-value of `counts` against planned `shares`; 1 without any count.
+    """The always-valid p-value of `counts` against planned `shares`. 1 without any count.
 
     The inverse of the Bayes factor of a Dirichlet mixture around the plan against the plan itself,
 

@@ -1,8 +1,8 @@
 """Confidence sequences: intervals that hold at every look at once, so that peeking is free.
 
-A 95% confidence interval is wrong at some look in half of all series that are watched; a 95%
-confidence sequence in at most 5%. An experiment may be read after every request and stopped at any
-moment.
+A 95% confidence interval is wrong at some look in half of all series that are watched. A 95% confidence
+sequence is wrong at some look in at most 5%. You can read an experiment after every request and stop it
+at any moment.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def mean_interval(
 ) -> Interval:
     """An asymptotic confidence sequence around a mean, or a difference of means.
 
-    `variance` is the estimate's own (s²/n, or the sum of two of them), `observations` what the
-    estimate rests on: for a difference n1·n2/(n1 + n2). With t observations and s² = t · variance the
-    half width is
+    `variance` is the estimate's own (s²/n, or the sum of two of them). `observations` is the number
+    behind the estimate: for a difference n1·n2/(n1 + n2). With t observations and s² = t · variance
+    the half width is
 
         s · sqrt( 2(t·r² + 1)/(t²·r²) · ln(sqrt(t·r² + 1)/alpha) )
 

@@ -1,8 +1,8 @@
-"""The task classifier's life: trained again when enough is new or it is lost, published while of use.
+"""The task classifier's life: trained again when enough is new or it is lost, published while useful.
 
-It learns from the requests whose task the caller named and whose prompt features were kept. A
-classifier that is not better than rules and default on held-out prompts is not published, and takes
-the standing one with it: that one learnt from the same kind of traffic.
+It learns from requests with kept prompt features and a task that the caller named. A classifier that is
+not better than rules and default on held-out prompts is not published. The published one is then removed
+too, since it learnt from the same kind of traffic.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 MAX_SAMPLES = 20_000
-"""The newest are learnt from: it bounds a training to seconds."""
+"""Only the newest samples are used: it bounds a training to seconds."""
 MIN_SAMPLES = 200
 NEW_SHARE = 0.1
 """New samples, as a share of those of the last training, that are worth another."""
 LOST_SHARE = 0.1
-"""The same for samples that retention or an erasure removed."""
+"""The same share for samples that retention or an erasure removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierResult:
-    """What a refresh did about the classifier."""
+    """The result of a refresh of the classifier."""
 
     samples_available: int
     is_trained: bool = False
     published: ClassifierHeader | None = None
-    """The one that this refresh published; None when it published none."""
+    """The classifier that this refresh published. None when it published none."""
     note: str = "nothing enough is new"
 
 

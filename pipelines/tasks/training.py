@@ -1,8 +1,8 @@
 """Training the task classifier: multinomial logistic regression on sets of prompt features.
 
 AdaGrad over shuffled batches, a temperature fitted on prompts of its own, weights rounded to a byte.
-Every figure is measured on further prompts, with a classifier that learnt from neither; what is
-published then learns from all. Equal samples give an equal classifier. Prompts are split by their
+Every figure is measured on further prompts, with a classifier that learnt from neither. The published
+classifier then learns from all. Equal samples give an equal classifier. Prompts are split by their
 content, so that a prompt that was sent twice is never both learnt and examined.
 """
 
@@ -31,7 +31,7 @@ SHRINKAGE = 1e-5
 HELD_OUT, FOR_CALIBRATION = 0.2, 0.1
 """Shares of the prompts."""
 MIN_PER_TASK = 10
-"""Prompts without which a task is not learnt; those there are count as mistakes when held out."""
+"""Prompts that a task needs to be learnt. With fewer, those held out count as mistakes."""
 TEMPERATURES = np.geomspace(0.1, 10.0, 81)
 CALIBRATION_BINS = 10
 Z_95 = 1.959964
@@ -48,7 +48,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A classifier and its figures; the fields mean what ClassifierHeader's do."""
+    """A classifier and its figures. The fields have the meaning of ClassifierHeader's."""
 
     tasks: tuple[str, ...]
     biases: tuple[float, ...]
@@ -90,7 +90,7 @@ class _Prompts:
 
 
 def train(samples: Iterable[Sample]) -> Trained | None:
-    """The classifier of the samples; None when fewer than two tasks have enough of them."""
+    """The classifier of the samples. None when fewer than two tasks have enough of them."""
     ordered = sorted(samples, key=lambda sample: (sample.features, sample.task_type))
     parts: list[list[Sample]] = [[], [], []]
     for sample in ordered:
@@ -192,7 +192,7 @@ def _softmax(scores: Any) -> Any:
 
 
 def _temperature(scores: Any, labels: Any) -> float:
-    """What the scores are divided by so that confidence meets accuracy (Guo et al. 2017, section 4.2).
+    """The divisor of the scores that makes confidence meet accuracy (Guo et al. 2017, section 4.2).
 
     Fitted to whether the likeliest task is the true one, so that prompts of tasks too rare to be
     learnt lower the confidence as well.

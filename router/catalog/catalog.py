@@ -40,18 +40,18 @@ class Model:
     context_window: int | None = None
     max_output_tokens: int | None = None
     attempt_timeout_s: float | None = None
-    """Its own, else its provider's, like the next two."""
+    """The model's own, else its provider's, like the next two."""
     stream_usage: bool = True
     """Whether it may be asked for the usage of a stream (`stream_options`)."""
     max_tokens_as: OutputLimit | None = None
-    """The one name it knows for the bound on the output; None: the name that the client used."""
+    """The one name it knows for the bound on the output. None: the name that the client used."""
     capabilities: frozenset[str] | None = None
     thinking: Thinking | None = None
-    """How it takes a reasoning effort, where it is Anthropic's; None: as the version in its name says."""
+    """The way a model of Anthropic's takes a reasoning effort. None: by the version in its name."""
     apis: frozenset[str] = frozenset({"chat"})
-    """What it can be asked by: `chat`, `responses`, or `embeddings` alone."""
+    """The APIs that reach it: `chat`, `responses`, or only `embeddings`."""
     vectors: str | None = None
-    """The name of the vectors it gives; None: it does not embed."""
+    """The name of the vectors it gives. None: it does not embed."""
     regions: frozenset[str] | None = None
     data_policy: frozenset[str] | None = None
     availability_status: str = "available"
@@ -59,14 +59,14 @@ class Model:
     """Expected quality before any feedback, by task or `*`."""
     cost_source: Literal["prices", "provider"] = "prices"
     prices: tuple[Price, ...] = ()
-    """In order of start: the price book's rows, then the catalog's own."""
+    """The price book's rows, then the catalog's own, in order of start."""
 
     def price_at(self, at: datetime) -> Price | None:
-        """The price row in force at `at`; None when none is known."""
+        """The price row in force at `at`. None when none is known."""
         return price_at(self.prices, at)
 
     def quality_score(self, task_type: str) -> float | None:
-        """Expected quality on the task before any feedback; None: not stated."""
+        """Expected quality on the task before any feedback. None: not stated."""
         stated = self.quality_scores.get(task_type)
         return self.quality_scores.get(ALL_TASKS) if stated is None else stated
 
@@ -98,9 +98,9 @@ class Catalog:
 
     @classmethod
     def load(cls, path: Path) -> Catalog:
-        """Read and check `catalog.yaml`, and price it from the `prices/book.json` beside it.
+        """Read and check `catalog.yaml`, and price it from the `prices/book.json` in its folder.
 
-        ConfigError says what is wrong where. Without a book, models without `prices` of their own
+        ConfigError names the fault and its place. Without a book, models without `prices` of their own
         have no known price.
         """
         try:
@@ -166,7 +166,7 @@ def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Pric
         near = ", ".join(f"`{known}`" for known in book.nearest(ref)) or "none"
         raise ConfigError(
             f"`{path}`: the price_ref `{ref}` of model `{entry.id}` is not in the price book;"
-            f" nearest: {near}; see `intellirouter prices list`"
+            f" nearest: {near}. See `intellirouter prices list`"
         )
     return (*(row for row in listed if not own or row.start < own[0].start), *own)
 

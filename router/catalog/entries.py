@@ -1,4 +1,4 @@
-"""The file `catalog.yaml`, validated; `router.catalog` makes of it what requests are routed by.
+"""The file `catalog.yaml`, validated. `router.catalog` builds the routing catalog from it.
 
 providers:
   openai: {kind: openai, base_url: https://api.openai.com/v1, api_key_env: OPENAI_API_KEY}
@@ -40,8 +40,8 @@ DEFAULT_TASKS = (
     "writing",
 )
 
-# Printable ASCII, since names travel in HTTP headers; no backtick (messages quote with it), no `*`
-# (it stands for all tasks).
+# Printable ASCII, since names travel in HTTP headers. No backtick (messages quote with it), no `*`
+# (it means all tasks).
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
 BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
 """Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
@@ -51,14 +51,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 def _is_variable(value: str) -> str:
     if not _VARIABLE.fullmatch(value) or is_opaque(value):
         raise ValueError(
-            "must be the name of an environment variable, such as `OPENAI_API_KEY`; put the key into that"
+            "must be the name of an environment variable, such as `OPENAI_API_KEY`. Put the key into that"
             " variable. If this member held a key, replace that key"
         )
     return value
 
 
 Variable = Annotated[str, AfterValidator(_is_variable)]
-"""The name of an environment variable that holds a key; never the key, which would be published."""
+"""The name of an environment variable that holds a key. Never the key, which would be published."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]
 OutputLimit = Literal["max_tokens", "max_completion_tokens"]
@@ -74,27 +74,27 @@ def _has_switch(entry: ProviderEntry | ModelEntry) -> bool:
 
 
 class ProviderEntry(Entry):
-    """How to reach one provider."""
+    """The way to reach one provider."""
 
     kind: Literal["openai", "anthropic", "azure"]
     """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
     base_url: Annotated[str, Field(pattern=BASE_URL)]
-    """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: the
-    resource alone."""
+    """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: only the
+    resource."""
     api_key_env: Variable | tuple[Variable, ...] | None = None
-    """Environment variable that holds the key; several: the next one when the provider refuses one
-    (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
+    """Environment variable that holds the key. With several, the next one is used when the provider refuses
+    one (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
     api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
-    """Of Azure's API, which needs one: `2024-10-21`."""
+    """The version of Azure's API, which needs one: `2024-10-21`."""
     apis: tuple[Api, ...] = ("chat",)
-    """What of OpenAI's it speaks: `[chat, responses]` where it serves OpenAI's responses API itself. Requests
-    of that API are translated for the others."""
+    """The APIs of OpenAI that it speaks: `[chat, responses]` if it serves OpenAI's responses API itself. For
+    the others, requests of that API are translated."""
     attempt_timeout_s: Timeout | None = None
-    """Time for one answer of its models, or a stream's first content; None: as ATTEMPT_TIMEOUT_S says."""
+    """Time for one answer of its models, or a stream's first content. None: ATTEMPT_TIMEOUT_S."""
     stream_usage: bool | None = None
-    """False: it refuses `stream_options`, so that what a stream used is not known. None: True."""
+    """False: it refuses `stream_options`, so that the usage of a stream is unknown. None: True."""
     max_tokens_as: OutputLimit | None = None
-    """The one name it knows for the bound on the output; None: the name that the client used."""
+    """The one name it knows for the bound on the output. None: the name that the client used."""
 
     @field_validator("base_url")
     @classmethod
@@ -128,40 +128,40 @@ class ModelEntry(Entry):
     id: Name
     provider: str
     provider_model: str | None = None
-    """The model's name at the provider; None: the same as `id`."""
+    """The model's name at the provider. None: the same as `id`."""
     name: Annotated[str, Field(max_length=255)] | None = None
-    """For people; None: the same as `provider_model`."""
+    """For people. None: the same as `provider_model`."""
     context_window: Annotated[int, Field(gt=0)] | None = None
     """Input and output tokens together."""
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None
     attempt_timeout_s: Timeout | None = None
-    """Time for one answer, or a stream's first content; None: as its provider says, like the next two."""
+    """Time for one answer, or a stream's first content. None: its provider's, like the next two."""
     stream_usage: bool | None = None
     """See ProviderEntry."""
     max_tokens_as: OutputLimit | None = None
     """See ProviderEntry."""
     thinking: Thinking | None = None
     """How a model of Anthropic's takes a reasoning effort: `adaptive` (from Claude 4.6 on), `budget` (3.7 to
-    4.5) or `none`; None: as the version in its name says."""
+    4.5) or `none`. None: by the version in its name."""
     capabilities: tuple[Capability, ...] | None = None
     apis: tuple[Api, ...] | None = None
-    """What of OpenAI's its provider serves it by; None: the provider's `apis`."""
+    """The APIs of OpenAI by which its provider serves it. None: the provider's `apis`."""
     vectors: Name | None = None
-    """Of a model that embeds, and does nothing else: the name of its vectors. Models that name the same are
-    declared to give the same vectors, and stand in for one another; others never do."""
+    """Only of a model that embeds: the name of its vectors. Models that name the same vectors are declared to
+    give the same ones, and can replace one another. Other models cannot."""
     regions: tuple[Name, ...] | None = None
     """Where the provider computes, in your own words: `eu`, `us-east-1`."""
     data_policy: tuple[Name, ...] | None = None
-    """What the provider promises, in your own words: `no_training`, `zero_retention`."""
+    """The provider's promises, in your own words: `no_training`, `zero_retention`."""
     availability_status: Literal["available", "degraded", "unavailable"] = "available"
     quality_scores: dict[Name | Literal["*"], Share] = Field(default_factory=dict)
-    """Expected quality on a task before any feedback; `*` holds for every other task."""
+    """Expected quality on a task before any feedback. `*` holds for every other task."""
     cost_source: Literal["prices", "provider"] = "prices"
     """`provider`: the answer's own `usage.cost` is the cost (OpenRouter and the like)."""
     price_ref: str | None = None
-    """`provider/model` in the price book; None: `provider` and `provider_model` of this entry."""
+    """`provider/model` in the price book. None: `provider` and `provider_model` of this entry."""
     prices: tuple[PriceEntry, ...] = ()
-    """Your own prices; from the first one's start on they stand above the price book."""
+    """Your own prices. From the start of the first one they replace the price book."""
 
     @field_validator("prices")
     @classmethod
@@ -169,7 +169,7 @@ class ModelEntry(Entry):
         starts = [price.start for price in value]
         if len(set(starts)) != len(starts):
             raise ValueError(
-                "two prices start at the same moment; a price change adds a row with its own start"
+                "two prices start at the same moment: a price change adds a row with its own start"
             )
         return tuple(sorted(value, key=lambda price: price.start))
 
@@ -199,13 +199,13 @@ class CatalogFile(Entry):
                 raise ValueError(f"model `{model.id}` names the unknown provider `{model.provider}`")
             self._check_kind(model)
             if model.id in seen or model.id == "auto":
-                raise ValueError(f"model id `{model.id}` is taken; ids are unique and `auto` is the router's")
+                raise ValueError(f"model id `{model.id}` is taken: ids are unique and `auto` is the router's")
             seen.add(model.id)
             undeclared = model.quality_scores.keys() - {ALL_TASKS, *self.tasks}
             if undeclared:
                 raise ValueError(
                     f"model `{model.id}` has quality_scores of the undeclared task"
-                    f" `{min(undeclared)}`; list it under `tasks` or use `*`"
+                    f" `{min(undeclared)}`: list it under `tasks` or use `*`"
                 )
         for alias, target in self.aliases.items():
             if alias in {"auto", *seen} or target not in {"auto", *seen}:
@@ -216,7 +216,7 @@ class CatalogFile(Entry):
         return self
 
     def _check_kind(self, model: ModelEntry) -> None:
-        """What its provider's kind has and what it has not."""
+        """Check a model's members against its provider's kind."""
         if self.providers[model.provider].kind == "anthropic" and (model.apis or model.vectors):
             raise ValueError(
                 f"model `{model.id}` of provider `{model.provider}` has `apis` or `vectors`, which a provider"
@@ -224,11 +224,11 @@ class CatalogFile(Entry):
             )
         if self.providers[model.provider].kind == "anthropic" and _has_switch(model):
             raise ValueError(
-                f"model `{model.id}` is Anthropic's; `stream_usage` and `max_tokens_as` are for"
+                f"model `{model.id}` is Anthropic's: `stream_usage` and `max_tokens_as` are for"
                 " servers that speak OpenAI's API"
             )
         if self.providers[model.provider].kind != "anthropic" and model.thinking is not None:
-            raise ValueError(f"model `{model.id}` is not Anthropic's; `thinking` is for those alone")
+            raise ValueError(f"model `{model.id}` is not Anthropic's: `thinking` is only for those")
         if model.apis is not None:
             _check_apis(model.apis)
 
@@ -239,7 +239,7 @@ class CatalogFile(Entry):
             meant = next((model.vectors for model in self.models if model.id == name), name)
             if name == "auto" or name in self.aliases or meant != name:
                 raise ValueError(
-                    f"vectors `{name}` have the name of something else; give them one of their own"
+                    f"vectors `{name}` have the name of something else: give them one of their own"
                 )
 
 

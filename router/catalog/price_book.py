@@ -34,7 +34,7 @@ RATE_FIELDS = tuple(Rates.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook:
-    """The book, of which only the rows that are asked for are built."""
+    """The book. A row is built only when it is asked for."""
 
     source: str
     """Where the latest rows come from: a package with its version, or a URL."""
@@ -54,7 +54,7 @@ class PriceBook:
         source: str,
         updated_at: datetime,
     ) -> PriceBook:
-        """A book of `rows`; `unlisted` models are those the source no longer names."""
+        """A book of `rows`. `unlisted` are the models that the source no longer names."""
         models = {
             ref: {"is_listed": ref not in unlisted, "rows": [row_to_json(price) for price in rows[ref]]}
             for ref in sorted(rows)
@@ -63,7 +63,7 @@ class PriceBook:
 
     @classmethod
     def read(cls, path: Path) -> PriceBook:
-        """The book at `path`; ConfigError when it cannot be used, FileNotFoundError when absent."""
+        """The book at `path`. ConfigError when it cannot be used, FileNotFoundError when absent."""
         content = path.read_bytes()
         try:
             raw = orjson.loads(content)
@@ -72,7 +72,7 @@ class PriceBook:
                 found = f" `{version}`" if isinstance(version, int) else ""
                 raise ConfigError(
                     f"price book `{path}` has another schema version{found}, this release reads"
-                    f" `{SCHEMA_VERSION}`; run the same release of the router and the pipelines"
+                    f" `{SCHEMA_VERSION}`: run the same release of the router and the pipelines"
                 )
             book = cls(
                 source=raw["source"],
@@ -91,7 +91,7 @@ class PriceBook:
         raise ConfigError(f"price book `{path}` {fault}; {_REMEDY}")
 
     def prices(self, ref: str) -> tuple[Price, ...]:
-        """The dated rows of `provider/model`, in order; empty when the book does not know it."""
+        """The dated rows of `provider/model`, in order. Empty when the book does not know it."""
         entry = self.models.get(ref)
         return () if entry is None else tuple(row_from_json(row) for row in entry["rows"])
 
@@ -112,7 +112,7 @@ class PriceBook:
 
 
 def row_to_json(price: Price) -> dict[str, Any]:
-    """A price row as JSON values; money is text, so that no double rounds it."""
+    """A price row as JSON values. Money is text, so that no double rounds it."""
     row: dict[str, Any] = {"price_id": price.price_id, "start": price.start.isoformat(), **_rates(price)}
     if price.tiers:
         row["tiers"] = [_tier(tier) for tier in price.tiers]
@@ -130,7 +130,7 @@ def row_to_json(price: Price) -> dict[str, Any]:
 
 
 def row_from_json(row: Mapping[str, Any]) -> Price:
-    """The reverse of `row_to_json`; ConfigError when a value is none that it writes."""
+    """The reverse of `row_to_json`. ConfigError when it could not have written a value."""
     try:
         return Price(
             price_id=row["price_id"],

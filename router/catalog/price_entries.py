@@ -28,11 +28,11 @@ _MINUTES_A_DAY = 24 * 60
 
 
 class RatesEntry(Entry):
-    """Dollars per million tokens; what is left out costs what `router.prices.Rates` says."""
+    """Dollars per million tokens. For a rate that is left out, see `router.prices.Rates`."""
 
     input_usd_per_mtok: Money
     output_usd_per_mtok: Money | None = None
-    """Left out of models that embed, which have no output; every other model's is needed."""
+    """Left out of models that embed, which have no output. Every other model needs it."""
     cached_input_usd_per_mtok: Money | None = None
     cache_write_usd_per_mtok: Money | None = None
     cache_write_1h_usd_per_mtok: Money | None = None
@@ -55,7 +55,7 @@ class RatesEntry(Entry):
 
 
 class TierEntry(RatesEntry):
-    """What every token costs once the request's input is larger than the threshold."""
+    """The rates of every token once the request's input is larger than the threshold."""
 
     above_input_tokens: Annotated[int, Field(gt=0)]
 
@@ -72,12 +72,12 @@ class _TieredEntry(RatesEntry):
     def _in_order(cls, value: tuple[TierEntry, ...]) -> tuple[TierEntry, ...]:
         starts = [tier.above_input_tokens for tier in value]
         if len(set(starts)) != len(starts):
-            raise ValueError("two tiers start above the same number of input tokens; keep one of them")
+            raise ValueError("two tiers start above the same number of input tokens: keep one of them")
         return tuple(sorted(value, key=lambda tier: tier.above_input_tokens))
 
 
 class WindowEntry(_TieredEntry):
-    """What holds at a time of day."""
+    """The rates at a time of day."""
 
     start_time_utc: time
     end_time_utc: time
@@ -96,9 +96,9 @@ class WindowEntry(_TieredEntry):
     @model_validator(mode="after")
     def _is_a_span(self) -> WindowEntry:
         if self.start_time_utc.tzinfo is not None or self.end_time_utc.tzinfo is not None:
-            raise ValueError("the times of a window are UTC already; leave the offset out")
+            raise ValueError("the times of a window are UTC already: leave the offset out")
         if self.start_time_utc == self.end_time_utc:
-            raise ValueError("a window ends when it starts; give two times of day")
+            raise ValueError("a window ends when it starts: give two times of day")
         return self
 
     def to_window(self) -> Window:
@@ -134,7 +134,7 @@ class PriceEntry(_TieredEntry):
     def _has_zone(cls, value: datetime) -> datetime:
         if value.tzinfo is None:
             raise ValueError(
-                "the moment names no time zone; write `2026-01-01T00:00:00Z`, an offset, or a date alone"
+                "the moment names no time zone: write `2026-01-01T00:00:00Z`, an offset, or only a date"
             )
         return value.astimezone(UTC)
 
@@ -145,7 +145,7 @@ class PriceEntry(_TieredEntry):
             if _overlap(one.to_window(), other.to_window()):
                 raise ValueError(
                     f"the windows `{one.start_time_utc:%H:%M}-{one.end_time_utc:%H:%M}` and"
-                    f" `{other.start_time_utc:%H:%M}-{other.end_time_utc:%H:%M}` overlap;"
+                    f" `{other.start_time_utc:%H:%M}-{other.end_time_utc:%H:%M}` overlap:"
                     " a moment has one price"
                 )
         return value
@@ -164,7 +164,7 @@ class PriceEntry(_TieredEntry):
                 " prices out if you do not know them"
             )
         if self.is_free and not has_zero:
-            raise ValueError("`is_free: true` contradicts prices that are not 0; remove one of them")
+            raise ValueError("`is_free: true` contradicts prices that are not 0: remove one of them")
         return self
 
     def to_price(self, model_id: str) -> Price:

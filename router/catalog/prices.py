@@ -23,9 +23,9 @@ MILLION = Decimal(1_000_000)
 QUANTUM = Decimal(1).scaleb(-MONEY_SCALE)
 ZERO_USD = Decimal(0).quantize(QUANTUM)
 MAX_REPORTED_USD = Decimal(10) ** 9
-"""A request that a provider says cost this much or more has a cost that is not known."""
+"""If a provider reports this cost or more for a request, its cost is unknown."""
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-"""Tokens times a rate have fewer digits; made once, as a `localcontext` costs more than the sums in it."""
+"""Tokens times a rate have fewer digits. Made once: a `localcontext` costs more than the sums in it."""
 _PER_TOKEN_DIGITS = 18
 """Worst cases count in 1e-18 dollars a token: a rate per million tokens has at most 12 decimals."""
 _UNIT: int = 10 ** (_PER_TOKEN_DIGITS - MONEY_SCALE)
@@ -57,36 +57,36 @@ class Rates:
 
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal | None
-    """None: not known (embedding models have none); an answer with output then has no cost."""
+    """None: unknown (embedding models have none). An answer with output then has no cost."""
     cached_input_usd_per_mtok: Decimal | None = None
-    """None: cached tokens cost what other input costs."""
+    """None: cached tokens cost the same as other input."""
     cache_write_usd_per_mtok: Decimal | None = None
-    """None: writing to the cache costs what other input costs."""
+    """None: writing to the cache costs the same as other input."""
     cache_write_1h_usd_per_mtok: Decimal | None = None
-    """None: keeping for an hour costs what any cache write costs."""
+    """None: keeping for an hour costs the same as any cache write."""
     reasoning_usd_per_mtok: Decimal | None = None
-    """None: reasoning tokens cost what other output costs."""
+    """None: reasoning tokens cost the same as other output."""
     request_usd: Decimal | None = None
-    """A charge for each request whatever its size; None: there is none."""
+    """A charge for each request, independent of its size. None: there is none."""
 
     @property
     def cached_input(self) -> Decimal:
-        """What a cached token pays, per million."""
+        """The rate of a cached token, per million."""
         return _first(self.cached_input_usd_per_mtok, self.input_usd_per_mtok)
 
     @property
     def cache_write(self) -> Decimal:
-        """What a token written to the cache pays, per million."""
+        """The rate of a token written to the cache, per million."""
         return _first(self.cache_write_usd_per_mtok, self.input_usd_per_mtok)
 
     @property
     def cache_write_1h(self) -> Decimal:
-        """What a token written to the cache for an hour pays, per million."""
+        """The rate of a token written to the cache for an hour, per million."""
         return _first(self.cache_write_1h_usd_per_mtok, self.cache_write)
 
     @property
     def reasoning(self) -> Decimal | None:
-        """What a reasoning token pays, per million; None: not known."""
+        """The rate of a reasoning token, per million. None: unknown."""
         return (
             self.output_usd_per_mtok if self.reasoning_usd_per_mtok is None else self.reasoning_usd_per_mtok
         )
@@ -94,14 +94,14 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier(Rates):
-    """What every token of a request costs whose whole input is larger than the threshold."""
+    """The rates of every token of a request if its whole input is larger than the threshold."""
 
     above_input_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window(Rates):
-    """What holds daily from `start_time_utc` until before `end_time_utc`, past midnight if need be."""
+    """The rates from `start_time_utc` until before `end_time_utc` daily, past midnight if need be."""
 
     start_time_utc: time
     end_time_utc: time
@@ -121,9 +121,9 @@ class Price(Rates):
     price_id: str
     start: datetime
     tiers: tuple[Tier, ...] = ()
-    """In order of threshold."""
+    """The tiers, in order of threshold."""
     windows: tuple[Window, ...] = ()
-    """The first that is open applies."""
+    """The first window that is open applies."""
     _bounds: tuple[_Bound, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ class Price(Rates):
         return holder
 
     def worst_case_picousd(self, input_tokens: int, max_output_tokens: int) -> int | None:
-        """The most a request can cost, in 1e-12 dollars, rounded up; None when not known.
+        """The most a request can cost, in 1e-12 dollars, rounded up. None when unknown.
 
         The dearest of all windows and of the tiers that `input_tokens` can reach, every input token
         at the dearest input rate and every output token at the dearest output rate.
@@ -165,14 +165,14 @@ class Price(Rates):
 
 
 class Priced(Protocol):
-    """What has a price: a model of the catalog, or a price row itself."""
+    """A thing with a price: a model of the catalog, or a price row itself."""
 
     def price_at(self, at: datetime) -> Price | None:
-        """The row in force at `at`; None when none is known."""
+        """The row in force at `at`. None when none is known."""
 
 
 def price_at(prices: Sequence[Price], at: datetime) -> Price | None:
-    """The row in force at `at`; `prices` are in order of `start`. None before the first."""
+    """The row in force at `at`, of `prices` in order of `start`. None before the first."""
     for price in reversed(prices):
         if price.start <= at:
             return price
@@ -180,7 +180,7 @@ def price_at(prices: Sequence[Price], at: datetime) -> Price | None:
 
 
 def cost(usage: Usage, priced: Priced | None, at: datetime) -> Decimal | None:
-    """Exact dollars of `usage` at the price of `at`, to 12 decimals; None when not known.
+    """Exact dollars of `usage` at the price of `at`, to 12 decimals. None when unknown.
 
     The sum of `charges_of`, each of which is rounded once.
     """
@@ -195,8 +195,8 @@ def charges_of(
 
     Each amount is rounded half-even once at 12 decimals. Tokens without a rate of their own are on
     the line of the whole they are part of. None when the price, or the number of input or output
-    tokens, is not known, and when the parts exceed the whole: then the provider's figures contradict
-    each other.
+    tokens, is unknown. Also None when the parts exceed the whole, since the provider's figures then
+    contradict each other.
     """
     price = None if priced is None else priced.price_at(at)
     if price is None or usage.tokens_input is None or usage.tokens_output is None:
@@ -223,7 +223,7 @@ def charges_of(
 
 
 def money(value: object) -> Decimal | None:
-    """An amount reported by a provider, to 12 decimals; None when it is no plausible amount."""
+    """An amount reported by a provider, to 12 decimals. None when the amount is not plausible."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
@@ -239,7 +239,7 @@ def money(value: object) -> Decimal | None:
 def _quantities(
     rates: Rates, plain: int, cached: int, written: int, written_1h: int, answered: int, reasoning: int
 ) -> tuple[tuple[LineKind, int, Decimal | None], ...]:
-    """(kind, tokens, rate) of each line; what has no rate of its own is counted with its whole."""
+    """(kind, tokens, rate) of each line. Tokens without a rate of their own count with their whole."""
     written -= written_1h
     if rates.cache_write_1h_usd_per_mtok is None:
         written, written_1h = written + written_1h, 0

@@ -1,6 +1,6 @@
-"""Virtual keys: who may call the HTTP server, and a record of every change to them.
+"""Virtual keys: permission to call the HTTP server, and a record of every change to them.
 
 In: `keys.json`, and the commands `intellirouter keys`. Out: the `Caller` of a request's key, and
 `compliance_logs.jsonl`. Read `keys` (the file and the check of a key), then `changes` (create, rotate,
-revoke), `audit_trail` (what each change leaves) and `commands` (the command line).
+revoke), `audit_trail` (the event of each change) and `commands` (the command line).
 """

@@ -1,11 +1,10 @@
-"""The audit trail of changes by people: who, what, when, and the state before and after.
+"""The audit trail of changes by people: the actor, the change, its time, and the state before and after.
 
-    compliance_logs.jsonl    one AuditEvent a line, oldest first; in the folder of the files that change
+    compliance_logs.jsonl    one AuditEvent a line, oldest first, in the folder of the files that change
 
-An event is on disk before its change is: no change lacks one, and a crash between the two leaves an
-event of a change that did not come. It holds no secret, not even hashed. Lines are only ever added,
-except that erasing a person takes their id out of them. The pipelines load the file as the table
-`compliance_logs`.
+An event is on disk before its change is. No change lacks an event, and a crash between the two leaves an
+event without a change. An event holds no secret, not even hashed. Lines are only added, except that
+erasing a person removes their id. The pipelines load the file as the table `compliance_logs`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ERASED = "[erased]"
-"""Stands for an erased person's id."""
+"""Replaces an erased person's id."""
 OWNER_ONLY = 0o600
 
 
@@ -40,13 +39,13 @@ class AuditEvent:
     """UUIDv7."""
     timestamp: datetime
     actor: str
-    """Who made it: the operating system's user, where the command line did."""
+    """The user who made it: for the command line, the operating system's user."""
     action: str
     """`key.created`, `key.rotated`, `key.revoked`."""
     subject: str
-    """What was changed: the id of the key."""
+    """The id of the changed key."""
     before: Mapping[str, Any] | None
-    """How it stood; None where it is new."""
+    """The state before. None where the subject is new."""
     after: Mapping[str, Any]
 
 
@@ -58,7 +57,7 @@ def new_event(
     after: Mapping[str, Any],
     actor: str | None = None,
 ) -> AuditEvent:
-    """An event of now; `actor` None: the operating system's user."""
+    """An event of now. `actor` None: the operating system's user."""
     event_id, timestamp = new_id()
     return AuditEvent(
         id=event_id,
@@ -73,7 +72,7 @@ def new_event(
 
 @contextmanager
 def recorded(path: Path, event: AuditEvent) -> Iterator[None]:
-    """Make a change whose event is on disk; one that fails takes its event back. OSError without either."""
+    """Put the event on disk, then run the change. A failed change removes it. OSError leaves neither."""
     with locked(path):
         size = len(_whole(path))
         try:
@@ -86,7 +85,7 @@ def recorded(path: Path, event: AuditEvent) -> Iterator[None]:
 
 
 def read_events(path: Path) -> list[AuditEvent]:
-    """The events, oldest first; none without a file. ConfigError names a line that is not an event."""
+    """The events, oldest first. None without a file. ConfigError names a line that is not an event."""
     events = []
     for number, line in enumerate(_whole(path).splitlines(), 1):
         try:
@@ -94,13 +93,13 @@ def read_events(path: Path) -> list[AuditEvent]:
             events.append(AuditEvent(**{**raw, "timestamp": datetime.fromisoformat(raw["timestamp"])}))
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
-                f"line `{number}` of `{path}` is not an audit event; restore the file from a backup"
+                f"line `{number}` of `{path}` is not an audit event: restore the file from a backup"
             ) from error
     return events
 
 
 def forget(path: Path, user: str, *, organization: str | None = None) -> int:
-    """Take a person's id out of the events, in one organisation or in all; how many said it."""
+    """Take a person's id out of the events, in one organisation or in all. Return how many held it."""
     with locked(path):
         events = read_events(path)
         kept = [_without(event, user, organization) for event in events]
@@ -121,7 +120,7 @@ def _without(event: AuditEvent, user: str, organization: str | None) -> AuditEve
 
 
 def _append(path: Path, line: bytes, size: int) -> None:
-    """Put a line behind the whole ones; what a crash left of one is overwritten."""
+    """Add a line after the whole ones, over any part of a line that a crash left."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
     with os.fdopen(descriptor, "r+b") as file:
         file.truncate(size)

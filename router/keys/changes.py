@@ -1,6 +1,6 @@
-"""Making, rotating and revoking keys: each change is one atomic replacement of `keys.json`.
+"""Create, rotate and revoke keys: each change is one atomic replacement of `keys.json`.
 
-The audit trail in the same folder (`router.keys.audit_trail`) records who changed what.
+The audit trail in the same folder (`router.keys.audit_trail`) records every change and its actor.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def create(
     expires_at: datetime | None = None,
     actor: str | None = None,
 ) -> tuple[KeyEntry, str]:
-    """A new key and its token, which is stored nowhere; `actor` None: the operating system's user."""
+    """A new key and its token, which is stored nowhere. `actor` None: the operating system's user."""
     if any(has_secret(text) for text in (name, organization_id, user_id, *(models or ())) if text):
         raise ConfigError(f"the description of a key {REFUSAL}")
     token, secret = _secret()
@@ -59,7 +59,7 @@ def create(
 
 
 def rotate(path: Path, key_id: str, *, grace: timedelta, actor: str | None = None) -> tuple[KeyEntry, str]:
-    """A new token for a key that keeps its id, limits and budgets; older tokens work for `grace` longer.
+    """A new token for a key that keeps its id, limits and budgets. Older tokens work for `grace` longer.
 
     ConfigError for a key that is unknown, expired or revoked.
     """
@@ -80,9 +80,9 @@ def rotate(path: Path, key_id: str, *, grace: timedelta, actor: str | None = Non
 
 
 def revoke(path: Path, key_id: str, *, actor: str | None = None) -> KeyEntry:
-    """A key that opens nothing any more; it stays in the file, so that records can be read.
+    """Revoke a key, so that it opens nothing. It stays in the file, so that records can be read.
 
-    One that is revoked already is left as it is.
+    A key that is revoked already is not changed.
     """
 
     def revoked(entry: KeyEntry) -> KeyEntry:
@@ -133,5 +133,5 @@ def _write(
 
 
 def _without_secrets(entry: KeyEntry) -> dict[str, Any]:
-    """A key as the trail keeps it: of its secrets only since when and until when they open it."""
+    """A key as the trail keeps it. Of its secrets it holds only their period of validity."""
     return entry.model_dump(mode="json", exclude_none=True, exclude={"secrets": {"__all__": {"sha256"}}})

@@ -31,7 +31,7 @@ def keys() -> None:
 
 
 @keys.command(help="Make a key and show it, once.")
-@click.option("--name", required=True, help="What or whom the key is for.")
+@click.option("--name", required=True, help="The purpose or user of the key.")
 @click.option(
     "--scope",
     "scopes",
@@ -39,10 +39,10 @@ def keys() -> None:
     type=click.Choice(get_args(Scope)),
     default=DEFAULT_SCOPES,
     show_default=True,
-    help="What it may do; may be given several times.",
+    help="A scope that it gets. You can repeat this option.",
 )
-@click.option("--models", help="Models it may use, separated by commas; any when not given.")
-@click.option("--organization", help="Whom its requests are for, whatever they say.")
+@click.option("--models", help="Models it may use, separated by commas. Default: any.")
+@click.option("--organization", help="Count its requests for this organization, whatever they say.")
 @click.option("--user", help="The same for the user.")
 @click.option("--expires", help="After how long (90d, 12h), or on which day (2027-01-31, UTC).")
 @home_option
@@ -55,7 +55,7 @@ def create(
     expires: str | None,
     home: Path | None,
 ) -> None:
-    """Print the token alone to standard output, and what it is to standard error."""
+    """Print only the token to standard output, and its description to standard error."""
     settings = Settings.load(home=home)
     names = None if models is None else tuple(part.strip() for part in models.split(",") if part.strip())
     if names is not None:
@@ -72,7 +72,7 @@ def create(
         user_id=user,
         expires_at=None if expires is None else _moment(expires),
     )
-    click.echo(f"key {entry.id} ({entry.name}); it is shown this once:", err=True)
+    click.echo(f"key {entry.id} ({entry.name}), shown only this once:", err=True)
     click.echo(token)
 
 
@@ -87,14 +87,14 @@ def list_keys(home: Path | None) -> None:
         click.echo(_line(entry))
 
 
-@keys.command(help="Make a new token for a key; the old one works for a while longer.")
+@keys.command(help="Make a new token for a key. The old one works for a while longer.")
 @click.argument("key_id", metavar="ID")
 @click.option("--grace", default="24h", show_default=True, help="For how long (30m, 24h, 7d, 0d).")
 @home_option
 def rotate(key_id: str, grace: str, home: Path | None) -> None:
-    """Print the new token alone to standard output."""
+    """Print only the new token to standard output."""
     entry, token = changes.rotate(Settings.load(home=home).keys_file, key_id, grace=_period(grace))
-    click.echo(f"key {entry.id} ({entry.name}); its new token is shown this once:", err=True)
+    click.echo(f"key {entry.id} ({entry.name}), its new token, shown only this once:", err=True)
     click.echo(token)
 
 
@@ -104,7 +104,7 @@ def rotate(key_id: str, grace: str, home: Path | None) -> None:
 def revoke(key_id: str, home: Path | None) -> None:
     """Say so."""
     entry = changes.revoke(Settings.load(home=home).keys_file, key_id)
-    click.echo(f"revoked {entry.id} ({entry.name}); running routers follow within seconds")
+    click.echo(f"revoked {entry.id} ({entry.name}): running routers follow within seconds")
 
 
 def _check_models(names: tuple[str, ...], settings: Settings) -> None:
@@ -115,7 +115,7 @@ def _check_models(names: tuple[str, ...], settings: Settings) -> None:
         if name not in known:
             raise ConfigError(f"unknown model `{name:.80}` in `--models`: {nearest(name, known)}")
     if not names:
-        raise ConfigError("`--models` names no model; leave it out to allow any")
+        raise ConfigError("`--models` names no model: leave it out to allow any")
 
 
 def _moment(text: str) -> datetime:
@@ -125,7 +125,7 @@ def _moment(text: str) -> datetime:
         day = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(
-            f"`--expires` takes a period or a day, as 90d or 2027-01-31; got `{text:.40}`"
+            f"`--expires` takes a period or a day, as 90d or 2027-01-31, got `{text:.40}`"
         ) from None
     moment = day.astimezone(UTC) if day.tzinfo else day.replace(tzinfo=UTC)
     if moment <= now():
@@ -136,7 +136,7 @@ def _moment(text: str) -> datetime:
 def _period(text: str) -> timedelta:
     match = _PERIOD.fullmatch(text)
     if match is None:
-        raise ConfigError(f"a period is a number and one of m, h, d, w, as 90d; got `{text:.40}`")
+        raise ConfigError(f"a period is a number and one of m, h, d, w, as 90d, got `{text:.40}`")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 

@@ -1,12 +1,12 @@
-"""Virtual keys: who may call the HTTP shim, for what, and on whose bill.
+"""Virtual keys: which callers may use the HTTP shim, for what, and on whose bill.
 
     keys.json    id, name, scopes, models, organisation, user and expiry of each key, and the SHA-256
                  of its secrets
 
-A key is `ir_` and 32 random bytes, and is shown once. Its SHA-256 is stored and not a slow hash:
-slow hashes protect passwords, which can be guessed; 256 random bits cannot, and a fast hash costs a
-microsecond a request. The file is changed by `intellirouter keys` (`router.keys.changes`); whoever
-reads it asks a KeySource.
+A key is `ir_` and 32 random bytes, and is shown once. Its SHA-256 is stored instead of a slow hash. Slow
+hashes protect passwords, which can be guessed. 256 random bits cannot, and a fast hash costs a
+microsecond a request. `intellirouter keys` (`router.keys.changes`) changes the file, and its readers ask
+a KeySource.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
 
 PREFIX = "ir_"
 Scope = Literal["route", "feedback", "report", "admin"]
-"""`route` calls models, `feedback` judges answers, `report` reads health, metrics and decisions;
+"""`route` calls models, `feedback` judges answers, `report` reads health, metrics and decisions.
 `admin` may do all that."""
 EVERY_SCOPE: frozenset[Scope] = frozenset(get_args(Scope))
 LOOKUP_LENGTH = 16
-"""Hexadecimal digits of a digest that find its key; the whole digest is compared after that."""
+"""Hexadecimal digits of a digest that find its key. The whole digest is compared after that."""
 
 Label = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class SecretEntry(Entry):
-    """One secret of a key; after a rotation a key has two for a while."""
+    """One secret of a key. After a rotation a key has two for a while."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
-    """When a rotation ends it; None: it lives as long as its key."""
+    """When a rotation ends it. None: it lives as long as its key."""
 
 
 class KeyEntry(Entry):
-    """One key. Its id is what `limits.yaml` and the records call it, through all its rotations."""
+    """One key. `limits.yaml` and the records use its id, through all its rotations."""
 
     id: Annotated[str, Field(pattern=r"^key_[0-9a-f]{12}$")]
     name: Label
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
     models: Annotated[tuple[Label, ...], Field(min_length=1)] | None = None
-    """Models it may use; None: any."""
+    """Models it may use. None: any."""
     organization_id: Label | None = None
-    """Whom its requests are for, whatever they say; None: what they say."""
+    """The subject that its requests count for, whatever they say. None: as they say."""
     user_id: Label | None = None
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
@@ -80,13 +80,13 @@ class KeysFile(Entry):
         ids = [key.id for key in self.keys]
         digests = [secret.sha256[:LOOKUP_LENGTH] for key in self.keys for secret in key.secrets]
         if len(set(ids)) < len(ids) or len(set(digests)) < len(digests):
-            raise ValueError("two keys share an id or a secret; remove one of them")
+            raise ValueError("two keys share an id or a secret: remove one of them")
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """What a request may do and whom it is for."""
+    """The permissions and the subjects of a request."""
 
     key_id: str | None
     """None: a caller on this machine, let in without a key."""
@@ -115,7 +115,7 @@ class Caller:
 ANYONE_HERE = Caller(key_id=None, scopes=EVERY_SCOPE)
 """A caller on this machine where none needs a key."""
 NOBODY = Caller(key_id=None, scopes=frozenset())
-"""Whoever asks for what needs no key."""
+"""The caller of an endpoint that needs no key."""
 
 
 class KeyRing:
@@ -135,7 +135,7 @@ class KeyRing:
         return sum(entry.state(at) == "active" for entry in self.entries)
 
     def caller(self, token: str, *, at: datetime) -> Caller:
-        """Whose the token is; InvalidKeyError, which never repeats the token, when it is nobody's."""
+        """The caller that owns the token. Otherwise InvalidKeyError, which never repeats the token."""
         digest = digest_of(token)
         entry, secret = self._by_digest.get(digest[:LOOKUP_LENGTH], (None, None))
         if entry is None or secret is None or not hmac.compare_digest(secret.sha256, digest):
@@ -152,10 +152,10 @@ class KeySource(Protocol):
     """Where the keys come from."""
 
     def load(self) -> KeyRing:
-        """The keys now; ConfigError when they are not usable."""
+        """The keys now. ConfigError when they are not usable."""
 
     def version(self) -> object:
-        """Changes when `load` would return something else; cheap enough to ask every second."""
+        """Changes when `load` would return something else. Cheap enough to ask every second."""
 
 
 class KeyFile:
@@ -173,7 +173,7 @@ class KeyFile:
         return version_of(self.path)
 
     def read(self) -> KeysFile:
-        """The file's content; ConfigError, which never repeats a value of it, when it is not usable."""
+        """The file's content. ConfigError, which never repeats a value of it, when it is not usable."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -186,7 +186,7 @@ class KeyFile:
 
 
 def digest_of(token: str) -> str:
-    """What is stored of a key."""
+    """The stored part of a key."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""`Admission`: one request's way through the limits, and what it says to the caller."""
+"""`Admission`: takes one request through the limits and reports the result to the caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = "{:.3f}s"
 
 
 class Admission:
-    """One request's way through the limits; belongs to that request alone."""
+    """Takes one request through the limits. Each request has its own."""
 
     __slots__ = (
         "accounts",
@@ -42,17 +42,17 @@ class Admission:
         self.taken: Taken | None = None
         self.charged: tuple[int, ...] = ()
         self.headroom: int | None = None
-        """Pico-dollars that the tightest hard budget has left; None without a hard budget."""
+        """Pico-dollars left in the tightest hard budget. None without a hard budget."""
         self.tightest: Account | None = None
         self.request_id: str | None = None
         self.amount: int | None = None
-        """Pico-dollars reserved; None before `reserve`."""
+        """Pico-dollars reserved. None before `reserve`."""
         self.refused_by: Account | None = None
         self.notices: tuple[str, ...] = ()
         """For the record's `reason`: soft budgets passed, limits that could not be checked."""
 
     def see(self, charged: tuple[int, ...]) -> None:
-        """Note what is charged to the accounts now."""
+        """Note the amounts that the accounts are charged now."""
         self.charged = charged
         self.headroom = self.tightest = None
         for account, amount in zip(self.accounts, charged, strict=True):
@@ -60,7 +60,7 @@ class Admission:
                 self.headroom, self.tightest = account.limit - amount, account
 
     def exclusion_of(self, worst_case: int | Missing) -> str | None:
-        """Why a model of this worst case (pico-dollars) cannot be had; None when it can."""
+        """Why a model with this worst case (pico-dollars) is excluded. None when it fits."""
         if self.headroom is None or self.tightest is None or worst_case == 0:
             return None
         if isinstance(worst_case, Missing):

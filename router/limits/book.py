@@ -1,4 +1,4 @@
-"""`limits.yaml`: who may use and spend how much.
+"""`limits.yaml`: how much each subject may use and spend.
 
     limits:
       - {scope: key, subject: "*", requests: 60, tokens: 100000, per: minute}
@@ -6,9 +6,9 @@
       - {id: each-user, scope: user, subject: "*", usd: 5, period: day, mode: hard}
       - {id: acme, scope: organization, subject: acme, usd: 900, period: month, mode: soft, alert_at: 0.8}
 
-`*` is each subject of the scope on its own. An entry that names a subject replaces `*` for it, for
-that scope and that length of time. A request that names no user is held by no user's entry. A session
-is its key's and its organisation's: sessions of one id that others own are counted apart.
+`*` applies to each subject of the scope separately. An entry that names a subject replaces `*` for that
+subject, scope and length of time. A request that names no user is not limited by entries for users. A
+session belongs to its key and organisation: sessions with the same id and other owners are counted apart.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ANY = "*"
 MAX_CACHED = 65_536
-"""Combinations of subjects whose rules are kept compiled; all are forgotten when it is passed."""
+"""Combinations of subjects with compiled rules in the cache. Beyond it the cache is emptied."""
 _WINDOW_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
 Subject = Annotated[str, Field(min_length=1, max_length=255)]
@@ -61,17 +61,17 @@ class BudgetEntry(Entry):
     scope: Scope
     subject: Subject
     usd: Annotated[Decimal, Field(ge=0, le=9_000_000, decimal_places=12)]
-    """0 admits nothing that costs. The upper bound is what Redis counts in pico-dollars."""
+    """0 admits only requests that cost nothing. The upper bound is Redis's limit in pico-dollars."""
     period: Period
     mode: Literal["hard", "soft"]
-    """`hard` refuses what does not fit; `soft` says so in the record and goes on."""
+    """`hard` refuses a request that does not fit. `soft` notes it in the record and goes on."""
     alert_at: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of the budget from which records carry a notice."""
 
     @model_validator(mode="after")
     def _has_an_end(self) -> BudgetEntry:
         if self.period == "total" and self.scope != "session":
-            raise ValueError(f"budget `{self.id}`: `total` is for sessions; a {self.scope} never ends")
+            raise ValueError(f"budget `{self.id}`: `total` is for sessions, since a {self.scope} never ends")
         return self
 
 
@@ -120,7 +120,7 @@ class Rules:
 
 
 class LimitBook:
-    """An immutable view of `limits.yaml`; a look-up costs one dictionary access."""
+    """An immutable view of `limits.yaml`. A look-up costs one dictionary access."""
 
     def __init__(self, file: LimitsFile | None = None) -> None:
         file = file or LimitsFile()
@@ -132,7 +132,7 @@ class LimitBook:
 
     @classmethod
     def load(cls, path: Path) -> LimitBook:
-        """Read and check `limits.yaml`, which may be missing; ConfigError says what is wrong where."""
+        """Read and check `limits.yaml`, which may be missing. ConfigError names the fault and its place."""
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -140,8 +140,8 @@ class LimitBook:
         return cls(parse_yaml(content, LimitsFile, path))
 
     def rules(self, subjects: Subjects) -> Rules | None:
-        """What binds these subjects; None when nothing does."""
-        # Sessions are many: without a budget of theirs they must not fill the cache.
+        """The rules that bind these subjects. None when there are none."""
+        # There are many sessions: without a budget of theirs they must not fill the cache.
         key = subjects if self._has_sessions else (*subjects[:3], None)
         try:
             return self._cache[key]
@@ -180,7 +180,7 @@ class LimitBook:
         return found
 
     def budgets_of(self, scope: Scope, subject: str) -> list[BudgetEntry]:
-        """The budgets that hold a subject; a session's is named by the client's own id."""
+        """The budgets that bind a subject. A session's budget is labelled with the client's own id."""
         found: dict[Period, BudgetEntry] = {}
         for wanted in (ANY, session_id_of(subject) if scope == "session" else subject):
             found |= {
@@ -210,7 +210,7 @@ def account_of(entry: BudgetEntry, subject: str, day: int) -> Account:
 
 
 def digest_of(scope: str, subject: str) -> str:
-    """Stands for a subject wherever counters are kept, so that no file but the records holds its id."""
+    """A digest that replaces the subject wherever counters are kept: only the records hold its id."""
     return hashlib.sha256(f"{scope}:{subject}".encode()).hexdigest()[:32]
 
 

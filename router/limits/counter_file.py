@@ -1,13 +1,13 @@
-"""The SQLite file that the processes of one machine count in, and how it begins, is lost and begins anew.
+"""The SQLite file in which the processes of one machine count: how it is begun, lost and replaced.
 
     counters.lock         held, shared, by every process that counts: the first one begins a new file
     counters.db           a link to the file in use
-    counters-<random>.db  a file; never used again once the link leads elsewhere
+    counters-<random>.db  a file, not used again once the link leads elsewhere
 
-The file is a cache of the records and the reservation logs. It is never synced: it outlives every
-kill of a process, and none of it is used again when no process is left, so that neither a power cut
-nor what happens without it can make it wrong. Each file has a name of its own because SQLite removes
-a file's write-ahead log by name when its last connection closes.
+The file is a cache of the records and the reservation logs. It is never synced: it survives the kill of
+a process, and is not used again once no process is left. A power cut can therefore not make it wrong,
+nor can changes while no process runs. Each file has a name of its own because SQLite removes a file's
+write-ahead log by name when its last connection closes.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ logger = logging.getLogger("router.limits")
 PAGE_BYTES = 1024
 """A transaction writes whole pages."""
 CHECKPOINT_PAGES = 8000
-"""Written to the log before they are copied into the file: by then most have been written many times."""
+"""Pages in the log before they are copied into the file: by then most have been written many times."""
 MAX_BYTES = 512 << 20
 """About two million windows and accounts. A subject beyond them is refused."""
 START_POLL_S = 0.01
-"""How often a process looks whether another one has begun the file."""
+"""Interval at which a process checks whether another one has begun the file."""
 _SCHEMA = """
 create table windows (key text primary key, kept_until real not null, slots blob not null) without rowid;
 create table accounts (key text primary key, kept_until real not null, charged text not null) without rowid;
@@ -65,7 +65,7 @@ class FullError(Exception):
 
 
 class CounterFile:
-    """This process's connection to the file; safe to use from several threads."""
+    """This process's connection to the file. It is safe to use from several threads."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float], max_bytes: int = MAX_BYTES) -> None:
         make_folder(folder)
@@ -83,7 +83,7 @@ class CounterFile:
         self._reopen_lock = threading.Lock()  # one reopening at a time in this process
 
     def join(self, *, begin: Callable[[], None], read: Callable[[], None]) -> None:
-        """Count with the processes that run; the first one calls `begin` before any other joins.
+        """Join the processes that count. The first one calls `begin` before any other joins.
 
         `read` is called before anything is counted in a file that is new to this process.
         """
@@ -98,14 +98,14 @@ class CounterFile:
                 break
             if self._try_lock(fcntl.LOCK_SH):
                 break
-            time.sleep(START_POLL_S)  # the first one reads what was spent
+            time.sleep(START_POLL_S)  # the first one reads the recorded spend
         self.reopen(read)
 
     def transact(self, work: Work[Answer]) -> Answer:
-        """What `work` returns, its changes made together or not at all.
+        """Run `work` in one transaction and return its result.
 
-        BusyError at once when another process is at it, LostError when `reopen` must come first,
-        FullError when room must be made.
+        BusyError at once when another process is in a transaction, LostError when `reopen` must come
+        first, FullError when room must be made.
         """
         with self._lock:
             if self._connection is None:
@@ -119,7 +119,7 @@ class CounterFile:
                 raise self._judged(error) from error
 
     def reopen(self, read: Callable[[], None]) -> None:
-        """Use the file that the link leads to, or begin one; `read` is called before it is used."""
+        """Use the file that the link leads to, or begin one. `read` is called before it is used."""
         with self._reopen_lock:
             if self._connection is not None and self._inode_now() == self._inode != self._damaged:
                 return  # another thread was quicker
@@ -137,7 +137,7 @@ class CounterFile:
                         return
 
     def close(self) -> None:
-        """Leave; the last process to leave leaves a file that is not used again."""
+        """Leave. The last process to leave leaves a file that is not used again."""
         with self._lock:
             self._disconnect()
             if self._presence >= 0:
@@ -148,11 +148,11 @@ class CounterFile:
         """The inode of a file to use: the link's, or a new one's where that is lost or damaged."""
         guard = os.open(self.folder / "counters.begin", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(guard, fcntl.LOCK_EX)  # of several processes that find it damaged one begins anew
+            fcntl.flock(guard, fcntl.LOCK_EX)  # of several processes that find it damaged one replaces it
             inode = self._inode_now()
             if inode is None or inode == self._damaged:
                 logger.error(
-                    "the counters of limits and budgets, `%s`, are %s: counting begins anew from the records",
+                    "the counters of limits and budgets, `%s`, are %s: counting restarts from the records",
                     self._link,
                     "missing" if inode is None else "damaged",
                 )
@@ -219,7 +219,7 @@ class CounterFile:
             return LostError()
         return LimitsUnavailableError(
             f"limits and budgets cannot be counted in `{self._link}`: {error}; check the data folder and"
-            " its disk; serving resumes by itself"
+            " its disk. Serving resumes by itself"
         )
 
     def _inode_now(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What a store counts, and the seam behind which it does.
+"""The interface of a store of counters, and the values that it takes and returns.
 
 Three stores implement `LimitStore`: `memory` for one process, `shared` for those of one machine, `remote`
 for those of many. One suite runs them all.
@@ -20,11 +20,11 @@ Unit = Literal["requests", "tokens"]
 SLOTS = 60
 """Parts of a window that are counted and forgotten together."""
 GRACE_S = 2 * 86_400
-"""How long after its period a counter is kept: a clock set back finds it again."""
+"""A counter is kept this long after its period: a clock set back finds it again."""
 
 
 class Subjects(NamedTuple):
-    """Who a request is from; None where it does not say."""
+    """The subjects of a request. None where the request does not name one."""
 
     key: str | None = None
     user: str | None = None
@@ -36,13 +36,13 @@ class Subjects(NamedTuple):
 class Rate:
     """A rate limit as it binds one subject.
 
-    A window is counted in `SLOTS` slots and the running slot: whatever is admitted in any window's
-    length of time lies in those `SLOTS + 1` slots, so that no window ever holds more than the limit.
+    A window is counted in `SLOTS` slots and the running slot. All that is admitted in any window's
+    length of time lies in those `SLOTS + 1` slots, so no window ever holds more than the limit.
     The price is that a slot is forgotten up to 1/60 of the window later than it could be.
     """
 
     key: str
-    """Names the counter; holds a digest of the subject and not its id."""
+    """The counter's name. It holds a digest of the subject, not its id."""
     unit: Unit
     limit: int
     window_s: int
@@ -60,33 +60,33 @@ class Account:
     """A budget as it binds one subject in one period."""
 
     key: str
-    """Names the counter; holds a digest of the subject and not its id."""
+    """The counter's name. It holds a digest of the subject, not its id."""
     budget_id: str
     scope: Scope
     subject: str
-    """Of a session: its id with its owner (`router.sessions.owned_session`)."""
+    """For a session, its id with its owner (`router.sessions.owned_session`)."""
     period: Period
     starts_s: int
     ends_s: int
-    """When the period ends; a `total` is kept until then."""
+    """When the period ends. A `total` is kept until then."""
     limit: int
     """Pico-dollars."""
     is_hard: bool
     alert: int | None
-    """Pico-dollars from which a notice is given; None for none."""
+    """Pico-dollars from which a notice is given. None for no notice."""
 
 
 class Taken(NamedTuple):
     """The answer to `take`."""
 
     refused_by: int | None
-    """Index of the rate that refused; None when every one admitted."""
+    """Index of the rate that refused. None when every one admitted."""
     wait_s: float | None
-    """Until the refusing rate would admit the same amount; None when it never will."""
+    """Seconds until the refusing rate would admit the same amount. None when it never will."""
     remaining: tuple[int, ...]
-    """What each rate has left, after this request where it was admitted."""
+    """The amount left in each rate, after this request if it was admitted."""
     charged: tuple[int, ...]
-    """What is charged to each account, reservations included; empty after a refusal."""
+    """The amount charged to each account, reservations included. Empty after a refusal."""
     at: float
     """The store's clock: names the slot when the tokens are corrected."""
 
@@ -95,30 +95,30 @@ class Reserved(NamedTuple):
     """The answer to `reserve`."""
 
     refused_by: int | None
-    """Index of the account that refused; None when the amount is reserved in every one."""
+    """Index of the account that refused. None when the amount is reserved in every one."""
     charged: tuple[int, ...]
-    """What is charged to each account now."""
+    """The amount charged to each account now."""
 
 
 class LimitStore(Protocol):
-    """Counts what was used and charged. Every operation is all or nothing.
+    """Counts usage and charges. Every operation takes full effect or none.
 
-    The methods are coroutines so that one path serves every store; the one in memory never waits.
+    The methods are coroutines so that one path serves every store. The one in memory never waits.
     LimitsUnavailableError when the counters cannot be reached.
     """
 
     name: str
     """`memory`, `file` or `redis`, as LIMITS_STORE says it."""
     is_remote: bool
-    """Whether it keeps what is held when every process has ended."""
+    """Whether its counters survive the end of every process."""
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
-        """Count one request of `tokens` in every rate, or in none; say what is charged."""
+        """Count one request of `tokens` in every rate, or in none. Also return the accounts' charges."""
 
     async def reserve(self, request_id: str, accounts: Sequence[Account], amount: int, held: int) -> Reserved:
-        """Hold `amount` for the request instead of `held`, in every account or, as it was, in none.
+        """Hold `amount` for the request instead of `held`, in every account, or change nothing.
 
-        A hard account refuses more than its limit; holding less, or as much, is always granted.
+        A hard account refuses more than its limit. An amount no larger than `held` is always granted.
         """
 
     async def settle(
@@ -130,16 +130,16 @@ class LimitStore(Protocol):
         corrections: Sequence[tuple[Rate, int]],
         at: float,
     ) -> None:
-        """Charge `cost` in place of what is held (None: leave it charged), and correct token counts.
+        """Charge `cost` in place of `held` (None: keep it charged), and correct token counts.
 
-        `corrections` are added to what the slot of `at` holds; a slot that has passed is left alone.
+        `corrections` are added to the counts in the slot of `at`. A slot that has passed is not changed.
         """
 
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
-        """What is charged to each account, by what this process knows; None if it does not."""
+        """The amount charged to each account, as this process knows it. None when unknown."""
 
     async def aclose(self) -> None:
         """Release the running event loop's connections."""
 
     def close(self) -> None:
-        """Let go of what the process holds; nothing can be counted afterwards."""
+        """Release the resources of the process. Nothing can be counted afterwards."""

@@ -1,13 +1,13 @@
-"""`Limits`: what the router asks before a call and tells after it.
+"""`Limits`: the router asks it before a call, and reports the cost after it.
 
     admission = await limits.admit(subjects, tokens=…)        RateLimitedError
     admission.exclusion_of(worst_case)                        per model, before one is chosen
     await limits.reserve(admission, request_id, worst_case)   again before a fallback
     await limits.settle(admission, cost, …)                   once the record is written
 
-The worst case is reserved before the call and settled after it, so that what is admitted never adds
-up to more than a hard budget, however many requests come at once. A cost that is not known after
-the call (no price, a cut stream, a timeout) is not 0: what was reserved stays charged.
+The worst case is reserved before the call and settled after it. Admitted requests therefore never add
+up to more than a hard budget, however many come at once. A cost that is unknown after the call (no
+price, a cut stream, a timeout) is not 0: the reserved amount stays charged.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router.limits")
 
 MAX_AMOUNT = 10**18
-"""A million dollars: a worst case above it fits no hard budget, and counts as so much in soft ones."""
+"""A million dollars. A larger worst case fits no hard budget, and soft ones count this much."""
 
 
 class Limits:
-    """Holds a router to `limits.yaml`; one instance serves many threads and event loops."""
+    """Holds a router to `limits.yaml`. One instance serves many threads and event loops."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class Limits:
         file: Path | None = None,
         on_error: Literal["refuse", "serve"] = "refuse",
     ) -> None:
-        """Use `Limits.open`; this is for tests and for stores of your own."""
+        """Use `Limits.open`. This is for tests and for stores of your own."""
         self.book = book
         self.store = store
         self.unchecked = 0
         """Requests served although limits could not be checked (LIMITS_ON_ERROR=serve)."""
         self.unsettled = 0
-        """Requests whose worst case stays charged since the store could not be told their cost."""
+        """Requests whose worst case stays charged because their cost could not be reported to the store."""
         self.error: Exception | None = None
-        """Why limits could not be checked last; None when they could."""
+        """The reason why limits could not be checked last. None when they could."""
         self._log = log
         self._opening = opening
         self._file = file
@@ -71,7 +71,7 @@ class Limits:
 
     @classmethod
     def open(cls, settings: Settings) -> Limits:
-        """Read `limits.yaml`, and what its budgets were charged before; ConfigError when unusable.
+        """Read `limits.yaml`, and the earlier charges to its budgets. ConfigError when unusable.
 
         Without budgets neither lake nor journal is read.
         """
@@ -109,8 +109,8 @@ class Limits:
     async def admit(self, subjects: Subjects, *, tokens: int = 0, at: datetime | None = None) -> Admission:
         """Count the request in every rate limit, or raise RateLimitedError.
 
-        `tokens` is an estimate, input and the most output; `settle` corrects it. `at` is when the
-        request arrived (its record's `timestamp`): the budgets' periods are those of that moment.
+        `tokens` is an estimate of input and the most output. `settle` corrects it. `at` is when the
+        request arrived (its record's `timestamp`) and selects the budgets' periods.
         LimitsUnavailableError when nothing can be checked and LIMITS_ON_ERROR is `refuse`.
         """
         rules = self.book.rules(subjects)
@@ -133,16 +133,16 @@ class Limits:
         return admission
 
     async def reserve(self, admission: Admission, request_id: str, amount: int | Missing) -> bool:
-        """Hold a worst case, in pico-dollars, in place of what is held; False when a hard budget refuses.
+        """Hold a worst case in pico-dollars instead of the amount held. False when a hard budget refuses.
 
-        For a fallback reserve again: what earlier attempts may have been billed, and the worst case
-        of the next. A refusal leaves what was held. An amount that is not known is refused under a
-        hard budget and counts as nothing under soft ones. LimitsUnavailableError as `admit`.
+        Reserve again for a fallback: the possible bills of earlier attempts, and the worst case of the
+        next. A refusal changes nothing. A hard budget refuses an unknown amount, and soft budgets count
+        it as nothing. LimitsUnavailableError as `admit`.
         """
         accounts = admission.accounts
         if not accounts:
             return True
-        if admission.taken is None:  # limits could not be checked: what it costs is charged, if it can be
+        if admission.taken is None:  # limits could not be checked: its cost is charged if possible
             admission.request_id = request_id
             return True
         known = 0 if isinstance(amount, Missing) else max(amount, 0)
@@ -162,8 +162,8 @@ class Limits:
                 except OSError as error:
                     await self.store.settle(request_id, accounts, admission.amount or 0, wanted, (), 0.0)
                     raise LimitsUnavailableError(
-                        f"the reservation cannot be written under budgets/: {error.strerror or error};"
-                        " free space or check the data folder"
+                        f"the reservation cannot be written under budgets/: {error.strerror or error}."
+                        " Free space or check the data folder"
                     ) from error
         except LimitsUnavailableError as error:
             self._tolerate(error, admission)
@@ -181,11 +181,11 @@ class Limits:
         unrecorded: int = 0,
         tokens: int | None = None,
     ) -> None:
-        """Charge what the request cost instead of what is held; never raises for the store.
+        """Charge the request's cost instead of the amount held. Never raises for the store.
 
-        `cost` is the record's `cost_usd` in pico-dollars; None, not known, leaves the worst case
-        charged. `unrecorded` is charged beside it: earlier attempts that may have been billed, or
-        all of it when no record could be written. `tokens` are the real ones, None if not known.
+        `cost` is the record's `cost_usd` in pico-dollars. None (unknown) leaves the worst case charged.
+        `unrecorded` is charged in addition: earlier attempts that may have been billed, or all of it
+        when no record could be written. `tokens` are the real ones, None if unknown.
         """
         taken, held = admission.taken, admission.amount or 0
         charge = None if cost is None or admission.request_id is None else cost + unrecorded
@@ -213,7 +213,7 @@ class Limits:
         await self.settle(admission, 0, unrecorded=unrecorded, tokens=0)
 
     def peek(self, subjects: Subjects, *, at: datetime | None = None) -> Admission:
-        """An admission that counts nothing, by what this process knows: for a decision without a call."""
+        """An admission that counts nothing, from this process's knowledge: for a decision without a call."""
         rules = self.book.rules(subjects)
         if rules is None:
             return UNLIMITED
@@ -225,7 +225,7 @@ class Limits:
         return admission
 
     def reload(self) -> bool:
-        """Read `limits.yaml` if it changed; whether it did. ConfigError, and the book stays, if unusable."""
+        """Read `limits.yaml` if it changed, and return whether it did. ConfigError keeps the old book."""
         if self._file is None:
             return False
         version = version_of(self._file)
@@ -271,7 +271,7 @@ class Limits:
         admission.request_id = admission.amount = None
 
     def _tolerate(self, error: LimitsUnavailableError, admission: Admission) -> None:
-        """Do what LIMITS_ON_ERROR says: raise, or let the request pass, counted and noted."""
+        """Apply LIMITS_ON_ERROR: raise, or let the request pass, counted and noted."""
         self._report(error)
         if self._on_error == "refuse":
             raise error
@@ -290,7 +290,7 @@ def _check_retention(book: LimitBook, settings: Settings) -> None:
         if settings.retention_days < needed:
             raise ConfigError(
                 f"budget `{entry.id}` counts a {entry.period}, and ANALYTICS_RETENTION_DAYS is"
-                f" `{settings.retention_days}`: what was spent would be forgotten at a restart; keep at least"
+                f" `{settings.retention_days}`: a restart would forget part of its spend. Keep at least"
                 f" {needed} days, or shorten the budget's period in limits.yaml"
             )
 
@@ -302,7 +302,7 @@ def _redis_url(settings: Settings) -> str:
 
 
 def _shared(folder: Path, opening: Opening) -> tuple[LimitStore, ReservationLog]:
-    """The store of this machine's processes, and this process's log beside those of the others."""
+    """The store that this machine's processes share, and this process's reservation log."""
     from router.limits.shared import FileStore
 
     logs: list[ReservationLog] = []

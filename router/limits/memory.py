@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 MAX_COUNTERS = 1_000_000
 """Windows, and accounts, that are kept at once: about 300 MB. A subject beyond them is refused."""
 SWEEP_INTERVAL_S = 1.0
-"""While they are all in use, room is looked for once in so long."""
+"""Time between searches for room while they are all in use."""
 _FIRST_SWEEP = 10_000
 
 
 class _Balance:
-    """What is charged to one account."""
+    """The amount charged to one account."""
 
     __slots__ = ("charged", "kept_until")
 
@@ -44,7 +44,7 @@ class MemoryStore:
         clock: Callable[[], float] = time.monotonic,
         max_counters: int = MAX_COUNTERS,
     ) -> None:
-        """`opening` says what an account had been charged before this process."""
+        """`opening` returns the charges to an account before this process."""
         self.opening = opening
         self._clock = clock
         self._max_counters = max_counters
@@ -79,7 +79,7 @@ class MemoryStore:
 
     async def reserve(
         self,
-        request_id: str,  # noqa: ARG002 - the caller knows what is held
+        request_id: str,  # noqa: ARG002 - the caller knows the amount held
         accounts: Sequence[Account],
         amount: int,
         held: int,
@@ -164,7 +164,7 @@ class MemoryStore:
             for key, window in self._windows.items()
             if now < (window.newest + SLOTS + 1) * window.window_s / SLOTS
         }
-        # By a clock that nobody sets: an account outlives its period however often the calendar jumps.
+        # By a monotonic clock: an account outlives its period however often the calendar jumps.
         self._balances = {key: item for key, item in self._balances.items() if now < item.kept_until}
         kept = len(self._windows) + len(self._balances)
         self._is_full = kept >= self._max_counters
@@ -174,7 +174,7 @@ class MemoryStore:
 
     def _no_room(self) -> LimitsUnavailableError:
         return LimitsUnavailableError(
-            f"limits are kept for no more than {self._max_counters} subjects at once;"
-            " name fewer subjects, or set REDIS_URL",
+            f"limits are kept for no more than {self._max_counters} subjects at once."
+            " Name fewer subjects, or set REDIS_URL",
             retry_after_s=60.0,
         )

@@ -1,4 +1,4 @@
-"""What the budgets' accounts had been charged before this process."""
+"""The charges to the budgets' accounts before this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Opening:
-    """Settled spend of lake and journals, and what dead processes held."""
+    """Settled spend of lake and journals, and the reservations of dead processes."""
 
     def __init__(self, home: Path, book: LimitBook) -> None:
         self._home = home
@@ -31,7 +31,7 @@ class Opening:
 
     @property
     def unreadable(self) -> list[str]:
-        """Damaged segments: what they hold is not counted."""
+        """Damaged segments. Their records are not counted."""
         return self._spend.unreadable
 
     def use(self, book: LimitBook) -> None:
@@ -39,28 +39,28 @@ class Opening:
         self._book = book
 
     def read(self) -> None:
-        """Read what the book's budgets need; nothing without budgets."""
+        """Read the data that the book's budgets need: nothing without budgets."""
         self._spend = read_spend(self._home, {(entry.scope, entry.period) for entry in self._book.budgets})
 
     def read_shared(self, logs: Path) -> None:
-        """Read what the records and every process's reservations charge.
+        """Read the charges of the records and of every process's reservations.
 
-        Reservations first: one that has its record meanwhile is counted by it, or twice, and never missed.
+        Reservations come first: one that gets its record meanwhile may count twice, but is never missed.
         """
         self._inherited = read_held(logs, lambda ids: find_costs(self._home, ids))
         self.read()
 
     def adopt(self, log: ReservationLog) -> None:
-        """Count what dead processes held."""
+        """Count the reservations of dead processes."""
         self._inherited = log.adopt(lambda ids: find_costs(self._home, ids))
 
     def __call__(self, account: Account) -> int:
-        """What an account that is new to this process had been charged."""
+        """The earlier charges to an account that is new to this process."""
         spent = self._spend.amounts.get((account.scope, account.period, account.starts_s, account.subject), 0)
         return spent + self._inherited.get(account.key, 0)
 
     def charges(self, accounts: Sequence[Account]) -> dict[str, int]:
-        """Spend by account key, read anew, of every subject of these accounts' budgets and periods."""
+        """Spend by account key, read again, of every subject of these accounts' budgets and periods."""
         with self._read_lock:
             spend = read_spend(self._home, {(account.scope, account.period) for account in accounts})
         wanted = {(account.budget_id, account.starts_s) for account in accounts}

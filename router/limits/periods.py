@@ -16,9 +16,9 @@ Period = Literal["day", "week", "month", "total"]
 
 DAY_S = 86_400
 TOTAL_DAYS = 31
-"""A `total` counts a session's last days, as many as these; an idle session is forgotten after them."""
+"""A `total` counts this many last days of a session. A session idle for longer is forgotten."""
 LONGEST_DAYS: dict[Period, int] = {"day": 1, "week": 7, "month": 31, "total": TOTAL_DAYS}
-"""Days whose records a period may count."""
+"""Days of records that a period may count."""
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -40,7 +40,7 @@ def period_of(period: Period, day: int) -> tuple[int, int]:
 
 
 def first_day(period: Period, day: int) -> int:
-    """The first day whose records count in the period of `day`."""
+    """The first day with records that count in the period of `day`."""
     return day - TOTAL_DAYS + 1 if period == "total" else period_of(period, day)[0] // DAY_S
 
 

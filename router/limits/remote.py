@@ -1,8 +1,8 @@
 """A LimitStore on Redis: limits and budgets that many routers share.
 
-Charges live in Redis alone: what a killed process had reserved stays charged there. A budget's
-period is opened from the records once, by whoever finds it without its marker: at its first use, or
-after Redis lost its data. Redis must not evict keys (`maxmemory-policy noeviction`).
+Charges live only in Redis: the reservations of a killed process stay charged there. A budget's period is
+opened from the records once, by the first router that finds no marker: at its first use, or after Redis
+lost its data. Redis must not evict keys (`maxmemory-policy noeviction`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 PREFIX = "{intellirouter}:"
 TIMEOUT_S = 1.0
-"""For connecting and for one operation."""
+"""Time limit for connecting and for one operation."""
 PROBE_INTERVAL_S = 0.5
-"""While Redis does not answer, it is asked once in so long; requests between fail at once."""
+"""Time between tries while Redis does not answer. Requests in between fail at once."""
 OPEN_AT_ONCE = 1000
 """Accounts opened by one script: it bounds how long Redis is kept from others."""
 MAX_CONNECTIONS = 64
-"""To Redis, from one event loop; a request beyond them waits for one."""
+"""Connections to Redis from one event loop. A request beyond them waits for one."""
 POOL_TIMEOUT_S = 5.0
-"""How long it waits."""
+"""The longest that a request waits for a connection."""
 
 
 class RedisStore:
@@ -50,7 +50,7 @@ class RedisStore:
         clock: Callable[[], float] | None = None,
         prefix: str = PREFIX,
     ) -> None:
-        """`opening` reads what was charged in the accounts' periods; `clock` replaces Redis's, for tests."""
+        """`opening` reads the earlier charges of the accounts' periods. `clock` replaces Redis's in tests."""
         try:
             import redis.asyncio
         except ImportError as error:
@@ -76,7 +76,7 @@ class RedisStore:
             self._client_of_thread().close()
         except ValueError:
             # Neither the URL nor its parts: it may hold a password.
-            raise ConfigError("REDIS_URL is no `redis://`, `rediss://` or `unix://` URL") from None
+            raise ConfigError("REDIS_URL is not a `redis://`, `rediss://` or `unix://` URL") from None
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
         """See LimitStore."""
@@ -98,7 +98,7 @@ class RedisStore:
         amount: int,
         held: int,  # noqa: ARG002 - Redis knows it
     ) -> Reserved:
-        """See LimitStore; what is held is known to Redis, so that asking twice reserves once."""
+        """See LimitStore. Redis knows the amount held, so a repeated call reserves once."""
         arguments: list[str | int] = [amount, len(accounts)]
         for account in accounts:
             arguments += [account.limit if account.is_hard else "", account.ends_s + GRACE_S]
@@ -115,7 +115,7 @@ class RedisStore:
         corrections: Sequence[tuple[Rate, int]],
         at: float,
     ) -> None:
-        """See LimitStore; asking twice charges once."""
+        """See LimitStore. A repeated call charges once."""
         arguments: list[str | int] = ["" if cost is None else cost, f"{at:.0f}", len(accounts)]
         for rate, correction in corrections:
             arguments += [rate.window_s * 1_000_000, correction]
@@ -128,7 +128,7 @@ class RedisStore:
         await self._run(scripts.SETTLE, keys, arguments)
 
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
-        """See LimitStore: what Redis last said, None where it said nothing about one of the accounts."""
+        """See LimitStore. Redis's last answer, or None where it has none about one of the accounts."""
         seen = [self._last_seen.get(account.key) for account in accounts]
         known = tuple(charged for charged in seen if charged is not None)
         return known if len(known) == len(seen) else None
@@ -161,11 +161,11 @@ class RedisStore:
             raise self._fail(error) from error
         answer = await self._run(script, keys, arguments)
         if answer[0] == b"open":
-            raise LimitsUnavailableError("Redis forgets budgets as soon as they are opened; see its log")
+            raise LimitsUnavailableError("Redis forgets budgets as soon as they are opened. See its log")
         return answer
 
     def _open(self, accounts: Sequence[Account]) -> None:
-        """Charge accounts with what the records say, each once and only where nothing is charged yet."""
+        """Charge accounts with their recorded spend, each once and only where nothing is charged yet."""
         with self._open_lock, self._client_of_thread() as client:
             markers = dict(zip(self._markers(accounts), accounts, strict=True))
             missing = {key: account for key, account in markers.items() if not client.exists(key)}
@@ -178,7 +178,7 @@ class RedisStore:
                 ]
                 for first in range(0, len(mine) or 1, OPEN_AT_ONCE):
                     part = mine[first : first + OPEN_AT_ONCE]
-                    # The marker comes with the last part: before it, nobody counts.
+                    # The marker comes with the last part: before it, no router counts.
                     is_last = first + OPEN_AT_ONCE >= len(mine)
                     client.eval(
                         scripts.OPEN,
@@ -207,7 +207,7 @@ class RedisStore:
         # The kind of error and not its text, which may quote the URL.
         failure = LimitsUnavailableError(
             f"Redis does not count limits and budgets ({type(error).__name__}): check that REDIS_URL's server"
-            " runs; serving resumes by itself"
+            " runs. Serving resumes by itself"
         )
         if not isinstance(error, self._redis.exceptions.ResponseError):  # else it answers, to others too
             self._down, self._probed_at = failure, time.monotonic()

@@ -1,18 +1,17 @@
-"""What was in flight when a process died: an append-only log of each process, under budgets/.
+"""Requests in flight at a process's death: an append-only log of each process, under budgets/.
 
     A <file>                            the log of that name is taken into this one
-    C <amount> <ends_s> <account>       charged beyond what the records say
-    R <request> <amount> (<ends_s> <account>)…      reserved; a later one of the request replaces it
-    F <request> <amount>                finished: charged so much beyond what its record says
+    C <amount> <ends_s> <account>       charged beyond the records
+    R <request> <amount> (<ends_s> <account>)…      reserved; a later line of the request replaces it
+    F <request> <amount>                finished: charged so much beyond its record
 
-A line is one `write(2)` before the call: it survives the process, which is all that it has to (a
-power cut ends the providers' calls too, or nearly so; nothing is synced). A request that is settled
-at its record's cost needs no line of its own: the record says it. What holds no record at the next
-start was in flight, and counts as spent at its worst case; so does one whose recorded cost is not
-known.
+A line is one `write(2)` before the call, so it survives the process. Nothing is synced: a power cut ends
+the providers' calls too, or nearly so. A request that is settled at its record's cost needs no further
+line, since the record holds the cost. A request without a record at the next start was in flight, and
+counts as spent at its worst case. So does a request with an unknown recorded cost.
 
-Accounts are named by a SHA-256 of their subject: no id of a person stands here. The log is written
-anew when it has grown: then it holds what is in flight and one line for each account.
+Accounts are named by a SHA-256 of their subject, so the log holds no id of a person. A log that has
+grown is rewritten with the requests in flight and one line for each account.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router.limits")
 
 MAX_BYTES = 1 << 20
-"""A log this large is written anew; it may grow further only by what is in flight."""
+"""A log this large is rewritten. Beyond it, only requests in flight can make it grow."""
 
 
 @dataclass(slots=True)
 class _Charge:
-    """Charged to an account beyond what records say."""
+    """An amount charged to an account beyond the records."""
 
     amount: int
     ends_s: int
@@ -52,7 +51,7 @@ class _Charge:
 
 @dataclass(slots=True)
 class _Contents:
-    """What a log says."""
+    """The content of a log."""
 
     absorbed: set[str] = field(default_factory=set)
     charges: dict[str, _Charge] = field(default_factory=dict)
@@ -61,7 +60,7 @@ class _Contents:
 
 
 class ReservationLog:
-    """This process's log; safe to use from several threads."""
+    """This process's log. It is safe to use from several threads."""
 
     def __init__(self, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
         make_folder(folder)
@@ -76,7 +75,7 @@ class ReservationLog:
         self._descriptor, self._size = self._create(b"")
 
     def reserve(self, request_id: str, amount: int, accounts: tuple[Account, ...]) -> None:
-        """Note a reservation before its call; OSError, and nothing noted, when that fails."""
+        """Note a reservation before its call. OSError, and nothing noted, when that fails."""
         line = _reserved(request_id, amount, accounts)
         with self._lock:
             if self._size > self._rewrite_at:
@@ -85,7 +84,7 @@ class ReservationLog:
             self._in_flight[request_id] = amount, accounts
 
     def settle(self, request_id: str, cost: int | None, unrecorded: int) -> None:
-        """Note what a request is charged beyond its record's cost; see `Limits.settle`."""
+        """Note the charge of a request beyond its record's cost. See `Limits.settle`."""
         with self._lock:
             amount, accounts = self._in_flight.pop(request_id, (0, ()))
             kept = amount if cost is None else unrecorded
@@ -100,9 +99,9 @@ class ReservationLog:
                     logger.error("a settled reservation cannot be noted: %s", error)
 
     def adopt(self, find_costs: Callable[[Collection[str]], Mapping[str, int | None]]) -> dict[str, int]:
-        """Take over the logs of processes that are gone; what is charged by them, by account.
+        """Take over the logs of processes that are gone, and return their charges by account.
 
-        `find_costs` says which requests have a record, and its cost.
+        `find_costs` returns the cost of each request that has a record.
         """
         held = dict(self._leftovers())
         try:
@@ -123,7 +122,7 @@ class ReservationLog:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of the log; it stays where it holds anything that the records do not say."""
+        """Release the log. The file stays if it holds anything that the records do not."""
         with self._lock:
             if self._descriptor < 0:
                 return
@@ -152,7 +151,7 @@ class ReservationLog:
         os.close(old)
 
     def _create(self, content: bytes) -> tuple[int, int]:
-        """Put a new file in the place of the log, locked before anybody can see it."""
+        """Put a new file in the place of the log, locked before another process can see it."""
         temporary = self.path.with_name(f"{TEMPORARY_PREFIX}{self.path.name}-{os.getpid()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600)
@@ -185,8 +184,8 @@ class ReservationLog:
                 continue
             os.close(descriptor)
             logger.warning(
-                "another router counts budgets in `%s`: each of them admits the whole budget; share it with"
-                " LIMITS_STORE=file for both, or REDIS_URL",
+                "another router counts budgets in `%s`: each of them admits the whole budget. To share it,"
+                " use LIMITS_STORE=file for both, or REDIS_URL",
                 self.folder,
             )
 
@@ -194,10 +193,10 @@ class ReservationLog:
 def read_held(
     folder: Path, find_costs: Callable[[Collection[str]], Mapping[str, int | None]]
 ) -> dict[str, int]:
-    """What the logs of every process, running or gone, charge beyond the records, by account."""
+    """The charges beyond the records in the logs of every process, running or gone, by account."""
     contents = {}
     for path in folder.glob("[!.]*.log"):
-        with contextlib.suppress(FileNotFoundError):  # its process ended, and had nothing to say
+        with contextlib.suppress(FileNotFoundError):  # its process ended, and left no charges
             contents[path.name] = path.read_bytes()
     return {key: charge.amount for key, charge in _charged(contents, find_costs).items()}
 
@@ -205,7 +204,7 @@ def read_held(
 def _charged(
     logs: Mapping[str, bytes], find_costs: Callable[[Collection[str]], Mapping[str, int | None]]
 ) -> dict[str, _Charge]:
-    """What some logs, by name, charge; those that another of them has taken in count once."""
+    """The charges of some logs, by name. A log that another of them has taken over counts once."""
     contents = {name: _parse(content) for name, content in logs.items()}
     absorbed = set().union(*(item.absorbed for item in contents.values()))
     fresh = [item for name, item in contents.items() if name not in absorbed]

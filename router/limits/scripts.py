@@ -1,4 +1,4 @@
-"""What the Redis store runs on the server: one script, and so one round trip, for each operation.
+"""The scripts that the Redis store runs on the server: one, and so one round trip, per operation.
 
 Amounts travel and are compared as decimal text, and are added by INCRBY, which counts in 64 bits:
 Lua's own numbers would round above $9,007. Every key holds `{intellirouter}`, so that a cluster

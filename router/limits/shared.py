@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from router.limits.counters import Account, Rate
 
 TIMEOUT_S = 1.0
-"""How long one operation may wait for other processes: they take microseconds unless one is stopped."""
+"""An operation may wait this long for other processes. They take microseconds unless one is stopped."""
 SPINS = 50
 """Tries before the event loop goes on meanwhile."""
 RETRY_S = 0.0005
 """Wait between later tries."""
 MAX_REOPENINGS = 3
-"""Of one operation; the file is lost each time."""
+"""Reopenings in one operation at most. The file is lost each time."""
 MAX_TOKENS = 1 << 50
-"""That one request's count adds to a window, whatever a provider says: the file holds 64 bits."""
+"""One request adds at most this to a window, whatever a provider says: the file holds 64 bits."""
 SWEPT_AT_ONCE = 4
-"""Counters that are looked at with each new one, in turn, and removed where they are over."""
+"""Counters that are checked, in turn, with each new one, and removed where they are over."""
 SWEPT_WHEN_FULL = 4000
-"""The same when a new one finds no room."""
+"""Counters that are checked when a new one finds no room."""
 
 _GET_WINDOW = "select slots from windows where key = ?"
 _PUT_WINDOW = (
@@ -77,9 +77,9 @@ class FileStore:
         clock: Callable[[], float] = time.monotonic,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """`opening` says what an account had been charged before anything was counted in the file.
+        """`opening` returns the charges to an account before anything was counted in the file.
 
-        `read` lets it know, whenever the file is a new one; `begin` is called where no other process
+        `read` updates it whenever the file is a new one. `begin` is called where no other process
         counts. `clock` is the same for all processes.
         """
         self.opening = opening
@@ -95,7 +95,7 @@ class FileStore:
 
     async def reserve(
         self,
-        request_id: str,  # noqa: ARG002 - the caller knows what is held
+        request_id: str,  # noqa: ARG002 - the caller knows the amount held
         accounts: Sequence[Account],
         amount: int,
         held: int,
@@ -116,7 +116,7 @@ class FileStore:
         await self._run(partial(self._settle, accounts, cost, held, corrections, at))
 
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
-        """See LimitStore; None while the file is lost or busy."""
+        """See LimitStore. None while the file is lost or busy."""
         try:
             return self._file.transact(lambda db: tuple([self._charged(db, item) for item in accounts]))
         except (BusyError, LostError, FullError, LimitsUnavailableError):
@@ -141,7 +141,7 @@ class FileStore:
                     continue
                 if time.monotonic() - started > TIMEOUT_S:
                     raise LimitsUnavailableError(
-                        f"another process has counted limits in `{self._file.folder}` for {TIMEOUT_S:.0f} s;"
+                        f"another process has counted limits in `{self._file.folder}` for {TIMEOUT_S:.0f} s:"
                         " look for one that is stopped"
                     ) from None
                 await asyncio.sleep(RETRY_S)
@@ -159,9 +159,9 @@ class FileStore:
                 reopenings += 1
                 if reopenings > MAX_REOPENINGS:
                     raise LimitsUnavailableError(
-                        f"the counters in `{self._file.folder}` are lost again and again; see the log"
+                        f"the counters in `{self._file.folder}` are lost again and again. See the log"
                     ) from None
-                await asyncio.to_thread(self._file.reopen, self._read)  # it reads what was spent
+                await asyncio.to_thread(self._file.reopen, self._read)  # it reads the recorded spend
 
     def _take(
         self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int, db: sqlite3.Connection
@@ -205,8 +205,8 @@ class FileStore:
         db: sqlite3.Connection,
     ) -> None:
         if 0 < at < self._file.began_at:
-            # Admitted in a file that is lost. This one was begun with what the request held, or, where
-            # it had its record by then, with what it cost: neither must be taken off.
+            # Admitted in a file that is lost. This one was begun with the request's reservation or, if it
+            # had its record by then, with its cost: neither must be taken off.
             return
         if cost is not None and cost != held:
             for account in accounts:
@@ -220,7 +220,7 @@ class FileStore:
                 self._put(db, rate, window)
 
     def _window(self, db: sqlite3.Connection, rate: Rate, now: float) -> Window:
-        """A rate's window as of now; what moved in it is written."""
+        """A rate's window as of now. A window that moved because the clock was set back is written."""
         slot = int(now * SLOTS / rate.window_s)
         row = db.execute(_GET_WINDOW, (rate.key,)).fetchone()
         if row is None:
@@ -261,7 +261,7 @@ class FileStore:
 
 
 def _packed(window: Window) -> bytes:
-    """64-bit integers: the newest slot, then each slot and what it holds."""
+    """64-bit integers: the newest slot, then each slot and its count."""
     flat = [window.newest]
     for item in window.slots.items():
         flat += item

@@ -1,9 +1,9 @@
-"""What was spent, by the records: sealed segments of the lake and journals that are not sealed yet.
+"""The recorded spend: from sealed segments of the lake and journals that are not sealed yet.
 
-Journals are read before the lake: a record that is sealed meanwhile is then seen twice, and counted
-once by its id, and never missed. Of the lake only the days that count are read, and of their files
-only the columns that are needed; ids only in hours that the journals reach into. A record whose
-cost is not known adds nothing here (see `reservations`).
+Journals are read before the lake. A record that is sealed meanwhile is then seen twice, counted once by
+its id, and never missed. Only the days that count are read from the lake, and only the needed columns of
+their files. Ids are read only in hours that the journals reach into. A record with an unknown cost adds
+nothing here (see `reservations`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLUMNS: Mapping[Scope, tuple[str, ...]] = {
     "organization": ("organization_id",),
     "session": ("session_id", "api_key_id", "organization_id"),
 }
-"""What names a scope's subject; a row without the first counts for nobody."""
+"""The columns that name a scope's subject. A row without the first counts for no subject."""
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -51,11 +51,11 @@ class Spend:
 
     amounts: dict[SpendKey, int] = field(default_factory=lambda: defaultdict(int))
     unreadable: list[str] = field(default_factory=list)
-    """Damaged segments: what they hold is not counted."""
+    """Damaged segments. Their records are not counted."""
 
 
 def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: float | None = None) -> Spend:
-    """What each subject of the wanted scopes spent in the wanted periods, the current ones and later."""
+    """The spend of each subject of the wanted scopes in the wanted periods, current and later ones."""
     spend = Spend()
     if not wanted:
         return spend
@@ -101,7 +101,7 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
 
 
 def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
-    """Recorded cost in pico-dollars (None: not known) of those of the ids that have a record."""
+    """Recorded cost in pico-dollars (None: unknown) of the ids that have a record."""
     if not ids:
         return {}
     import pyarrow as pa
@@ -121,7 +121,7 @@ def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
 
 
 def _sum_by(kind: tuple[str, ...], table: Any) -> Any:
-    """The cost of each subject; rows without one count for nobody."""
+    """The cost of each subject. Rows without one count for no subject."""
     import pyarrow.compute as pc
 
     rows = table.filter(pc.is_valid(table.column(kind[0])))
@@ -142,7 +142,7 @@ def _amounts(kind: tuple[str, ...], parts: list[Any]) -> Iterator[tuple[str, int
 
 
 def _subject(names: Sequence[str | None]) -> str | None:
-    """What the columns of a kind name; None when the first says nothing."""
+    """The subject that the columns of a kind name. None when the first is None."""
     first, *owners = names
     if first is None or not owners:
         return first

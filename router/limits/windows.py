@@ -1,4 +1,4 @@
-"""How one rate limit is counted: what was admitted, in slots that are forgotten together."""
+"""How one rate limit is counted: the admitted amounts, in slots that are forgotten as a whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from router.limits.counters import SLOTS
 
 
 class Window:
-    """What one rate admitted, by slot."""
+    """The amounts that one rate admitted, by slot."""
 
     __slots__ = ("newest", "slots", "total", "window_s")
 
@@ -20,8 +20,8 @@ class Window:
         """Make `slot` the running one, and forget those that no window reaches any more."""
         slots = self.slots
         if slot < self.newest:
-            # The clock was set back. What is counted is dated now: nothing more is admitted for it,
-            # and it is forgotten one window from now at the latest.
+            # The clock was set back. The counts are dated now: nothing more is admitted for them,
+            # and they are forgotten one window from now at the latest.
             slots.clear()
             slots[slot] = self.total
         self.newest = slot
@@ -33,7 +33,7 @@ class Window:
             self.total -= slots.pop(first)
 
     def wait_s(self, amount: int, limit: int, now: float) -> float | None:
-        """Until `amount` fits; None when it is more than the limit itself."""
+        """Seconds until `amount` fits. None when it is more than the limit itself."""
         free = limit - self.total
         for slot, used in self.slots.items():
             free += used
@@ -47,7 +47,7 @@ class Window:
         self.total += amount
 
     def correct(self, slot: int, correction: int) -> None:
-        """Add to what a slot holds, which stays 0 at least; one that has passed is left alone."""
+        """Add to a slot's count, which stays at least 0. A slot that has passed is not changed."""
         if slot in self.slots:
             correction = max(correction, -self.slots[slot])
             self.slots[slot] += correction

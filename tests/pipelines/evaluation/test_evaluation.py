@@ -385,7 +385,7 @@ def test_too_few_effective_requests_are_refused(traffic: Traffic) -> None:
     for _ in range(250):
         traffic.add(Policy(id="logged", cost_weight=0.25))
     only_large = Policy(id="only-large", allowed_models=frozenset({"large"}))
-    assert "tell as much as" in refusal(traffic.publish(), only_large)
+    assert "carry as little information as" in refusal(traffic.publish(), only_large)
 
 
 def test_decisions_whose_scores_are_gone_are_refused(traffic: Traffic) -> None:

@@ -115,7 +115,7 @@ def test_a_lost_file_is_begun_anew_from_records_and_reservations(
     with caplog.at_level(logging.ERROR):
         run(work)
     journal.close()
-    assert "counting begins anew from the records" in caplog.text
+    assert "counting restarts from the records" in caplog.text
 
 
 def test_the_last_process_leaves_nothing_that_is_used_again(open_limits: Any, home: Path) -> None:
