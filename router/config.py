@@ -440,7 +440,7 @@ class Settings(BaseModel):
 
     @property
     def compliance_file(self) -> Path:
-        """The append-only trail of changes to keys: who changed which key, and when."""
+        """The append-only trail of key changes, with person and time."""
         return self.home / COMPLIANCE_FILE
 
     @property

@@ -1,4 +1,4 @@
-"""The record contracts: what the router writes and the pipelines read.
+"""The record contracts: the data that the router writes and the pipelines read.
 
 Each class below is one dataset. Its fields, in order, are the columns of the Parquet segments
 (`router.journal.segments`), of the warehouse table of the same name (`pipelines.warehouse`), and of the
