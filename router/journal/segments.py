@@ -187,7 +187,7 @@ def _read_journal(journal: Path, record: type[Record]) -> Any:
         return _table(whole, record)
     except SegmentError as error:
         tables, strangers = _tell_apart(whole.splitlines(keepends=True), record)
-        what = f"journal `{journal.name}` holds what is no `{record.DATASET}` record: {error}"
+        what = f"journal `{journal.name}` holds lines that are not `{record.DATASET}` records: {error}"
         if not tables:
             raise SegmentError(f"{what}; the file is kept as it is") from error
     # Under an unused name: once it is repaired, it is sealed as a separate journal.
