@@ -8,15 +8,15 @@
         )
         router.feedback(response.request_id, "quality", 1.0)
 
-Where to read on, in the order a request takes (each room's `__init__` says how to read it):
+The rooms, in the order that a request takes (each room's `__init__` says how to read it):
 
     router      `Router`: the main path            records     the record contract
-    request/    what is asked and answered         serving/    admit, call, record, settle
-    decision/   which model, and why               scores/     what the pipelines learned
-    policies/   what to optimise, experiments      tasks/      task types
-    catalog/    models and dated prices            health/     models that failed of late
+    request/    requests and answers               serving/    admit, call, record, settle
+    decision/   which model, and why               scores/     scores of the pipelines
+    policies/   goals and experiments              tasks/      task types
+    catalog/    models and dated prices            health/     models that fail
     limits/     rate limits and budgets            sessions/   conversations that stay with a model
-    providers/  who answers                        translate/  between the APIs
+    providers/  calls to providers                 translate/  between the APIs
     journal/    on disk before the reply leaves    telemetry/  traces and metrics
     keys/       callers' keys and their trail      server/     the OpenAI-compatible HTTP shim
     config      settings                           cli         `intellirouter`

@@ -1,7 +1,7 @@
 """`intellirouter`: the command line.
 
-The commands of the serving half are here; those of the analytics half are in `pipelines.cli` and in the
-`*_commands` modules of its rooms, and appear when the `pipelines` extra is installed.
+The commands of the serving half are here. Those of the analytics half are in `pipelines.cli` and in the
+`*_commands` modules of its rooms. They work when the `pipelines` extra is installed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from router.errors import ConfigError, IntelliRouterError, masked
 
 try:
     import click
-except ImportError:  # the base install is the callable alone
+except ImportError:  # the base install has no command line
     click = None  # type: ignore[assignment]
 
 COMMAND_MODULES = {
@@ -38,7 +38,7 @@ COMMAND_MODULES = {
 
 
 def main() -> None:
-    """Entry point: errors raised on purpose print one line and exit with 1."""
+    """Entry point: an IntelliRouterError prints one line and exits with 1."""
     if click is None:
         sys.exit("intellirouter: the command line needs an extra: pip install 'intellirouter[all]'")
     try:
@@ -72,7 +72,7 @@ def _group() -> click.Group:
 
 
 def _commands(module: str, names: tuple[str, ...]) -> list[click.Command]:
-    """The commands of a module, or stand-ins that name the extra when it is not installed."""
+    """The commands of a module, or placeholders that name the extra when it is not installed."""
     try:
         commands: list[click.Command] = import_module(module).COMMANDS
     except ModuleNotFoundError as error:

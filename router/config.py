@@ -1,4 +1,4 @@
-"""Settings: each one's environment variable, default and bounds.
+"""Settings: the environment variable, default and bounds of each.
 
 `Settings.load` reads them once, from the environment and a `.env` file (the environment wins). A value
 that looks like a secret is refused, except in REDIS_URL. A test compares the table in the documentation
@@ -359,7 +359,7 @@ class Settings(BaseModel):
     def _no_shorter_than_raw(cls, value: int | None, info: ValidationInfo) -> int | None:
         raw = info.data.get("retention_days")
         if value is not None and raw is not None and value < raw:
-            raise ValueError(f"is below ANALYTICS_RETENTION_DAYS=`{raw}`; rollups outlive raw records")
+            raise ValueError(f"is below ANALYTICS_RETENTION_DAYS=`{raw}`: rollups must outlive raw records")
         return value
 
     @classmethod
@@ -415,42 +415,42 @@ class Settings(BaseModel):
 
     @property
     def price_book_file(self) -> Path:
-        """List prices as last refreshed; `pending.json` in the same folder holds those that need approval."""
+        """List prices as last refreshed. `pending.json` in the same folder holds those that need approval."""
         return self.home / "prices" / "book.json"
 
     @property
     def policies_file(self) -> Path:
-        """Custom routing policies; optional."""
+        """Custom routing policies (optional)."""
         return self.home / "policies.yaml"
 
     @property
     def experiments_file(self) -> Path:
-        """Running and finished experiments; optional."""
+        """Running and finished experiments (optional)."""
         return self.home / "experiments.yaml"
 
     @property
     def limits_file(self) -> Path:
-        """Rate limits and budgets; optional."""
+        """Rate limits and budgets (optional)."""
         return self.home / "limits.yaml"
 
     @property
     def keys_file(self) -> Path:
-        """Virtual keys of the HTTP shim, hashed; optional."""
+        """Virtual keys of the HTTP shim, hashed (optional)."""
         return self.home / "keys.json"
 
     @property
     def compliance_file(self) -> Path:
-        """Who changed which key, and when; only ever appended to."""
+        """The append-only trail of key changes, with person and time."""
         return self.home / COMPLIANCE_FILE
 
     @property
     def retention_file(self) -> Path:
-        """Other periods for single organisations, and legal holds; optional."""
+        """Other periods for single organisations, and legal holds (optional)."""
         return self.home / "retention.yaml"
 
     @property
     def erasures(self) -> Path:
-        """Certificates of erased persons, and what late segments are compared with."""
+        """Certificates of erased persons, and the data that late segments are compared with."""
         return self.home / "erasures"
 
     @property
@@ -465,32 +465,32 @@ class Settings(BaseModel):
 
     @property
     def classifier_file(self) -> Path:
-        """The task classifier that the pipelines trained, when they have."""
+        """The task classifier, if the pipelines trained one."""
         return self.home / "scores" / "classifier.bin"
 
     @property
     def features_key_file(self) -> Path:
-        """The secret under which prompt features are numbered; routers of one lake share it."""
+        """The secret that keys the numbers of prompt features. Routers of one lake share it."""
         return self.home / "features.key"
 
     @property
     def warehouse_file(self) -> Path:
-        """The published DuckDB database: open it with anything, it is never locked."""
+        """The published DuckDB database. You can open it with any tool, since it is never locked."""
         return self.home / "warehouse" / "intellirouter.duckdb"
 
     @property
     def warehouse_facts_file(self) -> Path:
-        """When the warehouse was published, and how fast it answered; `/health` shows it."""
+        """When the warehouse was published, and how fast it answered. `/health` shows it."""
         return self.home / "warehouse" / "published.json"
 
     @property
     def build_file(self) -> Path:
-        """The working database of the pipelines; only they open it."""
+        """The working database of the pipelines. Only they open it."""
         return self.home / "warehouse" / "build" / "build.duckdb"
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's runs and events when `DAGSTER_HOME` does not say otherwise."""
+        """Dagster's runs and events, unless `DAGSTER_HOME` is set."""
         return self.home / "dagster"
 
 

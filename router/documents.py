@@ -1,8 +1,8 @@
 """Reads documents (YAML or JSON files that people edit) into pydantic models.
 
-A message names the file, the place and the fault. It shows the value only where that cannot be a
-secret: people paste keys into the wrong member, and a message goes to clients, logs and records.
-A document in which any value or name has the shape of a secret is refused, so that none is published.
+A message names the file, the place and the fault. It shows a value only if that cannot be a secret:
+people paste keys into the wrong member, and messages go to clients, logs and records. A document is
+refused if a value or a name in it has the shape of a secret.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _MAX_SHOWN = 80
 
 
 class Entry(BaseModel):
-    """A part of a document: unknown members are refused, and a validation error hides its input."""
+    """A part of a document. It refuses unknown members, and its validation errors hide the input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def parse_yaml(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
-    """Validate the content of a YAML file; ConfigError says what is wrong where."""
+    """Validate the content of a YAML file; ConfigError names the place and the fault."""
     import yaml
 
     try:
         tree = yaml.safe_load(content) or {}
     except yaml.YAMLError as error:
         fault = f"`{path}` is not valid YAML: {_syntax_fault(error)}"
-    except ValueError:  # a date of day 32, for one; Python's message quotes it
+    except ValueError:  # e.g. a date of day 32: Python's message quotes it
         fault = f"`{path}` is not valid YAML: it holds a date or a number that does not exist; correct it"
     else:
         return _validated(tree, kind, path)
@@ -56,7 +56,7 @@ def parse_yaml(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
 
 
 def parse_json(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
-    """Validate the content of a JSON file; ConfigError says what is wrong where, and shows no value."""
+    """Validate the content of a JSON file; ConfigError names the place and the fault, and shows no value."""
     try:
         _refuse_secrets(_tree_of(content), path)
         return kind.model_validate_json(content)
@@ -66,7 +66,7 @@ def parse_json(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
 
 
 def problems(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str, str | None]]:
-    """(place, problem, value) of each fault; value None: it may be a secret, or does not help."""
+    """(place, problem, value) of each fault; value is None if it may be a secret or does not help."""
     for problem in error.errors(include_url=False):
         yield problem["loc"], hidden(problem["msg"]), _shown(problem)
 
@@ -135,7 +135,7 @@ def _place(location: tuple[object, ...]) -> str:
 
 
 def _shown(problem: ErrorDetails) -> str | None:
-    """The value, which helps to correct the document, unless it may be a secret."""
+    """The value, to help correct the document, unless it may be a secret."""
     value = problem["input"]
     if not isinstance(value, str | int | float) or problem["type"] == "extra_forbidden":
         return None

@@ -8,20 +8,20 @@
     │   ├── UnknownPolicyError
     │   └── NoEligibleModelError
     ├── ProviderError               a provider did not give a usable answer
-    │   └── InexpressibleError      its API cannot say what the request asks
+    │   └── InexpressibleError      its API cannot express the request
     ├── RateLimitedError            a limit of limits.yaml is used up
     ├── BudgetExceededError         the request may cost more than a budget has left
     ├── LimitsUnavailableError      limits and budgets cannot be checked
     ├── InvalidKeyError             the caller's key is not valid
     ├── ForbiddenError              the caller's key does not permit this
-    ├── OverloadedError             more requests at once than the shim takes
+    ├── OverloadedError             more requests at once than the shim accepts
     ├── JournalError                a record could not be put on disk
     ├── SegmentError                a journal or segment file is damaged
     └── ScoresError                 a published score file cannot be used
 
-A message says what failed, the value in backticks, and what to do. Whatever in it looks like a secret
-is masked here, once for every error. Attributes hold the same facts, so that the HTTP shim builds an
-error body without parsing text.
+A message says what failed, with the value in backticks, and what to do. This module masks everything in
+it that looks like a secret. Attributes hold the same facts, so the HTTP shim builds an error body
+without parsing text.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ERROR_TYPES = frozenset(
         "timeout",
     }
 )
-"""Values of a record's `error_type`, apart from the names of faults in this code; metrics count by these."""
+"""Values of a record's `error_type`, apart from the names of faults in this code. Metrics count by these."""
 
 MASK = "[key]"
 _SECRET = re.compile(
@@ -74,8 +74,8 @@ _SECRET = re.compile(
     | (?i:(?<=[?&;])[\w-]*(?:key|token|secret|passw(?:or)?d|signature|sig|code)=)[^&\s`'"]+""",
     re.VERBOSE,
 )
-"""The shapes of secrets. The one list: documents and settings that hold such a text are refused,
-messages show MASK in its place."""
+"""The only list of the shapes of secrets. Documents and settings that hold such a text are refused.
+Messages show MASK in its place."""
 
 
 def has_secret(text: str) -> bool:
@@ -104,7 +104,7 @@ class IntelliRouterError(Exception):
 
 
 class ConfigError(IntelliRouterError):
-    """Settings, catalog or policies cannot be used; nothing was started."""
+    """Settings, catalog or policies cannot be used. Nothing was started."""
 
     code = "config_error"
 
@@ -135,7 +135,7 @@ class UnknownModelError(RequestError):
 
 
 class UnknownTaskError(RequestError):
-    """The task label is not declared: its scores would never be compared with others."""
+    """The task label is not declared, so its scores would never be compared with others."""
 
     code = "unknown_task"
 
@@ -162,7 +162,7 @@ class UnknownPolicyError(RequestError):
 
 
 class NoEligibleModelError(RequestError):
-    """Every candidate is excluded; `exclusions` maps model to the reason."""
+    """Every candidate is excluded. `exclusions` maps each model to the reason."""
 
     code = "no_eligible_model"
     http_status = 503
@@ -182,16 +182,16 @@ class NoEligibleModelError(RequestError):
 
 TIMEOUTS = frozenset({"timeout", "attempt_timeout"})
 MAYBE_BILLED = TIMEOUTS | {"connection", "bad_response", "stream_cut"}
-"""Failures after which the provider may have answered, and charge for it."""
+"""Failures after which the provider may have answered, and may charge for it."""
 
 
 class ProviderError(IntelliRouterError):
-    """A provider failed; after retries and fallback this is what the caller sees.
+    """A provider failed. Callers see this error after retries and fallback.
 
     `error_type` is one of `timeout` (of the request), `attempt_timeout` (of one try), `connection`,
     `rate_limited`, `overloaded`, `server_error`, `authentication`, `bad_request`, `bad_response`,
-    `stream_cut`. The message is for the caller and may quote the
-    request, since providers do; logs use `facts`.
+    `stream_cut`. The message is for the caller. It may quote the request, since providers do: logs use
+    `facts`.
     """
 
     code = "provider_error"
@@ -210,7 +210,7 @@ class ProviderError(IntelliRouterError):
         is_retryable: bool = False,
         may_be_billed: bool | None = None,
     ) -> None:
-        """`may_be_billed`: whether the provider may have done the work; None: as the type suggests."""
+        """`may_be_billed`: whether the provider may have done the work; None: as `error_type` suggests."""
         super().__init__(message)
         self.may_be_billed = error_type in MAYBE_BILLED if may_be_billed is None else may_be_billed
         self.provider = provider
@@ -218,25 +218,25 @@ class ProviderError(IntelliRouterError):
         self.error_type = error_type
         self.status_code = status_code
         self.provider_code = provider_code
-        """The provider's own name of the failure, where that is an identifier and no prose."""
+        """The provider's own name of the failure, if that is an identifier."""
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
         self.should_retry: bool | None = None
-        """The provider's advice on retries (`x-should-retry`); None: it gives none."""
+        """The provider's advice on retries (`x-should-retry`); None if it gives none."""
         self.has_other_key = False
-        """Whether the provider refused or limited one key while another is ready to be tried."""
+        """Whether the provider refused or limited one key while another key can still be tried."""
         self.attempts: tuple[Attempt, ...] = ()
 
     @property
     def facts(self) -> str:
-        """The failure without a word that could quote a request."""
+        """The failure, without any text that could quote a request."""
         status = None if self.status_code is None else f"status {self.status_code}"
         code = None if self.provider_code is None else f"`{self.provider_code}`"
         return ", ".join(part for part in (self.error_type, status, code) if part is not None)
 
 
 class InexpressibleError(ProviderError):
-    """The provider's API has no member for what the request asks; nothing was sent.
+    """The provider's API cannot express the request. Nothing was sent.
 
     Another model may serve the request, so it is tried next.
     """
@@ -246,7 +246,7 @@ class InexpressibleError(ProviderError):
 
     def __init__(self, error: RequestError, *, provider: str, model: str) -> None:
         super().__init__(
-            f"provider `{provider}` cannot be asked this for model `{model}`: {error}",
+            f"provider `{provider}` cannot express this request for model `{model}`: {error}",
             provider=provider,
             model=model,
             error_type="bad_request",
@@ -256,7 +256,7 @@ class InexpressibleError(ProviderError):
 
 
 class RateLimitedError(IntelliRouterError):
-    """A limit of limits.yaml is used up; `headers` are what OpenAI's clients look at."""
+    """A limit of limits.yaml is used up. OpenAI's clients read `headers`."""
 
     code = "rate_limit_exceeded"
     http_status = 429
@@ -265,7 +265,7 @@ class RateLimitedError(IntelliRouterError):
     def __init__(
         self, label: str, *, unit: str, limit: int, remaining: int, retry_after_s: float | None
     ) -> None:
-        """`label` says the limit and whose it is; `retry_after_s` None: it never admits as much."""
+        """`label` names the limit and its owner. `retry_after_s` None: the limit never admits as much."""
         advice = (
             "ask for fewer tokens" if retry_after_s is None else f"try again in {max(retry_after_s, 1):.0f} s"
         )
@@ -281,7 +281,7 @@ class RateLimitedError(IntelliRouterError):
 
 
 class BudgetExceededError(IntelliRouterError):
-    """The request may cost more than a hard budget has left; no provider was called."""
+    """The request may cost more than a hard budget has left. No provider was called."""
 
     code = "budget_exceeded"
     http_status = 429
@@ -290,7 +290,7 @@ class BudgetExceededError(IntelliRouterError):
     def __init__(
         self, message: str, *, budget_id: str, period_end: datetime | None, retry_after_s: float | None
     ) -> None:
-        """`period_end` None: the budget never ends."""
+        """`period_end` is None if the budget never ends."""
         super().__init__(message)
         self.budget_id = budget_id
         self.period_end = period_end
@@ -311,7 +311,7 @@ class LimitsUnavailableError(IntelliRouterError):
 
 
 class InvalidKeyError(IntelliRouterError):
-    """The caller's key is missing, unknown, expired or revoked; the message never repeats it."""
+    """The caller's key is missing, unknown, expired or revoked. The message never repeats it."""
 
     code = "invalid_api_key"
     http_status = 401
@@ -326,7 +326,7 @@ class ForbiddenError(IntelliRouterError):
 
 
 class OverloadedError(IntelliRouterError):
-    """More requests are in flight than MAX_IN_FLIGHT; nothing was called or recorded."""
+    """More requests are in flight than MAX_IN_FLIGHT. Nothing was called or recorded."""
 
     code = "overloaded"
     http_status = 503
@@ -334,9 +334,9 @@ class OverloadedError(IntelliRouterError):
 
 
 class JournalError(IntelliRouterError):
-    """Records could not be appended; the reply they belong to is withheld.
+    """Records could not be appended, so the reply they belong to is withheld.
 
-    `written` says how many of them, from the first on, are in the journal all the same.
+    `written` is the number of them, from the first on, that are in the journal nevertheless.
     """
 
     code = "record_not_written"
@@ -355,7 +355,7 @@ class SegmentError(IntelliRouterError):
 
 
 class ScoresError(IntelliRouterError):
-    """A score snapshot is corrupt or of an unknown schema; the router keeps the one it has."""
+    """A score snapshot is corrupt or of an unknown schema. The router keeps the one it has."""
 
     code = "bad_scores"
 

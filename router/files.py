@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a power cut leaves the old one or the new one, whole."""
+"""Atomic writes: a crash or a power cut leaves the whole old file or the whole new one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _durable: set[Path] = set()
 
 
 def version_of(path: Path) -> tuple[int, int, int] | None:
-    """Changes when the file is replaced or written to; None when there is none."""
+    """A value that changes when the file is replaced or written to; None if there is no file."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def version_of(path: Path) -> tuple[int, int, int] | None:
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write under a temporary name in the same folder, sync, rename, sync the folder.
 
-    `mode` are the file's permissions, set before anything is written; None: as the process makes files.
+    `mode` sets the file's permissions before anything is written; None: the process's default.
     """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     try:
@@ -52,7 +52,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file that is replaced whole; the kernel drops it when this process dies."""
+    """Hold the lock of a file that is replaced whole. The kernel releases it when this process dies."""
     make_folder(path.parent)
     lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -74,8 +74,8 @@ def sync_folder(folder: Path) -> None:
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, each durable before anything is put into it.
 
-    A folder that stands already may be one that a process made and was killed before it synced its
-    parent, so that is done once by every process.
+    A process may have been killed after it created a folder and before it synced the parent. So every
+    process syncs the parent of an existing folder once.
     """
     is_there = folder.is_dir()
     if is_there and folder in _durable:
@@ -102,7 +102,7 @@ def sha256_of(path: Path) -> str:
 def open_cache(
     path: Path, *pragmas: str, must_exist: bool = False, busy_s: float = 5.0
 ) -> sqlite3.Connection:
-    """A SQLite file that processes share and that can be made again: it is never synced.
+    """Open a SQLite file that processes share. It can be built again, so it is never synced.
 
     Any thread may use the connection. `busy_s` is the longest wait for another process.
     """

@@ -1,11 +1,11 @@
-"""The record contracts: what the router writes and the pipelines read.
+"""The record contracts: the data that the router writes and the pipelines read.
 
 Each class below is one dataset. Its fields, in order, are the columns of the Parquet segments
 (`router.journal.segments`), of the warehouse table of the same name (`pipelines.warehouse`), and of the
 documentation: all three are derived from here. Fields are only ever added, at the end, with a
-default; a new field raises `SCHEMA_VERSION` of its dataset.
+default. A new field raises `SCHEMA_VERSION` of its dataset.
 
-None means not known. Zero means measured zero. Moments are UTC. Money is `Decimal` US dollars.
+None means unknown. Zero means measured zero. Moments are UTC. Money is `Decimal` US dollars.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UsageSource = Literal["provider", "unknown"]
 TaskTypeSource = Literal["caller", "rule", "classifier", "default"]
 BodyMode = Literal["none", "hash", "redacted", "full"]
 Strategy = Literal["thompson", "greedy", "sticky", "pinned", "preferred", "experiment"]
-"""How the model was picked: by chance in proportion to the probability of being best, by utility,
+"""How the model was chosen: by chance in proportion to the probability of being best, by utility,
 by its session, by name, by the request's own order, or by an experiment whose variant is a model."""
 
 SINCE_2 = {"since": 2}
@@ -74,7 +74,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One client request: what was asked, decided, used, paid and answered."""
+    """One client request: the question, the decision, the usage, the cost and the outcome."""
 
     DATASET: ClassVar[str] = "request_analytics"
     SCHEMA_VERSION: ClassVar[int] = 2
@@ -93,7 +93,7 @@ class RequestRecord:
     api_key_id: str | None = None
     session_id: str | None = None
     tags: list[Tag] = field(default_factory=list)
-    # what was asked
+    # the request
     operation: str = "chat"
     task_type: str
     task_type_source: TaskTypeSource
@@ -130,11 +130,11 @@ class RequestRecord:
     usage_source: UsageSource = "unknown"
     # money
     cost_usd: Decimal | None = None
-    """What the request cost over all its attempts; None when any price or usage is unknown."""
+    """The cost of all attempts; None when any price or usage is unknown."""
     price_id: str | None = None
     """The dated price row that was applied, or `provider` for a provider-reported cost."""
     provider_cost_usd: Decimal | None = None
-    """The provider's own figure, kept beside ours."""
+    """The provider's own figure, in addition to ours."""
     baseline_model: str | None = None
     baseline_cost_usd: Decimal | None = None
     """The same usage at the baseline model's price."""
@@ -143,7 +143,7 @@ class RequestRecord:
     status_code: int | None = None
     error_type: str | None = None
     error_details: str | None = None
-    """What is known of the failure; a provider's message only where bodies are kept in full."""
+    """The facts of the failure. A provider's message is kept only if bodies are kept in full."""
     finish_reason: str | None = None
     latency_ms: float
     """From arrival to reply, retries and fallback included."""
@@ -154,24 +154,24 @@ class RequestRecord:
     model_decided: str | None = None
     """The decision's own choice; differs from `model_selected` after a fallback."""
     task_type_confidence: float | None = field(default=None, metadata=SINCE_2)
-    """The classifier's, 0..1; None when it was not asked."""
+    """The classifier's confidence, 0..1; None if it was not asked."""
     draw: float | None = field(default=None, metadata=SINCE_2)
-    """The random number in [0, 1) that picked among the candidates; None where chance had no say."""
+    """The random number in [0, 1) that picked among the candidates; None if nothing was left to chance."""
     tokens_input_estimated: int | None = field(default=None, metadata=SINCE_2)
-    """What the decision took the input for; the provider's own count is `tokens_input`."""
+    """The decision's estimate of the input. The provider's count is `tokens_input`."""
     budget_reserved_usd: Decimal | None = field(default=None, metadata=SINCE_2)
-    """Worst case that was reserved on the budgets that apply; None when none does."""
+    """The worst case reserved on the budgets that apply; None if none applies."""
     shadow_policy_id: str | None = field(default=None, metadata=SINCE_2)
-    """The policy that a shadow experiment decided by, without serving it."""
+    """The policy that a shadow experiment decided by, without serving its choice."""
     shadow_model: str | None = field(default=None, metadata=SINCE_2)
-    """What it decided."""
+    """The model that this policy chose."""
     prompt_features: str | None = field(default=None, metadata=SINCE_2)
-    """What the task classifier learns from (`router.tasks.features`), of a sample of labelled requests."""
+    """Input of the task classifier's training (`router.tasks.features`), from some labelled requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackRecord:
-    """One judgement of one answer; hours or days late is normal."""
+    """One judgement of one answer. It often arrives hours or days late."""
 
     DATASET: ClassVar[str] = "feedback"
     SCHEMA_VERSION: ClassVar[int] = 1
@@ -183,7 +183,7 @@ class FeedbackRecord:
     request_id: str
     """The `id` of the judged request."""
     metric: str
-    """`quality` is the metric that scores models; others are stored beside it."""
+    """`quality` is the metric that scores models. Other metrics are stored too."""
     value: float
     """0 (worst) to 1 (best)."""
     source: Literal["user", "judge", "program"] = "user"
@@ -193,9 +193,9 @@ class FeedbackRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLog:
-    """The audit trail of one request: who sent what from where, and what came back.
+    """The audit trail of one request: its sender, its origin, the request and the answer.
 
-    A dataset of its own, so that it can be kept for another time than the analytics. Headers are
+    It is a separate dataset, so that it can be kept for another time than the analytics. Headers are
     never stored.
     """
 
@@ -215,7 +215,7 @@ class RequestLog:
     """JSON, as `body_mode` leaves it."""
     response_data: str | None = None
     routing_decision: str | None = None
-    """JSON: model, policy, reason, propensity and what else the decision says but its candidates."""
+    """JSON: model, policy, reason, propensity and all other facts of the decision except its candidates."""
     error_details: str | None = None
     """As in the RequestRecord."""
     ip_address: str | None = None
@@ -233,8 +233,8 @@ DATASETS: dict[str, type[Record]] = {
 def new_id() -> tuple[str, datetime]:
     """A UUIDv7 as text, and the UTC moment it embeds (RFC 9562, section 5.7).
 
-    One clock reading gives both, so that the hour of a request can be told from its id alone:
-    late feedback finds the hour it restates without a look-up.
+    One clock reading gives both, so the id contains the hour of its request. Late feedback finds the
+    hour that it changes without a look-up.
     """
     millis = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
@@ -246,7 +246,7 @@ def new_id() -> tuple[str, datetime]:
 
 
 def moment_of(record_id: str) -> datetime:
-    """The UTC moment a UUIDv7 embeds; ValueError when `record_id` is not one."""
+    """The UTC moment that a UUIDv7 embeds; ValueError when `record_id` is not a UUIDv7."""
     value = UUID(record_id)
     if value.version != 7:
         raise ValueError(f"`{record_id}` is a UUID of version {value.version}, not 7")

@@ -48,7 +48,7 @@ class Router:
     """Routes chat completions, responses and embeddings; one instance serves many threads and event loops."""
 
     def __init__(self, parts: Parts) -> None:
-        """Use `Router.open`; this is for parts of your own."""
+        """Use `Router.open`, or pass your own parts here."""
         self.settings = parts.settings
         self.opened_at = datetime.now(UTC)
         self._parts = parts
@@ -67,8 +67,8 @@ class Router:
     ) -> Router:
         """A router on the data folder that the environment (and `.env`) names.
 
-        `sessions` replaces the memory of this process; `observers` see each record once it is on
-        disk; `is_server` marks the spans of requests as a server's. `overrides` are field names of
+        `sessions` replaces the session memory of this process. `observers` see each record once it is on
+        disk. `is_server` marks the spans of requests as a server's. `overrides` are field names of
         Settings, such as `home="…"`. ConfigError when settings, catalog or policies are not usable.
         """
         from router.config import Settings, read_environment
@@ -85,7 +85,7 @@ class Router:
 
     @property
     def sink(self) -> RecordSink:
-        """Where the records go."""
+        """The sink that the records go to."""
         return self._parts.recorder.sink
 
     @property
@@ -95,7 +95,7 @@ class Router:
 
     @property
     def catalog(self) -> Catalog:
-        """The models requests may be routed to."""
+        """The models that requests may be routed to."""
         return self._parts.refresher.knowledge.state.catalog
 
     @property
@@ -115,7 +115,7 @@ class Router:
         """Route, call (falling back down the candidates), record, and return the answer.
 
         RequestError when the request cannot be served, ProviderError when every try failed,
-        JournalError when the record could not be written: then no answer is handed out.
+        JournalError when the record could not be written (the answer is then withheld).
         """
         if request.is_streaming:
             raise RequestError("`stream` is set: use `Router.stream`, or leave it out", param="stream")
@@ -123,7 +123,7 @@ class Router:
         return await self._serve(request, _complete)
 
     async def embed(self, request: EmbeddingRequest) -> Response:
-        """`complete` for embeddings: the same way to an answer and its record; errors as of `complete`."""
+        """`complete` for embeddings: it records and raises the same way."""
         return await self._serve(request, _embed)
 
     async def _serve(
@@ -157,14 +157,14 @@ class Router:
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
-        """Route and call as `complete` does, and hand on the answer piece by piece.
+        """Route and call as `complete` does, and pass on the answer piece by piece.
 
             async with router.stream(request) as stream:
                 async for event in stream:
                     print(event.text, end="")
 
         Entering waits for the first content: until then another candidate may still serve, and the
-        errors are those of `complete`. The iteration ends once the record is on disk; it raises
+        errors are those of `complete`. The iteration ends once the record is on disk. It raises
         ProviderError when the answer is cut, JournalError when it cannot be recorded. Leaving early
         closes the call, which is recorded as `cancelled`.
         """
@@ -176,16 +176,16 @@ class Router:
             await stream.aclose()
 
     async def count_tokens(self, request: Request) -> int | None:
-        """Input tokens of a request that names its model, as the provider counts them; None: it does not.
+        """Input tokens of a request that names its model, by the provider's count; None if it has no count.
 
-        ProviderError when it should and fails. Nothing is recorded.
+        ProviderError when the provider fails to count. Nothing is recorded.
         """
         model = self.catalog.models[request.model]
         provider = self._parts.providers.of(self.catalog)[model.provider]
         return await provider.count_tokens(model, request.body())
 
     def complete_sync(self, request: Request) -> Response:
-        """`complete` for callers without an event loop; may be called from any thread but a loop's."""
+        """`complete` for callers without an event loop: any thread may call it that does not run one."""
         return self._own_loop().run(self.complete(request))
 
     def embed_sync(self, request: EmbeddingRequest) -> Response:
@@ -214,7 +214,7 @@ class Router:
     ) -> str:
         """Judge an answer from 0 (worst) to 1 (best); returns the feedback's id.
 
-        `quality` is the metric that scores models, others are stored beside it. A later judgement
+        `quality` is the metric that scores models. Other metrics are stored too. A later judgement
         of the same request and metric replaces an earlier one. RequestError for a value outside
         0..1 or an id that no response of this router carried.
         """
@@ -244,8 +244,8 @@ class Router:
     ) -> None:
         """Give a session a policy and preferences of its own; requests may still name others.
 
-        Whose it is must be said as its requests say it: another key's, or another organisation's,
-        session of the same id is another one.
+        Pass the same `api_key_id` and `organization_id` as the session's requests do. The same id under
+        another key or organisation is a different session.
         """
         policies = self._parts.refresher.knowledge.state.policies.by_id
         if policy is not None and policy not in policies:
@@ -254,15 +254,15 @@ class Router:
         self._parts.sessions.update(owned, policy=policy, preferences=preferences)
 
     def refresh(self) -> bool:
-        """Read the configuration and the published scores if they changed; whether they did.
+        """Read the configuration and the published scores if they changed. Return whether they did.
 
-        ConfigError or ScoresError when one of them is unusable: the router keeps the one it has,
+        ConfigError or ScoresError when one of them is unusable. The router then keeps its old one,
         and takes the other.
         """
         return self._parts.refresher.refresh()
 
     def health(self) -> dict[str, Any]:
-        """What a person or a load balancer asks first; serving goes on in every state.
+        """The state of the router, for people and load balancers. Serving goes on in every state.
 
         `status` is `ok`, or `degraded` with the reason in an `error`.
         """
@@ -341,7 +341,7 @@ class Router:
 
 def _check_chat(request: Request) -> None:
     if request.operation != "chat":
-        raise RequestError("embeddings are no answer to complete or stream: use `Router.embed`")
+        raise RequestError("`complete` and `stream` do not take embeddings: use `Router.embed`")
 
 
 async def _complete(provider: Provider, model: Model, body: Body) -> Answer:

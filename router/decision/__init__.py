@@ -1,11 +1,11 @@
-"""Decision: which model serves a request, and why. Pure: it reads memory, and chance is handed in.
+"""Decides which model serves a request, and why. Pure: it reads memory and gets its random number passed in.
 
-In come a `Request`, its `Demand` and a `Moment`, out goes a `Decision`. Read in this order:
+Input: a `Request`, its `Demand` and a `Moment`. Output: a `Decision`. Read in this order:
 
     knowledge     everything a decision reads, and the decision
-    eligibility   who cannot serve, and why
+    eligibility   models that cannot serve, and why
     plan          the candidates of equal requests, and the draw among them
-    explanations  why, from the record only
+    explanations  the reasons, from the record only
     state         catalog, policies and experiments, loaded together
     refresh       the thread that renews the knowledge
 """

@@ -1,7 +1,7 @@
-"""Which models a request cannot have, and why.
+"""Finds the models that cannot serve a request, and why.
 
-What a model does not state excludes it where somebody must rely on it (regions, data policy), and
-does not where the provider itself would refuse (context window, capabilities) or where only an
+A model that does not state a property is excluded if the caller must rely on it (regions, data policy).
+It stays eligible if the provider itself would refuse (context window, capabilities), or if only an
 estimate is missing (quality, cost, latency).
 """
 
@@ -24,7 +24,7 @@ NO_PREFERENCES = Preferences()
 
 
 class Needs(NamedTuple):
-    """What of a request decides which models can serve it; equal needs share a plan."""
+    """The properties of a request that decide which models can serve it. Equal needs share a plan."""
 
     input_tokens_bucket: int
     """Number of bits of the estimated input tokens: requests within a factor of two are alike."""
@@ -32,15 +32,15 @@ class Needs(NamedTuple):
     """Tokens of the smallest window in the catalog that input and allowed output fit."""
     capabilities: frozenset[str]
     vectors: str | None = None
-    """The name that embeddings are asked by."""
+    """The name of the vectors that an embedding request asks for."""
     apis: frozenset[str] = CHAT
-    """By which of these a model can be asked."""
+    """See `Demand.apis`."""
     native: str | None = None
-    """What in the request only OpenAI's responses API has."""
+    """See `Demand.native`."""
 
 
 def standing_exclusions(catalog: Catalog, environment: Mapping[str, str]) -> dict[str, str]:
-    """Models that no request can have until the configuration changes: model to reason."""
+    """Models that can serve no request until the configuration changes: model to reason."""
     excluded = {}
     for model in catalog.models.values():
         key_names = catalog.providers[model.provider].key_variables
@@ -62,9 +62,9 @@ def exclusions_of(
     standing: Mapping[str, str],
     at: datetime,
 ) -> dict[str, str]:
-    """Models a request cannot have: model to the first reason found.
+    """Models that cannot serve a request: model to the first reason found.
 
-    `candidates` are the models with what is expected of them on the request's task.
+    `candidates` are the models with their expected quality, cost and latency on the request's task.
     """
     excluded = dict(standing)
     wishes = preferences or NO_PREFERENCES
@@ -122,7 +122,7 @@ def _api_reason(model: Model, needs: Needs) -> str:
         return (
             f"{needs.native} needs OpenAI's responses API, which catalog.yaml does not state among its `apis`"
         )
-    return "it is served by OpenAI's responses API alone"
+    return "it is served only by OpenAI's responses API"
 
 
 def _price_reasons(model: Model, wishes: Preferences, at: datetime) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Why a model was chosen, from the stored record alone."""
+"""Explains from the stored record why a model was chosen."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 NOTABLE_SHARE = 0.0001
-"""Of the random numbers: a candidate with less is not listed among those that chance would have given."""
+"""Smallest share of the random numbers with which a candidate is listed as another possible draw."""
 MAX_RIVALS = 8
-"""Candidates whose distance is named, the nearest first."""
+"""Most candidates that are listed with their distance, nearest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +26,16 @@ class Explanation:
 
     request_id: str
     model: str | None
-    """What the decision chose; None when every candidate was excluded."""
+    """The decision's choice; None when every candidate was excluded."""
     reproduced: str | None
-    """What the stored candidates, probabilities and random number choose again: the same, or the
+    """The choice repeated from the stored candidates, probabilities and random number. If it differs, the
     record was changed. None when they are not stored (schema version 1 lacks the random number)."""
     reasons: tuple[str, ...]
     """Why this model, in sentences."""
     excluded: Mapping[str, str]
     """Candidates that could not be chosen, and why."""
     what_if: tuple[str, ...]
-    """What would have changed the choice."""
+    """Changes that would have led to another choice."""
 
     def text(self) -> str:
         """The explanation as lines."""
@@ -68,7 +68,7 @@ def explain(decided: Decision | RequestRecord | Mapping[str, Any]) -> Explanatio
 
 
 class _Row:
-    """Attributes or members, whichever there are."""
+    """Reads attributes of an object, or members of a mapping."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
@@ -133,7 +133,7 @@ def _expectations(item: Candidate) -> str:
 def _what_if(
     row: _Row, model: str | None, eligible: Sequence[Candidate], candidates: Sequence[Candidate]
 ) -> list[str]:
-    """For each other candidate, the nearest change that puts it in the chosen one's place."""
+    """For each other candidate, the smallest change that makes it the choice."""
     strategy, draw = row.get("strategy"), row.get("draw")
     chosen = next((item for item in eligible if item.model == model), None)
     sentences = []

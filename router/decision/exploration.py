@@ -1,4 +1,4 @@
-"""What exploration may cost in a day: the budget of a policy, counted in expectation."""
+"""Limits the cost of exploration in a day: the budget of a policy, counted in expectation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class ExplorationBudgets:
     """Expected extra dollars of exploration in the present day (UTC), by policy.
 
-    A decision counts its plan's expected extra cost and not that of its draw, so that chance neither
-    ends nor prolongs exploration. Each process counts its own decisions, from its start.
+    A decision counts the expected extra cost of its plan, not of its draw, so that chance neither ends
+    nor prolongs exploration. Each process counts its own decisions, from its start.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class ExplorationBudgets:
         self._spent: dict[str, float] = {}
 
     def within(self, policy: Policy, plan: Plan, at: datetime) -> Plan:
-        """The plan, or without exploration at a cost where the policy's budget has no room for it."""
+        """The plan, or its frugal variant if the policy's budget has no room for the exploration."""
         if policy.exploration_usd_per_day is None or plan.exploration_usd <= 0:
             return plan
         with self._lock:

@@ -1,4 +1,4 @@
-"""Everything a decision reads, at one moment: swapped whole at a refresh, and never waited for."""
+"""Everything a decision reads at one moment. A refresh replaces it whole, and no decision waits for that."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from router.tasks.classifier import TaskClassifier
 
 MAX_PLANS = 10_000
-"""Plans kept; past this many all are made anew, so that odd preferences cannot fill the memory."""
+"""Plans kept. At this number all are dropped, so that odd preferences cannot fill the memory."""
 NEW_SESSION = Session()
 BEYOND_EVERY_WINDOW = 1 << 62
 NOT_ALLOWED = "the caller's key does not allow it"
 
 
 class Moment(NamedTuple):
-    """What is new with every request: its id, its time, and how chance fell."""
+    """The values that are new with every request: id, time and random number."""
 
     request_id: str
     timestamp: datetime
@@ -55,7 +55,7 @@ NO_EJECTIONS = Ejections(epoch=0, models={})
 
 
 class Question(NamedTuple):
-    """Everything that settles the plan of a request."""
+    """Everything that determines the plan of a request."""
 
     policy: Policy
     task_type: str
@@ -63,10 +63,10 @@ class Question(NamedTuple):
     preferences: Preferences | None
     ejections: Ejections
     at: datetime
-    """For prices; it makes no other plan, since plans are made again after some minutes."""
+    """For prices. It is not part of `key`, since plans are made again after some minutes."""
 
     def key(self) -> tuple[str, str, Needs, Preferences | None, int]:
-        """Questions of one key share a plan."""
+        """Questions with the same key share a plan."""
         return self.policy.id, self.task_type, self.needs, self.preferences, self.ejections.epoch
 
 
@@ -84,7 +84,7 @@ class Knowledge:
         note: str | None = None,
         budgets: ExplorationBudgets | None = None,
     ) -> None:
-        """`standing` are models that no request can have; `environment` is that of a request without one.
+        """`standing` are models that can serve no request. `environment` is for requests that name none.
 
         `note` is added to each record's reason. `budgets` count what exploration costs.
         """
@@ -102,7 +102,7 @@ class Knowledge:
         self._plans: dict[tuple[str, str, Needs, Preferences | None, int], Plan] = {}
 
     def policy_of(self, request: Request, session: Session, default: str) -> Policy:
-        """The first policy there is of: the request's, session's, user's, organisation's, environment's."""
+        """The request's policy, else its session's, user's, organisation's, environment's, else `default`."""
         policies = self.state.policies
         name = (
             request.policy
@@ -130,9 +130,9 @@ class Knowledge:
     ) -> Decision:
         """Choose a model.
 
-        RequestError for an unknown model or task, and for a reference that several providers might
-        not know; NoEligibleModelError when every candidate is excluded, BudgetExceededError when
-        all that could serve cost more than `funds` allow.
+        RequestError for an unknown model or task, and for a reference that some of the possible providers
+        do not know. NoEligibleModelError when every candidate is excluded. BudgetExceededError when
+        every model that could serve costs more than `funds` allow.
         """
         catalog = self.state.catalog
         task_type, task_type_source, confidence = classify(request, catalog.tasks, self.classifier)
@@ -200,20 +200,20 @@ class Knowledge:
         )
 
     def _check_provider(self, member: str, choice: Choice) -> None:
-        """Refuse what only the provider knows that answered before, where several could answer now."""
+        """Refuse a reference that only one provider knows when several providers could answer."""
         found = sorted({self._provider_of[name] for name in (choice.model, *choice.fallbacks)})
         if len(found) > 1:
             raise RequestError(
-                f"`{member}` is known to one provider alone, and `{'`, `'.join(found)}` could answer:"
+                f"`{member}` is known to only one provider, and `{'`, `'.join(found)}` could answer:"
                 " name the model that answered before, send its conversation's x-session-id, or say"
                 ' `"provider": {"only": [...]}`',
                 param=member,
             )
 
     def _preferences(self, request: Request, session: Session) -> Preferences | None:
-        """The first there are of: the request's, session's, user's or organisation's.
+        """The preferences of the request, else of its session, user or organisation.
 
-        What its caller may use binds a request whoever's wishes it follows, and no other request.
+        The request's `allowed_models` bind it whichever of these it follows, and bind no other request.
         """
         own = request.preferences
         allowed = None if own is None else own.allowed_models
@@ -229,7 +229,7 @@ class Knowledge:
     def _treatment(
         self, request: Request, session: Session, task_type: str, moment: Moment
     ) -> Assignment | None:
-        """The experiment the request is in; one whose model or policy was asked for by name is in none."""
+        """The experiment the request is in. A request that names its model or policy is in none."""
         if not self.state.experiments or request.model != AUTO or request.policy or session.policy:
             return None
         if request.operation != "chat":
@@ -246,7 +246,7 @@ class Knowledge:
         )
 
     def _shadow_of(self, shadow: Assignment, question: Question, draw: float) -> str | None:
-        """The model that a shadow variant would serve: its own, or its policy's for the same chance."""
+        """The model that a shadow variant would serve: its own, or its policy's for the same draw."""
         if shadow.policy_id is None:
             return shadow.model
         choice = self._plan(question._replace(policy=self.state.policies.by_id[shadow.policy_id])).draw(draw)
@@ -314,7 +314,7 @@ class Knowledge:
         )
         failing = {model: reason for model, reason in ejections.models.items() if model not in excluded}
         if len(excluded) + len(failing) == len(catalog.models):
-            failing = {}  # a model that failed of late is better than none
+            failing = {}  # a failing model is better than none
         return {**excluded, **failing}
 
 

@@ -1,9 +1,8 @@
 """The decision: pure functions, so that it can be replayed and tested offline.
 
-A `Plan` is everything a decision needs but chance: the candidates of one (policy, task, needs,
-preferences), their probabilities and the order of fallback. Plans are made once and shared by every
-request that is alike, so a decision is one random number and a binary search; the propensity that
-is stored is exactly the one that was used.
+A `Plan` is everything a decision needs except the random number: the candidates of one (policy, task,
+needs, preferences), their probabilities and the order of fallback. All similar requests share a plan,
+so a decision is one random number and a binary search. The stored propensity is exactly the one used.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MAX_CLAIMS = 2
-"""Models named in the reason of the best one's choice because they are not ruled out."""
+"""Most models named in the reason for the best model's choice because they are not ruled out."""
 
 
 class Purse(Protocol):
@@ -39,12 +38,12 @@ class Purse(Protocol):
         """The plan's eligible models that do not fit the tightest hard budget, and why."""
 
     def refusal(self, plan: Plan, models: Mapping[str, Model]) -> BudgetExceededError:
-        """The error of a request whose models are all over budget."""
+        """The error of a request if every model is over budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The candidates of a kind of request, ready to be chosen from."""
+    """The candidates of a kind of request, ready for a choice."""
 
     candidates: tuple[Candidate, ...]
     """Every model; the probabilities of the eligible sum to 1, most probable first."""
@@ -58,16 +57,16 @@ class Plan:
     strategy: Strategy
     allow_fallbacks: bool
     exploration_usd: float = 0.0
-    """Expected cost of a draw beyond that of the best model, by the models that cost more."""
+    """Expected cost of a draw beyond that of the best model, from the models that cost more."""
     claims: Mapping[str, Claim] = field(default_factory=dict)
-    """Of the eligible models that are not ruled out."""
+    """The claims of the eligible models that are not ruled out."""
     _ceilings: dict[tuple[int, int], int | None] = field(default_factory=dict, repr=False)
     _choices: dict[tuple[Strategy, str], Choice] = field(default_factory=dict, repr=False)
     _frugal: list[Plan] = field(default_factory=list, repr=False)
 
     @property
     def frugal(self) -> Plan:
-        """The plan without exploration at a cost: models dearer than the best leave it their share."""
+        """The plan without exploration at a cost: models dearer than the best give it their share."""
         if not self._frugal:
             self._frugal.append(self._without_cost())
         return self._frugal[0]
@@ -97,19 +96,19 @@ class Plan:
         )
 
     def draw(self, random: float) -> Choice | None:
-        """The choice in whose share of [0, 1) `random` falls; None when no model is eligible."""
+        """The model with the share of [0, 1) that holds `random`; None when no model is eligible."""
         if not self.drawn:
             return None
         return self._choice(self.strategy, pick(self.drawn, self.shares, random))
 
     def fixed(self, strategy: Strategy, model: str) -> Choice | None:
-        """The choice of a model that is not left to chance; None when it is not eligible."""
+        """The choice of `model`, without chance; None when it is not eligible."""
         return self._choice(strategy, model) if model in self.ranking else None
 
     def ceiling(
         self, models: Mapping[str, Model], at: datetime, *, input_tokens: int, output_tokens: int
     ) -> int | None:
-        """A bound on the cost of every eligible model, in pico-dollars; None when one is not known.
+        """A bound on the cost of every eligible model, in pico-dollars; None when a cost is unknown.
 
         Both counts are rounded up to a power of two, so that similar requests share the bound.
         """
@@ -148,7 +147,7 @@ class Plan:
         )
 
     def _reason(self, model: str, best: str) -> str:
-        """Of a choice by utility."""
+        """The reason for a choice by utility."""
         of = f"of {len(self.ranking)} eligible"
         if model != best:
             claim = self.claims.get(model)
@@ -183,9 +182,9 @@ def make_plan(
     preferences: Preferences | None = None,
     providers: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The plan over what `exclusions` (model to reason) leave of a table, which may be nothing.
+    """The plan over the models of a table that are not in `exclusions` (model to reason), if any.
 
-    `providers` (of each model) are what `preferences.order` may name.
+    `providers` maps each model to its provider, which `preferences.order` may name.
     """
     eligible = [item for item in table.candidates if item.model not in exclusions]
     order = _preferred(eligible, preferences, providers or {}) if preferences and eligible else None
@@ -232,7 +231,7 @@ def make_plan(
 
 
 def _extra_usd(item: Candidate, best: Candidate) -> float:
-    """The cost of the model beyond that of the best; 0 where either cost is not known."""
+    """The cost of the model beyond that of the best; 0 if either cost is unknown."""
     if item.cost_usd is None or best.cost_usd is None:
         return 0.0
     return max(item.cost_usd - best.cost_usd, 0.0)
@@ -252,7 +251,7 @@ def intervals(candidates: Iterable[Candidate]) -> tuple[tuple[str, ...], tuple[f
 
 
 def pick(drawn: Sequence[str], shares: Sequence[float], random: float) -> str:
-    """The model in whose interval `random` falls."""
+    """The model with the interval that holds `random`."""
     return drawn[bisect_right(shares, random)]
 
 
@@ -274,7 +273,7 @@ def _with_floor(probabilities: Mapping[str, float], floor: float) -> dict[str, f
 def _preferred(
     eligible: list[Candidate], preferences: Preferences, providers: Mapping[str, str]
 ) -> list[Candidate] | None:
-    """The eligible in the order a request asks for; None when it asks for none that matters here."""
+    """The eligible models in the order a request asks for; None when it asks for none that matters here."""
     by_utility = sorted(eligible, key=lambda item: item.utility or 0.0, reverse=True)
     if preferences.order:
         places = {name: place for place, name in enumerate(preferences.order)}

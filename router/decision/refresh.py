@@ -1,4 +1,4 @@
-"""Keeping knowledge fresh: configuration, scores and classifier, reread when they change."""
+"""Keeps knowledge fresh: it rereads configuration, scores and classifier when they change."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router")
 
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""A snapshot published later than this from now was made by a wrong clock, or ours is wrong."""
+"""A snapshot published further in the future than this means that a clock is wrong."""
 MAX_AGE = timedelta(minutes=5)
-"""Plans hold the prices of the moment they were made; after this long they are made anew."""
+"""Plans hold the prices of the moment they were made. After this long they are made again."""
 Errors = dict[str, IntelliRouterError | OSError]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Source(Protocol[T_co]):
-    """Where something comes from that others change: StateSource, ScoreSource, ClassifierSource."""
+    """A source of something that others change: StateSource, ScoreSource, ClassifierSource."""
 
     def load(self) -> T_co:
-        """The current one; IntelliRouterError when it is unusable."""
+        """The current value; IntelliRouterError when it is unusable."""
 
     def version(self) -> object:
-        """Changes when `load` would return something else; cheap enough to ask every second."""
+        """Changes when `load` would return something else. It is cheap enough to read every second."""
 
 
 class _Watched(Generic[T]):
@@ -51,7 +51,7 @@ class _Watched(Generic[T]):
         self._version = version
 
     def poll(self) -> bool:
-        """Load what changed; whether anything did. An error leaves the value as it was."""
+        """Load the value if it changed, and return whether it did. An error leaves the value as it was."""
         version = self._source.version()
         if version == self._version:
             return False
@@ -74,7 +74,7 @@ class Refresher:
         reload_limits: Callable[[], bool],
         on_state: Callable[[State], None],
     ) -> None:
-        """ConfigError when the configuration is not usable at all; scores that are not are reported.
+        """ConfigError when the configuration is not usable. Unusable scores are only reported.
 
         `variables` hold the providers' keys. `reload_limits` reads limits.yaml if it changed.
         `on_state` is called with each new state, the first too.
@@ -95,19 +95,19 @@ class Refresher:
         if self._classifier is not None:
             self._polls["task classifier"] = self._classifier.poll
         self.errors: Errors = {}
-        """Why older `limits`, `configuration`, `scores` or `task classifier` are in use; else empty."""
+        """Why older `limits`, `configuration`, `scores` or `task classifier` are in use, by name."""
         on_state(self._state.value)
         self._made_at = datetime.now(UTC)
         self._budgets = ExplorationBudgets()
         self.knowledge = self._know(None)
-        self._lock = threading.Lock()  # one refresh at a time: the thread's, or a caller's
+        self._lock = threading.Lock()  # one refresh at a time, by the thread or a caller
         self._closing = threading.Event()
         self._refresh_quietly()
         self._thread = threading.Thread(target=self._refresh_forever, name="score-refresh", daemon=True)
         self._thread.start()
 
     def refresh(self) -> bool:
-        """Take what changed; whether anything did. What is unusable raises, and the old one is kept."""
+        """Take what changed, and return whether anything did. An unusable part raises and stays as it was."""
         with self._lock:
             errors: Errors = {}
             changed = set()
@@ -155,8 +155,8 @@ class Refresher:
             self._refresh_quietly()
 
     def _refresh_quietly(self) -> None:
-        # Serving never waits for analytics: what is unusable is reported and the router goes on
-        # with what it has. `errors` shows in /health, and each record's reason names it.
+        # Serving never waits for analytics: an unusable part is reported, and the router keeps the old
+        # one. `errors` shows in /health, and each record's reason names it.
         before = {name: str(error) for name, error in self.errors.items()}
         try:
             self.refresh()
@@ -167,7 +167,7 @@ class Refresher:
 
 
 class _Checked:
-    """A source of snapshots without those of the future."""
+    """A source of snapshots that refuses those from the future."""
 
     def __init__(self, source: Source[ScoreSnapshot | None]) -> None:
         self._source = source
@@ -178,7 +178,7 @@ class _Checked:
         if snapshot is not None and snapshot.published_at > datetime.now(UTC) + MAX_CLOCK_SKEW:
             raise ScoresError(
                 f"score snapshot `{snapshot.snapshot_id}` says it was published at"
-                f" `{snapshot.published_at.isoformat()}`, which is to come: set this machine's clock, or the"
-                " one of the machine that runs the pipelines, and run `intellirouter refresh`"
+                f" `{snapshot.published_at.isoformat()}`, which is in the future: set the clock of this"
+                " machine, or of the one that runs the pipelines, and run `intellirouter refresh`"
             )
         return snapshot

@@ -1,6 +1,6 @@
-"""What people decide about the router: the catalog with its prices, the policies, the experiments.
+"""The configuration of the router: the catalog with its prices, the policies, the experiments.
 
-Today it comes from the YAML files of the data folder; whoever reads it asks a StateSource.
+Readers get it from a StateSource. Today it comes from the YAML files of the data folder.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """One consistent view; never changed, only replaced whole."""
+    """One consistent view. It is never changed, only replaced whole."""
 
     catalog: Catalog
     policies: Policies
     experiments: tuple[Experiment, ...]
     config_hash: str
-    """Names the configuration a decision was made under."""
+    """Identifies the configuration that a decision was made under."""
 
 
 class StateSource(Protocol):
-    """Where the state comes from."""
+    """A source of the state."""
 
     def load(self) -> State:
         """The state now; ConfigError when it is not usable or contradicts itself."""
 
     def version(self) -> object:
-        """Changes when `load` would return something else; cheap enough to ask every second."""
+        """Changes when `load` would return something else. It is cheap enough to read every second."""
 
 
 class StateFiles:

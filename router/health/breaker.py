@@ -1,13 +1,13 @@
 """Breakers: a model or a provider that fails is left out for a while, after Envoy's outlier rules.
 
-A model is ejected after failures in a row, or when too large a share of a sliding window failed. It
-stays out for a time that grows with each ejection, then one request tries it: a success restores
-it, a failure ejects it for longer. A provider goes as a whole when it refuses our key or when
-several of its models fail with no success in between. Never more than a share of the models is out,
-and never the last one: those ejected first stay out, the others are served from in spite of it.
+A model is ejected after several failures in a row, or if too large a share of a sliding window failed.
+It stays out for a time that grows with each ejection. Then one request tries it: a success restores it,
+a failure ejects it for longer. A whole provider is ejected if it refuses our key, or if several of its
+models fail with no success in between. Only a limited share of the models may be out, and never the
+last one: those ejected first stay out, the others serve in spite of their ejection.
 
-What a caller did wrong (`bad_request`, `cancelled`) says nothing about a model and is not counted.
-`view` is what a decision reads: no lock, one look at the clock.
+Faults of the caller (`bad_request`, `cancelled`) say nothing about a model and are not counted. A
+decision reads `view`, which takes no lock and reads the clock once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COUNTED = frozenset(
     {"attempt_timeout", "authentication", "bad_response", "connection", "overloaded", "rate_limited",
      "server_error", "stream_cut", "timeout"}
 )  # fmt: skip
-"""Error types that are the provider's doing; see `router.errors.ProviderError`."""
+"""Error types that the provider causes, see `router.errors.ProviderError`."""
 WINDOW_SLOTS = 10
 PROBING = "it was ejected, and the request that tries it again is under way"
 
@@ -44,21 +44,21 @@ class BreakerRules:
 
     consecutive_failures: int = 5
     failure_share: float = 0.25
-    """Share of the window's requests that failed, from which a model is ejected."""
+    """A model is ejected if at least this share of the window's requests failed."""
     minimum_requests: int = 20
-    """Requests in the window without which the share says nothing."""
+    """Fewest requests in the window for which the share counts."""
     window_s: float = 60.0
     base_ejection_s: float = 30.0
-    """Times the number of ejections so far; each healthy period of this length takes one off."""
+    """Times the number of ejections so far. Each healthy period of this length takes one off."""
     max_ejection_s: float = 300.0
     jitter: float = 0.1
     """An ejection lasts up to this share longer, so that routers do not all come back at once."""
     max_ejected_share: float = 0.5
-    """Of the models that are served; 0 turns ejection off."""
+    """Largest share of the served models that may be out; 0 turns ejection off."""
     probe_timeout_s: float = 120.0
-    """A probe that never reports holds its model back no longer than this."""
+    """A probe that never reports keeps its model out no longer than this."""
     fair_timeout_s: float = 0.0
-    """A timeout counts against a model that had at least this long to answer."""
+    """A timeout counts against a model only if it had at least this long to answer."""
 
     @classmethod
     def of(cls, settings: Settings) -> BreakerRules:
@@ -70,26 +70,26 @@ class BreakerRules:
             max_ejection_s=10 * settings.health_ejection_s,
             max_ejected_share=settings.health_max_ejected_share,
             probe_timeout_s=settings.request_timeout_s,
-            # A little less than the first of several models has, so that its silence counts.
+            # A little less than the first of several models gets, so that its timeout counts.
             fair_timeout_s=min(0.45 * settings.request_timeout_s, 0.9 * (settings.attempt_timeout_s or inf)),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ejections:
-    """The models that are left out at one moment; immutable."""
+    """The models that are left out at one moment. It is immutable."""
 
     epoch: int
-    """Another number whenever `models` is another mapping: a key for what is cached."""
+    """It changes whenever `models` changes, so you can use it as a cache key."""
     models: Mapping[str, str]
     """Model to reason."""
 
 
 class Breaker:
-    """The health of the catalog's models, from what their calls come to; safe for any thread.
+    """The health of the catalog's models, from the outcomes of their calls. It is safe for any thread.
 
-    `models` whose availability_status is `unavailable` are not watched; those that are `degraded`
-    are ejected after half as many failures in a row.
+    `models` with the availability_status `unavailable` are not watched. Those with `degraded` are
+    ejected after half as many failures in a row.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class Breaker:
         self._models: dict[str, Model] = {}
         self._by_model: dict[str, Target] = {}
         self._by_provider: dict[str, Target] = {}
-        """Providers of two or more models; a single model's health is its provider's."""
+        """Providers of two or more models. The health of a provider's only model is the provider's health."""
         self._next_change = inf
         self._view = Ejections(epoch=0, models=MappingProxyType({}))
         self.watch(models)
 
     def watch(self, models: Iterable[Model]) -> None:
-        """Watch these models from now on; what is known of those that stay is kept."""
+        """Watch these models from now on. Models that stay keep their state."""
         with self._lock:
             self._models = {model.id: model for model in models if model.availability_status != "unavailable"}
             self._by_model = {name: self._by_model.get(name) or Target() for name in self._models}
@@ -129,9 +129,9 @@ class Breaker:
         return self._view
 
     def begin(self, model: str) -> bool:
-        """A call to the model is about to start; False when it must wait for another's probe.
+        """Ask to start a call to the model; False when it must wait for another request's probe.
 
-        Every call that may start must be followed by `record`, whatever it comes to.
+        If it returns True, you must call `record` with the outcome.
         """
         self.view()
         targets = self._targets(model)
@@ -156,12 +156,12 @@ class Breaker:
         latency_ms: float | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        """What a call came to. `error_type` is ProviderError's; others are the caller's doing."""
+        """Record the outcome of a call. `error_type` is ProviderError's. Other types are the caller's."""
         with self._lock:
             now = self._clock()
             targets = self._targets(model)
             if not targets:
-                return  # the catalog lost it meanwhile
+                return  # it has left the catalog
             if now >= self._next_change:
                 self._publish(now)
             was_healthy = all(target.reason is None for target in targets)
@@ -169,14 +169,14 @@ class Breaker:
                 self._succeed(model, targets, now)
             elif error_type not in COUNTED or self._is_unfair(model, error_type, latency_ms):
                 for target in targets:
-                    target.probe_until = 0.0  # says nothing: the next request is the probe
+                    target.probe_until = 0.0  # this outcome says nothing: the next request is the probe
             else:
                 self._fail(model, error_type or "", retry_after_s, now)
             if not was_healthy or any(target.reason is not None for target in targets):
                 self._publish(now)
 
     def snapshot(self) -> dict[str, Any]:
-        """What a person asks first: who is out, why, for how much longer."""
+        """A report for people: the models that are out, why, and for how much longer."""
         view = self.view()
         with self._lock:
             now = self._clock()
@@ -207,7 +207,7 @@ class Breaker:
         return (own,) if provider is None else (own, provider)
 
     def _is_unfair(self, model: str, error_type: str | None, latency_ms: float | None) -> bool:
-        """Whether the models tried before it had used up the time that this one lacked."""
+        """Whether earlier tries left the model too little time for its timeout to count."""
         if error_type not in TIMEOUTS or latency_ms is None:
             return False
         known = self._models.get(model)
@@ -216,8 +216,8 @@ class Breaker:
 
     def _succeed(self, model: str, targets: Iterable[Target], now: float) -> None:
         for target in targets:
-            # An answer to a call from before the ejection does not end it; a probe's does, and so
-            # does that of a model which the cap keeps in service.
+            # An answer to a call from before the ejection does not end it. The answer to a probe does,
+            # and so does the answer of a model that the cap keeps in service.
             if target.reason is not None and (target.is_on_probation or model not in self._view.models):
                 target.restore(now)
             target.count(now, self.rules, success=True)
@@ -246,7 +246,7 @@ class Breaker:
         if provider.is_on_probation:
             provider.eject(now, self.rules, f"provider `{name}` failed again: `{error_type}`")
             own = self._by_model[model]
-            if own.reason is not None:  # so that the next probe of the provider is another model's
+            if own.reason is not None:  # so that another model makes the next probe of the provider
                 own.until = max(own.until, provider.until + self.rules.base_ejection_s)
         elif provider.reason is None and is_refused and not successes:
             provider.eject(now, self.rules, f"provider `{name}` refuses our key", is_condemned=True)
@@ -273,7 +273,7 @@ class Breaker:
         return provider.consecutive >= self.rules.consecutive_failures and len(failing) >= 2
 
     def _publish(self, now: float) -> None:
-        """Let time do its work and make the view say what holds now."""
+        """Apply the passage of time, and update the view."""
         targets = [*self._by_model.values(), *self._by_provider.values()]
         for target in targets:
             target.advance(now)
@@ -293,7 +293,7 @@ class Breaker:
                 yield _Out(model, reason, first.is_condemned, first.ejected_at)
 
     def _most(self) -> int:
-        """How many models may be out: at least one, so that two models suffice, and never all."""
+        """Most models that may be out: at least one, so that two models suffice, and never all."""
         if self.rules.max_ejected_share <= 0:
             return 0
         count = len(self._models)
@@ -301,7 +301,7 @@ class Breaker:
 
 
 class _Out(NamedTuple):
-    """A model that is out. Condemned models go first where not all may, then those ejected first."""
+    """A model that is out. If not all may be out, condemned models come first, then the earliest ejected."""
 
     model: str
     reason: str
@@ -327,16 +327,16 @@ class Target:
     slots: deque[list[int]] = field(default_factory=lambda: deque(maxlen=WINDOW_SLOTS))
     """[slot number, successes, failures], oldest first."""
     level: int = 0
-    """Ejections so far, less those that health has paid off."""
+    """Ejections so far, less one for each healthy period."""
     ejected_at: float = 0.0
     until: float = 0.0
     reason: str | None = None
     """Why it is out or on probation; None while it is healthy."""
     is_condemned: bool = False
-    """Whether our key was refused: it goes before others where not all may."""
+    """Whether our key was refused. If not all may be out, condemned models come first."""
     is_on_probation: bool = False
     probe_until: float = 0.0
-    """Until when a probe is waited for; 0 when none is under way."""
+    """Until when a probe is awaited; 0 when none is in progress."""
     restored_at: float = 0.0
 
     def is_out(self) -> bool:
@@ -363,7 +363,7 @@ class Target:
         self.is_condemned = is_condemned
 
     def wait(self, now: float, seconds: float, reason: str) -> None:
-        """Stay away as long as the provider asked: no misbehaviour, so the level stays."""
+        """Stay out as long as the provider asked. This is not a fault, so the level stays."""
         self._out(now, seconds, reason)
 
     def _out(self, now: float, seconds: float, reason: str) -> None:
@@ -377,7 +377,7 @@ class Target:
         self.slots.clear()
 
     def next_change(self) -> float:
-        """When time alone changes something."""
+        """The next moment at which the passage of time changes something."""
         if self.reason is None:
             return inf
         return (self.probe_until or inf) if self.is_on_probation else self.until

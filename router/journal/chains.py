@@ -1,9 +1,9 @@
-"""The hash chain of each writer: what was sealed cannot be changed or removed unnoticed.
+"""The hash chain of each writer: no one can change or remove a sealed segment unnoticed.
 
     lake/chains/<dataset>/<writer>.json     the chain's head: position, SHA-256 and path of its last manifest
 
-Every manifest holds its position in its writer's chain and the SHA-256 of the manifest before it;
-the head vouches for the last one. `intellirouter doctor --audit` walks the chains.
+Every manifest holds its position in its writer's chain and the SHA-256 of the manifest before it.
+The head confirms the last one. `intellirouter doctor --audit` walks the chains.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEALING = ".lock"
-"""Held from reading a head to advancing it, so that two processes cannot fork a writer's chain."""
+"""Lock from the read of a head to its advance, so that two processes cannot fork a writer's chain."""
 REWRITING = ".rewrite-lock"
-"""Held while segments are replaced by rewritten ones."""
+"""Lock while segments are replaced by rewritten ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +35,13 @@ class Head:
 
     position: int
     manifest_sha256: str
-    """Of the manifest file's bytes."""
+    """SHA-256 of the manifest file's bytes."""
     path: str
-    """The manifest's, relative to the lake."""
+    """The manifest's path, relative to the lake."""
 
 
 def head_path(lake: Path, dataset: str, writer_id: str) -> Path:
-    """Where a writer's head stands."""
+    """The path of a writer's head."""
     return lake / CHAINS / dataset / f"{writer_id}.json"
 
 
@@ -59,14 +59,14 @@ def read_head(path: Path) -> Head | None:
 
 
 def write_head(path: Path, head: Head) -> None:
-    """Advance a chain; its caller holds the SEALING lock."""
+    """Advance a chain. The caller must hold the SEALING lock."""
     make_folder(path.parent)
     write_atomically(path, json.dumps(asdict(head)).encode())
 
 
 @contextlib.contextmanager
 def locked(lake: Path, name: str) -> Iterator[None]:
-    """Hold one of the lake's locks; the kernel drops it when this process dies."""
+    """Hold one of the lake's locks. The kernel releases it when this process dies."""
     make_folder(lake / CHAINS)
     descriptor = os.open(lake / CHAINS / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

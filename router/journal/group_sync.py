@@ -1,7 +1,7 @@
 """Group commit: one `fdatasync` for all records that came while the last one ran.
 
-A sync takes milliseconds and its cost does not depend on how much it writes, so waiting callers
-share it: each waits for at most the sync under way and the one after it.
+A sync takes milliseconds, and its cost does not depend on the amount of data. So waiting callers share
+it: each waits at most for the sync in progress and the next one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Syncable(Protocol):
 
 
 class GroupSync:
-    """A thread that syncs files for everybody who waits."""
+    """A thread that syncs files for all waiting callers."""
 
     def __init__(self, *, on_failure: Callable[[JournalError], None]) -> None:
-        """`on_failure` is called, in the thread, before those who wait hear of a failed sync."""
+        """`on_failure` is called in the thread, before the waiting callers get the error of a failed sync."""
         self._on_failure = on_failure
         self._has_work = threading.Condition()  # guards _dirty, _waiting and _is_closing
         self._dirty: set[Syncable] = set()
@@ -38,7 +38,7 @@ class GroupSync:
         self._thread.start()
 
     def wait(self, files: Iterable[Syncable]) -> None:
-        """Return once `files` are durable; JournalError when they could not be made so."""
+        """Return once `files` are durable; JournalError if the sync fails."""
         self._enlist(files).result()
 
     async def wait_async(self, files: Iterable[Syncable]) -> None:
@@ -47,7 +47,7 @@ class GroupSync:
         await asyncio.shield(asyncio.wrap_future(self._enlist(files)))
 
     def close(self) -> None:
-        """Finish what is asked and stop."""
+        """Finish the waiting syncs and stop."""
         with self._has_work:
             self._is_closing = True
             self._has_work.notify()

@@ -1,13 +1,13 @@
-"""The journal: where a record is safe before its reply leaves.
+"""The journal: keeps each record safe on disk before its reply leaves.
 
     journal/<dataset>/<writer>-<sequence>.jsonl     one JSON record a line, append only
 
 An append is one `write(2)`: it survives `kill -9` of the process. With `JOURNAL_SYNC=group` the
-caller also waits for the next `fdatasync`, which one thread issues for all that came since the last
-(`router.journal.group_sync`): then it survives a power cut too. A sealer thread closes the journal every
-few seconds and turns it into a Parquet segment. Each open journal is held by an exclusive `flock`,
-which the kernel drops when its owner dies; whoever can take the lock of a journal that is not its
-own may seal it, so leftovers are adopted once, by any process.
+caller also waits for the next `fdatasync`, which one thread issues for all records since the last one
+(`router.journal.group_sync`). Then the record also survives a power cut. A sealer thread closes the
+journal every few seconds and turns it into a Parquet segment. The owner of an open journal holds an
+exclusive `flock`, which the kernel releases when the owner dies. A process that gets the lock of another's
+journal may seal it, so leftovers are adopted once, by any process.
 """
 
 from __future__ import annotations
@@ -36,45 +36,45 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router.journal")
 
 PROBE_INTERVAL_S = 0.5
-"""How often a journal that failed is tried again, at most."""
+"""Least time between two tries of a failed journal."""
 PROBE_BYTES = 64 << 10
-"""Space that must be free before requests are taken again: a probe of nothing would always fit."""
+"""Space that must be free before requests are accepted again: an empty probe would always fit."""
 
 
 class RecordSink(Protocol):
-    """Where the router puts its records."""
+    """A destination for the router's records."""
 
     def append(self, *records: Record) -> None:
-        """Return once the records are as safe as promised; JournalError otherwise."""
+        """Return once the records are as safe as the sink promises; JournalError otherwise."""
 
     async def append_async(self, *records: Record) -> None:
         """`append` without holding up the event loop."""
 
     def check_writable(self) -> None:
-        """JournalError while records cannot be written; cheap while they can."""
+        """JournalError while records cannot be written. It is cheap while they can."""
 
     def backlog_bytes(self) -> int:
-        """Bytes appended and not yet sealed."""
+        """Bytes that are appended and not yet sealed."""
 
     @property
     def error(self) -> Exception | None:
-        """Why the last append or sealing failed; None when it did not."""
+        """Why the last append or sealing failed; None if it did not."""
 
     def close(self) -> None:
-        """Seal what was appended and release every resource."""
+        """Seal all appended records and release every resource."""
 
 
 class Journal:
-    """A RecordSink on a local folder, one append log per dataset and process."""
+    """A RecordSink on a local folder, with one append log per dataset and process."""
 
     def __init__(
         self, home: Path, *, seal_interval_s: float, max_bytes: int, sync: Literal["os", "group"] = "os"
     ) -> None:
         """Open journals under `home`/journal, adopt dead processes' leftovers, start the sealer.
 
-        `seal_interval_s` bounds how long a record waits for its segment, `max_bytes` how large one
-        journal grows before it is sealed early, `sync` what an append survives: `os` the end of the
-        process, `group` the end of the machine's power.
+        `seal_interval_s` is the longest wait of a record for its segment. A journal of `max_bytes` is
+        sealed early. With `sync` `os` an append survives the end of the process, with `group` also a
+        power cut.
         """
         self._lake = home / "lake"
         self._seal_interval_s = seal_interval_s
@@ -92,7 +92,7 @@ class Journal:
             )
             for dataset in DATASETS
         }
-        self._seal_lock = threading.Lock()  # one sealing at a time: the thread's, or close()'s
+        self._seal_lock = threading.Lock()  # one sealing at a time, by the thread or close()
         self._append_error: JournalError | None = None
         self._seal_error: SegmentError | OSError | None = None
         self._probed_at = 0.0
@@ -114,8 +114,8 @@ class Journal:
     def check_writable(self) -> None:
         """See RecordSink.
 
-        After a failed append nothing is taken until a probe of the folder succeeds: a request is
-        refused before it costs money, not after, and serving resumes by itself.
+        After a failed append nothing is accepted until a probe of the folder succeeds. So a request is
+        refused before it costs money, and serving resumes by itself.
         """
         if self._append_error is None:
             return
@@ -143,8 +143,8 @@ class Journal:
     def seal_now(self) -> None:
         """Seal everything appended so far, and leftovers of dead processes.
 
-        A journal that cannot be sealed does not keep the others from it, but for its own writer's
-        later ones when the disk failed; its error is raised last.
+        A journal that cannot be sealed does not block the others, except later journals of its writer
+        if the disk failed. Its error is raised last.
         """
         failure: SegmentError | OSError | None = None
         with self._seal_lock:
@@ -155,8 +155,8 @@ class Journal:
                 except OSError as error:  # no room for a new journal: the open one goes on
                     failure = error
                     continue
-                # In a writer's order, and none after one that may have its manifest and not yet its
-                # place at the chain's head: another manifest would take the same place.
+                # Seal in a writer's order, and stop after one that may have its manifest but not yet
+                # its place at the chain's head: another manifest would take the same place.
                 stopped = set()
                 for file in sorted(finished, key=lambda item: item.path):
                     if file.writer_id in stopped:
@@ -174,7 +174,7 @@ class Journal:
             raise failure
 
     def close(self) -> None:
-        """Seal everything and stop; the journal cannot be used afterwards."""
+        """Seal everything and stop. You cannot use the journal afterwards."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -198,7 +198,7 @@ class Journal:
         return written
 
     def _distrust(self, error: JournalError) -> None:
-        """After a failed sync the kernel may report the next one as good: use another file."""
+        """Switch to another file: after a failed sync the kernel may report the next one as good."""
         self._append_error = error
         self._wake.set()
 
@@ -210,8 +210,8 @@ class Journal:
             self._seal_quietly()
 
     def _seal_quietly(self) -> None:
-        # The one place where sealing may fail and serving goes on: the records are in the journal,
-        # `error` shows in /health, and the next round tries again.
+        # Only here may sealing fail while serving goes on: the records are in the journal, `error`
+        # shows in /health, and the next round tries again.
         try:
             self.seal_now()
         except (SegmentError, OSError) as error:
@@ -220,7 +220,7 @@ class Journal:
     def _seal_one(self, dataset: str, file: JournalFile, *, is_new: bool) -> None:
         from router.journal import segments
 
-        # The descriptor holds the lock until the segment stands and the journal is gone.
+        # The descriptor holds the lock until the segment exists and the journal is removed.
         is_sealed = False
         try:
             segments.seal(
@@ -235,7 +235,7 @@ class Journal:
             file.path.unlink()
             sync_folder(file.path.parent)
         except SegmentError:
-            file.path.rename(file.path.with_suffix(".bad"))  # kept for a person; the others still seal
+            file.path.rename(file.path.with_suffix(".bad"))  # kept for a person, and the others still seal
             raise
         finally:
             file.close(is_sealed=is_sealed)
@@ -253,19 +253,19 @@ class JournalFile:
 
     @property
     def writer_id(self) -> str:
-        """Whose journal it is."""
+        """The id of the journal's writer."""
         return self.path.stem.rpartition("-")[0]
 
     @property
     def sequence(self) -> int:
-        """Its number among its writer's; SegmentError when its name does not say."""
+        """Its number among its writer's journals; SegmentError if its name has none."""
         number = self.path.stem.rpartition("-")[2]
         if not number.isdecimal():
             raise SegmentError(f"journal `{self.path.name}` is not named for a writer and a number")
         return int(number)
 
     def sync(self) -> None:
-        """Make what was appended durable; nothing to do once the file is sealed and closed."""
+        """Make the appended data durable. After the file is sealed and closed, this does nothing."""
         with self._lock:
             if self._error is not None:
                 raise self._error
@@ -273,9 +273,9 @@ class JournalFile:
                 os.fdatasync(self.descriptor)
 
     def close(self, *, is_sealed: bool = True) -> None:
-        """Let go of the lock. Whoever waits for a sync finds the records in their segment.
+        """Release the lock. Callers that wait for a sync have their records in the segment.
 
-        Without a segment (the disk is full, say) they are in this file alone: it is synced first.
+        Without a segment (e.g. the disk is full) the records are only in this file: it is synced first.
         """
         with self._lock:
             try:
@@ -313,7 +313,7 @@ class AppendLog:
         self._file = self._open_next()
 
     def append(self, line: bytes) -> JournalFile:
-        """Write one whole line, or nothing and OSError; the file it went to."""
+        """Write one whole line and return its file; OSError, and nothing written, if that fails."""
         with self._lock:
             file = self._file
             if self._is_torn:
@@ -321,8 +321,8 @@ class AppendLog:
                 raise OSError(errno.EIO, "the journal ends in half a record, the next one is not open yet")
             written = os.write(file.descriptor, line)
             if written != len(line):
-                # A short write (disk full) leaves half a record: cut it, so that the next one
-                # starts on a line of its own; where that fails, in a file of its own.
+                # A short write (disk full) leaves half a record. Cut it, so that the next one starts on
+                # its own line. If that fails, the next one starts in its own file.
                 self._is_torn = True
                 os.ftruncate(file.descriptor, self.size)
                 self._is_torn = False
@@ -334,7 +334,7 @@ class AppendLog:
         return file
 
     def probe(self) -> None:
-        """Write and remove a file beside the journal; OSError when that fails."""
+        """Write and remove a file in the journal's folder; OSError if that fails."""
         path = self.folder / f".tmp-probe-{self._writer_id}"
         try:
             with path.open("wb") as file:
@@ -345,7 +345,7 @@ class AppendLog:
             path.unlink(missing_ok=True)
 
     def rotate(self) -> list[JournalFile]:
-        """Start a new file; the finished one, still locked, if it holds anything."""
+        """Start a new file, and return the finished one, still locked, if it holds anything."""
         with self._lock:
             if self.size == 0 and not self._is_torn:
                 return []
@@ -355,7 +355,7 @@ class AppendLog:
         return [finished]
 
     def close(self) -> None:
-        """Remove the file if it is empty, and let go of it."""
+        """Remove the file if it is empty, and release it."""
         with self._lock:
             if self.size == 0:  # otherwise someone appended after the last sealing: adopted at the next start
                 self._file.path.unlink(missing_ok=True)
@@ -375,7 +375,7 @@ class AppendLog:
 
 
 def _adopt(folder: Path) -> list[JournalFile]:
-    """Finished journals that nobody holds: a dead process's, or ours after a failed sealing."""
+    """Finished journals without a lock: of a dead process, or ours after a failed sealing."""
     adopted = []
     for path in sorted(folder.glob("*.jsonl")):
         try:
@@ -388,7 +388,7 @@ def _adopt(folder: Path) -> list[JournalFile]:
 
 
 def _lock(file: JournalFile) -> bool:
-    """Take the journal's lock; False, and the file closed, when it is held or was sealed."""
+    """Take the journal's lock; False, with the file closed, if it is held or was sealed."""
     try:
         fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -416,4 +416,4 @@ def encode(record: Record) -> bytes:
 def _decimal_as_text(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"  # 1E-7 in exponent form is refused by Parquet's decimal parser
-    raise TypeError(f"{type(value).__name__} has no place in a record")
+    raise TypeError(f"{type(value).__name__} cannot be stored in a record")

@@ -1,4 +1,4 @@
-"""A request's record, wherever it lies: in a journal, this process's or another's, or in the lake."""
+"""Finds a request's record in the lake, or in a journal of this or another process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NAMES = tuple(item.name for item in fields(RequestRecord))
 
 
 def find_record(home: Path, request_id: str) -> RequestRecord | None:
-    """The record of a request that was answered; None when it is not stored (any more).
+    """The record of an answered request; None if it is not stored (any more).
 
-    Journals come first: a record that is sealed meanwhile is then found in the lake.
+    Journals come first, so that a record that is sealed meanwhile is found in the lake.
     """
     try:
         moment = moment_of(request_id)
@@ -42,7 +42,7 @@ def _in_lake(home: Path, request_id: str, moment: datetime) -> dict[str, Any] | 
     folder = hour_folder(home / "lake", RequestRecord.DATASET, moment)
     if not folder.exists():
         return None
-    # Ids are in order of time: of most files the statistics alone say that they do not hold it.
+    # Ids are in order of time, so the statistics of most files show that they do not hold it.
     table = read_folders([folder], list(_NAMES), where=pc.field("id") == request_id).table
     return table.to_pylist()[0] if table.num_rows else None
 

@@ -1,10 +1,10 @@
-"""Manifests: what a segment holds, how to see whether it was changed, its place in its writer's chain.
+"""Manifests: the contents of a segment, the proof that it is unchanged, its place in its writer's chain.
 
     lake/chains/<dataset>/expired/date=2026-08-01.json     a drop note
 
 A drop note lists the segments that retention dropped with a day, so that nothing brings them back and
-the audit misses none. A writer's numbers are nearly gapless, so the note keeps them as ranges: it stays
-small, for ever.
+the audit does not miss them. A writer's numbers have few gaps, so the note keeps them as ranges and
+always stays small.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 FORMAT = "intellirouter.segment/1"
 Operation = Literal["seal", "compaction", "erasure", "retention"]
 DERIVED_WRITERS = {"compaction": "compact", "erasure": "erase", "retention": "retain"}
-"""What the id of a derived segment's writer starts with."""
+"""The prefix of the writer id of a derived segment."""
 DERIVED_NAME = re.compile(rf"^\d{{8}}T\d{{2}}-({'|'.join(DERIVED_WRITERS.values())})-[0-9a-f]+-\d{{8}}\.")
 REMOVING = ("erasure", "retention")
-"""Rewritings that take rows out."""
+"""Operations that remove rows."""
 EXPIRED = "expired"
 """The folder of drop notes, next to the heads."""
 Content = bytes  # inside the class, `bytes` is the field
@@ -47,7 +47,7 @@ _TEXTS = ("dataset", "writer_id", "name", "path", "sha256")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a segment holds and how to tell that it was not changed."""
+    """The contents of a segment, and the proof that it is unchanged."""
 
     format: str
     dataset: str
@@ -55,7 +55,7 @@ class Manifest:
     writer_id: str
     sequence: int
     name: str
-    """Unique over all writers; the key of the load ledger."""
+    """Unique over all writers. It is the key of the load ledger."""
     path: str
     """Relative to the lake's folder."""
     rows: int
@@ -65,18 +65,18 @@ class Manifest:
     last_at: datetime
     sealed_at: datetime
     chain_position: int
-    """Counts a writer's segments of this dataset from 1, in the order they were sealed; 0 before `commit`."""
+    """Counts a writer's segments of this dataset from 1, in the order of sealing; 0 before `commit`."""
     previous_sha256: str | None
-    """Of the bytes of the manifest before it in the chain; None for the first."""
+    """SHA-256 of the bytes of the previous manifest in the chain; None for the first."""
     previous_path: str | None
-    """That manifest's path, so that it can be named when it is gone."""
+    """The path of that manifest, so that it can be named even if it is missing."""
     operation: Operation = "seal"
     sources: tuple[str, ...] = ()
-    """The manifests, verbatim, of the segments that this one replaces; they may have sources too."""
+    """The manifests, verbatim, of the segments that this one replaces. They may have sources too."""
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """The manifest at `path`; SegmentError when it is not one."""
+        """The manifest at `path`; SegmentError if it is not valid."""
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -85,7 +85,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, content: Content, file_name: str) -> Manifest:
-        """The manifest that a file's bytes hold; SegmentError, naming the file, when it is none."""
+        """The manifest in a file's bytes; SegmentError, naming the file, if they are not valid."""
         try:
             raw = json.loads(content)
             moments = {key: datetime.fromisoformat(raw[key]) for key in _MOMENTS}
@@ -109,19 +109,19 @@ class Manifest:
         write_atomically(path, self.content())
 
     def replaced(self) -> Iterator[tuple[Manifest, str]]:
-        """Every segment that this one stands for, with its text: its sources, theirs, and so on."""
+        """Every segment that this one replaces, with its text: its sources, their sources, and so on."""
         for text in self.sources:
             source = Manifest.parse(text.encode(), f"a source of {self.name}")
             yield source, text
             yield from source.replaced()
 
     def tree(self) -> Iterator[Manifest]:
-        """This manifest and every one that it stands for."""
+        """This manifest and all manifests that it replaces."""
         yield self
         yield from (source for source, _ in self.replaced())
 
     def direct_sources(self) -> list[Manifest]:
-        """The manifests that this one replaced itself."""
+        """The manifests that this one replaced directly."""
         return [Manifest.parse(text.encode(), self.name) for text in self.sources]
 
     @property
@@ -135,7 +135,7 @@ class Manifest:
         for names, kind in ((_INTEGERS, int), (_TEXTS, str)):
             for name in names:
                 if not isinstance(getattr(self, name), kind):
-                    return f"has `{name}`: `{getattr(self, name)}`, which is no {kind.__name__}"
+                    return f"has `{name}`: `{getattr(self, name)}`, which is not of type {kind.__name__}"
         if any(getattr(self, name).tzinfo is None for name in _MOMENTS):
             return "has a moment without a time zone"
         if self.dataset not in DATASETS:
@@ -148,7 +148,7 @@ class Manifest:
 
 
 def _pack(sources: tuple[str, ...]) -> str:
-    # Compressed: escaped as plain JSON strings, texts within texts would double with every rewriting.
+    # Compressed, since escaped JSON strings within strings would double with every rewriting.
     return base64.b64encode(zlib.compress(json.dumps(sources).encode(), 9)).decode() if sources else ""
 
 
@@ -157,10 +157,9 @@ def _unpack(packed: str) -> tuple[str, ...]:
 
 
 def commit(lake: Path, manifest: Manifest) -> Manifest:
-    """Link a manifest to its writer's chain and put it beside its file: from here on the segment exists.
+    """Link a manifest to its writer's chain and put it next to its file. Then the segment exists.
 
-    A manifest that stands already is kept, and the chain's head, which a crash may have left behind
-    it, is brought up to it.
+    An existing manifest is kept. If a crash left the chain's head behind it, the head advances to it.
     """
     path = (lake / manifest.path).with_suffix(".json")
     with chains.locked(lake, chains.SEALING):
@@ -190,10 +189,10 @@ def commit(lake: Path, manifest: Manifest) -> Manifest:
 
 
 def was_sealed(lake: Path, *, dataset: str, writer_id: str, sequence: int, hour: datetime) -> bool:
-    """Whether a journal's segment of this hour stood and was replaced or dropped since.
+    """Whether a journal's segment of this hour existed and was replaced or dropped since.
 
-    Its caller holds the REWRITING lock. A head that a crash left behind the segment is brought up to
-    it. SegmentError when a derived manifest of the hour cannot be read, and so nobody can tell.
+    The caller must hold the REWRITING lock. If a crash left the chain's head behind the segment, the head
+    advances to it. SegmentError if a derived manifest of the hour cannot be read: the answer is unknown.
     """
     prefix = f"{hour:%Y%m%dT%H}"
     folder = hour_folder(lake, dataset, hour)
@@ -240,8 +239,8 @@ def _head(lake: Path, manifest: Manifest) -> chains.Head | None:
             return head
     except SegmentError:
         pass
-    # Lost or damaged, which no crash does: the records are sealed all the same, after the last
-    # manifest there is, and the audit names what is missing.
+    # The head is lost or damaged, which no crash does. The records are still sealed, after the last
+    # existing manifest, and the audit names the missing ones.
     best: chains.Head | None = None
     for path in (lake / manifest.dataset).glob(f"{EVERY_HOUR}/*-{manifest.writer_id}-*.json"):
         content = path.read_bytes()
@@ -260,16 +259,16 @@ def _head(lake: Path, manifest: Manifest) -> chains.Head | None:
 
 @dataclass(slots=True, kw_only=True)
 class DropNote:
-    """What one day's folder of a dataset held."""
+    """The segments that one day's folder of a dataset held."""
 
     positions: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """By writer: positions in its chain."""
+    """Positions in the chain, by writer."""
     sequences: dict[str, dict[str, set[int]]] = field(default_factory=lambda: defaultdict(dict))
-    """By writer and hour (`20260801T04`): sequences of the journals that were sealed into it."""
+    """Sequences of the journals that were sealed, by writer and hour (`20260801T04`)."""
 
     @classmethod
     def read(cls, path: Path) -> DropNote:
-        """The note at `path`, an empty one when there is none; SegmentError when it is damaged."""
+        """The note at `path`, an empty one if there is none; SegmentError if it is damaged."""
         note = cls()
         try:
             raw = json.loads(path.read_bytes())
@@ -296,7 +295,7 @@ class DropNote:
         write_atomically(path, json.dumps(content).encode())
 
     def add(self, writer_id: str, position: int, *, hour: str, sequence: int | None) -> None:
-        """Note a segment; `sequence` is None of one that no journal was sealed into."""
+        """Note a segment. `sequence` is None if no journal was sealed into it."""
         self.positions[writer_id].add(position)
         if sequence is not None:
             self.sequences[writer_id].setdefault(hour, set()).add(sequence)
@@ -307,7 +306,7 @@ class DropNote:
 
 
 def note_path(lake: Path, dataset: str, day: date) -> Path:
-    """Where the note of a day, or of a moment's day, lies."""
+    """The path of the note of a day, or of a moment's day."""
     return date_folder(lake / CHAINS / dataset / EXPIRED, day).with_suffix(".json")
 
 

@@ -1,9 +1,9 @@
-"""The folders of the lake; every other file asks here where a day or an hour lies.
+"""The folders of the lake. Every other file gets the paths of days and hours here.
 
 lake/<dataset>/date=2026-11-23/hour=04/     one hour's segments
 lake/chains/                                the writers' chains and locks
-lake/removals/date=2026-11-23/              what removed rows had added to the rollups
-lake/rollups/<table>/date=2026-11-23/       rollups whose raw rows have expired
+lake/removals/date=2026-11-23/              the share of removed rows in the rollups
+lake/rollups/<table>/date=2026-11-23/       rollups of expired raw rows
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def dated_folders(parent: Path) -> list[tuple[date, Path]]:
 
 
 def day_of(name: str) -> date | None:
-    """The day that a `date=` folder's name says; None when it says none."""
+    """The day in the name of a `date=` folder; None if there is none."""
     match = _DATE.match(name)
     try:
         return date.fromisoformat(match[1]) if match else None
@@ -59,17 +59,17 @@ def day_of(name: str) -> date | None:
 
 
 def is_date_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder that is named like a day's."""
+    """Whether an entry is a folder with the name of a day."""
     return bool(_DATE.match(entry.name)) and entry.is_dir(follow_symlinks=False)
 
 
 def is_hour_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder that is named like an hour's."""
+    """Whether an entry is a folder with the name of an hour."""
     return bool(_HOUR.match(entry.name)) and entry.is_dir(follow_symlinks=False)
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds by name, without temporary files; nothing when there is no such folder."""
+    """The entries of a folder by name, without temporary files; empty if there is no such folder."""
     try:
         with os.scandir(folder) as found:
             listed = [entry for entry in found if not entry.name.startswith(TEMPORARY_PREFIX)]

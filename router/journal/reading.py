@@ -1,7 +1,7 @@
-"""Reading what was recorded: journals that are not sealed yet, and columns of the lake's segments.
+"""Reads records: journals that are not sealed yet, and columns of the lake's segments.
 
-Each record is read once, whatever the pipelines rewrite meanwhile. Read journals before the lake: a
-record that is sealed in between is then seen twice, and never missed.
+Each record is read once, even if the pipelines rewrite segments meanwhile. Read journals before the
+lake: then a record that is sealed in between is seen twice, and never missed.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 LISTINGS = 5
-"""How often folders are listed again whose files were replaced while they were read."""
+"""Most listings of folders, if files are replaced during the read."""
 
 
 class Rows(NamedTuple):
-    """What some folders hold."""
+    """The rows of some folders."""
 
     table: Any
     """A pyarrow Table."""
     damaged: list[str]
-    """Files that cannot be read: their rows are missing."""
+    """Files that cannot be read. Their rows are missing."""
     removals: frozenset[frozenset[str]]
-    """For each rewriting that took rows out, the names of the segments it replaced."""
+    """For each rewriting that removed rows, the names of the segments it replaced."""
 
 
 def unsealed_records(home: Path, dataset: str, *, naming: str | None = None) -> Iterator[Any]:
-    """What the lines of a dataset's journals hold, or only those with the id `naming`.
+    """The records in the lines of a dataset's journals, or only those with the id `naming`.
 
-    A `.bad` journal waits for a person; its lines count where they can be read.
+    A `.bad` journal waits for a person to repair it. Its readable lines count.
     """
     folder = home / "journal" / dataset
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
@@ -61,21 +61,21 @@ def _lines_with(text: bytes, content: bytes) -> Iterator[bytes]:
 
 
 def read_folders(folders: list[Path], columns: list[str], *, where: Any = None) -> Rows:
-    """Columns of every segment that stands in some hour folders of `request_analytics`.
+    """Columns of every current segment in some hour folders of `request_analytics`.
 
     `where` is a pyarrow expression that rows must fulfil.
     """
     for attempt in range(LISTINGS):
         try:
             return _read_listed(folders, columns, where)
-        except FileNotFoundError:  # replaced meanwhile: what replaces it is listed next
+        except FileNotFoundError:  # replaced meanwhile: its replacement is listed next
             if attempt == LISTINGS - 1:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def read_removed(folder: Path, removals: Collection[frozenset[str]]) -> Iterator[Any]:
-    """For each removal that took place in a day, a table of `organization_id` and `cost_usd`."""
+    """For each of `removals` in a day's folder, a table of `organization_id` and `cost_usd`."""
     import pyarrow.parquet as pq
 
     for path in sorted(folder.glob("[!.]*.json")):
@@ -105,7 +105,7 @@ def _read_listed(folders: list[Path], columns: list[str], where: Any) -> Rows:
 def read_manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
     """The manifests of an hour folder, replaced ones too, and the names of damaged ones.
 
-    FileNotFoundError when one was replaced since it was listed: list again.
+    FileNotFoundError if one was replaced since it was listed: list again.
     """
     manifests, damaged = [], []
     for path in sorted(folder.glob("[!.]*.json")):
@@ -119,7 +119,7 @@ def read_manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
 
 
 def replaced_names(manifests: Iterable[Manifest]) -> set[str]:
-    """Names of the segments that derived ones among these stand for: nobody reads them any more."""
+    """Names of the segments that derived ones among these replace. They are no longer read."""
     return {source.name for manifest in manifests for source, _ in manifest.replaced()}
 
 
@@ -142,7 +142,7 @@ def _list(folders: list[Path]) -> tuple[list[str], list[str], set[frozenset[str]
 
 
 def _one_by_one(paths: list[str], schema: Any, columns: list[str], where: Any) -> tuple[Any, list[str]]:
-    """What can be read, and the names of the files that cannot."""
+    """The rows that can be read, and the names of the files that cannot."""
     import pyarrow as pa
     import pyarrow.dataset as pads
 

@@ -1,18 +1,18 @@
-"""Sealed segments: immutable Parquet files with a manifest beside each.
+"""Sealed segments: immutable Parquet files, each with a manifest.
 
     lake/<dataset>/date=2026-11-23/hour=04/20261123T04-<writer>-<sequence>.parquet
                                            20261123T04-<writer>-<sequence>.json      (manifest)
 
 A segment exists once its manifest does: the Parquet file is written under a temporary name,
-synced and renamed, then the manifest the same way. Readers go by manifests, never by a glob, so a
-half-written or foreign file is never read. Sealing the same journal twice gives the same names and
-rows, so a crash between the two steps is repaired by doing it again. The manifests of a writer form
-a hash chain (`router.journal.manifests`).
+synced and renamed, then the manifest the same way. Readers use manifests, never a glob, so they never
+read a half-written or foreign file. Sealing the same journal twice gives the same names and rows, so
+repeating it repairs a crash between the two steps. The manifests of a writer form a hash chain
+(`router.journal.manifests`).
 
-Compaction and erasure replace segments by rewritten ones (`pipelines.lake.replacing`): a derived manifest
+Compaction and erasure replace segments by rewritten ones (`pipelines.lake.replacing`). A derived manifest
 holds the manifests of the segments it replaced, so that their chains can still be walked.
 
-pyarrow is imported on first use: `import router` stays light.
+pyarrow is imported on first use, so that `import router` stays light.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ READ_BLOCK_BYTES = 16 << 20
 def arrow_schema(record: type[Record], version: int | None = None) -> Any:
     """The Arrow schema of a dataset, derived from the contract's annotations.
 
-    `version` leaves out the fields that a later schema version added: those whose metadata say
-    `since` which.
+    `version` leaves out the fields that a later schema version added, by the `since` of their metadata.
     """
     import pyarrow as pa
 
@@ -93,19 +92,18 @@ def _arrow_type(hint: Any, version: int) -> Any:
 def seal(
     journal: Path, *, dataset: str, writer_id: str, sequence: int, lake: Path, is_new: bool = False
 ) -> list[Manifest]:
-    """Write a finished journal's records as one segment per hour they fall in.
+    """Write a finished journal's records as one segment for each hour of the records.
 
-    The journal is left in place: its owner removes it once this returns. A torn last line (a write
-    that a crash cut short) was never acknowledged and is left out. Lines that are no records of this
-    dataset are set aside in a file of their own, `.bad`; SegmentError, and nothing is written, when
-    there are no others.
+    The journal stays in place: its owner removes it once this returns. A torn last line (a write that a
+    crash cut short) was never acknowledged and is left out. Lines that are not records of this dataset
+    go to a separate `.bad` file. SegmentError, with nothing written, if there are no other lines.
 
-    `is_new` says that nobody has tried before. Otherwise an hour may have been sealed already, and
-    its segment compacted, erased from or dropped since: that hour is left as it is.
+    `is_new` means that this is the first try. Otherwise an hour may have been sealed already, and its
+    segment compacted, erased from or dropped since: that hour is left unchanged.
     """
     record = DATASETS[dataset]
     hours = _by_hour(_read_journal(journal, record), record.MOMENT)
-    # Locked, so that a segment that is being replaced is seen either before or after.
+    # Locked, so that a replacement of a segment is seen either before or after it.
     with contextlib.nullcontext() if is_new else chains.locked(lake, chains.REWRITING):
         return [
             write_segment(rows, dataset=dataset, writer_id=writer_id, sequence=sequence, hour=hour, lake=lake)
@@ -128,7 +126,7 @@ def write_segment(
     operation: Operation = "seal",
     sources: tuple[str, ...] = (),
 ) -> Manifest:
-    """Put a table of one hour's records into the lake, unless the segment of that name stands already."""
+    """Put a table of one hour's records into the lake, unless a segment of that name exists."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -141,7 +139,7 @@ def write_segment(
     make_folder(folder)
     content = parquet_bytes(rows)
     write_atomically(path, content)
-    if sources:  # they are removed next: what replaces them must read as the rows it was given
+    if sources:  # they are removed next, so their replacement must read back as the given rows
         with pq.ParquetFile(path) as file:
             if not file.read().equals(rows):
                 raise SegmentError(f"`{path.name}` does not read as it was written; nothing was replaced")
@@ -170,7 +168,7 @@ def write_segment(
 
 
 def parquet_bytes(rows: Any) -> bytes:
-    """A table as the bytes of a segment's file."""
+    """The bytes of a segment's file for a table."""
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
@@ -179,20 +177,20 @@ def parquet_bytes(rows: Any) -> bytes:
 
 
 def _read_journal(journal: Path, record: type[Record]) -> Any:
-    """The journal's records; lines that are none are set aside for a person, if there are others."""
+    """The journal's records. Other lines are set aside for a person, if there are any records."""
     content = journal.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if b"\0" in whole:
-        # JSON holds no raw NUL: it is a hole that a power cut left where nothing was synced.
+        # JSON holds no raw NUL: it is a hole that a power cut left in unsynced data.
         whole = b"".join(line for line in whole.splitlines(keepends=True) if b"\0" not in line)
     try:
         return _table(whole, record)
     except SegmentError as error:
         tables, strangers = _tell_apart(whole.splitlines(keepends=True), record)
-        what = f"journal `{journal.name}` holds what is no `{record.DATASET}` record: {error}"
+        what = f"journal `{journal.name}` holds lines that are not `{record.DATASET}` records: {error}"
         if not tables:
             raise SegmentError(f"{what}; the file is kept as it is") from error
-    # Under a name that is nobody's yet: once it is repaired it is sealed as a journal of its own.
+    # Under an unused name: once it is repaired, it is sealed as a separate journal.
     aside = journal.with_name(f"{journal.stem}-00000001.bad")
     write_atomically(aside, b"".join(strangers))
     logger.error("%s; %d of its lines are kept in `%s`", what, len(strangers), aside)
@@ -214,7 +212,7 @@ def _tell_apart(lines: list[bytes], record: type[Record]) -> tuple[list[Any], li
 
 
 def _table(lines: bytes, record: type[Record]) -> Any:
-    """Whole lines as a table; SegmentError when one is no record."""
+    """Whole lines as a table; SegmentError if one is not a record."""
     import pyarrow as pa
     import pyarrow.json
 
@@ -225,13 +223,13 @@ def _table(lines: bytes, record: type[Record]) -> Any:
         return pyarrow.json.read_json(
             io.BytesIO(lines),
             read_options=pyarrow.json.ReadOptions(block_size=READ_BLOCK_BYTES),
-            # Fields stay nullable while parsing: the JSON reader knows no other.
+            # Fields stay nullable while parsing: the JSON reader has no other kind.
             parse_options=pyarrow.json.ParseOptions(
                 explicit_schema=pa.schema([item.with_nullable(True) for item in schema]),
                 unexpected_field_behavior="error",
             ),
         ).cast(schema)
-    except (pa.ArrowException, ValueError) as error:  # ValueError: a NULL where none may be
+    except (pa.ArrowException, ValueError) as error:  # ValueError: a NULL in a required field
         raise SegmentError(str(error)) from error
 
 

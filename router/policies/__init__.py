@@ -1,9 +1,9 @@
-"""Policies: what a decision optimises, and which experiment a request is in.
+"""Policies: the goals of a decision, and the experiment that a request is in.
 
-In come policies.yaml and experiments.yaml, out go the `Policy` of a request and its `Assignment`.
+Input: policies.yaml and experiments.yaml. Output: the `Policy` of a request and its `Assignment`.
 Read in this order:
 
-    policy       goals, bounds, and whose policy it is
+    policy       goals, bounds, and the assignment of policies
     experiments  the entries of experiments.yaml
     assignment   loads them, and gives a request its variant
 """

@@ -1,4 +1,4 @@
-"""Which variant of which experiment a request gets: a hash of its unit and nothing else."""
+"""Assigns each request to a variant of an experiment, by a hash of its unit and nothing else."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What an experiment asks for a request; exactly one of policy and model is given."""
+    """The treatment that an experiment gives a request. Exactly one of policy and model is given."""
 
     experiment_id: str
     variant: str
     policy_id: str | None
     model: str | None
     is_shadow: bool
-    """Whether to decide by the variant for the record alone."""
+    """Whether the variant's decision is only recorded, not served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class Experiment:
 
     entry: ExperimentEntry
     hasher: blake2b
-    """Has read the id and the salt; copied for each unit."""
+    """It has read the id and the salt, and is copied for each unit."""
     bounds: tuple[tuple[float, Assignment], ...]
-    """Where each variant's part of [0, 1) ends."""
+    """The end of each variant's part of [0, 1), and its assignment."""
 
     @classmethod
     def of(cls, entry: ExperimentEntry) -> Experiment:
@@ -54,7 +54,7 @@ class Experiment:
                 is_shadow=entry.mode == "shadow",
             )
             bounds.append((passed, assignment))
-        # A zero byte ends each part, so that no id and salt read like another id and salt.
+        # A zero byte ends each part, so that two pairs of id and salt never give the same bytes.
         hasher = blake2b(f"{entry.id}\0{entry.salt}\0".encode(), digest_size=8)
         return cls(entry=entry, hasher=hasher, bounds=tuple(bounds))
 
@@ -70,9 +70,9 @@ def assign(
     task_type: str,
     at: datetime,
 ) -> Assignment | None:
-    """The experiment a request is in and its variant; None when it is in none.
+    """The experiment and the variant that a request is in; None when it is in none.
 
-    Pure: the variant is where blake2b of experiment id, salt and unit falls in [0, 1), the same in
+    Pure: the place of blake2b(experiment id, salt, unit) in [0, 1) selects the variant. It is the same in
     every process and for ever.
     """
     for experiment in experiments:
@@ -99,7 +99,7 @@ def assign(
             continue
         hasher = experiment.hasher.copy()
         hasher.update(value.encode())
-        # 53 bits: what a float holds, so that 1.0 cannot come out.
+        # 53 bits, as a float holds, so that the result cannot be 1.0.
         point = (int.from_bytes(hasher.digest(), "big") >> 11) * 2.0**-53
         for end, assignment in experiment.bounds:
             if point < end:

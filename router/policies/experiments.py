@@ -1,10 +1,10 @@
-"""Experiments: the entries of the file that states them. `assignment` loads and applies it.
+"""Experiments: the entries of `experiments.yaml`. `assignment` loads and applies them.
 
 `experiments.yaml` in the data folder:
 
     experiments:
       - id: cheaper-support
-        unit: session              # request, session, user or organization: what is treated alike
+        unit: session              # request, session, user or organization: gets one variant
         variants:                  # the first is the control
           - {name: control, share: 0.5, policy: balanced}
           - {name: cheap, share: 0.5, policy: cheapest}
@@ -13,7 +13,7 @@
         task_types: [chat]
         metrics: {quality: higher, cost_usd: lower}
 
-A record names one experiment, so two experiments that could meet in one request are refused: give
+A record names only one experiment, so two experiments that could meet in one request are refused. Give
 them different times, environments, organisations or task types.
 """
 
@@ -38,11 +38,11 @@ DIRECTIONS: dict[Metric, Direction] = {
     "latency_ms": "lower",
     "success": "higher",
 }
-"""The better direction of each metric where an experiment does not say."""
+"""The better direction of each metric, unless an experiment states another."""
 MAX_EXPERIMENTS = 100
-"""Every request walks the list."""
+"""Largest number of experiments, since every request walks the list."""
 SHARE_TOLERANCE = 1e-6
-"""How far from 1 the shares of an experiment may sum: 0.3333, thrice, is refused."""
+"""Largest distance from 1 of the sum of an experiment's shares: three times 0.3333 is refused."""
 
 
 class VariantEntry(BaseModel):
@@ -52,14 +52,14 @@ class VariantEntry(BaseModel):
 
     name: Name
     share: Annotated[float, Field(gt=0, le=1)]
-    """Of the units, 0..1."""
+    """Share of the units, 0..1."""
     policy: Name | None = None
     model: Name | None = None
 
     @model_validator(mode="after")
     def _one_treatment(self) -> VariantEntry:
         if (self.policy is None) == (self.model is None):
-            raise ValueError(f"variant `{self.name}` names a `policy` or a `model`, one of the two")
+            raise ValueError(f"variant `{self.name}` must name a `policy` or a `model`, one of the two")
         return self
 
 
@@ -70,22 +70,22 @@ class ExperimentEntry(BaseModel):
 
     id: Name
     unit: Unit = "request"
-    """What is treated alike. A request that lacks it is in no experiment."""
+    """Requests of one unit get the same variant. A request without the unit is not in the experiment."""
     variants: Annotated[tuple[VariantEntry, ...], Field(min_length=2, max_length=20)]
     """The first is the control that the others are compared with."""
     start: datetime | None = None
-    """First moment, UTC where no zone is given; None: from now on."""
+    """First moment, in UTC if no zone is given; None: from now on."""
     stop: datetime | None = None
-    """First moment after the end; None: until the entry goes."""
+    """First moment after the end; None: until the entry is removed."""
     environments: frozenset[str] | None = None
     organizations: frozenset[str] | None = None
     task_types: frozenset[str] | None = None
     mode: Mode = "serve"
-    """`shadow`: the variant's choice is recorded, the caller is served as ever."""
+    """`shadow`: the variant's choice is recorded, and the caller is served as usual."""
     metrics: dict[Metric, Direction] = Field(default_factory=lambda: dict(DIRECTIONS))
-    """What to compare, and which direction is better."""
+    """The metrics to compare, and the better direction of each."""
     salt: str = ""
-    """Another salt is another random assignment of the same units."""
+    """Another salt gives another random assignment of the same units."""
 
     @field_validator("start", "stop", mode="before")
     @classmethod
@@ -105,14 +105,14 @@ class ExperimentEntry(BaseModel):
     @classmethod
     def _somebody(cls, value: frozenset[str] | None) -> frozenset[str] | None:
         if value is not None and not value:
-            raise ValueError("an empty list lets no request in; leave it out to let every request in")
+            raise ValueError("an empty list lets no request in: leave it out to let every request in")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> ExperimentEntry:
         total = sum(variant.share for variant in self.variants)
         if abs(total - 1) > SHARE_TOLERANCE:
-            raise ValueError(f"the shares of experiment `{self.id}` sum to `{total:g}`; make them sum to 1")
+            raise ValueError(f"the shares of experiment `{self.id}` sum to `{total:g}`: make them sum to 1")
         names = [variant.name for variant in self.variants]
         if len(set(names)) != len(names):
             raise ValueError(f"two variants of experiment `{self.id}` share a name among {names}")
@@ -121,7 +121,7 @@ class ExperimentEntry(BaseModel):
                 f"experiment `{self.id}` stops at `{self.stop}`, which is not after its start `{self.start}`"
             )
         if not self.metrics:
-            raise ValueError(f"experiment `{self.id}` compares nothing; leave `metrics` out for all of them")
+            raise ValueError(f"experiment `{self.id}` compares nothing: leave `metrics` out for all of them")
         return self
 
     def may_meet(self, other: ExperimentEntry) -> bool:
@@ -152,11 +152,11 @@ class ExperimentsFile(BaseModel):
         for index, entry in enumerate(self.experiments):
             for other in self.experiments[:index]:
                 if entry.id == other.id:
-                    raise ValueError(f"two experiments have the id `{entry.id}`; ids are never used again")
+                    raise ValueError(f"two experiments have the id `{entry.id}`: ids are never used again")
                 if entry.may_meet(other):
                     raise ValueError(
-                        f"experiments `{other.id}` and `{entry.id}` could meet in one request, whose record"
-                        " names one of them; give them other times, environments, organizations or task_types"
+                        f"experiments `{other.id}` and `{entry.id}` could meet in one request, but a record"
+                        " names only one: give them other times, environments, organizations or task_types"
                     )
         return self
 

@@ -1,7 +1,7 @@
-"""Routing policies: what a decision optimises, and what it must respect.
+"""Routing policies: the goals and the constraints of a decision.
 
-Four are built in; `policies.yaml` in the data folder adds to them or replaces one, and says who
-gets which:
+Four are built in. `policies.yaml` in the data folder can add policies, replace built-in ones, and assign
+them:
 
     policies:
       - id: support-bot
@@ -16,9 +16,9 @@ gets which:
     preferences:
       users: {u-17: {ignore: [gpt-4o]}}
 
-The policy of a request is the first there is of: its own, its session's, its user's, its
-organisation's, its environment's, DEFAULT_POLICY. Its preferences (`router.preferences`) are the
-first there are of: its own, its session's, its user's, its organisation's.
+The policy of a request is the first that exists of: its own, its session's, its user's, its
+organisation's, its environment's, DEFAULT_POLICY. Its preferences (`router.request.preferences`) are the
+first that exist of: its own, its session's, its user's, its organisation's.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Policy(BaseModel):
 
     id: Name
     version: Annotated[int, Field(ge=1)] = 1
-    """Raise it with every change: records name it."""
+    """Raise it with every change, since records name it."""
     strategy: Literal["thompson", "greedy"] = "thompson"
-    """`thompson` explores in proportion to the chance of being best; `greedy` never explores and is
+    """`thompson` explores in proportion to the chance of being best. `greedy` never explores and is
     deterministic."""
 
-    # what is weighed
+    # goals
     cost_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
     """Quality (0..1) given up to save the mean cost of a request on the best single model."""
     usd_per_quality_point: Annotated[Decimal, Field(gt=0, max_digits=24, decimal_places=12)] | None = None
@@ -65,17 +65,17 @@ class Policy(BaseModel):
     min_exploration: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of requests spread evenly over the models that are not ruled out; `thompson` only."""
     exploration_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of requests spread evenly over all eligible models, also the ruled out and the dear, so that
-    `intellirouter evaluate` can speak for any other policy; `thompson` only."""
+    """Share of requests spread evenly over all eligible models, even ruled out and dear ones, so that
+    `intellirouter evaluate` can estimate any other policy; `thompson` only."""
     cold_start_share: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Share of a task's requests that new models get at most, all together; `thompson` only. Models that
-    are not ruled out although they are dear get at most this much, too."""
+    """Largest share of a task's requests for all new models together; `thompson` only. It also limits the
+    share of dear models that are not ruled out."""
 
     exploration_usd_per_day: Annotated[Decimal, Field(ge=0)] | None = None
     """Expected dollars a day (UTC) that exploration may add to the cost of the best model, in each process;
     `thompson` only. None: for each request at most the mean cost of the models."""
 
-    # what must hold
+    # constraints
     allowed_models: frozenset[str] | None = None
     """None: every model of the catalog."""
     denied_models: frozenset[str] = frozenset()
@@ -86,16 +86,16 @@ class Policy(BaseModel):
     data_policy: frozenset[str] = frozenset()
     """Labels that a model must state, such as `no_training`."""
     capabilities: frozenset[str] = frozenset()
-    """What a model must be able to do, whatever the request needs."""
+    """Capabilities that a model must have, in addition to the request's needs."""
     min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least expected quality on the task. A model of which nothing is known is not excluded."""
+    """Least expected quality on the task. A model with unknown quality is not excluded."""
     max_cost_usd: Annotated[Decimal, Field(ge=0)] | None = None
-    """Largest expected cost of a request. A model whose cost is not known is not excluded."""
+    """Largest expected cost of a request. A model with unknown cost is not excluded."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    """Longest expected (median) latency. A model whose latency is not known is not excluded."""
+    """Longest expected (median) latency. A model with unknown latency is not excluded."""
 
     def permits(self, model: str, provider: str) -> bool:
-        """Whether neither the lists of models nor those of providers keep it out."""
+        """Whether the lists of models and providers permit the model."""
         return (
             model not in self.denied_models
             and provider not in self.denied_providers
@@ -106,7 +106,7 @@ class Policy(BaseModel):
     def lead_for(self, cost_usd: float, other_usd: float) -> float:
         """Quality (0..1) by which a model of this cost must lead one that costs less to be worth it.
 
-        By `cost_weight` in units of its own cost: as if it were the best model. 0 for a cheaper one.
+        The unit of `cost_weight` is its own cost, as if it were the best model. 0 for a cheaper model.
         """
         more = cost_usd - other_usd
         if more <= 0:
@@ -174,7 +174,7 @@ BUILT_IN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """Every policy by id, and who gets which."""
+    """Every policy by id, and the assignments of policies and preferences."""
 
     by_id: Mapping[str, Policy]
     users: Mapping[str, str] = field(default_factory=dict)
@@ -185,7 +185,7 @@ class Policies:
 
     @classmethod
     def load(cls, path: Path) -> Policies:
-        """Built-in policies under those of `path`, which may be missing; ConfigError when unusable."""
+        """The built-in policies and those of `path`, which may be missing; ConfigError when unusable."""
         file = parse_yaml(path.read_bytes(), _PoliciesFile, path) if path.exists() else _PoliciesFile()
         policies = {policy.id: policy for policy in (*BUILT_IN, *file.policies)}
         for kind, assigned in file.assignments:
@@ -211,7 +211,7 @@ class Policies:
         )
 
     def check(self, catalog: Catalog, path: Path) -> None:
-        """ConfigError for a policy that names a model, provider, region or label nobody has."""
+        """ConfigError for a policy or preference that names a model or provider the catalog does not list."""
         providers = set(catalog.providers)
         for policy in self.by_id.values():
             for field_name, names, known in (

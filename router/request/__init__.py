@@ -1,6 +1,6 @@
-"""Requests: what a caller asks, and what comes back.
+"""Requests and responses, as callers see them.
 
-In come messages, parameters and labels, out go a checked `Request` and its `Demand`. Read in this order:
+Input: messages, parameters and labels. Output: a checked `Request` and its `Demand`. Read in this order:
 
     request      chat: `Request` and `Response`      decision     `Decision`: the model and why
     demand       its measures, taken once            preferences  wishes of one request

@@ -1,7 +1,7 @@
 """`Decision`: which model serves a request, and everything needed to say why.
 
-A fact of a decision is stated here, computed in `router.decision` and declared as a column in
-`router.records`. Between them it travels by its name.
+Each fact of a decision is stated here, computed in `router.decision` and declared as a column in
+`router.records`, under one name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from router.records import Candidate, Strategy, TaskTypeSource
 
 
-# Without slots: `vars` of a choice is what its decision starts from, and of a decision its record.
+# Without slots: a decision starts from the `vars` of its choice, and a record from those of its decision.
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """The part of a decision that its plan settles; equal requests share it."""
@@ -46,7 +46,7 @@ class Decision(Choice):
     snapshot_age_s: float | None
     task_type_confidence: float | None = None
     draw: float | None = None
-    """The random number that picked among the candidates; None where chance had no say."""
+    """The random number that picked among the candidates; None if nothing was left to chance."""
     tokens_input_estimated: int | None = None
     experiment_id: str | None = None
     variant: str | None = None
@@ -57,8 +57,8 @@ class Decision(Choice):
     def of(cls, choice: Choice, **facts: Any) -> Decision:
         """The decision of a choice; `facts` are all the other fields.
 
-        The `__init__` of a frozen dataclass sets one field after the other, which took 4 of the 20 µs
-        of a decision.
+        This avoids the `__init__` of a frozen dataclass. It sets one field after the other, which took
+        4 of the 20 µs of a decision.
         """
         decision = object.__new__(cls)
         vars(decision).update(vars(choice), **facts)
@@ -66,7 +66,7 @@ class Decision(Choice):
 
     @property
     def treated_as(self) -> tuple[str, str] | None:
-        """The (experiment, variant) that decided; None where no experiment did, or only in shadow."""
+        """The (experiment, variant) that decided; None if no experiment did, or only in shadow."""
         if self.experiment_id is None or self.variant is None or self.shadow_model is not None:
             return None
         return self.experiment_id, self.variant

@@ -1,4 +1,4 @@
-"""`Demand`: what one request needs of a model, measured once and handed on."""
+"""`Demand`: the needs of one request, measured once."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Demand(NamedTuple):
     context_tokens: int
     """How many tokens must fit a model's context window."""
     max_output_tokens: int
-    """As the caller allows for each choice; 0 when they do not say."""
+    """The caller's limit for each choice; 0 if there is none."""
     choices: int
     """How many answers the caller asks for (`n`)."""
     capabilities: frozenset[str]
-    """What a model must be able to do."""
+    """The capabilities that a model must have."""
     apis: frozenset[str] = CHAT
-    """By which of these (`Model.apis`) a model can be asked."""
+    """The APIs that can carry the request. A model must have one of them in `Model.apis`."""
     native: str | None = None
-    """What in the request only OpenAI's responses API has; None: nothing."""
+    """The part of the request that only OpenAI's responses API has; None if there is none."""
     refers_to: str | None = None
-    """The member that names what only one provider knows; None: there is none."""
+    """The member that refers to something only one provider knows; None if there is none."""
     is_open_ended: bool = False
     """Whether a model may read more than the request holds."""
 
 
 class Missing(NamedTuple):
-    """Why the most that a request can cost on a model is not known."""
+    """The reason why the worst-case cost of a request on a model is unknown."""
 
     what: str
     advice: str

@@ -1,10 +1,10 @@
-"""Embeddings: what is asked. Vectors of two models do not mix, so that no chance decides between them.
+"""Requests for embeddings. Vectors of two models do not mix, so chance never decides between them.
 
 `model` is one of
 
-- a name of `vectors` in catalog.yaml: any model that is declared to give these, with fallback among them;
-- the id of a model that embeds: that one alone;
-- `auto`: the vectors of the catalog, where all its models that embed give the same.
+- a name of `vectors` in catalog.yaml: any model that is declared to give these, with fallback among them,
+- the id of a model that embeds: only that model,
+- `auto`: the vectors of the catalog, if all its models that embed give the same.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class EmbeddingRequest(Request):
 
     operation: ClassVar[str] = "embeddings"
     input: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
-    """A text, several, the tokens of one text, or those of several."""
+    """One text, several texts, the tokens of one text, or the tokens of several."""
     messages: Sequence[Mapping[str, Any]] = ()
-    """There are none."""
+    """Always empty."""
 
     def _check_messages(self) -> None:
         if self.messages:
@@ -50,13 +50,13 @@ class EmbeddingRequest(Request):
             )
 
     def measure(self, tokens_per_estimate: float = 1.0) -> Demand:
-        """See Request; each input has the window to itself, so the longest must fit."""
+        """See Request. Each input has the window to itself, so the longest must fit."""
         sizes = [_estimated(item) for item in self.inputs()]
         tokens_input = int(sum(sizes) * tokens_per_estimate)
         return Demand(sum(sizes), tokens_input, max(sizes), 0, 1, frozenset(), EMBEDDINGS)
 
     def meant(self, catalog: Catalog) -> tuple[str | None, str | None]:
-        """(the one model asked for, the vectors asked for); RequestError where `model` says neither."""
+        """(the one model asked for, the vectors asked for); RequestError if `model` names neither."""
         spaces = catalog.vectors
         if self.model in spaces:
             return None, self.model
@@ -78,11 +78,11 @@ class EmbeddingRequest(Request):
         return {**self.parameters, "input": self.input}
 
     def last_text(self) -> str:
-        """Nothing: vectors are not answers."""
+        """Always empty: an answer of vectors has no text."""
         return ""
 
     def inputs(self) -> Sequence[str | Sequence[int]]:
-        """Each input; a vector is the answer to one of them."""
+        """The inputs. Each gets one vector."""
         given = self.input
         is_one = isinstance(given, str) or isinstance(given[0], int)
         return [given] if is_one else given  # type: ignore[list-item,return-value]

@@ -1,4 +1,4 @@
-"""What feedback is taken and what is refused."""
+"""Checks feedback before it is stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_feedback(
     """RequestError names the first member that cannot be stored as it is."""
     if not _is_id(request_id, now):
         raise RequestError(
-            f"`{request_id!s:.80}` is no request id: pass the `x-request-id` of the response"
+            f"`{request_id!s:.80}` is not a request id: pass the `x-request-id` of the response"
             " (`Response.request_id` in Python)",
             param="request_id",
         )
@@ -47,7 +47,7 @@ def check_feedback(
 
 
 def _is_id(request_id: object, now: datetime) -> bool:
-    """Whether it is written as responses write it: a UUID's other spellings would judge nothing."""
+    """Whether it is spelled as in responses: another spelling of the UUID would match no request."""
     try:
         return isinstance(request_id, str) and _is_canonical(request_id) and moment_of(request_id) <= now
     except ValueError:

@@ -1,8 +1,8 @@
-"""What a caller asks of one request, beside its policy: OpenRouter's `provider` object, and a little more.
+"""Constraints and wishes of one request: OpenRouter's `provider` object, and a few more members.
 
     {"order": ["openai"], "ignore": ["gpt-4o"], "max_price": {"prompt": 1}, "allow_fallbacks": false}
 
-Where a member has OpenRouter's name it has OpenRouter's meaning; `order`, `only` and `ignore` take
+A member with OpenRouter's name has OpenRouter's meaning. `order`, `only` and `ignore` take
 the ids of models as well as the names of providers.
 """
 
@@ -41,16 +41,16 @@ MEMBERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
-    """Constraints and wishes of one request; hashable, so that equal ones share a plan."""
+    """Constraints and wishes of one request. They are hashable, so that equal ones share a plan."""
 
     order: tuple[str, ...] = ()
-    """Providers or models to try first, in this order; the others follow unless fallbacks are off."""
+    """Providers or models to try first, in this order. The others follow unless fallbacks are off."""
     only: frozenset[str] | None = None
     """The providers or models that may be used; None: any."""
     ignore: frozenset[str] = frozenset()
-    """Providers or models that may not."""
+    """Providers or models that may not be used."""
     sort: Sort | None = None
-    """Take the cheapest, or the fastest, instead of what the policy prefers."""
+    """Take the cheapest or the fastest model instead of the policy's choice."""
     max_prompt_usd_per_mtok: Decimal | None = None
     max_completion_usd_per_mtok: Decimal | None = None
     allow_fallbacks: bool = True
@@ -58,20 +58,20 @@ class Preferences:
     data_policy: frozenset[str] = frozenset()
     """Labels that a model's `data_policy` must state."""
     regions: frozenset[str] | None = None
-    """Regions of which a model must serve one."""
+    """A model must serve from at least one of these regions."""
     min_quality: float | None = None
     max_cost_usd: Decimal | None = None
     """Largest expected cost of this request."""
     max_latency_ms: float | None = None
     """Longest expected latency."""
     deterministic: bool = False
-    """Take the model of highest utility, whatever chance would explore."""
+    """Take the model of highest utility, and do not explore."""
     allowed_models: frozenset[str] | None = None
-    """Models the caller may use at all, whatever is wished; None: any. No member of `provider` sets it."""
+    """Models the caller may use, whatever the other members say; None: any. `provider` cannot set it."""
 
     @classmethod
     def parse(cls, value: object) -> Preferences:
-        """Preferences from a JSON object; RequestError names the member that cannot be followed."""
+        """Preferences from a JSON object; RequestError names the member that is not valid."""
         if not isinstance(value, dict):
             raise _wrong("", value, "an object")
         members = dict(value)
@@ -107,7 +107,7 @@ class Preferences:
 
     @property
     def is_limit_only(self) -> bool:
-        """Whether nothing is wished beside `allowed_models`."""
+        """Whether only `allowed_models` is set."""
         return self == Preferences(allowed_models=self.allowed_models)
 
     def names(self) -> frozenset[str]:
@@ -175,7 +175,7 @@ def _wrong(member: str, value: object, expected: str) -> RequestError:
 def check_names(
     preferences: Preferences, known: Mapping[str, object], providers: Mapping[str, object]
 ) -> None:
-    """RequestError for a provider or model that the catalog does not list: a typing error, most likely."""
+    """RequestError for a provider or model that the catalog does not list (most likely a typing error)."""
     for name in sorted(preferences.names()):
         if name not in known and name not in providers:
             raise RequestError(

@@ -1,4 +1,4 @@
-"""What a caller asks and what comes back."""
+"""`Request` and `Response`: a call and its answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_TAGS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesBody:
-    """A request of the responses API in both forms: a provider sends the one that the model's API takes."""
+    """A request of the responses API in both forms. A provider sends the form that the model's API takes."""
 
     chat: Mapping[str, Any]
     responses: Mapping[str, Any]
@@ -45,7 +45,7 @@ Body: TypeAlias = "Mapping[str, Any] | ResponsesBody"
 
 
 def chat_body(body: Body) -> Mapping[str, Any]:
-    """The body as chat completions have it."""
+    """The body in the form of chat completions."""
     return body.chat if isinstance(body, ResponsesBody) else body
 
 
@@ -58,7 +58,7 @@ class Request:
     """
 
     operation: ClassVar[str] = "chat"
-    """What the record calls it; `embeddings` is the other one."""
+    """The name of the operation in the record: `chat` or `embeddings`."""
     messages: Sequence[Mapping[str, Any]]
     model: str = AUTO
     """`auto`, or the id of one catalog model."""
@@ -66,22 +66,22 @@ class Request:
     task_type: str | None = None
     policy: str | None = None
     preferences: Preferences | None = None
-    """What this request asks for beside its policy; None: its session's, else its user's."""
+    """Constraints and wishes, in addition to the policy; None: the session's, else the user's."""
     environment: str | None = None
     organization_id: str | None = None
     user_id: str | None = None
     api_key_id: str | None = None
-    """Which of your own keys asks, never the key itself."""
+    """The id of your own key that the caller uses, never the key itself."""
     session_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     ip_address: str | None = None
     user_agent: str | None = None
     traceparent: str | None = None
-    """W3C's header: the caller's span, below which this request's is told of; None: the span that the
-    calling application is in."""
+    """W3C's header: the caller's span, the parent of this request's span; None: the current span of the
+    calling application."""
 
     is_streaming: bool = field(init=False, repr=False, compare=False)
-    """Whether the answer is asked for in pieces (`stream`); embeddings come whole."""
+    """Whether the caller wants the answer in pieces (`stream`). Embeddings come whole."""
 
     def __post_init__(self) -> None:
         self._check_messages()
@@ -116,7 +116,7 @@ class Request:
     def _check_messages(self) -> None:
         if not isinstance(self.messages, list | tuple) or not self.messages:
             raise RequestError(
-                # The type and not the value: error bodies are logged, prompts are not.
+                # The type, not the value: error bodies are logged, prompts are not.
                 f"`messages` must be a non-empty list of message objects, got `{_kind(self.messages)}`",
                 param="messages",
             )
@@ -128,15 +128,15 @@ class Request:
                 )
 
     def body(self) -> Body:
-        """What providers are asked, but for the model."""
+        """The body for the provider, without the model."""
         return {**self.parameters, "messages": self.messages}
 
     def asked(self) -> Mapping[str, Any]:
-        """The body as the caller's API has it, for the audit trail."""
+        """The body in the form of the caller's API, for the audit trail."""
         return {**chat_body(self.body()), "model": self.model}
 
     def last_text(self) -> str:
-        """The text of the last message, empty when it has none."""
+        """The text of the last message, or an empty text."""
         return "".join(_texts(self.messages[-1].get("content")))
 
     def estimated_input_tokens(self) -> int:
@@ -151,7 +151,7 @@ class Request:
         return length // CHARACTERS_PER_TOKEN
 
     def measure(self, tokens_per_estimate: float = 1.0) -> Demand:
-        """What the request needs of a model; `tokens_per_estimate` is its session's."""
+        """Measure the needs of the request. `tokens_per_estimate` is its session's."""
         estimated = self.estimated_input_tokens()
         tokens_input = int(estimated * tokens_per_estimate)
         max_output_tokens = self.max_output_tokens()
@@ -166,7 +166,7 @@ class Request:
         )
 
     def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | Missing:
-        """(input, output of one choice), the most that `model` may count.
+        """The most tokens that `model` may count, as (input, output of one choice).
 
         `max_input_tokens` is the request's own, computed once.
         """
@@ -174,7 +174,7 @@ class Request:
         return NO_OUTPUT_BOUND if allowed is None else (max_input_tokens, allowed)
 
     def max_output_tokens(self) -> int:
-        """What the caller allows, 0 when they do not say."""
+        """The caller's limit of output tokens, 0 if there is none."""
         parameters = self.parameters
         value = parameters.get("max_completion_tokens")
         if value is None:
@@ -201,7 +201,7 @@ class Request:
         return size
 
     def needed_capabilities(self) -> frozenset[str]:
-        """What a model must be able to do to serve the request."""
+        """The capabilities that a model needs to serve the request."""
         parameters = self.parameters
         needs = set()
         if parameters:
@@ -245,7 +245,7 @@ def _texts(content: object) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A provider's answer with what IntelliRouter knows of it."""
+    """A provider's answer, with its decision, its usage and its cost."""
 
     request_id: str
     """Pass it to `Router.feedback`."""
@@ -254,7 +254,7 @@ class Response:
     body: Mapping[str, Any]
     """The provider's JSON, parsed."""
     raw: bytes
-    """The same as it came over the wire."""
+    """The same JSON, as received."""
     decision: Decision
     usage: Usage
     cost_usd: Decimal | None
@@ -262,11 +262,11 @@ class Response:
     overhead_ms: float
     attempts: int
     limit_headers: Mapping[str, str] = field(default_factory=dict)
-    """`x-ratelimit-*`: what the tightest rate limits leave; empty when none is set."""
+    """`x-ratelimit-*`: the remainder of the tightest rate limits; empty if none is set."""
 
     @property
     def text(self) -> str:
-        """The first choice's text, empty when it has none."""
+        """The text of the first choice, or an empty text."""
         choices = self.body.get("choices")
         message = choices[0].get("message") if isinstance(choices, list) and choices else None
         content = message.get("content") if isinstance(message, dict) else None
@@ -274,7 +274,7 @@ class Response:
 
     @property
     def vectors(self) -> list[list[float]]:
-        """The embeddings, one an input; empty when there are none.
+        """The embeddings, one for each input; empty if there are none.
 
         ValueError for a `base64` that does not hold floats.
         """

@@ -4,8 +4,8 @@
     response = await router.complete(request)
     print(response.text, request.answer(response.body))
 
-They are routed, called and recorded as chat completions are. A model whose `apis` name `responses` is
-asked in the API's own words, any other in chat's; what chat cannot say excludes those others.
+They are routed, called and recorded like chat completions. A model with `responses` in its `apis` gets
+the request in that form, other models in the form of chat. If chat cannot express it, they are excluded.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 EITHER = frozenset({"chat", "responses"})
 NATIVE_ONLY = frozenset({"responses"})
 OWN = ("model", "provider")
-"""Members that say who answers, and reach no provider as they are."""
+"""Members that select the model. No provider gets them as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesRequest(Request):
-    """One request to answer; use `parse`."""
+    """One request of the responses API. Use `parse` to make one."""
 
     given: Mapping[str, Any]
-    """What was asked, in the responses API's words, but for `model` and `provider`."""
+    """The body in the form of the responses API, without `model` and `provider`."""
     only_native: str | None = None
     """See `Demand.native`."""
     referred: str | None = None
     """See `Demand.refers_to`."""
     ignored: frozenset[str] = frozenset()
-    """Hints that only OpenAI's responses API has a use for."""
+    """Hints that only OpenAI's responses API uses."""
     is_hosted: bool = False
-    """Whether tools may run that the provider runs itself: what they cost has no bound."""
+    """Whether the provider may run tools itself: their cost has no bound."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any], **labels: Any) -> Self:
         """The request that a body of the API describes; `labels` are fields of Request (`task_type`, …).
 
-        `user` is the user, and `provider` the preferences, unless a label says otherwise.
+        `user` sets the user and `provider` sets the preferences, unless a label does.
         RequestError names a member that is malformed.
         """
         chat, native, refers_to, ignored, is_hosted = chat_of(body)
@@ -74,7 +74,7 @@ class ResponsesRequest(Request):
         )
 
     def measure(self, tokens_per_estimate: float = 1.0) -> Demand:
-        """See Request; what is stored is read too, and tools that OpenAI runs add what they find."""
+        """See Request. A model also reads stored items, and the results of tools that OpenAI runs."""
         demand = super(ResponsesRequest, self).measure(tokens_per_estimate)
         is_native = self.only_native is not None
         return demand._replace(
@@ -93,7 +93,7 @@ class ResponsesRequest(Request):
         return {**self.given, "model": self.model}
 
     def worst_case_tokens(self, model: Model, max_input_tokens: int) -> tuple[int, int] | Missing:
-        """See Request; a model may read stored input up to its context window."""
+        """See Request. A model may read stored input up to its context window."""
         if self.is_hosted:
             return NO_TOOL_BOUND
         allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
@@ -105,11 +105,11 @@ class ResponsesRequest(Request):
         return NO_INPUT_BOUND if window is None else (max(max_input_tokens, window), allowed)
 
     def answer(self, completion: Mapping[str, Any], *, response_id: str | None = None) -> dict[str, Any]:
-        """The response object of `Response.body`; a provider's own as it came."""
+        """The response object for `Response.body`. A provider's own is returned as received."""
         made = response_id or new_response_id()
         return response_of(completion, self.asked(), response_id=made, created=int(time.time()))
 
 
 def new_response_id() -> str:
-    """An id of a response that no provider gave one."""
+    """An id for a response that has none from its provider."""
     return f"resp_{secrets.token_hex(16)}"

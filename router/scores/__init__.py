@@ -1,7 +1,7 @@
-"""Scores: what the pipelines learned, ready for a choice.
+"""Prepares the scores that the pipelines learned for decisions.
 
-In comes the published `current.json`, out go ranked tables with each model's share. Read in this order:
+Input: the published `current.json`. Output: ranked tables with each model's share. Read in this order:
 
     snapshot  the file          board  one table per task and size of request
-    ranking   from quality estimates to shares
+    ranking   quality estimates to shares
 """

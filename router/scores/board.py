@@ -1,8 +1,8 @@
-"""What the scores mean for a choice: a ScoreBoard turns the snapshot, the catalog and a policy into
-one ranked table per task and size of request, so that a decision is a look-up.
+"""`ScoreBoard`: turns the snapshot, the catalog and a policy into one ranked table per task and size of
+request, so that a decision is a look-up.
 
-`snapshot` is the file it reads, `ranking` the arithmetic of the shares, `exploration` what is owed to models
-that are not ruled out.
+`snapshot` is the file it reads. `ranking` computes the shares. `exploration` adds shares for models that
+are not ruled out.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ __all__ = [
 ]
 
 PRIOR_QUALITY = 0.5
-"""Expected quality where nothing at all is known: no feedback and no `quality_scores`."""
+"""Expected quality of a model without any feedback or `quality_scores`."""
 PRIOR_WEIGHT = 2.0
-"""Outcomes a quality prior counts for: small, so that the first real ones overrule it."""
+"""Weight of a quality prior, in outcomes. It is small, so that the first real outcomes overrule it."""
 UNSEEN_TASK_WEIGHT = 10.0
-"""Outcomes a model's overall mean counts for in a task that nobody has traffic on."""
+"""Weight of a model's overall mean, in outcomes, in a task without traffic."""
 TOKENS_WEIGHT = 5.0
-"""Requests the task's mean of output tokens counts for in a model's own."""
+"""Weight of the task's mean tokens, in requests, in a model's own mean."""
 TYPICAL_USAGE = Usage(tokens_input=500, tokens_output=250)
-"""Prices are compared at this usage while no traffic tells the real one."""
+"""Prices are compared at this usage until traffic shows the real one."""
 EXPLORATION = 0.25
 """Share of the posterior variance that Thompson sampling draws from: a quarter has less regret than
 the whole on recorded traffic of 10,000 to 18,000 requests (tests/benchmarks/online_regret.py)."""
 REFERENCE_WEIGHT = 10.0
-"""Outcomes after which half of a model's chance of being best counts for the reference cost."""
+"""Outcomes at which half of a model's chance of being best counts for the reference cost."""
 REFERENCE_QUANTILE = 1 / 3
-"""A third and not a half: a unit that is too large spends on every request, one that is too small is
-put right by the claims (tests/benchmarks/online_regret.py, sparse feedback)."""
+"""A third, not a half: too large a unit costs money on every request, and claims correct too small a unit
+(tests/benchmarks/online_regret.py, sparse feedback)."""
 COLD_START_OUTCOMES = 50.0
 """A model with fewer outcomes over all tasks is new."""
 COLD_START_RATIO = 0.25
-"""A model with less than this share of the mean outcomes of all models is new too: while no model has
+"""A model with less than this share of the mean outcomes of all models is also new: while no model has
 many outcomes, a small lead does not make one established."""
 PERCENT_POINTS = 100.0
 
@@ -85,7 +85,7 @@ class RankedTable:
     best: str | None
     """The model of highest utility; among near-ties the cheapest."""
     claims: Mapping[str, Claim] = field(default_factory=dict)
-    """How far each model is from being ruled out; empty where the policy does not explore."""
+    """How far each model is from being ruled out; empty if the policy does not explore."""
 
 
 def tokens_bucket(tokens_input: int) -> int:
@@ -94,30 +94,30 @@ def tokens_bucket(tokens_input: int) -> int:
 
 
 def _bucket_tokens(bucket: int) -> int:
-    """The tokens a bucket stands for: the middle of its range."""
+    """The tokens that a bucket represents: the middle of its range."""
     return (3 << bucket) // 4
 
 
 class ScoreBoard:
-    """A snapshot seen through a catalog; immutable but for its ranked tables."""
+    """A snapshot combined with a catalog. It is immutable except for its cache of ranked tables."""
 
     def __init__(
         self, snapshot: ScoreSnapshot | None, catalog: Catalog, *, excluded: Collection[str] = ()
     ) -> None:
-        """`excluded` are models that no request can have: they have no claim on exploration."""
+        """`excluded` are models that can serve no request. They have no claim on exploration."""
         self.snapshot = snapshot
         self._catalog = catalog
         self._cells = {(row.task_type, row.model): row for row in snapshot.rows} if snapshot else {}
         self._excluded = frozenset(excluded)
         self._tables: dict[_Key, RankedTable] = {}
         self._claims: dict[tuple[str, int], dict[str, Claim]] = {}
-        """By policy and its version."""
+        """Claims by policy and its version."""
         self.asked: set[_Key] = set()
         """The tables that decisions looked up."""
         self._made_at = datetime.now(UTC)
         self._prices = {model.id: model.price_at(self._made_at) for model in catalog.models.values()}
         self._answering = [model for model in catalog.models.values() if model.vectors is None]
-        """What a request costs is told by these: embeddings cost next to nothing."""
+        """The models that set the reference cost. Models that embed cost next to nothing and are left out."""
         stated = [model.quality_score(ALL_TASKS) for model in self._answering]
         priors = [prior for prior in stated if prior is not None]
         self._prior_mean = sum(priors) / len(priors) if priors else PRIOR_QUALITY
@@ -142,7 +142,7 @@ class ScoreBoard:
         return table
 
     def quality(self, task_type: str, model: Model) -> tuple[float, float]:
-        """(mean, variance) of the belief about the model's quality on the task."""
+        """(mean, variance) of the model's believed quality on the task."""
         cell = self._cells.get((task_type, model.id))
         if cell is not None and cell.quality_mean is not None and cell.quality_variance is not None:
             return cell.quality_mean, cell.quality_variance
@@ -152,7 +152,7 @@ class ScoreBoard:
         overall = self._known(ALL_TASKS, model.id)
         here = self._known(task_type, ANY_MODEL)
         if here is not None and anywhere is not None:
-            # Seen elsewhere: this task's mean, plus what sets the model apart on the others.
+            # Seen elsewhere: this task's mean, plus the model's distance from the mean of all tasks.
             apart, variance = (
                 (prior - self._prior_mean, anywhere[1])
                 if overall is None
@@ -169,10 +169,10 @@ class ScoreBoard:
         return prior, _variance(prior, PRIOR_WEIGHT)
 
     def cost_usd(self, task_type: str, model: Model, tokens_input: int | None = None) -> float | None:
-        """Expected cost of a request of the task; None: not known.
+        """Expected cost of a request of the task; None if it is unknown.
 
-        Its input tokens (None: the task's mean) and the output tokens the traffic leads to expect,
-        at the catalog's price in force; without a price or tokens what traffic has cost on average.
+        It is the catalog's current price for the request's input tokens (None: the task's mean) and the
+        expected output tokens. Without a price or tokens it is the mean cost of past traffic.
         """
         price = self._prices[model.id]
         usage = None
@@ -187,7 +187,7 @@ class ScoreBoard:
         return None if price is None else _as_float(cost(usage or TYPICAL_USAGE, price, self._made_at))
 
     def latency_ms(self, task_type: str, model: Model) -> float | None:
-        """Median latency from traffic; None when not known."""
+        """Median latency from traffic; None if it is unknown."""
         for task in (task_type, ALL_TASKS):
             cell = self._cells.get((task, model.id))
             if cell is not None and cell.latency_ms_p50 is not None:
@@ -197,15 +197,15 @@ class ScoreBoard:
     def reference_cost_usd(self) -> float | None:
         """Mean cost per request of the model that is best over all tasks: the unit of cost_weight.
 
-        Which model that is has to be learnt. Each one's cost counts by its chance of being best, and
-        the less the fewer outcomes it has; the unit is the cost that REFERENCE_QUANTILE of the chance
-        stays below. A mean would follow one dear model that has a small chance. A unit that is too
-        small rules nobody out: see `exploration`.
+        The best model has to be learnt. Each model's cost is weighted by its chance of being best,
+        and less the fewer outcomes it has. The unit is the REFERENCE_QUANTILE of the weighted costs: a
+        mean would follow one dear model with a small chance. A unit that is too small rules out no model:
+        see `exploration`.
         """
         return self._reference_cost_usd
 
     def reference_latency_ms(self) -> float | None:
-        """Median latency of the model that is best over all tasks, weighed alike: of latency_weight."""
+        """Median latency of the model that is best over all tasks, weighted alike: latency_weight's unit."""
         return self._reference_latency_ms
 
     @cached_property
@@ -227,7 +227,7 @@ class ScoreBoard:
         ]
 
     def _outcomes_of(self, model: Model) -> float:
-        """Judged outcomes over all tasks, as they count today."""
+        """Judged outcomes over all tasks, at their present weight."""
         cell = self._cells.get((ALL_TASKS, model.id))
         return 0.0 if cell is None else cell.effective_sample_size
 
@@ -238,7 +238,7 @@ class ScoreBoard:
             if (value := figure(model))
         ]
         total = sum(weight for _, weight in found)
-        if total <= 0:  # no outcome yet: every one counts alike
+        if total <= 0:  # no outcome yet: all models count alike
             found, total = [(value, 1.0) for value, _ in found], float(len(found))
         below = 0.0
         for value, weight in sorted(found):
@@ -248,7 +248,7 @@ class ScoreBoard:
         return None
 
     def _mean_cost_usd(self, model: Model) -> float | None:
-        """The model's expected cost over the traffic of all tasks, whichever of them it was given."""
+        """The model's expected cost over the traffic of all tasks, including tasks it has not served."""
         total, requests = 0.0, 0
         for task, row in self._traffic.items():
             value = self.cost_usd(task, model)
@@ -267,7 +267,7 @@ class ScoreBoard:
 
     @cached_property
     def _new_below(self) -> float:
-        """Outcomes that an established model has at least."""
+        """Fewest outcomes of an established model."""
         everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
         if everyone is None:
             return COLD_START_OUTCOMES
@@ -281,10 +281,10 @@ class ScoreBoard:
         return cell.quality_mean, cell.quality_variance
 
     def _usage(self, task_type: str, model: Model, tokens_input: int | None) -> Usage | None:
-        """Expected tokens of a request; None while traffic tells nothing of its output.
+        """Expected tokens of a request; None while traffic shows nothing about its output.
 
-        Models count the same text differently, so the given input is scaled by what the model's
-        own requests of the task have shown.
+        Models count the same text differently, so the given input is scaled by the model's own
+        requests of the task.
         """
         here = self._cells.get((task_type, ANY_MODEL)) or self._cells.get((ALL_TASKS, ANY_MODEL))
         if here is None or here.tokens_output_mean is None or not here.tokens_input_mean:
@@ -380,7 +380,7 @@ class ScoreBoard:
         costs: list[float | None],
         latencies: list[float | None],
     ) -> list[Arm]:
-        """Utility of each model; a cost or latency nobody knows yet counts as the reference's."""
+        """Utility of each model. An unknown cost or latency counts as the reference's."""
         reference_cost = self._reference_cost_usd
         reference_latency = self._reference_latency_ms if policy.latency_weight else None
         new_below = self._new_below

@@ -1,11 +1,11 @@
-"""Exploration that is owed: no model is given up before enough judged outcomes speak against it.
+"""Guaranteed exploration: no model is given up before enough judged outcomes speak against it.
 
-The unit of `cost_weight` is the cost of the best model, and which model that is has to be learnt. While
-a dear model is untested the unit is a cheap one's cost, and at that unit its utility is hopeless. So
-each model has a claim that the unit cannot take away: the chance that it is the best by quality, by as
-much as its own price asks for when it is itself the unit. A claim ends when that chance falls below
-RULED_OUT; whatever raises it again (a lower price, a change in its quality, a new version) renews it.
-Plain functions of plain numbers, so that the recorded propensity is exact.
+The unit of `cost_weight` is the cost of the best model, and the best model has to be learnt. While a dear
+model is untested, the unit is the cost of a cheap one, and at that unit the dear model's utility is
+hopeless. So each model has a claim that does not depend on the unit: the chance that it is the best by
+quality, by the lead that its own price requires when that price is the unit. A claim ends when that
+chance falls below RULED_OUT. A lower price, a change in quality or a new version can renew it. These are
+plain functions of plain numbers, so that the recorded propensity is exact.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RULED_OUT = 0.005
-"""A model whose chance is lower is ruled out. Each refresh looks again, so one look must be this strict:
-at 2.5% some made worlds gave up their best model (tests/benchmarks/lock_in.py)."""
+"""A model with a lower chance is ruled out. Each refresh looks again, so one look must be this strict:
+at 2.5% some simulations gave up their best model (tests/benchmarks/lock_in.py)."""
 OWED_OUTCOMES = 10.0
 """Judged outcomes, over all tasks, below which no model is ruled out."""
 CLAIM_SHARE = 0.2
-"""Share of a task's requests that claims add at most, all together."""
+"""Largest share of a task's requests that all claims add together."""
 OWED_SHARE = 0.01
-"""Share of a task's requests that models with fewer than OWED_OUTCOMES have at least, all together."""
+"""Smallest share of a task's requests for all models with fewer than OWED_OUTCOMES together."""
 EDGE = 0.02
-"""Means nearer to 0 or 1 count as this far from it: the transformation is steep there."""
+"""Means nearer to 0 or 1 count as this far away, since the transformation is steep there."""
 NEARLY_SURE = 3.5
 NEGLIGIBLE = 1e-6
 NODES = (
@@ -48,11 +48,11 @@ class Claim:
 
     model: str
     chance: float
-    """That it is the best, by as much as its price asks for."""
+    """The chance that it is the best by the lead that its price requires."""
     outcomes: float
-    """Judged outcomes so far, as they count today."""
+    """Judged outcomes so far, at their present weight."""
     cost_usd: float | None
-    """Cost of all its requests so far; None when not known."""
+    """Cost of all its requests so far; None if it is unknown."""
 
     @property
     def is_open(self) -> bool:
@@ -61,11 +61,11 @@ class Claim:
 
     @property
     def wanted(self) -> float:
-        """Share of the requests it asks for; it falls as outcomes become known."""
+        """Share of the requests it asks for. The share falls as outcomes become known."""
         return min(self.chance, CLAIM_SHARE) * min(1.0, OWED_OUTCOMES / max(self.outcomes, 1.0))
 
     def text(self) -> str:
-        """For the reason of a decision."""
+        """The claim as text, for the reason of a decision."""
         owed = OWED_OUTCOMES - self.outcomes
         parts = [f"chance {self.chance:.1%} of being worth its price, ruled out below {RULED_OUT:.1%}"]
         parts += [f"{self.outcomes:.0f} judged outcomes" + (f", {owed:.0f} still owed" if owed > 0 else "")]
@@ -76,11 +76,11 @@ class Claim:
 def chances(
     means: Sequence[float], variances: Sequence[float], margins: Sequence[Sequence[float]]
 ) -> list[float]:
-    """For each model the chance that its quality is above every other's by the margin against it.
+    """For each model, the chance that its quality exceeds every other's by the margin against it.
 
-    `margins[i][j]` is the lead that `i` must have over `j`. The qualities are independent. That of `i` is
-    normal after the arcsine transformation, which keeps it between 0 and 1: few outcomes rule out a
-    mean of 0.75 where 0.99 is asked for, and leave 0.4 in reach of a mean of 0.1.
+    `margins[i][j]` is the lead that `i` must have over `j`. The qualities are independent. The quality of
+    `i` is normal after the arcsine transformation, which keeps it between 0 and 1: few outcomes rule out
+    a mean of 0.75 if 0.99 is required, and keep 0.4 possible for a mean of 0.1.
     """
     deviations = [max(sqrt(variance), 1e-9) for variance in variances]
     scales = [1.0 / (deviation * 1.4142135623730951) for deviation in deviations]
@@ -107,12 +107,12 @@ def chances(
 def with_claims(
     shares: Sequence[float], claims: Sequence[Claim | None], costs: Sequence[float], *, cap: float
 ) -> list[float]:
-    """The shares with what open claims add to them, in place of an equal part of everyone's.
+    """The shares plus the additions of open claims; all shares shrink by the same factor to make room.
 
-    `claims` and expected `costs`, in units of the reference cost, are by model. Only a model that costs
-    more than the unit adds: the unit takes nothing from the others. A claim adds what it asks for beyond
-    the model's share. All together add at most `cap` of the requests, and at most the mean of the costs
-    to the expected cost of one.
+    `claims` and expected `costs`, in units of the reference cost, are by model. Only the claim of a model
+    that costs more than the unit adds: the unit takes nothing from the others. It adds the part of its
+    wanted share that exceeds the model's share. All claims together add at most `cap` of the requests, and
+    at most the mean of the costs to the expected cost of a request.
     """
     added = [
         0.0 if claim is None or claim.chance < RULED_OUT or cost <= 1.0 else max(claim.wanted - share, 0.0)

@@ -1,7 +1,7 @@
-"""From beliefs to shares of traffic: Thompson sampling's choice probabilities, without drawing.
+"""Turns beliefs into shares of traffic: Thompson sampling's choice probabilities, without drawing.
 
-Plain functions of plain numbers, free of chance, so that the propensity a record stores is exactly
-the one that was used.
+These are deterministic functions of plain numbers, so that the propensity in a record is exactly the
+one that was used.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 MAX_GRID_POINTS = 256
 MIN_GRID_POINTS = 64
 GRID_BUDGET = 12_800
-"""Models times grid points: bounds the time of one table at about 10 ms."""
+"""Models times grid points. It bounds the time for one table at about 10 ms."""
 NEGLIGIBLE_CHANCE = 1e-6
-"""A model that beats the leader with less than this chance is given none."""
+"""A model that beats the leader with a smaller chance gets a chance of 0."""
 Z_95 = 1.959964
 TRICKLE = 0.05
-"""Part of `cold_start_share` that new models get at least, all together, until ruled out."""
+"""Smallest part of `cold_start_share` for all new models together, until they are ruled out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Arm:
     """One model as the choice sees it."""
 
     mean: float
-    """Of its utility."""
+    """Mean of its utility."""
     variance: float
     cost: float
-    """In any unit: near-ties go to the cheaper one."""
+    """In any unit: near-ties go to the cheaper model."""
     is_new: bool = False
-    """Whether too few outcomes are known to give it more than the share for new models."""
+    """Whether it has too few outcomes to get more than the share for new models."""
 
 
 def thompson_shares(
@@ -46,8 +46,8 @@ def thompson_shares(
 ) -> list[float]:
     """Shares of traffic that sum to 1.
 
-    Each arm's share is its chance of being the cheapest within `near_tie` of the best; new arms
-    together get at most `cold_start_share` beside established ones, and not less than a trickle;
+    Each arm's share is its chance of being the cheapest within `near_tie` of the best. If there are
+    established arms, the new arms together get at most `cold_start_share`, and at least a trickle.
     `min_exploration` is spread evenly over the arms that are not ruled out.
     """
     shares = probabilities_of_best(
@@ -90,7 +90,7 @@ def probabilities_of_best(
     costs: Sequence[float] | None = None,
     near_tie: float = 0.0,
 ) -> list[float]:
-    """The chance of each to be the cheapest of those within `near_tie` of the best, by quadrature.
+    """The chance of each arm to be the cheapest of those within `near_tie` of the best, by quadrature.
 
     Over independent normals u_i ~ N(means[i], variances[i]) in order of cost, with M the largest:
     i is taken when u_i >= M - t and every cheaper u_j < M - t. With A_i(x) the product of F_j(x - t)
@@ -99,8 +99,8 @@ def probabilities_of_best(
         P(i) = integral of A_i S_i dF_i  +  integral of A_i (F_i(x) - F_i(x - t)) dS_i
 
     For t = 0 this is P(i is best), Thompson sampling's choice probability. Arms that beat the
-    leader with a chance below NEGLIGIBLE_CHANCE are left out first: the error of the whole is below
-    their number times that.
+    leader with a chance below NEGLIGIBLE_CHANCE are left out first. The total error is below their
+    number times that chance.
     """
     count = len(means)
     if count < 2:
@@ -121,7 +121,7 @@ def probabilities_of_best(
 
 
 def _contenders(means: Sequence[float], deviations: Sequence[float], near_tie: float) -> list[int]:
-    """Arms with more than a negligible chance of coming near the most certain of the leaders."""
+    """Arms with more than a negligible chance of coming near the most certain leader."""
     leader = max(range(len(means)), key=lambda index: means[index] - 2 * deviations[index])
     kept = []
     for index, (mean, deviation) in enumerate(zip(means, deviations, strict=True)):
@@ -133,7 +133,7 @@ def _contenders(means: Sequence[float], deviations: Sequence[float], near_tie: f
 
 
 def _integrate(means: Sequence[float], deviations: Sequence[float], near_tie: float) -> list[float]:
-    """See `probabilities_of_best`; the arms are in order of cost."""
+    """See `probabilities_of_best`. The arms must be in order of cost."""
     count = len(means)
     if count == 1:
         return [1.0]

@@ -1,6 +1,6 @@
-"""Score snapshots: what the pipelines know, as the router reads it.
+"""Score snapshots: the file that carries the scores from the pipelines to the router.
 
-`scores/current.json` holds one immutable ScoreSnapshot; it is replaced whole by rename.
+`scores/current.json` holds one immutable ScoreSnapshot. It is replaced whole by rename.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ SCHEMA_VERSION = 1
 ALL_TASKS = "*"
 """The task_type of a model's row over all tasks."""
 ANY_MODEL = "*"
-"""The model of a task's row over all models: what to expect of one that is not known there."""
+"""The model of a task's row over all models: the expectation for a model unknown on the task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """What is known of one model (or of `*`, any) on one task (or on `*`, all tasks)."""
+    """The scores of one model (or of `*`, any) on one task (or on `*`, all tasks)."""
 
     task_type: str
     model: str
     requests: int
-    """0: none, the row says what to expect of the model there by its outcomes on other tasks."""
+    """0: the row is an expectation from the model's outcomes on other tasks."""
     requests_with_quality: int
     requests_with_cost: int
     effective_sample_size: float
-    """Outcomes the quality estimate rests on: those from before a change count for little, and the
-    shrinkage's own weight is not counted."""
+    """Outcomes behind the quality estimate. Outcomes from before a change count for little, and the weight
+    of the shrinkage does not count."""
     quality_mean: float | None
-    """Posterior mean, 0..1, shrunk to what the task and the model's other tasks suggest; None without
-    any feedback. Of `*`: the mean over models."""
+    """Posterior mean, 0..1, shrunk towards the task and the model's other tasks; None without any
+    feedback. Of `*`: the mean over models."""
     quality_variance: float | None
-    """Variance of that mean. Of `*`: how much models differ."""
+    """Variance of that mean. Of `*`: the variance between models."""
     quality_low: float | None
     quality_high: float | None
     """95% interval of the mean."""
     cost_usd_mean: float | None
-    """Per request, over the requests whose cost is known."""
+    """Per request, over the requests with a known cost."""
     cost_usd_per_input_token: float | None
     cost_usd_per_output_token: float | None
     tokens_input_mean: float | None
@@ -66,10 +66,10 @@ class ScoreSnapshot:
     """All score rows as of one moment."""
 
     snapshot_id: str
-    """SHA-256 of the rows and `as_of`, so that equal knowledge has one name."""
+    """SHA-256 of the rows and `as_of`, so that equal scores have the same id."""
     schema_version: int
     as_of: datetime
-    """The latest record the scores have seen."""
+    """The time of the latest record behind the scores."""
     published_at: datetime
     rows: tuple[ScoreRow, ...]
 
@@ -126,13 +126,13 @@ def _content_id(rows: Sequence[ScoreRow], as_of: datetime) -> str:
 
 
 class ScoreSource(Protocol):
-    """Where snapshots come from."""
+    """A source of snapshots."""
 
     def load(self) -> ScoreSnapshot | None:
-        """The current snapshot, None when there is none yet; ScoresError when it is unusable."""
+        """The current snapshot, None if there is none yet; ScoresError if it is unusable."""
 
     def version(self) -> object:
-        """Changes when `load` would return something else; cheap enough to ask every second."""
+        """Changes when `load` would return something else. It is cheap enough to read every second."""
 
 
 class ScoreFile:

@@ -1,6 +1,6 @@
 """Admission: limits, decision and reservation, before a provider is called.
 
-`admit` gives the `Serving` that calls providers and records; `route` only decides.
+`admit` returns the `Serving` that calls providers and records. `route` only decides.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from router.sessions.sessions import Session
 
 REFUSALS = (NoEligibleModelError, RateLimitedError, BudgetExceededError, LimitsUnavailableError)
-"""Errors of a request that was understood and not served: they are recorded."""
+"""Errors of a valid request that is not served. They are recorded."""
 MAX_RESERVATIONS = 10
-"""Decisions made for one request while others take what is left of its budget."""
+"""Most decisions for one request while others take the rest of its budget."""
 
 
 def route(parts: Parts, request: Request) -> Decision:
-    """Decide without a call and without a trace; errors as of `Router.route`."""
+    """Decide without a call and without a record. It raises the errors of `Router.route`."""
     request_id, timestamp = new_id()
     knowledge, session = parts.refresher.knowledge, _session(parts, request)
     demand = request.measure(session.tokens_per_estimate)
@@ -62,7 +62,7 @@ def route(parts: Parts, request: Request) -> Decision:
 
 
 async def admit(parts: Parts, request: Request) -> Serving:
-    """Admit the request and decide; a refusal is recorded and raised."""
+    """Admit the request and decide. A refusal is recorded and raised."""
     started = time.perf_counter()
     request_id, timestamp = new_id()
     parts.recorder.check_writable()
@@ -79,7 +79,7 @@ async def admit(parts: Parts, request: Request) -> Serving:
         if funds is not None:
             await funds.give_back()
         if not isinstance(error, REFUSALS):
-            raise  # the request itself cannot be served by any router: nothing was refused
+            raise  # the request itself is not valid: nothing was refused
         error.request_id = request_id
         refused = refused_record(
             request,
@@ -112,7 +112,7 @@ async def _decide(
     session: Session,
     funds: Funds | None,
 ) -> Decision:
-    """The decision, with its model's worst case reserved."""
+    """Decide, and reserve the worst case of the chosen model."""
     for attempt in range(MAX_RESERVATIONS):
         decision = knowledge.decide(
             request, demand, policy, moment, session=session, ejections=parts.breaker.view(), funds=funds
@@ -121,8 +121,8 @@ async def _decide(
         if funds is None or await funds.reserve(decision.request_id, model):
             parts.breaker.begin(model.id)
             return decision
-        # Other requests were quicker. The admission knows now what is left, and the next round
-        # excludes what does not fit.
+        # Other requests were quicker. The admission now has the new balance, so the next round
+        # excludes the models that do not fit.
         if attempt == MAX_RESERVATIONS - 1:
             raise funds.admission.refusal(funds.worst_case(model))
     raise AssertionError("unreachable: the last round returns or raises")

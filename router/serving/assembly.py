@@ -1,4 +1,4 @@
-"""From the chunks of a streamed chat completion to the answer they make up."""
+"""Assembles the chunks of a streamed chat completion into its answer."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WHOLE = frozenset({"id", "name", "role", "type"})
-"""Members of a delta whose text comes whole; any other text is a piece of what grows."""
+"""Members of a delta with text that comes whole. Any other text comes in pieces."""
 HEAD = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
 class _Pieces(list[str]):
-    """A text that is joined once, at the end: adding to a text copies all of it each time."""
+    """A text that is joined once, at the end: each addition to a `str` would copy all of it."""
 
 
 class _Items(dict[str, Any]):
-    """A list that comes item by item, each under its number."""
+    """A list that comes item by item, each item under its number."""
 
 
 def answer_of(body: Mapping[str, Any], finish_reason: str | None = None) -> Answer:
-    """The answer that `body` is, with the usage that it tells."""
+    """The answer in `body`, with the usage that it reports."""
     return Answer(
         body=body,
         raw=b"",
@@ -40,7 +40,7 @@ class Assembly:
 
     def __init__(self) -> None:
         self.has_content = False
-        """Whether anything came that a caller could show: more than a role."""
+        """Whether anything came that a caller can show: more than a role."""
         self._head: dict[str, Any] = {}
         self._messages: dict[int, dict[str, Any]] = {}
         self._finish_reasons: dict[int, str] = {}
@@ -48,7 +48,7 @@ class Assembly:
         self._is_usage_final = False
 
     def add(self, chunk: Mapping[str, Any]) -> None:
-        """Take in one chunk; members of an unexpected type are passed over."""
+        """Add one chunk. Members of an unexpected type are ignored."""
         choices = chunk.get("choices")
         if not self._head:
             self._head = {name: chunk[name] for name in HEAD if name in chunk}
@@ -62,7 +62,7 @@ class Assembly:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every choice that was begun has its finish reason."""
+        """Whether every choice that began has its finish reason."""
         return bool(self._messages) and len(self._finish_reasons) == len(self._messages)
 
     @property
@@ -72,13 +72,13 @@ class Assembly:
         return "".join(content) if isinstance(content, _Pieces) else ""
 
     def answer(self, *, is_whole: bool) -> Answer:
-        """What came; of a stream that is not whole, a count from before its end is no count."""
+        """The answer so far. Usage from before the end counts only if the stream is whole."""
         is_counted = self._usage is not None and (is_whole or self._is_usage_final)
         body = {**self._body(), "usage": self._usage} if is_counted else self._body()
         return answer_of(body, self._finish_reasons.get(min(self._messages, default=0)))
 
     def _body(self) -> dict[str, Any]:
-        """The answer in the shape it has without streaming, as far as it came."""
+        """The answer so far, in the shape of an answer without streaming."""
         choices = [
             {
                 "index": index,
@@ -113,7 +113,7 @@ class Assembly:
 def _merge(into: dict[str, Any], name: str, value: Any) -> None:
     """Add a piece: texts grow, objects merge, lists merge by their items' numbers.
 
-    A piece of another kind than what is there is passed over.
+    A piece of another kind than the present value is ignored.
     """
     held = into.get(name)
     if isinstance(value, str) and name not in WHOLE:

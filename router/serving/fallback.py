@@ -1,10 +1,10 @@
-"""Fallback: whether the model that failed is asked again, and how long each model may take.
+"""Fallback: decides whether a failed model is called again, and how long each model may take.
 
-A failure that passes by itself (408, 409, 429, 5xx, 529, a connection that broke) is retried on the
-same model, up to MAX_RETRIES times, after a moment with jitter or after the provider's Retry-After.
-The provider's own word (`x-should-retry`) goes before the status. The next candidate is asked at
-once where that wait is too long, where the deadline is nearer, where the breaker has ejected the
-model, or where the provider's retry budget is spent. `Serving.call` walks down the candidates.
+A temporary failure (408, 409, 429, 5xx, 529, a broken connection) is retried on the same model, up to
+MAX_RETRIES times, after a short wait with jitter or after the provider's Retry-After. The provider's
+advice (`x-should-retry`) overrides the status. The next candidate is called at once if the wait is too
+long, if the deadline comes first, if the breaker has ejected the model, or if the provider's retry
+budget is spent. `Serving.call` walks down the candidates.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
     from router.catalog.catalog import Model
 
 SHARE_OF_TIME = 0.5
-"""Of the time left: a model has so much of it while another can still be asked. Of 120 s the first has
-60, the second 30, and the third the rest."""
+"""The share of the time left that a model gets while another can still be called. Of 120 s the first
+gets 60, the second 30, and the third the rest."""
 BASE_WAIT_S = 0.25
-"""Before the first retry, doubled for each further one, and then 50% to 100% of it."""
+"""Wait before the first retry. It doubles for each further one, and 50% to 100% of it is waited."""
 MAX_WAIT_S = 2.0
-"""Another model answers sooner than a provider that asks for more."""
+"""If a provider asks for a longer wait, another model answers sooner."""
 MAX_KEY_CHANGES = 8
-"""In one request."""
+"""At most, in one request."""
 RETRIED_STATUSES = frozenset({408, 409, 429})
-"""And all from 500 on."""
+"""Statuses that are retried, in addition to all from 500 on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRules:
-    """How many retries a provider's requests allow, so that retries do not keep it down (Finagle's rules)."""
+    """Limits the retries of a provider's requests, so that retries do not keep it down (Finagle's rules)."""
 
     share: float = 0.2
     """Retries that each first try allows."""
     floor_per_s: float = 1.0
-    """Retries allowed however few the requests."""
+    """Retries allowed in each second, without regard to the number of requests."""
     most: float = 20.0
-    """Allowance that is kept, at most; also what a provider starts with."""
+    """Largest allowance that is kept. A provider starts with it."""
 
 
 class RetryBudget:
-    """The allowance of one provider; safe for any thread."""
+    """The retry allowance of one provider. It is safe for any thread."""
 
     def __init__(
         self, rules: BudgetRules | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -61,12 +61,12 @@ class RetryBudget:
         self._lock = threading.Lock()  # guards _allowance and _at
 
     def earn(self) -> None:
-        """A first try was made."""
+        """Count a first try."""
         with self._lock:
             self._refill(self._rules.share)
 
     def spend(self) -> bool:
-        """Take one retry from the allowance; False when it is spent."""
+        """Take one retry from the allowance; False if it is spent."""
         with self._lock:
             self._refill(0.0)
             if self._allowance < 1.0:
@@ -82,7 +82,7 @@ class RetryBudget:
 
 
 class Retries:
-    """What the requests of a router share: one retry budget for each provider."""
+    """Retry state that all requests of a router share: one retry budget for each provider."""
 
     def __init__(self, max_retries: int, *, rules: BudgetRules | None = None) -> None:
         self.max_retries = max_retries
@@ -100,25 +100,25 @@ class Retries:
 
 
 class RequestRetries:
-    """The retries of one request; belongs to that request alone."""
+    """The retries of one request. Do not share it between requests."""
 
     def __init__(self, shared: Retries) -> None:
         self.waited_ms = 0.0
-        """Spent between tries: a provider's doing, and no overhead of the router's."""
+        """Time between tries. It counts as the provider's time, not as overhead of the router."""
         self._shared = shared
         self._retries = 0
         self._key_changes = 0
 
     def begin(self, provider: str) -> None:
-        """A model of the provider is tried for the first time."""
+        """Note the first try of a model of the provider."""
         self._retries = 0
         self._shared.budget(provider).earn()
 
     async def may_repeat(self, failure: ProviderError, *, left_s: float) -> bool:
-        """Whether the model that failed is to be asked once more; waits for as long as it should.
+        """Return whether to call the failed model again, after the wait that this needs.
 
-        `left_s` seconds are left of the deadline. Another key of the provider is tried at once, and
-        counts neither as a retry nor against the budget: each key rests after its refusal.
+        `left_s` seconds are left until the deadline. Another key of the provider is tried at once. It
+        counts neither as a retry nor against the budget, since each key rests after its refusal.
         """
         if failure.has_other_key and self._key_changes < MAX_KEY_CHANGES:
             self._key_changes += 1
@@ -135,9 +135,9 @@ class RequestRetries:
 
 
 def wait_before_retry_s(failure: ProviderError, *, retries: int, draw: float) -> float | None:
-    """How long to wait before the same model is asked again; None: ask another one.
+    """How long to wait before the same model is called again; None: call another model.
 
-    `draw` in [0, 1) spreads what failed together. A provider's Retry-After is the least it is.
+    `draw` in [0, 1) spreads simultaneous retries. The wait is at least the provider's Retry-After.
     """
     status = failure.status_code
     is_passing = failure.should_retry
@@ -158,9 +158,9 @@ def _passes(status: int) -> bool:
 def end_of_try(
     model: Model, attempt_timeout_s: float | None, *, now: float, deadline: float, is_last: bool
 ) -> float:
-    """Until when a model may be waited for.
+    """The moment at which a try must end.
 
-    A try may take what its model states, else `attempt_timeout_s`, else SHARE_OF_TIME of what is left.
+    A try may take its model's own timeout, else `attempt_timeout_s`, else SHARE_OF_TIME of the time left.
     """
     allowed_s = attempt_timeout_s if model.attempt_timeout_s is None else model.attempt_timeout_s
     if allowed_s is not None:
@@ -169,7 +169,7 @@ def end_of_try(
 
 
 def silence(model: Model, waited_ms: float, *, is_cut_short: bool) -> ProviderError:
-    """The failure of a model that did not answer in the time of its try, or of the request."""
+    """The failure of a model that did not answer within the time of its try or of the request."""
     limit = (
         "ATTEMPT_TIMEOUT_S, or `attempt_timeout_s` in catalog.yaml" if is_cut_short else "REQUEST_TIMEOUT_S"
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Funds:
-    """One request's way through the budgets; belongs to that request alone."""
+    """Checks, reserves and settles the budgets of one request. Do not share it between requests."""
 
     def __init__(
         self, limits: Limits, admission: Admission, request: Request, demand: Demand, at: datetime
@@ -39,10 +39,10 @@ class Funds:
         """Pico-dollars that attempts without an answer may have cost."""
 
     def worst_case(self, model: Model) -> int | Missing:
-        """The most the request can cost on `model`, in pico-dollars.
+        """The most that the request can cost on `model`, in pico-dollars.
 
-        Every byte of the prompt counts as a token, and the output as the caller's limit, else the
-        model's, else its context window.
+        Every byte of the prompt counts as a token. The output counts as the caller's limit, else the
+        model's limit, else its context window.
         """
         price = model.price_at(self._at)
         tokens = self._request.worst_case_tokens(model, self._max_input_tokens)
@@ -66,7 +66,7 @@ class Funds:
         return excluded
 
     def _fits(self, plan: Plan, models: Mapping[str, Model]) -> bool:
-        """Whether even the dearest model of the plan fits; False when that takes a closer look."""
+        """Whether even the dearest model of the plan fits; False if each model must be checked."""
         demand, headroom = self._demand, self.admission.headroom
         if demand.max_output_tokens == 0 or headroom is None or demand.is_open_ended:
             return False
@@ -79,18 +79,18 @@ class Funds:
         return ceiling is not None and ceiling <= headroom
 
     def refusal(self, plan: Plan, models: Mapping[str, Model]) -> BudgetExceededError:
-        """The error of a request whose models are all over budget: it names the cheapest one's need."""
+        """The error if every model is over budget. It names the need of the cheapest model."""
         worst = [self.worst_case(models[name]) for name in plan.ranking]
         known = [amount for amount in worst if not isinstance(amount, Missing)]
         if known:
             return self.admission.refusal(min(known), now=self._at)
         missing = [item for item in worst if isinstance(item, Missing)]
-        # A priced model lacks only the bound: that is the smaller change to ask for.
+        # A priced model lacks only the bound, so that is the smaller change to ask for.
         nearest = min(missing, key=lambda item: item == NO_PRICE)
         return self.admission.refusal(nearest, now=self._at)
 
     async def reserve(self, request_id: str, model: Model) -> bool:
-        """Hold the model's worst case, on top of what earlier attempts may have cost."""
+        """Reserve the model's worst case, in addition to the possible cost of earlier attempts."""
         if not self.admission.accounts:
             return True
         worst = self.worst_case(model)
@@ -99,24 +99,24 @@ class Funds:
         )
 
     def note(self, model: Model, failure: ProviderError | None) -> None:
-        """Remember an attempt that failed in a way that may be billed."""
+        """Remember a failed attempt that may be billed."""
         if failure is not None and failure.may_be_billed:
             worst = self.worst_case(model)
             self._maybe_billed += 0 if isinstance(worst, Missing) else worst
 
     async def give_back(self) -> None:
-        """Settle a request that was refused before any call."""
+        """Release the funds of a request that was refused before any call."""
         await self._limits.release(self.admission)
 
     async def settle(
         self, record: RequestRecord, *, failure: BaseException | None, is_recorded: bool
     ) -> None:
-        """Charge what the request cost. Unknown is not 0: it stays charged at the worst case."""
+        """Charge the cost of the request. An unknown cost is not 0: the worst case stays charged."""
         admission, limits, beside = self.admission, self._limits, self._maybe_billed
         cost = None if record.cost_usd is None else to_pico(record.cost_usd)
         tokens = None if record.tokens_input is None else record.tokens_input + (record.tokens_output or 0)
         if cost is None and failure is not None and not isinstance(failure, ProviderError):
-            await limits.settle(admission, None)  # cancelled under way: it is unknown what was done
+            await limits.settle(admission, None)  # cancelled during the call: its cost is unknown
         elif cost is None and failure is not None:
             await limits.settle(admission, 0, unrecorded=beside, tokens=None if beside else 0)
         elif cost is None or is_recorded:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Safe for many threads and event loops."""
+    """Objects that all requests share. They are safe for many threads and event loops."""
 
     settings: Settings
     refresher: Refresher
@@ -46,7 +46,7 @@ class Parts:
     """For sampling, not for secrecy."""
 
     def close(self) -> None:
-        """Stop the refresh, seal the journal and export the telemetry; safe to call twice."""
+        """Stop the refresh, seal the journal and export the telemetry. You can call it twice."""
         self.refresher.close()
         self.limits.close()
         self.recorder.close()
@@ -65,7 +65,7 @@ def open_parts(
     observers: Iterable[Observer],
     is_server: bool,
 ) -> Parts:
-    """The parts of a router on the data folder; `variables` hold the providers' keys."""
+    """Open the parts of a router on the data folder. `variables` hold the providers' keys."""
     with ExitStack() as opened:
         journal = Journal(
             settings.home,
@@ -105,7 +105,7 @@ def open_parts(
 
 
 def _feature_space(settings: Settings) -> FeatureSpace | None:
-    """Prompt features, where they are sampled or a classifier reads them."""
+    """The feature space; None unless prompts are sampled or a classifier file exists."""
     if settings.task_sample_share == 0 and not settings.classifier_file.exists():
         return None
     return FeatureSpace(load_key(settings.features_key_file))

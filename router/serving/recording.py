@@ -1,14 +1,14 @@
-"""Recording: from what happened to the record of it, on disk.
+"""Recording: puts the record of each request on disk.
 
-`Recorder` writes the record of each request and the entry of the audit log. REQUEST_LOG_BODY_MODE
-says how much of the bodies the log keeps:
+`Recorder` writes the record of each request and its entry in the audit log. REQUEST_LOG_BODY_MODE
+sets how much of the bodies the log keeps:
 
 none      nothing
-hash      the SHA-256 of the JSON: proves what was said without saying it
-redacted  the JSON with every text that a person or a model wrote replaced by its length
-full      the JSON as it is
+hash      the SHA-256 of the JSON: proves the content without showing it
+redacted  the JSON, with the length in place of every text that a person or a model wrote
+full      the JSON, unchanged
 
-An error's message may quote a body, since providers quote prompts: it is kept only under `full`.
+An error's message may quote a body, since providers quote prompts. It is kept only under `full`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ DECIDED = tuple(
     {item.name for item in fields(Decision)}
     & {item.name for item in fields(RequestRecord)} - {"provider", "reason", "candidates"}
 )
-"""The facts of a decision that its record repeats as they are, under the same name."""
+"""The facts of a decision that its record repeats unchanged, under the same name."""
 DECISION_FIELDS = (
     "model_selected",
     "model_decided",
@@ -69,15 +69,15 @@ DECISION_FIELDS = (
     "is_exploration",
     "reason",
 )
-"""What the audit trail repeats of the record; the candidates stay in the record."""
+"""The fields of the record that the audit trail repeats. The candidates are only in the record."""
 KEPT_TEXTS = frozenset(
     {"finish_reason", "format", "id", "model", "object", "reasoning_effort", "role", "service_tier",
      "system_fingerprint", "tool_choice", "type"}
 )  # fmt: skip
-"""Members whose text is the protocol's, not a person's or a model's."""
+"""Members with text of the protocol, not of a person or a model."""
 NUMBERS = (int, float)
 PLAIN = frozenset({int, float, bool, type(None)})
-"""Types of members that say nothing of a text: most of an answer's."""
+"""Types of members that reveal no text. Most members of an answer have one of them."""
 MAX_KEPT_LENGTH = 64
 MAX_DETAILS_LENGTH = 500
 
@@ -86,11 +86,11 @@ class Observer(Protocol):
     """Sees the records of a router."""
 
     def __call__(self, record: Record, *, is_written: bool) -> None:
-        """Called once the journal has taken the record, or could not take it."""
+        """Called after the journal has written the record, or has failed to."""
 
 
 class Recorder:
-    """Writes records and shows them to telemetry and observers; safe for any thread."""
+    """Writes records and passes them to telemetry and observers. It is safe for any thread."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Recorder:
         self._features = features
 
     def check_writable(self) -> None:
-        """JournalError when a request could not be recorded and JOURNAL_ON_ERROR is `refuse`."""
+        """JournalError if a request could not be recorded and JOURNAL_ON_ERROR is `refuse`."""
         if self._settings.journal_on_error == "refuse":
             self.sink.check_writable()
 
@@ -124,9 +124,9 @@ class Recorder:
         catalog: Catalog,
         starts_ms: Sequence[float] = (),
     ) -> bool:
-        """Put the request on disk; where that fails, do what JOURNAL_ON_ERROR says. Whether it is there.
+        """Put the record on disk, and return whether it is there. JOURNAL_ON_ERROR decides on failures.
 
-        `starts_ms` is of each attempt, after the request's arrival.
+        `starts_ms` are the starts of the attempts, counted from the request's arrival.
         """
         if self.telemetry is not None:
             self.telemetry.observe(request, record, answer, catalog, starts_ms)
@@ -154,12 +154,12 @@ class Recorder:
         return written > 0
 
     def append(self, record: FeedbackRecord) -> None:
-        """Put a judgement on disk; JournalError when that fails."""
+        """Put a judgement on disk; JournalError if that fails."""
         self.sink.append(record)
         self._show(record, is_written=True)
 
     def prompt_features(self, request: Request, request_id: str) -> str | None:
-        """What the task classifier learns from, of a sample of the requests that come labelled."""
+        """Training input for the task classifier, for a sample of the labelled requests; else None."""
         if self._features is None or request.task_type is None or request.operation != "chat":
             return None
         if not is_sampled(request_id, self._settings.task_sample_share):
@@ -168,7 +168,7 @@ class Recorder:
         return self._features.pack(features) if features else None
 
     def close(self) -> None:
-        """Seal the journal and export the telemetry; safe to call twice."""
+        """Seal the journal and export the telemetry. You can call it twice."""
         self.sink.close()
         if self.telemetry is not None:
             self.telemetry.close()
@@ -180,18 +180,18 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How the calls of one request ended: an answer or a failure; of a stream that was cut, both."""
+    """How the calls of one request ended: an answer or a failure, or both if a stream was cut."""
 
     answer: Answer | None
     failure: BaseException | None
     attempts: tuple[Attempt, ...]
     latency_ms: float
     waited_ms: float = 0.0
-    """Of it for providers, and between a failure and the next try."""
+    """The part of it spent waiting for providers, and between a failure and the next try."""
     ttft_ms: float | None = None
-    """From arrival to the first content of a stream; None where none came, or all at once."""
+    """From arrival to the first content of a stream; None if none came, or the answer came whole."""
     admission: Admission | None = None
-    """What limits and budgets said; None when none is set."""
+    """The result of limits and budgets; None if none is set."""
 
 
 def build_record(
@@ -203,7 +203,7 @@ def build_record(
     catalog: Catalog,
     prompt_features: str | None = None,
 ) -> RequestRecord:
-    """The record of a request that was routed."""
+    """The record of a routed request."""
     answer, failure = outcome.answer, outcome.failure
     last = outcome.attempts[-1] if outcome.attempts else None
     served = last.model if last else decision.model
@@ -260,7 +260,7 @@ def refused_record(
     state: State,
     latency_ms: float,
 ) -> RequestRecord:
-    """The record of a request that was understood and not served."""
+    """The record of a valid request that was not served."""
     exclusions = error.exclusions if isinstance(error, NoEligibleModelError) else {}
     task_type, task_type_source, _ = classify(request, state.catalog.tasks)
     is_pinned = request.model != AUTO and request.model not in state.catalog.vectors
@@ -331,9 +331,9 @@ def _identity(request: Request, settings: Settings) -> dict[str, Any]:
 def cost_of(
     answer: Answer | None, served: str, at: datetime, catalog: Catalog
 ) -> tuple[Decimal | None, str | None]:
-    """(cost, price id) of an answer; a failed request has no known cost, so None and not 0.
+    """(cost, price id) of an answer, or (None, None) if the cost is unknown: None, not 0.
 
-    Nor has one that used what is charged beside the tokens.
+    It is unknown for a failed request, and for a request with charges in addition to its tokens.
     """
     if answer is None:
         return None, None
@@ -357,7 +357,7 @@ def _error_type(failure: BaseException | None) -> str | None:
 
 
 def kept(body: Any, mode: BodyMode) -> str | None:
-    """The text stored for `body` (None: there was none) under `mode`."""
+    """The text that is stored for `body` (None if there is none) under `mode`."""
     if body is None or mode == "none":
         return None
     if mode == "hash":
@@ -367,7 +367,7 @@ def kept(body: Any, mode: BodyMode) -> str | None:
 
 
 def kept_details(failure: BaseException | None, mode: BodyMode) -> str | None:
-    """The `error_details` stored of a failed call under `mode`."""
+    """The `error_details` that are stored for a failed call under `mode`."""
     if failure is not None and mode == "full":
         return str(failure)[:MAX_DETAILS_LENGTH] or None
     return failure.facts if isinstance(failure, ProviderError) else None
@@ -378,7 +378,7 @@ def _redacted(value: Any, member: str) -> Any:
         is_protocol = member in KEPT_TEXTS and len(value) <= MAX_KEPT_LENGTH
         return value if is_protocol else f"[redacted: {len(value)} characters]"
     if isinstance(value, (list, tuple)):
-        # Tokens and vectors spell a text too.
+        # Tokens and vectors also reveal a text.
         if value and type(value[0]) in NUMBERS and all(type(item) in NUMBERS for item in value):
             return f"[redacted: {len(value)} numbers]"
         return [_redacted(item, member) for item in value]

@@ -1,4 +1,4 @@
-"""`Serving`: one request that was decided, through its calls to its record."""
+"""`Serving`: takes one request from its decision through its calls to its record."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router")
 
 MIN_ESTIMATE = 50
-"""Tokens a request is estimated at, from which on the estimate is compared with the provider's count."""
+"""Smallest estimate of input tokens that is compared with the provider's count."""
 
 
 class Replied(Protocol):
-    """The result of a call: a whole answer, or a stream whose first content is here."""
+    """The result of a call: a whole answer, or a stream after its first content came."""
 
     @property
     def status_code(self) -> int:
-        """Of the provider's HTTP answer."""
+        """Status of the provider's HTTP answer."""
 
 
 T = TypeVar("T", bound=Replied)
 
 
 class Serving:
-    """One request under way; belongs to that request only. You must bring each one to its `finish`."""
+    """One request in progress. Do not share it between requests. You must call `finish` on each one."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Serving:
         self._funds = funds
         self._retries = parts.retries.begin()
         self._starts_ms: list[float] = []
-        """Of each attempt, after the request's arrival; for the telemetry."""
+        """Starts of the attempts, counted from the request's arrival, for the telemetry."""
 
     @property
     def timeout_s(self) -> float:
@@ -75,19 +75,19 @@ class Serving:
 
     @property
     def waited_ms(self) -> float:
-        """Spent waiting for providers, and between a failure and the next try."""
+        """Time spent waiting for providers, and between a failure and the next try."""
         return self._retries.waited_ms + sum(item.latency_ms or 0.0 for item in self.attempts)
 
     @property
     def limit_headers(self) -> Mapping[str, str]:
-        """`x-ratelimit-*`."""
+        """The `x-ratelimit-*` headers."""
         return self._funds.admission.headers() if self._funds else {}
 
     async def call(self, ask: Callable[[Provider, Model, Body], Awaitable[T]]) -> T:
-        """The result of `ask` for the first candidate that answers; each try is put on `attempts`.
+        """The result of `ask` for the first candidate that answers. Each try is added to `attempts`.
 
-        ProviderError when no candidate is left, or when trying another would not help; its type is
-        `timeout` when the request's time is over, and `attempt_timeout` when only a try's own time is.
+        ProviderError when no candidate is left, or when another would not help. Its type is `timeout`
+        when the request's time is over, and `attempt_timeout` when only a try's own time is.
         """
         settings, decision = self._parts.settings, self.decision
         names = (decision.model, *decision.fallbacks)[: settings.max_attempts]
@@ -133,7 +133,7 @@ class Serving:
         *,
         is_cut_short: bool,
     ) -> T:
-        """One call. A failure is noted here, an answer in `finish`: a stream may still be cut."""
+        """Make one call. A failure is noted here, an answer in `finish`, since a stream may still be cut."""
         provider = self._parts.providers.of(self.catalog)[model.provider]
         started = time.perf_counter()
         try:
@@ -180,11 +180,11 @@ class Serving:
         return breaker.begin(model.id)
 
     def _note(self, attempt: Attempt, failure: ProviderError | None) -> None:
-        """Let the breaker and the budgets know how an attempt ended."""
+        """Report the end of an attempt to the breaker and the budgets."""
         self._parts.breaker.record(
             attempt.model,
             success=attempt.error_type is None,
-            # The refusal of one key of several is not about the model: the next key is tried at once.
+            # If one key of several is refused, that is not the model's fault: the next key is tried at once.
             error_type=None if failure and failure.has_other_key else attempt.error_type,
             latency_ms=attempt.latency_ms,
             retry_after_s=failure.retry_after_s if failure else None,
@@ -195,9 +195,9 @@ class Serving:
     async def finish(
         self, answer: Answer | None, failure: BaseException | None, *, ttft_ms: float | None = None
     ) -> RequestRecord:
-        """Record the request and settle its budgets; call it once.
+        """Record the request and settle its budgets. Call it once.
 
-        JournalError when the record is not on disk and JOURNAL_ON_ERROR is `refuse`.
+        JournalError if the record is not on disk and JOURNAL_ON_ERROR is `refuse`.
         """
         parts, request, funds = self._parts, self.request, self._funds
         provider_failure = failure if isinstance(failure, ProviderError) else None
@@ -237,7 +237,7 @@ class Serving:
         """Let the request's session stay with the model that answered."""
         request = self.request
         if request.session_id is None or request.operation != "chat":
-            return  # vectors are no conversation
+            return  # vectors are not a conversation
         changes: dict[str, Any] = {
             "model": self.attempts[-1].model,
             "treated_as": self.decision.treated_as,

@@ -1,4 +1,4 @@
-"""`Stream`: one streamed answer on its way to the caller, recorded when it ends, however it ends."""
+"""`Stream`: passes one streamed answer to the caller, and records it when it ends in any way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A streamed answer whose first content is here. Iterate it once, inside `Router.stream`."""
+    """A streamed answer after its first content came. Iterate it once, inside `Router.stream`."""
 
     def __init__(self, serving: Serving, upstream: Upstream) -> None:
         """Use `Router.stream`."""
@@ -47,9 +47,9 @@ class Stream:
         """The part of `ttft_ms` that was not spent waiting for providers."""
         self.limit_headers = serving.limit_headers
         self.usage: Usage | None = None
-        """None until the end; its figures are None where the provider does not tell them."""
+        """None until the end. Figures that the provider does not report are None."""
         self.cost_usd: Decimal | None = None
-        """None until the end, and when usage or price is not known."""
+        """None until the end, and if usage or price is unknown."""
         self.finish_reason: str | None = None
         self._serving = serving
         self._upstream = upstream
@@ -60,12 +60,12 @@ class Stream:
         options = serving.request.parameters.get("stream_options")
         is_unheard = bool(options) and not serving.catalog.models[self.model].stream_usage
         self.ignored = ("stream_options",) if is_unheard else ()
-        """Members of the request that the provider was not told, since it refuses them."""
+        """Members of the request that were not sent to the provider, since it refuses them."""
         self._passes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
 
     @classmethod
     async def open(cls, parts: Parts, request: Request) -> Stream:
-        """Admit, decide and call until a candidate's first content; errors as of `Router.complete`."""
+        """Admit, decide and call until a candidate's first content. Errors are those of `Router.complete`."""
         if not request.is_streaming:
             request = replace(request, parameters={**request.parameters, "stream": True})
         serving = await admit(parts, request)
@@ -78,11 +78,11 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """The first choice's text, as far as it came."""
+        """The text of the first choice so far."""
         return self._upstream.assembly.text
 
     def __aiter__(self) -> Stream:
-        """The chunks of the answer; ends once the record is on disk."""
+        """Iterate over the chunks of the answer. This ends once the record is on disk."""
         return self
 
     async def __anext__(self) -> StreamEvent:
@@ -97,9 +97,9 @@ class Stream:
             self._pending = iter(batch)
 
     async def next_batch(self) -> list[StreamEvent] | None:
-        """The events that came together, keep-alives included, DONE not.
+        """The events that came together, with keep-alives and without DONE.
 
-        None at the end of the answer, when its record is on disk.
+        None at the end of the answer, after its record is on disk.
         """
         while not self._is_recorded:
             batch = await self._read()
@@ -111,7 +111,7 @@ class Stream:
         return None
 
     async def aclose(self) -> None:
-        """Let go of the provider; an answer that was not taken to its end is recorded as cancelled."""
+        """Close the call. An answer that was not read to its end is recorded as cancelled."""
         try:
             if not self._is_recorded:
                 await self._finish(asyncio.CancelledError())
@@ -142,7 +142,7 @@ class Stream:
         )
 
     def _passed(self, event: StreamEvent) -> StreamEvent | None:
-        """The event as the caller gets it: usage with its cost where asked for, else not by itself."""
+        """The event for the caller: usage with its cost if requested, else no event for usage only."""
         data = event.data
         if data is None:
             return None if event is DONE else event
@@ -157,7 +157,7 @@ class Stream:
     def _with_cost(self, event: StreamEvent, data: Mapping[str, Any]) -> StreamEvent:
         counted = answer_of(data)
         paid, _ = cost_of(counted, self.model, self.decision.timestamp, self._serving.catalog)
-        # Digits as they are: a float would round them.
+        # Keep the digits: a float would round them.
         digits = None if paid is None else orjson.Fragment(f"{paid:f}")
         raw = orjson.dumps({**data, "usage": {**data["usage"], "cost_usd": digits}})
         return StreamEvent(b"data: " + raw + b"\n\n", orjson.loads(raw), event.native)
@@ -170,7 +170,7 @@ class Stream:
         error_type = "cancelled" if isinstance(failure, asyncio.CancelledError) else None
         if isinstance(failure, ProviderError):
             error_type = failure.error_type
-            # What is counted is charged as counted; else the provider may charge anything.
+            # Counted usage is charged as counted. Without a count the provider may charge anything.
             failure.may_be_billed = answer.usage.tokens_input is None
         serving.attempts[-1] = replace(
             serving.attempts[-1], latency_ms=since_ms(upstream.started), error_type=error_type
@@ -185,20 +185,20 @@ class SyncStream:
     def __init__(self, stream: Stream, loop: LoopThread) -> None:
         """Use `Router.stream_sync`."""
         self.stream = stream
-        """What is known of the answer: `request_id`, `model`, at the end `usage` and `cost_usd`."""
+        """Facts of the answer: `request_id`, `model`, and at the end `usage` and `cost_usd`."""
         self._loop = loop
 
     def __iter__(self) -> Iterator[StreamEvent]:
-        """The chunks of the answer; ends once the record is on disk."""
+        """Iterate over the chunks of the answer. This ends once the record is on disk."""
         while (batch := self._loop.run(self.stream.next_batch())) is not None:
             yield from (event for event in batch if event.data is not None)
 
 
 class Deadline:
-    """After this moment a wait is given up: `with deadline:` around an await raises TimeoutError.
+    """A shared timeout: after its moment, `with deadline:` around an await raises TimeoutError.
 
-    What `asyncio.timeout_at` does, with one timer for all waits instead of one each: 5 µs less for
-    each chunk of a stream. Waits follow one another, on one event loop; `stop` ends it.
+    It replaces `asyncio.timeout_at` with one timer for all waits, which saves 5 µs for each chunk of a
+    stream. Waits must follow one another on one event loop. `stop` ends it.
     """
 
     def __init__(self, at_s: float) -> None:
@@ -226,7 +226,7 @@ class Deadline:
         trace: TracebackType | None,
     ) -> None:
         task, self._task = self._task, None
-        # As asyncio.timeout_at: a cancellation that is not the deadline's own goes on.
+        # As in asyncio.timeout_at: a cancellation that the deadline did not cause goes on.
         is_ours = self._is_over and task is not None and task.uncancel() <= self._cancelling
         if is_ours and kind is asyncio.CancelledError:
             raise TimeoutError from error

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from router.request.request import Body
 
 DRAIN_S = 0.2
-"""How long a provider may take to end its reply after DONE; later its connection does not serve again."""
+"""How long a provider may take to end its reply after DONE. After that its connection is not reused."""
 
 
 class Upstream:
-    """One attempt's stream, and what it has come to so far."""
+    """The stream of one attempt, and its answer so far."""
 
     status_code = 200
 
@@ -33,12 +33,12 @@ class Upstream:
         self._model = model
         self._batches = provider.stream(model, body)
         self._held: list[StreamEvent] = []
-        """What came before the first content and with it: until then another may serve the request."""
+        """Events up to the first content: until then another candidate may serve the request."""
         self._is_done = False
 
     @classmethod
     async def open(cls, provider: Provider, model: Model, body: Body) -> Upstream:
-        """Ask, and wait for the first content; ProviderError when none comes."""
+        """Call, and wait for the first content; ProviderError if none comes."""
         upstream = cls(provider, model, body)
         try:
             while not (upstream.assembly.has_content or upstream.assembly.is_finished):
@@ -52,14 +52,14 @@ class Upstream:
         return upstream
 
     async def read(self) -> list[StreamEvent] | None:
-        """The events that came next; None when the answer is whole, ProviderError when it was cut."""
+        """The next events; None when the answer is whole, ProviderError when it was cut."""
         if self._held:
             held, self._held = self._held, []
             return held
         return await self._take()
 
     async def aclose(self) -> None:
-        """End the call. A reply that is over is read to its end, so that its connection serves again."""
+        """End the call. After DONE the reply is read to its end, so that its connection can be reused."""
         try:
             if self._is_done:
                 with suppress(TimeoutError, ProviderError):
@@ -73,7 +73,7 @@ class Upstream:
             return None
         batch = await anext(self._batches, None)
         if batch is None:
-            # Some servers leave DONE out: where every choice has its finish reason, nothing is missing.
+            # Some servers leave DONE out. If every choice has its finish reason, nothing is missing.
             if not self.assembly.is_finished:
                 raise self._broken("ended its stream before the answer was over")
             return None

@@ -1,5 +1,5 @@
 """Sessions: a conversation stays with its model, and keeps its policy and preferences.
 
-In comes the name of a session with changes, out comes the `Session` that is remembered. Read `sessions`
-first: the store of one process. `shared` is the same store for several processes of one machine.
+Input: the name of a session, and changes. Output: the remembered `Session`. Read `sessions` first: it is
+the store of one process. `shared` is the same store for several processes of one machine.
 """

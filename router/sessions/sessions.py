@@ -1,7 +1,7 @@
-"""Sessions: a conversation stays with its model, and keeps the policy and preferences it began with.
+"""Sessions: a conversation stays with its model, and keeps its policy and preferences.
 
-A client makes its session ids up, so an id says which conversation only together with whose it is:
-the key that asks, and the organisation.
+Clients make up their session ids, so an id identifies a conversation only together with its owner: the
+caller's key and the organisation.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What is remembered of a conversation."""
+    """The remembered state of a conversation."""
 
     model: str | None = None
     """The model that answered last."""
     policy: str | None = None
-    """The last policy one of its requests named."""
+    """The last policy that one of its requests named."""
     preferences: Preferences | None = None
     treated_as: tuple[str, str] | None = None
-    """(experiment, variant) under which `model` was chosen; another variant chooses for itself."""
+    """(experiment, variant) under which `model` was chosen. Under another variant a new choice is made."""
     tokens_per_estimate: float = 1.0
-    """Input tokens the provider counted, per token estimated from the length of the text: the next
-    request's context is checked against windows with it."""
+    """Input tokens that the provider counted, per token estimated from the length of the text. The next
+    request's context is checked against windows with this correction."""
 
 
 def owned_session(session_id: str, api_key_id: str | None, organization_id: str | None) -> str:
-    """Names a session among everybody's; the id alone where nobody owns it."""
+    """A name for the session that is unique over all owners: only the id if it has no owner."""
     if api_key_id is None and organization_id is None and "\n" not in session_id:
         return session_id
     return f"{api_key_id or ''}\n{organization_id or ''}\n{session_id}"
 
 
 def session_id_of(owned: str) -> str:
-    """The client's own id in what `owned_session` gave."""
+    """The client's own id in a name from `owned_session`."""
     return owned.split("\n", 2)[-1]
 
 
 class SessionStore(Protocol):
-    """Where sessions are remembered, by the name that `owned_session` gives."""
+    """A store of sessions, by the name from `owned_session`."""
 
     def get(self, owned: str) -> Session | None:
-        """The session, None when it is new or idle for too long."""
+        """The session; None if it is new or was idle for too long."""
 
     def update(self, owned: str, **changes: Any) -> None:
-        """Change fields of the session, new or not, and remember that it is alive."""
+        """Change fields of the session, create it if needed, and reset its idle time."""
 
 
 class Sessions:

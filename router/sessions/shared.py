@@ -1,7 +1,7 @@
-"""Sessions that a server's workers share: whichever answers, a conversation stays with its model.
+"""Sessions that a server's workers share, so that a conversation stays with its model on any worker.
 
-They lie in a SQLite file that ends with the server, under digests of their names. Where the file cannot
-be used, a worker goes by what it answered itself.
+They are in a SQLite file that ends with the server, under digests of their names. If the file cannot be
+used, a worker uses the sessions that it answered itself.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router")
 
 BUSY_S = 0.05
-"""Longest wait for another worker: its transaction takes microseconds."""
+"""Longest wait for another worker. Its transaction takes microseconds."""
 SWEEP_EVERY = 256
-"""New sessions between two looks at how many there are."""
+"""New sessions between two checks of their number."""
 _SCHEMA = """
 create table if not exists sessions (name text primary key, used_at real not null, content blob not null)
     without rowid;

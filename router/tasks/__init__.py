@@ -1,6 +1,6 @@
 """Task types: labels, rules and the classifier.
 
-In come a request's label or text. Out goes its task type, with the source and the confidence.
+Input: a request's label or text. Output: its task type, with the source and the confidence.
 Read in this order:
 
     tasks       the label, else rules, else the classifier

@@ -1,9 +1,9 @@
 """The task classifier, as the router reads it: a linear model over prompt features.
 
 `scores/classifier.bin` is a line of JSON (ClassifierHeader) and the compressed weights, one byte for
-each bucket and task; it is replaced whole by rename. Loaded, a bucket's weights for all tasks are the
-16 bit lanes of one Python integer, so that a prompt costs one addition per feature however many
-tasks there are.
+each bucket and task. It is replaced whole by rename. In memory, a bucket's weights for all tasks are the
+16 bit lanes of one Python integer, so that a prompt costs one addition per feature for any number of
+tasks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NEUTRAL = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierHeader:
-    """What a classifier is and how good it was on prompts it had not seen."""
+    """The description of a classifier, and its accuracy on prompts that it had not seen."""
 
     schema_version: int
     classifier_id: str
@@ -47,10 +47,10 @@ class ClassifierHeader:
     tasks: tuple[str, ...]
     biases: tuple[float, ...]
     weight_step: float
-    """What one step of a weight's byte adds; biases and this hold the calibration already."""
+    """The value of one step of a weight's byte. Biases and steps include the calibration."""
     trained_at: datetime
     as_of: datetime
-    """The latest request it has seen."""
+    """The time of the latest request it has seen."""
     samples: int
     """Prompts it was trained on."""
     samples_held_out: int
@@ -59,7 +59,7 @@ class ClassifierHeader:
     accuracy_low: float
     """Lower end of its 95% interval."""
     accuracy_baseline: float
-    """Of the better of: rules and default; always the most frequent task."""
+    """Accuracy of the better baseline: rules and default, or always the most frequent task."""
     calibration_error: float
     """Mean distance between confidence and accuracy (ECE, 10 bins)."""
 
@@ -74,7 +74,7 @@ class ClassifierFile:
 
     @classmethod
     def of(cls, header: ClassifierHeader, weights: bytes) -> ClassifierFile:
-        """With the id that its content gives it."""
+        """A file with the id of its content."""
         return cls(header=replace(header, classifier_id=_content_id(header, weights)), weights=weights)
 
     def to_bytes(self) -> bytes:
@@ -105,7 +105,7 @@ class ClassifierFile:
 
 
 class TaskClassifier:
-    """Guesses a prompt's task; immutable."""
+    """Guesses a prompt's task. It is immutable."""
 
     def __init__(self, file: ClassifierFile, space: FeatureSpace) -> None:
         """ScoresError when the file was trained on the features of another key."""
@@ -122,7 +122,7 @@ class TaskClassifier:
     def guess(
         self, text: str, body: Mapping[str, object], known: AbstractSet[str]
     ) -> tuple[str | None, float]:
-        """(task, probability) of the likeliest of the `known` tasks; (None, 0.0) when it knows none."""
+        """(task, probability) of the likeliest of the `known` tasks; (None, 0.0) if it knows none of them."""
         features = self._space.features(text, body)
         header = self.header
         count = len(header.tasks)
@@ -142,26 +142,26 @@ class TaskClassifier:
 
 
 class ClassifierSource:
-    """Where the router looks for its classifier: `scores/classifier.bin`, under its features key."""
+    """The source of the router's classifier: `scores/classifier.bin`, with its features key."""
 
     def __init__(self, path: Path, space: FeatureSpace) -> None:
         self._path = path
         self._space = space
 
     def load(self) -> TaskClassifier | None:
-        """The current classifier, None when there is none; ScoresError when it is unusable."""
+        """The current classifier, None if there is none; ScoresError if it is unusable."""
         try:
             return TaskClassifier(ClassifierFile.read(self._path), self._space)
         except FileNotFoundError:
             return None
 
     def version(self) -> object:
-        """Changes when `load` would return something else; cheap enough to ask every second."""
+        """Changes when `load` would return something else. It is cheap enough to read every second."""
         return version_of(self._path)
 
 
 def _rows(weights: bytes, count: int) -> Sequence[int]:
-    """Each bucket's weights as the 16 bit lanes of an integer; equal rows are one object."""
+    """Each bucket's weights as the 16 bit lanes of an integer. Equal rows are one object."""
     lanes = bytearray(2 * len(weights))
     lanes[::2] = weights
     width = 2 * count

@@ -1,12 +1,12 @@
-"""Prompt features: what the task classifier reads of a prompt, as numbers that spell no word.
+"""Prompt features: the task classifier's input, as numbers that do not reveal words.
 
-A prompt becomes the set of buckets that its words, pairs of words, first and last words and a few
-facts of its shape (length, capitals, code marks, tools) fall into: 65,536 buckets, no counts, no
-order, at most 192. The buckets of words are renumbered by a secret permutation, so that stored
-features say nothing to somebody who has the lake and not the key. Who has both can guess: they can
-test whether a word they think of may be in a prompt, never read one off.
+A prompt becomes the set of buckets of its words, pairs of words, first and last words and a few facts of
+its shape (length, capitals, code marks, tools): at most 192 of 65,536 buckets, without counts or order. A
+secret permutation renumbers the buckets of words, so stored features reveal nothing to a reader who has
+the lake but not the key. A reader with both can test whether a guessed word may be in a prompt, but can
+never read a word from it.
 
-Pure Python and a few standard C functions: a prompt of any length costs well under 0.2 ms.
+It uses pure Python and a few standard C functions. A prompt of any length costs well under 0.2 ms.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FEATURES_VERSION = 1
-"""Raise it when the same prompt would have other features: what was stored before is not read then."""
+"""Raise it when the same prompt would get other features. Features of older versions are not read."""
 BUCKETS = 1 << 16
 MAX_FEATURES = 192
-"""Also keeps the sums of `router.classifier` within 16 bits."""
+"""It also keeps the sums of `router.tasks.classifier` within 16 bits."""
 HEAD_CHARACTERS, TAIL_CHARACTERS = 480, 160
-"""What is read of a long prompt: its beginning and, since the question often comes last, its end."""
+"""The parts of a long prompt that are read: its start and, since the question often comes last, its end."""
 HEAD_WORDS, TAIL_WORDS = 150, 50
-"""The same once more, for scripts and signs of which each character is a word."""
+"""The same in words, for scripts and signs in which each character is a word."""
 HAS_TOOLS, HAS_FORMAT, HAS_CODE, STARTS_UPPER = range(4)
-"""Buckets of what a prompt has; these and the next three ranges are not renumbered."""
+"""Buckets of properties of a prompt. These and the next three ranges are not renumbered."""
 _LENGTH, _LINES, _CAPITALS, SHAPES = 8, 32, 40, 64
 """First buckets of: bits of the length, bits of the number of lines, share of capitals, the words."""
 _SPREAD = SHAPES.__add__
 _FIRST_WORDS, _LAST_WORDS, _PAIR = 11, 21, 0x5BD1E995
-"""What sets a word's hash in these places apart from its hash elsewhere."""
+"""Seeds that make a word's hash in these places differ from its hash elsewhere."""
 KEY_BYTES = 32
 
 _CODE_LINE = re.compile(
@@ -60,10 +60,10 @@ class FeatureSpace:
     """The numbering of features under one key."""
 
     def __init__(self, key: bytes) -> None:
-        """`key` is the installation's secret; equal keys give equal features everywhere."""
+        """`key` is the installation's secret. Equal keys give equal features everywhere."""
         self.id = hashlib.blake2b(bytes([FEATURES_VERSION]), key=key, digest_size=4).hexdigest()
-        """Names key and version, and tells neither."""
-        # A sort by secret keys, not random.shuffle, whose order is Python's to change.
+        """Identifies key and version, and reveals neither."""
+        # A sort by secret keys, since Python may change the order of random.shuffle.
         width = BUCKETS - SHAPES
         secrets = array("Q", hashlib.shake_256(b"buckets" + key).digest(8 * width))
         self._numbers = array("H", map(_SPREAD, sorted(range(width), key=secrets.__getitem__)))
@@ -95,12 +95,12 @@ class FeatureSpace:
 def unpack(packed: str) -> tuple[str, bytes]:
     """(id of the space, the numbers, 16 bits each, little-endian) of a `prompt_features`.
 
-    ValueError when it is none.
+    ValueError when it is not valid.
     """
     try:
         content = base64.b64decode(packed, validate=True)
     except binascii.Error as error:
-        raise ValueError(f"`{packed:.20}…` is no base64") from error
+        raise ValueError(f"`{packed:.20}…` is not base64") from error
     numbers = content[4:]
     if not 0 < len(numbers) <= 2 * MAX_FEATURES or len(numbers) % 2:
         raise ValueError(f"`{packed:.20}…` holds {len(numbers)} bytes of features")
@@ -108,14 +108,14 @@ def unpack(packed: str) -> tuple[str, bytes]:
 
 
 def is_sampled(request_id: str, share: float) -> bool:
-    """Whether a labelled request is one whose features are kept: decided by its id's random bits."""
+    """Whether to keep the features of a labelled request: the random bits of its id decide."""
     return int(request_id[-8:], 16) < share * 0x1_0000_0000
 
 
 def load_key(path: Path) -> bytes:
-    """The installation's secret, made on first use and readable by its owner only.
+    """The installation's secret, created on first use and readable only by its owner.
 
-    Several routers on one lake must share the file. ConfigError when it holds something else.
+    Several routers on one lake must share the file. ConfigError if it does not hold a key.
     """
     if not path.exists():
         _make_key(path)
@@ -125,8 +125,8 @@ def load_key(path: Path) -> bytes:
         key = b""
     if len(key) != KEY_BYTES:
         raise ConfigError(
-            f"`{path}` is no features key ({2 * KEY_BYTES} hexadecimal digits): copy it from another router"
-            " of this lake, or remove it to have a new one made; the task classifier is then trained anew"
+            f"`{path}` is not a features key ({2 * KEY_BYTES} hexadecimal digits): copy it from another"
+            " router of this lake, or remove it to create a new one (this trains the task classifier again)"
         )
     return key
 
@@ -140,7 +140,7 @@ def _make_key(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(temporary, path)  # of two routers that start at once one wins, and both read its key
+        os.link(temporary, path)  # if two routers start at once, one wins and both read its key
     except FileExistsError:
         pass
     finally:
@@ -148,7 +148,7 @@ def _make_key(path: Path) -> None:
 
 
 def _words(text: str, content: bytes) -> list[bytes]:
-    """Words, numbers as their length, and single signs; scripts without spaces character by character."""
+    """Words, numbers as their length, and single signs. Scripts without spaces give single characters."""
     content = content.translate(_DIGITS)
     words: list[bytes]
     if text.isascii():
@@ -159,7 +159,7 @@ def _words(text: str, content: bytes) -> list[bytes]:
 
 
 def has_code(text: str) -> bool:
-    """Whether a text holds source code, by marks that prose does not have."""
+    """Whether a text holds source code, by marks that prose lacks."""
     if "```" in text or _CODE_LINE.search(text) is not None:
         return True
     return "SELECT " in text and " FROM " in text

@@ -20,16 +20,16 @@ TOOLS_TASK = "tool-use"
 CODE_TASK = "code"
 EMBEDDING_TASK = "embedding"
 CONFIDENCE_FLOOR = 0.5
-"""A guess that is less sure is not acted upon."""
+"""A guess with less confidence is not used."""
 
 
 class TaskType(NamedTuple):
-    """What a request is, and how that is known."""
+    """The task type of a request, and its source."""
 
     task_type: str
     source: TaskTypeSource
     confidence: float | None
-    """The classifier's probability of its likeliest task; None when it was not asked."""
+    """The classifier's probability of its likeliest task; None if it was not asked."""
 
 
 def task_of(
@@ -39,7 +39,7 @@ def task_of(
     known: AbstractSet[str],
     classifier: TaskClassifier | None = None,
 ) -> TaskType:
-    """The task type of a request and where it came from; UnknownTaskError for an undeclared label.
+    """The task type of a request and its source; UnknownTaskError for an undeclared label.
 
     `text` is the last user message. Rules and classifier name only tasks that the catalog declares.
     """
@@ -60,7 +60,7 @@ def task_of(
 
 
 def classify(request: Request, known: AbstractSet[str], classifier: TaskClassifier | None = None) -> TaskType:
-    """`task_of` a request; the text of a labelled one is not looked at."""
+    """`task_of` a request. The text of a labelled request is not read."""
     if request.operation == "embeddings" and request.task_type is None:
         return TaskType(EMBEDDING_TASK, "rule", None)
     text = "" if request.task_type is not None else request.last_text()

@@ -395,8 +395,8 @@ def test_feedback_is_recorded_for_its_request(open_router: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("no-id", "quality", 1.0), "`no-id` is no request id"),
-        (("4f9c2a1e-0000-4000-8000-000000000000", "quality", 1.0), "no request id"),
+        (("no-id", "quality", 1.0), "`no-id` is not a request id"),
+        (("4f9c2a1e-0000-4000-8000-000000000000", "quality", 1.0), "not a request id"),
         ((None, "quality", 1.5), "`value` must be a number from 0 to 1, got `1.5`"),
         ((None, "quality", float("nan")), "`value` must be"),
         ((None, "quality", True), "`value` must be"),

@@ -149,7 +149,7 @@ def test_the_preferences_of_a_session_hold_for_its_next_requests(open_router: An
     [
         (
             {"published_at": datetime.now(UTC) + timedelta(days=1)},
-            "which is to come: set this machine's clock",
+            "which is in the future: set the clock of this machine",
         ),
         ({"schema_version": 0}, "schema version `0`, this router reads"),
     ],

@@ -168,6 +168,6 @@ def test_a_damaged_key_is_refused(tmp_path: Path) -> None:
     """A key that is none stops the router with what to do, and is not shown."""
     path = tmp_path / "features.key"
     path.write_text("hunter2")
-    with pytest.raises(ConfigError, match="is no features key") as caught:
+    with pytest.raises(ConfigError, match="is not a features key") as caught:
         load_key(path)
     assert "hunter2" not in str(caught.value)

@@ -357,7 +357,7 @@ def test_what_one_provider_alone_knows(own_shim: Shim) -> None:
         order = {"provider": {"order": ["native-plain"]}}
         client.responses.create(**asked, extra_body=order)  # one provider speaks the API
         own_shim.add_model("{id: other, provider: chat, provider_model: plain, apis: [responses]}")
-        with pytest.raises(openai.BadRequestError, match="known to one provider alone") as caught:
+        with pytest.raises(openai.BadRequestError, match="known to only one provider") as caught:
             client.responses.create(**asked)
         assert caught.value.param == "previous_response_id"
         assert client.responses.create(**{**asked, "model": "other"}).status == "completed"
@@ -373,7 +373,7 @@ def test_a_model_of_the_responses_api_alone_answers_no_chat(own_shim: Shim) -> N
     own_shim.add_model("{id: pro, provider: native, provider_model: plain, apis: [responses]}")
     with openai.OpenAI(base_url=own_shim.url, api_key="unused", max_retries=0) as client:
         assert client.responses.create(model="pro", input=QUESTION).output_text == "it is four"
-        with pytest.raises(openai.APIStatusError, match="served by OpenAI's responses API alone"):
+        with pytest.raises(openai.APIStatusError, match="served only by OpenAI's responses API"):
             client.chat.completions.create(model="pro", messages=[{"role": "user", "content": QUESTION}])
 
 
