@@ -135,7 +135,7 @@ class Warehouse:
             raise
 
     def holds(self, table: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a table has exactly these rows, in any order. Then writing them would only grow the file."""
+        """Whether a table has exactly these rows, in any order. If so, writing only grows the file."""
         stored = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
         return sorted(stored, key=_comparable) == sorted(
             (tuple(row.values()) for row in rows), key=_comparable
