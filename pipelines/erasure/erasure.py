@@ -164,8 +164,8 @@ def _refuse_if_held(settings: Settings, user: str, organization: str | None, tra
     holds = rules.holds_on(organizations, user)
     if holds:
         raise LegalHoldError(
-            f"`{user}` cannot be erased: {'; '.join(map(str, holds))}; lift the hold in"
-            f" `{settings.retention_file}` first"
+            f"`{user}` cannot be erased: {'; '.join(map(str, holds))}. First lift the hold in"
+            f" `{settings.retention_file}`"
         )
 
 
