@@ -61,8 +61,8 @@ def online(url: str) -> Listing:
         listing = listing_of(providers, name=url, is_online=True)
     except Exception as error:  # any error of a fetch or a foreign file: the bundled data is used instead
         raise PriceSourceError(
-            f"no prices from `{url}` ({type(error).__name__}: {error}). Set PRICES_URL to a mirror, or leave"
-            " it empty to use the installed genai-prices"
+            f"no prices from `{url}` ({type(error).__name__}: {error}). Set PRICES_URL to a mirror, or to an"
+            " empty value to use the installed genai-prices"
         ) from error
     if not listing.rows:
         raise PriceSourceError(f"`{url}` holds no prices: check PRICES_URL")
