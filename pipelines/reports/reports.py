@@ -129,8 +129,8 @@ def opened(
         )
     except duckdb.Error as error:
         raise WarehouseError(
-            f"the warehouse at `{path}` does not open: {error};"
-            " run `intellirouter refresh` to publish it again"
+            f"the warehouse at `{path}` does not open: {error}."
+            " Run `intellirouter refresh` to publish it again"
         ) from error
     with connection:
         in_utc(connection)

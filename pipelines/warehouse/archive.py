@@ -91,6 +91,6 @@ def _verified(path: Path) -> Path:
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"cannot be read: {error}"
     raise WarehouseError(
-        f"archived rollup `{path}` {problem}; restore it from a backup,"
+        f"archived rollup `{path}` {problem}. Restore it from a backup,"
         " or move its folder away to rebuild without that day"
     )

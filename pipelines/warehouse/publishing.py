@@ -60,14 +60,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _copy(source: Path, target: Path) -> int:
-    """Copy inside the kernel, and sync; the number of bytes."""
+    """Copy inside the kernel, and sync. Returns the number of bytes."""
     size = source.stat().st_size
     with source.open("rb") as reader, target.open("wb") as writer:
         offset = 0
         while offset < size:
             copied = os.sendfile(writer.fileno(), reader.fileno(), offset, min(COPY_BYTES, size - offset))
             if copied == 0:
-                raise WarehouseError(f"`{source}` shrank while it was copied; refresh again")
+                raise WarehouseError(f"`{source}` shrank while it was copied: refresh again")
             offset += copied
         # The copy gets the build's modification time. Equal times mean that nothing changed since,
         # even if the clock was set meanwhile.
@@ -78,7 +78,7 @@ def _copy(source: Path, target: Path) -> int:
 
 
 def _check_answers(path: Path, warehouse: Warehouse, *, now: datetime) -> float:
-    """Run a typical query on the copy. Returns its time in ms; WarehouseError if it fails."""
+    """Run a typical query on the copy. Returns its time in ms. WarehouseError if it fails."""
     try:
         with duckdb.connect(str(path), read_only=True, config=configuration(warehouse.settings)) as copy:
             started = time.perf_counter()

@@ -268,8 +268,8 @@ def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
     newer = sorted(known_before - {file.header["name"] for file in known})
     if newer:
         raise WarehouseError(
-            f"the build database has the migration `{newer[-1]}`, which this release does not know;"
-            " run the release that made it, or move the file away to rebuild it from the lake"
+            f"the build database has the migration `{newer[-1]}`, which this release does not know."
+            " Run the release that made it, or move the file away to rebuild it from the lake"
         )
     for file in known:
         if file.header["name"] in known_before:
@@ -297,8 +297,8 @@ def _lock(path: Path, wait_s: float) -> int:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 os.close(descriptor)
                 raise WarehouseBusyError(
-                    f"another refresh (process `{holder}`) has held `{path}` for {wait_s:.0f} s;"
-                    " wait for it, or end that process"
+                    f"another refresh (process `{holder}`) has held `{path}` for {wait_s:.0f} s."
+                    " Wait for it, or end that process"
                 ) from None
             time.sleep(0.05)
         else:
