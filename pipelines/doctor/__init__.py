@@ -1,5 +1,5 @@
-"""Whether lake, ledger, warehouse and score files agree.
+"""Checks that lake, ledger, warehouse and score files agree.
 
-In: the data folder, read only. Out: findings, errors first, each with what to do (`findings`).
-Read `doctor` first; `erasure_checks` looks at what erasures left.
+In: the data folder, read only. Out: findings, errors first, each with advice (`findings`).
+Read `doctor` first. `erasure_checks` checks the files of erasures.
 """

@@ -1,7 +1,7 @@
-"""`intellirouter doctor`: whether the data folder says the same everywhere, and what to do if not.
+"""`intellirouter doctor` checks that the files of the data folder agree, and advises what to do if not.
 
-Nothing is changed and nothing of the pipelines is locked: the published copy of the warehouse is
-read, not the build database.
+It changes nothing and never waits for the pipelines. It reads the published copy of the warehouse, and
+the build database only to see how far retention has come.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 STALE_AFTER = timedelta(minutes=15)
-"""How far the published copy may be behind before somebody should look."""
+"""A warning appears if the published copy is behind for longer than this."""
 _RESTORE = "restore the file from a backup, or accept the loss: move it away and run `intellirouter rebuild`"
-_START = "start a router on this folder: it seals what others left"
+_START = "start a router on this folder: it seals the journals that others left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """What an examination found."""
+    """The result of an examination."""
 
     findings: list[Finding]
     """Errors first."""
     heads: list[KeptHead] = field(default_factory=list)
-    """Of every chain, when they were walked."""
+    """The heads of all chains, if the chains were walked."""
 
 
 def inspect(
     settings: Settings, *, with_audit: bool = False, expected: Iterable[KeptHead] = ()
 ) -> DoctorReport:
-    """The whole examination; `expected` are heads of earlier audits."""
+    """Run the whole examination. `expected` are heads of earlier audits."""
     doctor = _Doctor(settings)
     findings = [*doctor.files(), *doctor.tables(), *_build(settings), *_journals(settings)]
     findings += [*_scores(settings), *_classifier(settings), *erasure_checks.erasures(settings)]
@@ -73,7 +73,7 @@ def inspect(
 
 
 def render(report: DoctorReport, *, as_json: bool) -> str:
-    """The report for a terminal or a program."""
+    """Format the report for a terminal or a program."""
     kept = "keep it elsewhere, and give it to a later audit with `--expect-head`"
     if as_json:
         listed = [asdict(finding) for finding in report.findings]
@@ -90,7 +90,7 @@ def render(report: DoctorReport, *, as_json: bool) -> str:
 
 
 class _Doctor:
-    """One examination: what was listed once is compared with everything else."""
+    """One examination. It lists the lake once and compares everything else with that."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -103,11 +103,11 @@ class _Doctor:
 
     @cached_property
     def _build(self) -> Progress:
-        """Asked only where the published copy does not explain something."""
+        """Read only if the published copy does not explain something."""
         return progress.of_build(self._settings)
 
     def files(self) -> Iterator[Finding]:
-        """Files against their manifests."""
+        """Compare the files with their manifests."""
         for dataset, listing in self._listings.items():
             yield from self._suspects(listing.suspects)
             yield from self._digests(dataset, listing.segments)
@@ -115,12 +115,12 @@ class _Doctor:
                 yield warning(
                     "a stopped compaction or erasure left a file",
                     path.relative_to(self._settings.lake),
-                    "nobody reads it; the hourly housekeeping job or `intellirouter compact` removes it",
+                    "it is not read: the hourly housekeeping job or `intellirouter compact` removes it",
                 )
         yield from self._suspects(reading.strays(self._settings.lake))
 
     def tables(self) -> Iterator[Finding]:
-        """The published copy against the lake and against itself."""
+        """Compare the published copy with the lake, and check it for itself."""
         known: list[tuple[str, datetime]] = []
         if self._settings.warehouse_file.exists():
             try:
@@ -141,14 +141,14 @@ class _Doctor:
         )
 
     def chains(self, expected: Iterable[KeptHead]) -> tuple[list[Finding], list[KeptHead]]:
-        """The chains' breaks, and their heads."""
+        """Find the breaks of the chains, and their heads."""
         days = self._published.days | self._build.days  # the build database is never behind
         breaks, found = audit.audit(self._settings.home, expired_before=days, expected=expected)
         findings = [
             error(
                 f"the chain of `{item.dataset}` writer `{item.writer_id}` breaks at {item.position}",
                 f"{item.path} {item.reason}{self._record(item.dataset, item.path)}",
-                "everything before and after was checked; " + _RESTORE,
+                "everything before and after was checked: " + _RESTORE,
             )
             for item in breaks
         ]
@@ -160,11 +160,11 @@ class _Doctor:
         return findings, found.kept_heads()
 
     def _reached(self, dataset: str) -> datetime | None:
-        """Retention's cutoff, from whoever knows it."""
+        """Retention's cutoff, from the build database or the published copy."""
         return self._build.cutoffs.get(dataset) or self._published.cutoffs.get(dataset)
 
     def _record(self, dataset: str, path: str) -> str:
-        """Which record of a segment is not as it was loaded, to be put behind the file's name."""
+        """The first record of a segment that differs from the loaded one, as a suffix to the file's name."""
         segment = (self._settings.lake / path).with_suffix(".parquet")
         found = first_difference(self._settings, dataset, segment)
         return "" if found is None else f"; {found}"
@@ -177,10 +177,10 @@ class _Doctor:
             elif self._is_being_sealed(suspect.path):
                 yield warning("a stopped sealing left a file", value, _START)
             else:
-                yield warning("a file of the lake is no segment", value, "move it out of the lake")
+                yield warning("a file of the lake is not a segment", value, "move it out of the lake")
 
     def _is_being_sealed(self, path: str) -> bool:
-        """Whether the journal stands that a segment without a manifest comes from."""
+        """Whether a segment without a manifest still has the journal that it comes from."""
         name = PurePath(path)
         journal = f"{name.stem.partition('-')[2]}.jsonl"
         return (
@@ -201,7 +201,7 @@ class _Doctor:
                     )
 
     def _dataset(self, connection: duckdb.DuckDBPyConnection, dataset: str) -> Iterator[Finding]:
-        """A dataset's ledger against lake and table."""
+        """Compare a dataset's ledger with the lake and the table."""
         standing = self._segments[dataset]
         ledger = connection.execute(
             sqlfiles.load("load/standing_ledger").text, {"dataset": dataset}
@@ -223,7 +223,7 @@ class _Doctor:
                 yield warning(
                     "a stopped retention removed a segment that the published warehouse still shows",
                     f"{dataset}/{name}",
-                    "run `intellirouter retention`: it ends it, and publishes",
+                    "run `intellirouter retention`: it finishes the removal, and publishes",
                 )
             elif name not in standing:
                 yield error(
@@ -246,7 +246,7 @@ class _Doctor:
 def _rows(
     connection: duckdb.DuckDBPyConnection, dataset: str, ledger: dict[str, tuple[int, bool]]
 ) -> Iterator[Finding]:
-    """A table's rows against the ledger: rows loaded of each segment, and whether it has expired."""
+    """Compare a table's rows with the ledger: rows loaded by segment, and whether it has expired."""
     found: dict[str, int] = dict(
         connection.execute(sqlfiles.load("load/rows_by_segment", table=dataset).text).fetchall()
     )
@@ -295,7 +295,7 @@ def _build(settings: Settings) -> Iterator[Finding]:
         yield warning(
             "a build database was set aside",
             path,
-            "it was rebuilt from the lake; look at it or remove it, retention does after a week",
+            "it was rebuilt from the lake: examine or remove the old one. Retention removes it after a week",
         )
 
 
@@ -306,7 +306,7 @@ def _journals(settings: Settings) -> Iterator[Finding]:
             yield error(
                 "a journal cannot be sealed",
                 path,
-                "repair or remove the line that is no record, and rename it to `.jsonl`",
+                "repair or remove the line that is not a record, and rename it to `.jsonl`",
             )
         for path in sorted(folder.glob("*.jsonl")):
             if (size := _size_if_left_behind(path)) > 0:
@@ -318,9 +318,9 @@ def _journals(settings: Settings) -> Iterator[Finding]:
 
 
 def _size_if_left_behind(path: os.PathLike[str]) -> int:
-    """Bytes of a journal that nobody holds; 0 of one whose owner lives."""
+    """Bytes of a journal without a running owner. 0 if the owner runs."""
     with contextlib.suppress(OSError), open(path, "rb") as file:  # noqa: PTH123
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # BlockingIOError: its owner lives
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # BlockingIOError: its owner runs
         return os.fstat(file.fileno()).st_size
     return 0
 
@@ -345,7 +345,7 @@ def _scores(settings: Settings) -> Iterator[Finding]:
                 yield warning(
                     "an earlier score file cannot be used",
                     problem,
-                    "a rebuild leaves it out of model_performance_history; restore it from a backup",
+                    "restore it from a backup: a rebuild leaves it out of model_performance_history",
                 )
 
 
@@ -353,6 +353,6 @@ def _classifier(settings: Settings) -> Iterator[Finding]:
     try:
         ClassifierFile.read(settings.classifier_file)
     except FileNotFoundError:
-        pass  # until enough requests are labelled there is none
+        pass  # there is no classifier until enough requests are labelled
     except (ScoresError, OSError) as problem:
         yield error("the task classifier cannot be used", problem, "run `intellirouter refresh`")

@@ -1,4 +1,4 @@
-"""What the doctor looks at of erasures: shares of removed rows, tombstones, certificates."""
+"""The doctor's checks of erasures: shares of removed rows, tombstones, certificates."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _RESTORE = "restore it from a backup: a rebuild would change the rollups of its 
 def removals(
     settings: Settings, known: Iterable[tuple[str, datetime]], expired_before: Callable[[], datetime | None]
 ) -> Iterator[Finding]:
-    """Shares of removed rows that are damaged or gone.
+    """Find shares of removed rows that are damaged or missing.
 
-    `known` are name and hour of those that were taken in, `expired_before` tells retention's cutoff.
+    `known` are name and hour of the shares that were loaded. `expired_before` returns retention's cutoff.
     """
     standing: set[str] = set()
     for day, folder in dated_folders(settings.lake / REMOVALS):
@@ -40,38 +40,38 @@ def removals(
         standing |= records
         for path in sorted(folder.glob("*.json")):
             if problem := _problem(path, day.isoformat()):
-                yield error("what removed rows added to the rollups is damaged", problem, _RESTORE)
+                yield error("the rollup share of removed rows is damaged", problem, _RESTORE)
         for path in sorted(folder.glob("*.parquet")):
             if path.name.partition(".")[0] not in records:
                 yield warning(
                     "a stopped erasure or retention left a file",
                     path.relative_to(settings.lake),
-                    "nobody reads it; the next one writes it anew, or retention removes it with its day",
+                    "it is not read: the next run writes it again, or retention removes it with its day",
                 )
     for name, hour in known:
         if name in standing:
             continue
         cutoff = expired_before()
-        if cutoff is None or hour >= cutoff:  # else retention forgot it
-            yield error("what removed rows added to the rollups is gone", name, _RESTORE)
+        if cutoff is None or hour >= cutoff:  # else retention removed it
+            yield error("the rollup share of removed rows is missing", name, _RESTORE)
 
 
 def erasures(settings: Settings) -> Iterator[Finding]:
-    """Erasures that were stopped, or that left the person's id somewhere."""
+    """Find erasures that were stopped, or that left the person's id in a file."""
     certificates: dict[tuple[str, str | None], tuple[Path, Certificate]] = {}
     for path in sorted(settings.erasures.glob("*.json")):
         try:
             if path.name.endswith(SUFFIX):
                 tombstone = Tombstone.model_validate_json(path.read_bytes())
                 if tombstone.moments:
-                    yield warning("an erasure was stopped", path, "run `intellirouter refresh`: it ends it")
+                    yield warning("an erasure was stopped", path, "run `intellirouter refresh` to finish it")
                 continue
             found = Certificate.model_validate_json(path.read_bytes())
         except (ValidationError, OSError) as problem:
             yield error(
                 "a file of an erasure cannot be read",
                 f"{path} {str(problem).splitlines()[0]}",
-                "restore it from a backup; without its tombstone, late records of the person are kept",
+                "restore it from a backup: without its tombstone, late records of the person are kept",
             )
             continue
         if found.cause == "request":
@@ -81,7 +81,7 @@ def erasures(settings: Settings) -> Iterator[Finding]:
     for path, found in certificates.values():
         for name in found.remaining:
             yield error(
-                "an erasure is unfinished: the id still stands in a file, or nobody could read it",
+                "an erasure is unfinished: a file still holds the id, or could not be read",
                 f"{name}, says {path.name}",
                 f"{advice(name)}, and erase the person again",
             )
@@ -93,9 +93,9 @@ def _problem(path: Path, day: str) -> str | None:
         hour = datetime.fromisoformat(record["hour"])
         expected = removed_rollups.name_of(hour, record["sources"])
         if f"{hour.astimezone(UTC):%Y-%m-%d}" != day or path.stem != expected:
-            return f"{path} is of other segments or another hour than its name says"
+            return f"{path} belongs to other segments or another hour than its name says"
         if set(record["sha256"]) != set(HOURLY):
-            return f"{path} does not vouch for its tables"
+            return f"{path} does not hold the digests of its tables"
         requests = (
             reading.read_rows(removed_rollups.part(path, "usage_hourly")).column("requests").to_pylist()
         )

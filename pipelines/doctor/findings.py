@@ -1,4 +1,4 @@
-"""What the doctor says: one finding a thing, errors apart from what the next run completes."""
+"""The doctor's findings: errors, and warnings that the next run resolves."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SHOWN = 20
-"""Findings of one kind that are named; the rest are counted."""
+"""This many findings of one kind are shown. The rest are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """One problem of the data folder."""
 
     severity: Literal["error", "warning"]
     what: str
     value: str
     """The file, segment or figure."""
     advice: str
-    """What to do."""
+    """The remedy."""
 
 
 def error(what: str, value: object, advice: str) -> Finding:
-    """Something is wrong and a person must look."""
+    """A finding that a person must act on."""
     return Finding(severity="error", what=what, value=str(value), advice=advice)
 
 
 def warning(what: str, value: object, advice: str) -> Finding:
-    """Something waits for the next run, or costs nothing."""
+    """A finding that the next run resolves, or that does no harm."""
     return Finding(severity="warning", what=what, value=str(value), advice=advice)
 
 
 def bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The findings, the first few of a kind; the rest of the kind in one line."""
+    """The first SHOWN findings of each kind, and the number of the rest in one line."""
     counts: dict[tuple[str, str], int] = {}
     for finding in findings:
         key = finding.severity, finding.what

@@ -1,9 +1,9 @@
-"""Persons leave the lake, and a certificate says so.
+"""Erases a person from the data folder, and certifies it.
 
 In: a user id, or the tombstone of an earlier erasure. Out: rewritten segments, a certificate.
 Read `erasure` first: it names the steps, which `pipelines.flow` runs.
 
-    tombstones        who was erased, as keyed hashes     persons        which rows are theirs
-    leftovers         damaged and set-aside files         search         the id in every byte
-    config_mentions   files that people edit              certificates   what was done, for the file
+    tombstones        erased persons, as keyed hashes     persons        finds the rows of a person
+    leftovers         damaged and set-aside files         search         looks for the id in all files
+    config_mentions   files that people edit              certificates   the record of an erasure
 """

@@ -1,7 +1,7 @@
-"""What an erasure did, as a file that can be shown: `erasures/<time>-<person>.json`.
+"""Writes the certificate of an erasure, a file that you can show: `erasures/<time>-<person>.json`.
 
-Most of it is read back from the lake, where each derived segment says what it replaced, so that an
-erasure that was stopped and resumed still accounts for all of it.
+Most of it is read from the lake, where each derived segment lists the segments it replaced. The
+certificate is therefore complete even if the erasure was stopped and resumed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class File(_Part):
 
 
 class Rewriting(_Part):
-    """Segments of one hour, and the one that replaced them."""
+    """Segments of one hour, and the segment that replaced them."""
 
     dataset: str
     hour: datetime
@@ -52,7 +52,7 @@ class Rewriting(_Part):
 
 
 class RemovedFile(_Part):
-    """A file that was no good segment and held the person, or could not be read to tell."""
+    """A removed file that was not a sound segment, and held the person's id or could not be decoded."""
 
     path: str
     """Relative to the data folder."""
@@ -61,7 +61,7 @@ class RemovedFile(_Part):
 
 
 class Search(_Part):
-    """Where the person's id was looked for afterwards, in bytes and decoded."""
+    """The extent of the search for the person's id after the erasure, in bytes and decoded values."""
 
     files: int
     bytes: int
@@ -71,7 +71,7 @@ class Search(_Part):
 
 
 class Certificate(_Part):
-    """The whole file."""
+    """The content of the file."""
 
     format: Literal["intellirouter.erasure/1"] = "intellirouter.erasure/1"
     person: str
@@ -85,19 +85,19 @@ class Certificate(_Part):
     rows: dict[str, int]
     """Rows removed from the lake, by dataset."""
     hours: dict[str, int]
-    """Requests that each hour's rollup counts and its rows no longer show."""
+    """By hour: requests that the rollup still counts and that have no rows any more."""
     files: tuple[Rewriting, ...]
     removed_files: tuple[RemovedFile, ...] = ()
     rewritten_journals: tuple[str, ...] = ()
-    """Journals set aside as unreadable, whose lines about the person were taken out."""
+    """Unreadable journals that were set aside, and from which the person's lines were removed."""
     warehouse_sha256: str | None
-    """Of the published copy, which was built anew: a deleted row's bytes stay in a DuckDB file."""
+    """Of the published copy. It was written again, because a DuckDB file keeps the bytes of deleted rows."""
     searched: Search | None
     """None: not searched (late segments, or one organisation of a person who may be in others)."""
     remaining: tuple[str, ...] = ()
-    """Files in which the id still stands, those that people edit among them, or that nobody could read."""
+    """Files that still hold the id, including those that people edit, or that could not be read."""
     pending_journals: tuple[str, ...] = ()
-    """Journals of running routers that held the id; their segments are rewritten when they load."""
+    """Journals of running routers that held the id. Their segments are rewritten when they load."""
 
 
 def issue(
@@ -111,7 +111,7 @@ def issue(
     searched: Found | None,
     mentioned: Collection[str] = (),
 ) -> Certificate:
-    """Write the certificate beside the tombstone; one for late segments has its own time in its name."""
+    """Write the certificate next to the tombstone. One for late segments has its own time in its name."""
     files = rewritings(settings, tombstone.moments)
     rows: Counter[str] = Counter()
     for item in files:
@@ -147,7 +147,7 @@ def issue(
 
 
 def hours(warehouse: Warehouse, tombstone: Tombstone) -> dict[str, int]:
-    """Requests taken out of each hour that its rollup still counts."""
+    """By hour: removed requests that the rollup still counts."""
     found = warehouse.run("erasure/removed_hours", moments=list(tombstone.moments)).fetchall()
     return {hour.astimezone(UTC).isoformat(): int(count) for hour, count in found}
 
@@ -173,7 +173,7 @@ def _relative(path: str, settings: Settings) -> str:
 
 
 def rewritings(settings: Settings, moments: Collection[datetime]) -> list[Rewriting]:
-    """The rewritings that erasures of these moments left in the lake."""
+    """Find the rewritings by erasures of these moments in the lake."""
     found = []
     for dataset in DATASETS:
         for segment in reading.scan(settings.lake, dataset).segments:

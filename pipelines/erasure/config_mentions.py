@@ -1,4 +1,4 @@
-"""Files that people edit and that name a person: an erasure does not change them, and says so."""
+"""Finds a person in the files that people edit. An erasure reports these files and does not change them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ADVICE = {
     "experiments.yaml": "delete the person's name",
     "retention.yaml": "delete the person's name",
 }
-"""What to do about each."""
+"""The advice for each file."""
 ELSEWHERE = "remove the file, or upgrade if it is newer than this release"
 
 
 def mentions(settings: Settings, user: str, *, organization: str | None = None) -> list[str]:
-    """Names of the files that name the person; in one organisation, those of the keys that are its own."""
+    """Names of the files that name the person. With an organisation, only its own keys are searched."""
     files = [settings.keys_file]
     if organization is None:
         files += [
@@ -35,7 +35,7 @@ def mentions(settings: Settings, user: str, *, organization: str | None = None) 
 
 
 def advice(name: str) -> str:
-    """What to do about a file in which an erased person's id still stands."""
+    """The advice for a file that still holds an erased person's id."""
     return ADVICE.get(name, ELSEWHERE)
 
 
@@ -54,7 +54,7 @@ def _names(path: Path, user: str, organization: str | None) -> bool:
 
 
 def _texts(tree: Any) -> Iterator[str]:
-    """Every text of a tree, names of members too."""
+    """Every text of a tree, including the names of members."""
     if isinstance(tree, dict):
         for name, value in tree.items():
             yield str(name)

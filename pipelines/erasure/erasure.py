@@ -1,16 +1,15 @@
-"""Erasing a person: no byte under the data folder says that they were there, and no bill changes.
+"""Erases a person: no byte under the data folder still shows them, and no bill changes.
 
-In this order, so that the next refresh can resume an erasure that was stopped: catch up (`flow`),
-`begin` puts down a tombstone, `remove_person` rewrites every segment that holds the person (`removals` keeps
-what their requests added to the rollups) and clears damaged and set-aside files (`leftovers`), catch up
-again so that the tables follow, `certify` copies both databases anew, looks for the id in every file
-and signs the certificate. Files that people edit (keys, limits, policies) are not changed: where they
-name the person, the certificate lists them as remaining.
+The steps run in this order, so that the next refresh can resume a stopped erasure: catch up (`flow`).
+`begin` writes a tombstone. `remove_person` rewrites every segment that holds the person (`removals` keeps
+their requests' share of the rollups) and clears damaged and set-aside files (`leftovers`). Catch up again,
+so that the tables follow. `certify` writes new copies of both databases, looks for the id in every file
+and writes the certificate. Files that people edit (keys, limits, policies) are not changed. If they name
+the person, the certificate lists them as remaining.
 
-Records of the person in the open journal of a running router are sealed seconds later. The next
-refresh compares late segments with the tombstones (`resume`) and rewrites them; records made after
-the erasure are a new beginning and stay. A judgement whose request has expired no longer says whose
-it is; it goes with its own period.
+A running router seals the person's records in its open journal seconds later. The next refresh compares
+late segments with the tombstones (`resume`) and rewrites them. Records made after the erasure stay. A
+judgement of an expired request no longer shows its person, and is removed after its own period.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def preview(settings: Settings, user: str, *, organization: str | None = None) -> Trace:
-    """What an erasure would remove of the lake as it is now; nothing is changed."""
+    """Show what an erasure would remove from the lake now, without changing anything."""
     key = Key.throwaway()
     tombstone = Tombstone(person=key.hash(user), organization=organization, erased_at=datetime.now(UTC))
     found = trace(settings.lake, Doomed(tombstone, key, user))
@@ -61,16 +60,16 @@ class Erasing:
     tombstone: Tombstone
     doomed: Doomed
     user: str | None = None
-    """The person's id; None when only its hash is known."""
+    """The person's id. None if only its hash is known."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     removed_files: list[RemovedFile] = field(default_factory=list)
     journals: list[str] = field(default_factory=list)
-    """Journals set aside as unreadable that were rewritten."""
+    """Unreadable journals that were set aside, and are rewritten now."""
 
 
 def seal_leftovers(settings: Settings) -> None:
-    """Turn what routers that are gone left in their journals into segments."""
-    with contextlib.suppress(SegmentError):  # set aside as `.bad`, and looked into below
+    """Seal the journals of routers that have ended."""
+    with contextlib.suppress(SegmentError):  # such a journal is set aside as `.bad` and cleaned later
         journal = Journal(
             settings.home,
             seal_interval_s=settings.journal_seal_interval_s,
@@ -83,7 +82,7 @@ def seal_leftovers(settings: Settings) -> None:
 
 
 def begin(warehouse: Warehouse, user: str, organization: str | None, *, now: datetime) -> Erasing:
-    """Put down the person's tombstone; LegalHoldError, and nothing is changed, when a hold names them."""
+    """Write the person's tombstone. If a hold covers them, raise LegalHoldError and change nothing."""
     settings, key = warehouse.settings, Key.of(warehouse.settings)
     tombstone = Tombstone(person=key.hash(user), organization=organization, erased_at=now, moments=(now,))
     doomed = Doomed(tombstone, key, user)
@@ -96,7 +95,7 @@ def begin(warehouse: Warehouse, user: str, organization: str | None, *, now: dat
 
 
 def resume(warehouse: Warehouse, tombstone: Tombstone) -> Erasing | None:
-    """Take up an erasure that was stopped, or whose person came late; None when nothing is left to do."""
+    """Resume an erasure that was stopped or has late segments. None if nothing is left to do."""
     key = Key.of(warehouse.settings)
     if not tombstone.moments:
         late = _late_segments(warehouse, tombstone)
@@ -114,9 +113,9 @@ def resume(warehouse: Warehouse, tombstone: Tombstone) -> Erasing | None:
 
 
 def remove_person(warehouse: Warehouse, erasing: Erasing) -> None:
-    """Take the person out of every file but the tables, which follow when the caller catches up."""
+    """Remove the person from every file except the tables, which follow when the caller catches up."""
     doomed, now = erasing.doomed, erasing.tombstone.moments[-1]
-    # Requests first: what they added to the rollups is computed with their judgements.
+    # Requests first: their share of the rollups is computed with their judgements.
     for dataset in sorted(DATASETS, key=lambda name: name != RequestRecord.DATASET):
         removals.remove_everywhere(
             warehouse,
@@ -132,9 +131,9 @@ def remove_person(warehouse: Warehouse, erasing: Erasing) -> None:
 
 
 def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
-    """Write both databases anew, look for the id in every file, sign the certificate."""
+    """Write both databases again, look for the id in every file, and write the certificate."""
     settings, tombstone, user = warehouse.settings, erasing.tombstone, erasing.user
-    # Segments that were sealed meanwhile are looked at next time.
+    # The next run checks the segments that were sealed meanwhile.
     _note_honoured(warehouse, tombstone, erasing.started_at)
     hours = certificates.hours(warehouse, tombstone)
     others = _longer_ids(warehouse, user) if user else []
@@ -165,13 +164,13 @@ def _refuse_if_held(settings: Settings, user: str, organization: str | None, tra
     holds = rules.holds_on(organizations, user)
     if holds:
         raise LegalHoldError(
-            f"`{user}` cannot be erased: {'; '.join(map(str, holds))}; lift the hold in"
-            f" `{settings.retention_file}` first"
+            f"`{user}` cannot be erased: {'; '.join(map(str, holds))}. First lift the hold in"
+            f" `{settings.retention_file}`"
         )
 
 
 def _learn_from_tables(warehouse: Warehouse, doomed: Doomed, found: Trace, user: str) -> None:
-    """Requests that were loaded before their segment was damaged: their judgements are claimed too."""
+    """Also claim the judgements of requests that were loaded before their segment was damaged."""
     rows = warehouse.run("erasure/requests_of_user", user=user).fetchall()
     mine = [(name, where) for name, where in rows if doomed.organization in (None, where)]
     doomed.add_requests(name for name, _ in mine)
@@ -179,7 +178,7 @@ def _learn_from_tables(warehouse: Warehouse, doomed: Doomed, found: Trace, user:
 
 
 def _put_down(settings: Settings, tombstone: Tombstone, doomed: Doomed) -> Tombstone:
-    """Write the tombstone; it takes the place of earlier ones of the same person and organisation."""
+    """Write the tombstone. It replaces earlier ones of the same person and organisation."""
     earlier = [
         other
         for other in tombstones.standing(settings)
@@ -195,7 +194,7 @@ def _put_down(settings: Settings, tombstone: Tombstone, doomed: Doomed) -> Tombs
 
 
 def _late_segments(warehouse: Warehouse, tombstone: Tombstone) -> list[str]:
-    """Segments loaded since the tombstone was last honoured that hold rows from before the erasure."""
+    """Segments with rows from before the erasure, loaded since the tombstone was last honoured."""
     found = warehouse.run("erasure/late_segments", erased_at=tombstone.erased_at, name=tombstone.name)
     return [name for (name,) in found.fetchall()]
 
@@ -208,12 +207,12 @@ def _note_honoured(warehouse: Warehouse, tombstone: Tombstone, until: datetime) 
 
 
 def _longer_ids(warehouse: Warehouse, user: str) -> list[str]:
-    """Other persons whose id holds this one: they stay, and are no trace of the erased."""
+    """Ids of other persons that contain this id. They stay, and are not a trace of the erased person."""
     found = warehouse.run("erasure/longer_ids", user=user).fetchall()
     return [other for (other,) in found if other != user]
 
 
 def _roots(settings: Settings) -> list[Path]:
-    """The data folder, and Dagster's when it lies elsewhere."""
+    """The data folder, and Dagster's folder if it is elsewhere."""
     elsewhere = os.environ.get("DAGSTER_HOME")
     return [settings.home] if not elsewhere else [settings.home, Path(elsewhere)]

@@ -1,10 +1,10 @@
-"""What of a person lies outside of good segments and tables: damaged files, leftovers, set-aside files.
+"""Erases a person from files other than sound segments and tables: damaged, leftover and set-aside files.
 
-Nobody reads these files, but their bytes are there. A damaged segment is rewritten with the rows that
-were loaded before it was damaged, perhaps none, so that its writer's chain still holds; anything else
-is removed; both only when the person's id is found in it, or when it cannot be decoded to tell.
-Copies that the next refresh makes anew (build databases set aside, temporary files of processes that
-are gone) are removed without looking.
+No process reads these files, but they may hold the person's bytes. A damaged segment is rewritten with
+the rows that were loaded before it was damaged, if any, so that its writer's chain stays intact. Any other
+file is removed. Both happen only if the person's id is found in the file, or if it cannot be decoded.
+Copies that a refresh can make again (build databases that were set aside, temporary files of processes
+that have ended) are removed without a search.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 TEMPORARY_AGE_S = 3600.0
-"""An older temporary file belongs to nobody, whatever process has its number now."""
+"""An older temporary file has no owner, even if a process has its number now."""
 
 
 def clear(warehouse: Warehouse, doomed: Doomed, now: datetime) -> list[RemovedFile]:
-    """Remove the remains; what was removed for holding the person, or for hiding whether it does."""
+    """Clear the leftovers. Returns the files removed because they hold the id or cannot be decoded."""
     settings, users = warehouse.settings, doomed.users
     for path in _temporaries(settings):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -62,7 +62,7 @@ def clear(warehouse: Warehouse, doomed: Doomed, now: datetime) -> list[RemovedFi
 
 
 def clean_journals(settings: Settings, doomed: Doomed) -> list[str]:
-    """Take the person's lines out of journals that could not be sealed; the names of those rewritten."""
+    """Remove the person's lines from journals that could not be sealed. Returns the rewritten names."""
     rewritten = []
     for path in sorted((settings.home / "journal").glob("*/*.bad")):
         lines = path.read_bytes().splitlines(keepends=True)
@@ -74,7 +74,7 @@ def clean_journals(settings: Settings, doomed: Doomed) -> list[str]:
 
 
 def pending_journals(settings: Settings, users: Collection[str]) -> list[str]:
-    """Open journals of running routers in which the person's id stands."""
+    """Open journals of running routers that hold the person's id."""
     found = []
     for path in sorted((settings.home / "journal").glob("*/*.jsonl")):
         try:
@@ -89,7 +89,7 @@ def pending_journals(settings: Settings, users: Collection[str]) -> list[str]:
 def _temporaries(settings: Settings) -> Iterator[Path]:
     for path in sorted(settings.home.rglob(f"{TEMPORARY_PREFIX}*")):
         owner = path.name.rpartition("-")[2]
-        # Those of the warehouse are ours, and so nobody's: the lock is held.
+        # We hold the warehouse's lock, so no other process uses its temporary files.
         is_ours = settings.build_file.parent in path.parents or path.parent == settings.warehouse_file.parent
         try:
             age = time.time() - path.stat().st_mtime
@@ -111,13 +111,13 @@ def _runs(process: int) -> bool:
 
 
 def _reason(path: Path, users: Collection[str]) -> str | None:
-    """Why the file must go; None when it can be read and does not hold the person."""
+    """Why the file must be removed. None if it can be read and does not hold the person's id."""
     found = Found()
     if path.is_symlink() or not path.is_file():
         return None
     if look(path, list(users), found):
         return "holds the person's id"
-    # Compressed pages of a file whose frame is lost look like nothing, and may be anything.
+    # Compressed pages without the frame of their file cannot be recognised, and may hold anything.
     return (
         "cannot be decoded" if found.unreadable or (path.suffix == ".parquet" and not found.decoded) else None
     )
@@ -134,7 +134,7 @@ def _bad_files(settings: Settings, paths: Iterator[Path], users: Collection[str]
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether the file is what its manifest says: then another release of the pipelines can read it."""
+    """Whether the file agrees with its manifest. Then another release of the pipelines can read it."""
     try:
         manifest = Manifest.read(path.with_suffix(".json"))
         return manifest.path.endswith(path.name) and sha256_of(path) == manifest.sha256

@@ -1,4 +1,4 @@
-"""Which rows of the lake are an erased person's."""
+"""Finds the rows of an erased person in the lake."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _JUDGEMENT_COLUMNS = ("created_at", "request_id")
 _PERSON_COLUMNS = ("timestamp", "organization_id", "user_id")
 _IDS = {RequestRecord.DATASET: "id", RequestLog.DATASET: "request_id"}
-"""The column that holds what judgements name a request by."""
+"""The column with the request id that judgements refer to."""
 
 
 def columns(dataset: str) -> tuple[str, ...]:
-    """The columns that decide whether a row of the dataset goes."""
+    """The columns that decide whether a row of the dataset is removed."""
     return _JUDGEMENT_COLUMNS if dataset == FeedbackRecord.DATASET else _PERSON_COLUMNS
 
 
 @dataclass(slots=True, kw_only=True)
 class Trace:
-    """What the lake holds of a person."""
+    """The data that the lake holds of a person."""
 
     rows: Counter[str] = field(default_factory=Counter)
     """By dataset."""
@@ -43,17 +43,17 @@ class Trace:
 
 
 class Doomed:
-    """Which rows an erased person's tombstone claims."""
+    """The rows that an erased person's tombstone claims."""
 
     def __init__(self, tombstone: Tombstone, key: Key, user: str | None = None) -> None:
-        """`user`: the person's id; without it every id is hashed to recognise theirs."""
+        """`user` is the person's id. Without it, every id is hashed to recognise theirs."""
         self._tombstone = tombstone
         self.organization = tombstone.organization
         self._key = key
         self._is_known = user is not None
         self._requests = set(tombstone.requests)
         self.users: set[str] = set() if user is None else {user}
-        """The person's id, once it was recognised."""
+        """The person's id, once it is recognised."""
 
     @property
     def requests(self) -> tuple[str, ...]:
@@ -65,11 +65,11 @@ class Doomed:
         self._requests |= {self._key.hash_request(name) for name in ids}
 
     def goes(self, dataset: str) -> Callable[[Any], Any]:
-        """For each row of a pyarrow Table of the dataset, whether it goes."""
+        """A function that gives a mask over a pyarrow Table of the dataset: whether to remove each row."""
         return self._judgements if dataset == FeedbackRecord.DATASET else self._records
 
     def claims(self, record: Mapping[str, Any]) -> bool:
-        """Whether a journal's record is the person's."""
+        """Whether a journal's record belongs to the person."""
         return record.get("user_id") in self.users or (
             isinstance(name := record.get("request_id"), str)
             and self._key.hash_request(name) in self._requests
@@ -98,7 +98,7 @@ class Doomed:
 
 
 def trace(root: Path, doomed: Doomed, names: Collection[str] | None = None) -> Trace:
-    """What the sound segments (of these names) hold of the person; `doomed` learns their requests."""
+    """Find the person in the sound segments (of these names), and add their requests to `doomed`."""
     found = Trace()
     for dataset in sorted(DATASETS, key=lambda name: name == FeedbackRecord.DATASET):
         key_column = _IDS.get(dataset)

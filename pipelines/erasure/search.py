@@ -1,7 +1,7 @@
-"""Looking for texts in every file of a folder: in the bytes, and in what the bytes say once decoded.
+"""Looks for texts in every file of a folder: in the bytes, and in the decoded values.
 
-Parquet and DuckDB compress their values, so that a search of bytes alone would find nothing in a
-file full of them. Parquet, DuckDB and SQLite files are told by their first bytes, not their names.
+Parquet and DuckDB compress their values, so a search of only the bytes would miss them. Parquet, DuckDB
+and SQLite files are recognised by their first bytes, not by their names.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 8 << 20
 SHORT = 6
-"""A shorter text stands in any file by chance: it is looked for as the whole of a decoded value."""
+"""A shorter text can occur in any file by chance, so it must equal a whole decoded value."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Found:
-    """What a search looked at, and where it found something."""
+    """The extent of a search, and its hits."""
 
     files: int = 0
     bytes: int = 0
     decoded: int = 0
     """Files whose values were read as well."""
     hits: dict[str, set[str]] = field(default_factory=dict)
-    """Path to the texts that stand in the file."""
+    """By path: the texts that the file holds."""
     unreadable: list[str] = field(default_factory=list)
     """Files that look like Parquet, DuckDB or SQLite and cannot be decoded."""
 
 
 def search(roots: Iterable[Path], texts: Sequence[str], *, others: Sequence[str] = ()) -> Found:
-    """Look for the texts in every file under the roots; DuckDB files must not be open elsewhere.
+    """Look for the texts in every file under the roots. DuckDB files must not be open elsewhere.
 
-    `others` are longer texts that hold one of them and are not looked for: `user-1` in `user-10` is
-    no hit.
+    `others` are longer texts that contain one of the texts and do not count: `user-1` in `user-10` is
+    not a hit.
     """
     found = Found()
     for path in sorted({path for root in roots for path in root.rglob("*")}):
@@ -56,7 +56,7 @@ def search(roots: Iterable[Path], texts: Sequence[str], *, others: Sequence[str]
 
 
 def look(path: Path, texts: Sequence[str], found: Found, others: Sequence[str] = ()) -> set[str]:
-    """Which of the texts stand in one file, other than as a part of `others`."""
+    """Return the texts that one file holds, other than as a part of `others`."""
     others = sorted({variant for text in others for variant in _variants(text)}, key=len, reverse=True)
     variants = {variant: text for text in texts for variant in _variants(text)}
     found.files += 1
@@ -79,7 +79,7 @@ def look(path: Path, texts: Sequence[str], found: Found, others: Sequence[str] =
 
 
 def _variants(text: str) -> set[str]:
-    """The text as it is and as JSON and DuckDB's nested values write it."""
+    """The text itself, and its forms in JSON and in DuckDB's nested values."""
     return {
         text,
         json.dumps(text)[1:-1],
@@ -110,7 +110,7 @@ def _in_bytes(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[st
 
 
 def _without(content: bytes, others: Sequence[str]) -> bytes:
-    """The content with every other text blotted out, its length kept."""
+    """The content with each of `others` overwritten by zeros of the same length."""
     for other in others:
         content = content.replace(other.encode(), b"\0" * len(other.encode()))
     return content
@@ -184,7 +184,7 @@ def _in_sqlite(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[s
 
 
 def _contents(row: Iterable[Any], others: Sequence[str]) -> Iterator[bytes]:
-    """Texts and blobs; Dagster compresses some of its own."""
+    """Texts and blobs of a row. Dagster compresses some of its values."""
     for value in row:
         if isinstance(value, bytes):
             yield _without(value, others)

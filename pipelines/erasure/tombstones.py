@@ -1,11 +1,11 @@
-"""Who was erased, told without naming them, so that what arrives late is erased too.
+"""Remembers the erased persons as hashes, so that data that arrives late is erased too.
 
     erasures/key                                   32 random bytes, made by the first erasure
-    erasures/<time>-<person>.tombstone.json        the person, the moment, the requests that went
+    erasures/<time>-<person>.tombstone.json        the person, the moment, the removed requests
 
-A person, and each of their requests, stands here as an HMAC-SHA-256 with that key. Without the key
-no one can tell whose tombstone it is, nor try names; remove the key, and late segments are no longer
-recognised and certificates no longer checkable. Records made after the moment are not erased.
+A person and each of their requests is stored as an HMAC-SHA-256 with that key. Without the key, a
+tombstone cannot be linked to a person, not even by trying names. If you remove the key, late segments are
+not recognised and certificates cannot be checked. Records made after the moment are not erased.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".tombstone.json"
 REQUEST_DIGITS = 24
-"""Hex digits kept of a request's HMAC: 96 bits, so that a busy person's file stays small."""
+"""Hex digits of a request's HMAC that are kept: 96 bits, so that the file stays small."""
 
 
 class Tombstone(BaseModel):
@@ -40,32 +40,32 @@ class Tombstone(BaseModel):
     person: str
     """HMAC-SHA-256 of the user id."""
     organization: str | None
-    """Erased in this organisation only; None: in all."""
+    """The person is erased in this organisation only. None means in all."""
     erased_at: datetime
     requests: tuple[str, ...] = ()
-    """HMAC-SHA-256 of the ids of the requests that went, cut to REQUEST_DIGITS."""
+    """HMAC-SHA-256 of the ids of the removed requests, cut to REQUEST_DIGITS."""
     moments: tuple[datetime, ...] = ()
     """Earlier attempts of this erasure that did not reach their certificate."""
 
     @property
     def name(self) -> str:
-        """The stem of its file and of its certificate."""
+        """The stem of the tombstone's file and of its certificate."""
         return f"{self.erased_at:%Y%m%dT%H%M%S%f}-{self.person[:16]}"
 
     def write(self, folder: Path) -> None:
-        """Put it into the folder of erasures."""
+        """Write the tombstone into the folder of erasures."""
         write_atomically(folder / f"{self.name}{SUFFIX}", self.model_dump_json(indent=1).encode())
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The key that names are hashed with."""
+    """The key of the hashes."""
 
     content: bytes
 
     @classmethod
     def of(cls, settings: Settings) -> Key:
-        """The data folder's key, made when there is none."""
+        """Read the data folder's key, or make one if it has none."""
         path = settings.erasures / "key"
         make_folder(settings.erasures)
         if not path.exists():
@@ -75,15 +75,15 @@ class Key:
 
     @classmethod
     def throwaway(cls) -> Key:
-        """A key that leaves no file behind, for hashes that nobody keeps."""
+        """A key without a file, for hashes that are not kept."""
         return cls(os.urandom(32))
 
     def hash(self, text: str) -> str:
-        """Hex HMAC-SHA-256 of a name."""
+        """The hexadecimal HMAC-SHA-256 of a name."""
         return hmac.digest(self.content, text.encode(), hashlib.sha256).hex()
 
     def hash_request(self, request_id: str) -> str:
-        """The same of a request's id, cut."""
+        """The hash of a request's id, cut to REQUEST_DIGITS."""
         return self.hash(request_id)[:REQUEST_DIGITS]
 
 
@@ -94,5 +94,5 @@ def standing(settings: Settings) -> list[Tombstone]:
 
 
 def forget_tombstone(settings: Settings, tombstone: Tombstone) -> None:
-    """Forget a tombstone that another one covers."""
+    """Remove a tombstone that another one replaces."""
     (settings.erasures / f"{tombstone.name}{SUFFIX}").unlink(missing_ok=True)

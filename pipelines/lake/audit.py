@@ -1,9 +1,9 @@
-"""Walking the hash chains: which file was changed, removed, swapped or inserted first.
+"""Walks the hash chains to find the first file that was changed, removed, swapped or inserted.
 
-A chain is walked from its head backwards: the head vouches for the last manifest, each manifest for
-the one before it and for its own file. Manifests that a derived segment replaced are read from it.
-Whoever may write the whole lake can still forge a whole chain, or cut its end and set the head
-back; against that, keep the heads of an audit somewhere else, and hand them to the next one.
+The walk starts at a chain's head and goes backwards. The head holds the digest of the last manifest. Each
+manifest holds the digests of the one before it and of its own file. A derived segment holds the manifests
+that it replaced. A person with write access to the whole lake can still forge a chain, or cut its end and
+set the head back. To detect that, keep the heads of an audit elsewhere and pass them to the next audit.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _KEPT_HEAD = re.compile(rf"\b({'|'.join(DATASETS)})/([\w.-]+)=(\d+):([0-9a-f]{{6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A manifest that stands, or that a derived one holds."""
+    """A manifest: a file of the lake, or a text inside a derived manifest."""
 
     path: str
-    """The manifest's file, relative to the lake; gone when the manifest is held by another."""
+    """The manifest's file, relative to the lake. It no longer exists if a derived manifest holds the text."""
     digest: str
     manifest: Manifest | None
-    """None when the file is no manifest any more."""
+    """None if the file cannot be read as a manifest."""
     is_standing: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
-    """The first place of one chain where it does not hold."""
+    """The first position at which a chain is broken."""
 
     dataset: str
     writer_id: str
@@ -57,7 +57,7 @@ class Break:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptHead:
-    """A chain's head as an audit prints it: whoever keeps it can tell later that the chain's end was cut."""
+    """A chain's head as an audit prints it. A later audit compares it, to detect that the end was cut."""
 
     dataset: str
     writer_id: str
@@ -69,7 +69,7 @@ class KeptHead:
 
     @classmethod
     def find_all(cls, text: str) -> list[KeptHead]:
-        """Every head in a text: the output of an earlier audit, of any format."""
+        """Find every head in the output of an earlier audit, in any format."""
         return [
             cls(dataset=found[1], writer_id=found[2], position=int(found[3]), manifest_sha256=found[4])
             for found in _KEPT_HEAD.finditer(text)
@@ -83,16 +83,16 @@ class Chains:
     entries: dict[tuple[str, str], list[Entry]] = field(default_factory=lambda: defaultdict(list))
     """By dataset and writer."""
     heads: dict[tuple[str, str], chains.Head | None] = field(default_factory=dict)
-    """None: the head cannot be read."""
+    """None if the head cannot be read."""
     dropped: dict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
-    """Positions whose partition retention dropped."""
+    """Positions in partitions that retention dropped."""
     too_young: list[str] = field(default_factory=list)
     """Drop notes of days that retention has not reached."""
     damaged: list[str] = field(default_factory=list)
     """Drop notes that cannot be read, and why."""
 
     def kept_heads(self) -> list[KeptHead]:
-        """Every head that can be read, to be kept somewhere else."""
+        """Every head that can be read. Keep them outside of the lake."""
         return [
             KeptHead(
                 dataset=dataset,
@@ -111,9 +111,9 @@ def audit(
     expired_before: Mapping[str, date] | None = None,
     expected: Iterable[KeptHead] = (),
 ) -> tuple[list[Break], Chains]:
-    """The first break of every chain that has one, and what was read.
+    """Return the first break of every broken chain, and the chains that were read.
 
-    `expired_before` is retention's cutoff by dataset, where it is known; `expected` are heads of
+    `expired_before` is retention's cutoff by dataset, where it is known. `expected` are heads of
     earlier audits.
     """
     root = home / "lake"
@@ -136,7 +136,7 @@ def audit(
 
 
 def read_chains(root: Path, *, expired_before: Mapping[str, date] | None = None) -> Chains:
-    """Read every manifest and head while no writer can advance a chain."""
+    """Read every manifest and head, under the locks that keep writers from advancing a chain."""
     found = Chains()
     if not root.exists():
         return found
@@ -156,12 +156,12 @@ def read_chains(root: Path, *, expired_before: Mapping[str, date] | None = None)
 
 
 def note_drop(root: Path, folder: Path) -> None:
-    """Remember which segments a date folder holds, before retention drops it."""
+    """Write down which segments a date folder holds, before retention drops it."""
     dataset = folder.parent.name
     day = day_of(folder.name)
     assert day is not None  # noqa: S101 - retention drops the folders of days only
     path = note_path(root, dataset, day)
-    note = DropNote.read(path)  # a late segment's folder is dropped again
+    note = DropNote.read(path)  # the folder of a late segment is dropped a second time
     manifests = _manifests_in(root, folder)
     for manifest in manifests:
         note.add(
@@ -175,9 +175,9 @@ def note_drop(root: Path, folder: Path) -> None:
 
 
 def forget_heads(root: Path, folder: Path) -> None:
-    """Remove the heads of derived segments whose folder is dropped.
+    """Remove the heads of derived segments in a folder that is dropped.
 
-    Each is a chain of its own: nothing is left that its head could vouch for.
+    Each derived segment is a chain of its own, so its head would point at nothing.
     """
     for manifest in _manifests_in(root, folder):
         if manifest.operation != "seal":
@@ -242,7 +242,7 @@ def _read_entry(root: Path, dataset: str, path: Path, found: Chains) -> None:
 def _cut(
     found: Chains, dataset: str, writer_id: str, kept: Iterable[KeptHead]
 ) -> Iterator[tuple[int, str, str]]:
-    """Every (position, path, reason) where the chain is not the one an earlier audit saw."""
+    """Every (position, path, reason) at which the chain differs from the heads of an earlier audit."""
     there = {
         (entry.manifest.chain_position, entry.digest): entry
         for entry in found.entries.get((dataset, writer_id), ())
@@ -257,9 +257,9 @@ def _cut(
 
 
 def _walk(home: Path, found: Chains, dataset: str, writer_id: str) -> Iterator[tuple[int, str, str]]:
-    """Every (position, path, reason) where the chain does not hold."""
+    """Every (position, path, reason) at which the chain is broken."""
     root, entries = home / "lake", found.entries.get((dataset, writer_id), [])
-    # A manifest that another one holds stands there; what is left of its own files is on its way out.
+    # Prefer the text in a derived manifest: the replaced manifest's own files are about to be removed.
     by_digest = {entry.digest: entry for entry in sorted(entries, key=lambda item: not item.is_standing)}
     in_place = {
         entry.manifest.chain_position: entry
@@ -273,8 +273,8 @@ def _walk(home: Path, found: Chains, dataset: str, writer_id: str) -> Iterator[t
     position = last if head is None else head.position
     walked: set[str] = set()
     while position > 0:
-        # Without a link, what was found at the next position having been changed or removed, the
-        # manifest that claims the position is taken for it.
+        # If the manifest at the next position was changed or removed, no link leads here. Then take the
+        # manifest that claims this position.
         guess = in_place.get(position)
         path, digest = expected or ((guess.path, guess.digest) if guess else ("", ""))
         walked.add(path)
@@ -301,7 +301,7 @@ def _walk(home: Path, found: Chains, dataset: str, writer_id: str) -> Iterator[t
             yield place, entry.path, "was inserted, or the chain's head was set back"
     if head is None and not all(_is_unfinished(home, None, entry) for entry in entries):
         path = str(chains.head_path(root, dataset, writer_id).relative_to(root))
-        yield end, path, "was removed or is no chain head any more"
+        yield end, path, "was removed, or is not a readable chain head"
 
 
 def _is_in_place(entry: Entry) -> bool:
@@ -316,13 +316,13 @@ def _problem_of_file(root: Path, entry: Entry) -> str | None:
     try:
         digest = hashlib.sha256((root / entry.manifest.path).read_bytes()).hexdigest()
     except OSError:
-        # Replaced or expired since the chains were read: then its manifest is gone as well.
+        # If the segment was replaced or expired since the chains were read, its manifest is gone as well.
         return "was removed" if (root / entry.path).exists() else None
     return None if digest == entry.manifest.sha256 else "was changed: its manifest vouches for other bytes"
 
 
 def _is_unfinished(home: Path, head: chains.Head | None, entry: Entry) -> bool:
-    """Whether a crash between manifest and head explains this entry; the next sealing mends it."""
+    """Whether a crash between manifest and head explains this entry. The next sealing repairs it."""
     manifest = entry.manifest
     position, digest = (0, None) if head is None else (head.position, head.manifest_sha256)
     if manifest is None or (manifest.chain_position, manifest.previous_sha256) != (position + 1, digest):

@@ -1,7 +1,7 @@
-"""Compaction: the many small segments of a finished hour become few, row by row the same.
+"""Compaction merges the many small segments of a finished hour into a few, with the same rows.
 
-A router seals every few seconds, 720 files an hour; a query over 2,160 files takes ten times as
-long as over one. The load does not wait for compaction, and compaction not for the load.
+A router seals every few seconds, which makes 720 files an hour. A query over 2,160 files takes ten
+times as long as over one. The load and compaction do not wait for each other.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from pipelines.lake.reading import Segment
 
 GRACE = timedelta(minutes=10)
-"""How long after its end an hour is left alone: routers seal its last records meanwhile."""
+"""Wait this long after the end of an hour: routers still seal its last records."""
 OUTPUT_BYTES = 32 << 20
-"""Bytes of Parquet merged into one segment at most: they bound the memory it takes."""
+"""At most this many bytes of Parquet are merged into one segment. This bounds the memory."""
 SMALL_BYTES = OUTPUT_BYTES // 2
 """Larger segments are left as they are."""
 
 
 @dataclass(slots=True, kw_only=True)
 class CompactionResult:
-    """What one compaction did."""
+    """The result of one compaction."""
 
     merged: int = 0
     """Segments that were replaced."""
@@ -40,7 +40,7 @@ class CompactionResult:
     """Names of the segments that replaced them."""
     rows: int = 0
     leftovers: int = 0
-    """Files removed that a stopped run had left."""
+    """Files of a stopped run that were removed."""
 
 
 def compact(root: Path, *, now: datetime) -> CompactionResult:
@@ -54,7 +54,7 @@ def compact(root: Path, *, now: datetime) -> CompactionResult:
 
 
 def _batches(segments: Iterable[Segment], now: datetime) -> Iterator[list[Segment]]:
-    """Small segments of one finished hour and schema version, by name, up to OUTPUT_BYTES together."""
+    """Groups of small segments of one finished hour and schema version, by name, up to OUTPUT_BYTES each."""
     found: dict[tuple[Path, int], list[Segment]] = defaultdict(list)
     for segment in segments:
         manifest = segment.manifest
@@ -82,7 +82,7 @@ def _merge(root: Path, batch: list[Segment], now: datetime, result: CompactionRe
     try:
         rows = pa.concat_tables([reading.read_rows(segment.path) for segment in sound])
     except FileNotFoundError:
-        return  # erased or expired meanwhile; the next run finds what is left
+        return  # erased or expired meanwhile: the next run merges the remaining segments
     manifest = replacing.replace_segments(root, sound, rows, operation="compaction", now=now)
     if manifest is not None:
         result.merged += len(sound)
@@ -94,5 +94,5 @@ def _is_sound(segment: Segment) -> bool:
     try:
         reading.verify(segment)
     except SegmentError:
-        return False  # stays as it is: the load quarantines it by name, `doctor` says what to do
+        return False  # leave it: the load quarantines it by name, and `doctor` shows the remedy
     return True

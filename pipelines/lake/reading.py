@@ -1,9 +1,9 @@
-"""The lake as the pipelines see it: which segments there are, and whether to trust them.
+"""Lists the segments of the lake, and verifies them.
 
-Segments are found by their manifests. A file without one, a manifest that does not describe the
-file beside it, a symbolic link: each is a `Suspect`, named with its reason and left where it is.
-Segments that a derived one replaced are not read (see `replacing`). Folders whose content
-did not change since everything in them was loaded are not listed again.
+Segments are found by their manifests. A `Suspect` is a file without a manifest, a manifest that does
+not describe its file, or a symbolic link. It is reported with its reason and left where it is.
+Segments that a derived one replaced are not read (see `replacing`). A folder is not listed again if
+everything in it was loaded and its content did not change since.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MANIFEST_GRACE_S = 1.0
-"""How long a young Parquet file may wait for its manifest, which is written a moment later."""
+"""Seconds to wait for the manifest of a new Parquet file, which is written a moment later."""
 SETTLE_S = 2.0
-"""A folder changed more recently than this is listed again: file clocks are coarse."""
+"""A folder that changed in the last SETTLE_S seconds is listed again, because file clocks are coarse."""
 LISTINGS = 3
-"""How often a folder that changes while it is listed is listed again."""
+"""At most this often, a folder that changes while it is listed is listed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A manifest that agrees with its place, and the file it describes (not yet verified)."""
+    """A manifest that agrees with its path, and the file it describes (not yet verified)."""
 
     manifest: Manifest
     path: Path
@@ -55,7 +55,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A file that is not to be read."""
+    """A file that must not be read."""
 
     path: str
     """Relative to the lake."""
@@ -65,14 +65,14 @@ class Suspect:
 
 @dataclass(slots=True, kw_only=True)
 class Listing:
-    """What one dataset's folders hold."""
+    """The content of one dataset's folders."""
 
     segments: list[Segment] = field(default_factory=list)
     suspects: list[Suspect] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
-    """Parquet files, perhaps gone already, that a stopped compaction or erasure left; nobody reads them."""
+    """Parquet files of a stopped compaction or erasure. They are not read, and may be removed already."""
     folders: dict[str, int] = field(default_factory=dict)
-    """Listed folders and the modification time (ns) they had before listing."""
+    """Listed folders, with their modification time (ns) before the listing."""
 
 
 def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) -> Listing:
@@ -88,7 +88,7 @@ def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) 
         for _ in range(LISTINGS):
             if not found.suspects or folder.stat().st_mtime_ns == changed_ns:
                 break
-            # A compaction at work: what seemed amiss may be what it had half removed.
+            # A compaction is running: a suspect may be a file that it has half removed.
             changed_ns = listing.folders[key] = folder.stat().st_mtime_ns
             found = _list_hour(lake, dataset, folder)
         listing.segments += found.segments
@@ -99,20 +99,20 @@ def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) 
 
 
 def strays(lake: Path) -> list[Suspect]:
-    """Entries of the lake's root that are no dataset."""
+    """Entries of the lake's root that are not a dataset."""
     known = {*DATASETS, ARCHIVE, CHAINS, REMOVALS}
     return [
-        _suspect(lake, Path(entry.path), "is no dataset of this lake")
+        _suspect(lake, Path(entry.path), "is not a dataset of this lake")
         for entry in entries(lake)
         if entry.name not in known or entry.is_symlink()
     ]
 
 
 def verify(segment: Segment) -> None:
-    """Check the file's bytes, rows, columns and hour against its manifest; SegmentError if they differ.
+    """Check the file's bytes, rows, columns and hour against its manifest. SegmentError if they differ.
 
-    The digest comes first: a single flipped bit in a Parquet page reads as a wrong value, without
-    an error, most of the time.
+    The digest comes first. A single flipped bit in a Parquet page mostly reads as a wrong value,
+    without an error.
     """
     manifest, path = segment.manifest, segment.path
     try:
@@ -128,7 +128,7 @@ def verify(segment: Segment) -> None:
 
 
 def read_rows(path: Path) -> Any:
-    """The table in a segment's file, and only that: no column read from its folder's name."""
+    """Read a segment's file, without the columns that pyarrow would add from folder names."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -136,7 +136,7 @@ def read_rows(path: Path) -> Any:
 
 
 def count(mask: Any) -> int:
-    """How many rows a pyarrow boolean column picks."""
+    """Count the true values of a pyarrow boolean column."""
     import pyarrow.compute as pc
 
     return pc.sum(mask).as_py() or 0
@@ -145,13 +145,13 @@ def count(mask: Any) -> int:
 def _hour_folders(lake: Path, dataset: str, listing: Listing) -> Iterator[Path]:
     for day in entries(lake / dataset):
         if not is_date_folder(day):
-            _report(lake, day, listing, "is no date folder")
+            _report(lake, day, listing, "is not a date folder")
             continue
         for hour in entries(Path(day.path)):
             if is_hour_folder(hour):
                 yield Path(hour.path)
             else:
-                _report(lake, hour, listing, "is no hour folder")
+                _report(lake, hour, listing, "is not an hour folder")
 
 
 def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
@@ -162,14 +162,14 @@ def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
         if entry.is_symlink():
             listing.suspects.append(_suspect(lake, path, "is a symbolic link"))
         elif entry.is_dir() or path.suffix not in {".json", ".parquet"}:
-            _report(lake, entry, listing, "is no segment")
+            _report(lake, entry, listing, "is not a segment")
         elif path.suffix == ".json":
             _add_segment(lake, dataset, path, listing)
         elif path.with_suffix(".json").name not in found:
             if _await_manifest(path):
                 _add_segment(lake, dataset, path.with_suffix(".json"), listing)
             elif DERIVED_NAME.match(name):
-                listing.leftovers.append(path)  # its sources stand, or are replaced by another one
+                listing.leftovers.append(path)  # its sources are in place, or another segment replaced them
             elif path.exists():
                 listing.suspects.append(_suspect(lake, path, f"has no manifest `{Path(name).stem}.json`"))
     _leave_out_replaced(lake, listing)
@@ -195,7 +195,7 @@ def _add_segment(lake: Path, dataset: str, manifest_path: Path, listing: Listing
         manifest = Manifest.read(manifest_path)
         _agree(manifest, dataset, str(path.relative_to(lake)))
         if not path.exists():
-            raise SegmentError("is missing, only its manifest is there")
+            raise SegmentError("is missing, only its manifest exists")
     except SegmentError as error:
         if manifest_path.exists() or path.exists():  # else removed since it was listed
             listing.suspects.append(_suspect(lake, path, str(error)))
@@ -206,7 +206,7 @@ def _add_segment(lake: Path, dataset: str, manifest_path: Path, listing: Listing
 
 def _agree(manifest: Manifest, dataset: str, relative: str) -> None:
     if manifest.dataset != dataset:
-        raise SegmentError(f"manifest says dataset `{manifest.dataset}`, it lies in `{dataset}`")
+        raise SegmentError(f"manifest says dataset `{manifest.dataset}`, the file is in `{dataset}`")
     if manifest.path != relative or Path(relative).stem != manifest.name:
         raise SegmentError(f"manifest describes `{manifest.path}`, not this file")
     newest = DATASETS[dataset].SCHEMA_VERSION
@@ -227,7 +227,7 @@ def _verify_content(manifest: Manifest, path: Path) -> None:
         with pq.ParquetFile(path) as file:
             metadata, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise SegmentError(f"is no readable Parquet file: {error}") from error
+        raise SegmentError(f"is not a readable Parquet file: {error}") from error
     if not schema.equals(expected):
         raise SegmentError(_difference(schema, expected))
     if metadata.num_rows != manifest.rows:
@@ -242,7 +242,7 @@ def _verify_content(manifest: Manifest, path: Path) -> None:
 
 
 def _bounds(metadata: Any, column: str) -> tuple[datetime, datetime] | None:
-    """Least and greatest moment by the footer's statistics; None when it has none."""
+    """The least and greatest moment by the footer's statistics. None if the footer has none."""
     lows, highs = [], []
     for group in range(metadata.num_row_groups):
         columns = (metadata.row_group(group).column(item) for item in range(metadata.num_columns))

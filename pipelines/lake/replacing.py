@@ -1,9 +1,8 @@
-"""Replacing segments by a rewritten one, without a moment at which a row is missing or stands twice.
+"""Replaces segments by a rewritten one. At no moment is a row missing or read twice.
 
-The new segment's manifest holds the manifests of those it replaces. Its rename is the one step that
-counts: from then on readers ignore the sources, which are removed next. A stop before it leaves
-the sources and a file nobody reads, a stop after it leaves sources nobody reads; `remove_leftovers`
-removes both.
+The new segment's manifest holds the manifests of the segments it replaces. Its rename commits the
+replacement: readers then ignore the sources, which are removed next. A stop before the rename leaves a
+new file that is not read. A stop after it leaves sources that are not read. `remove_leftovers` removes both.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from router.journal.manifests import Operation
 
 ABANDONED_AFTER_S = 3600.0
-"""A temporary file this old has no writer any more."""
+"""A temporary file of this age no longer has a writer."""
 
 
 def replace_segments(
@@ -38,8 +37,8 @@ def replace_segments(
 ) -> Manifest | None:
     """Write `rows`, a pyarrow Table, in place of the sources, segments of one hour and schema version.
 
-    None, and nothing changed, when a source was replaced or removed since it was listed: list
-    again. `rows` may be empty; the manifest then stands as evidence.
+    If a source was replaced or removed since it was listed, return None and change nothing. The caller
+    must list again. `rows` may be empty: the manifest remains as evidence.
     """
     ordered = sorted(sources, key=lambda source: source.manifest.name)
     first = ordered[0].manifest
@@ -73,13 +72,13 @@ def replace_segments(
 
 
 def remove_leftovers(lake: Path, dataset: str) -> list[Path]:
-    """Remove what a stopped writer left: replaced sources, files without a manifest, temporary files."""
+    """Remove the files of a stopped writer: replaced sources, files without a manifest, temporary files."""
     removed = []
-    with chains.locked(lake, chains.REWRITING):  # so nothing of another replacement is under way
+    with chains.locked(lake, chains.REWRITING):  # so no other replacement is running
         listing = scan(lake, dataset)
         for segment in listing.segments if listing.leftovers else ():
             if segment.manifest.operation != "seal":
-                commit(lake, segment.manifest)  # the stop may have been before its chain had a head
+                commit(lake, segment.manifest)  # the writer may have stopped before it wrote the chain's head
         for leftover in listing.leftovers:
             _remove([leftover])
             removed.append(leftover)
@@ -98,7 +97,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def _text(source: Segment) -> str | None:
-    """The source's manifest as it stands; None when it is gone or another."""
+    """The text of the source's manifest. None if it was removed or changed."""
     try:
         text = source.path.with_suffix(".json").read_bytes()
         is_same = Manifest.parse(text, source.path.name) == source.manifest
@@ -109,7 +108,7 @@ def _text(source: Segment) -> str | None:
 
 def _remove(paths: Sequence[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)  # the file first: nothing of an erased person outlives its manifest
+        path.unlink(missing_ok=True)  # the file first: rows of an erased person must not outlive the manifest
         path.with_suffix(".json").unlink(missing_ok=True)
     for folder in {path.parent for path in paths}:
         sync_folder(folder)

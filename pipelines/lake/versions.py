@@ -1,7 +1,7 @@
-"""Segments of an older schema version, read as the current one.
+"""Reads segments of an older schema version as the current one.
 
-Fields are only ever added, so an older file lacks columns and has no others: it is copied with the
-missing ones filled with the contract's default, or NULL, and the one load statement reads the copy.
+A release only adds fields, so an older file lacks columns and has no unknown ones. It is copied, and
+missing columns are filled with the contract's default, or NULL. The load statement reads the copy.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ FOLDER = f"{TEMPORARY_PREFIX}upgraded"
 
 @contextlib.contextmanager
 def as_current(segments: Sequence[Segment], scratch: Path) -> Iterator[list[str]]:
-    """The segments' files, those of an older version as upgraded copies under `scratch` meanwhile."""
+    """The segments' files. For an older version, an upgraded copy that exists until the context ends."""
     folder = scratch / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed load left
+    shutil.rmtree(folder, ignore_errors=True)  # files of a killed load
     files = []
     try:
         for segment in segments:
@@ -38,7 +38,7 @@ def as_current(segments: Sequence[Segment], scratch: Path) -> Iterator[list[str]
             record = DATASETS[segment.manifest.dataset]
             if segment.manifest.schema_version < record.SCHEMA_VERSION:
                 folder.mkdir(exist_ok=True)
-                # The name stays: it tells which segment a row came from.
+                # Keep the name: it shows which segment a row came from.
                 path = folder / path.name
                 path.write_bytes(parquet_bytes(upgrade(reading.read_rows(segment.path), record)))
             files.append(str(path))
@@ -48,7 +48,7 @@ def as_current(segments: Sequence[Segment], scratch: Path) -> Iterator[list[str]
 
 
 def upgrade(rows: Any, record: type[Record]) -> Any:
-    """An older version's table with the current version's columns."""
+    """Give an older version's table the current version's columns."""
     import pyarrow as pa
 
     defaults = {item.name: _default(item) for item in fields(record)}

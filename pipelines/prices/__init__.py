@@ -1,11 +1,11 @@
-"""List prices: from a public source to the price book that the router reads.
+"""Reads list prices from a public source into the price book that the router reads.
 
-    source           what genai-prices says, as dated rows
-    checks           what makes a price implausible
-    book             source and book in force: what becomes a new row, what waits for a person
+    source           the data of genai-prices, as dated rows
+    checks           rules that find implausible prices
+    book             compares source and book: new rows, and prices that wait for a person
     refresh          the files `prices/book.json` and `prices/pending.json`
     listing          both files as tables
     price_commands   `intellirouter prices`
 
-The router never imports genai-prices (half a second): it reads the book.
+The router reads the book, and never imports genai-prices, which takes half a second.
 """

@@ -1,7 +1,7 @@
-"""Source against book: what becomes a new row, and what waits for a person.
+"""Compares the source with the book. A price becomes a new row, or waits for a person.
 
-No row of the book is changed or removed, and none is added with a start in the past: what a request
-of yesterday costs stays what it cost yesterday.
+No row of the book is changed or removed, and a known model gets no row with a start in the past. The cost
+of an earlier request therefore never changes.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A price that the source says and the book does not hold."""
+    """A price of the source that the book does not hold."""
 
     ref: str
     price: Price
-    """With the start it would have."""
+    """The new price, with its start."""
     standing: Price | None
-    """The price it would replace; None for a model that is new to the book."""
+    """The price it would replace. None for a model that is new to the book."""
     findings: tuple[Finding, ...]
 
     @property
     def id(self) -> str:
-        """Names the model and the content, so that the same price is asked for once."""
+        """Made from the model and the price, so that a person is asked only once for the same price."""
         return f"{self.ref}@{_content_hash(self.price)[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What a source would make of a book."""
+    """The result of comparing a source with a book."""
 
     applied: tuple[Change, ...]
     held: tuple[Change, ...]
@@ -60,7 +60,7 @@ def compare(
     now: datetime,
     max_factor: float,
 ) -> Comparison:
-    """Apply what is plausible in `listed` to `rows`, hold back what is not."""
+    """Add plausible prices of `listed` to `rows`, and hold back the others."""
     current = {ref: price for ref, items in listed.items() if (price := price_at(items, now)) is not None}
     after: dict[str, tuple[Price, ...]] = dict(rows)
     applied, held = [], []
@@ -70,7 +70,7 @@ def compare(
             change = Change(ref=ref, price=price, standing=standing, findings=found)
             if found:
                 held.append(change)
-                break  # what follows a price that waits is compared when it has been accepted
+                break  # later prices of the model are compared once this one is accepted
             applied.append(change)
             after[ref] = added(ref, after.get(ref, ()), price)
     return Comparison(
@@ -79,7 +79,7 @@ def compare(
 
 
 def added(ref: str, rows: tuple[Price, ...], price: Price) -> tuple[Price, ...]:
-    """`rows` and `price`, under an id of its own, after those that start when it does."""
+    """Add `price` to `rows` under its own id, after rows with the same start."""
     revision = sum(row.start == price.start for row in rows)
     named = replace(price, price_id=row_id(ref, price.start, revision))
     return tuple(sorted((*rows, named), key=lambda row: row.start))
@@ -88,9 +88,9 @@ def added(ref: str, rows: tuple[Price, ...], price: Price) -> tuple[Price, ...]:
 def _differences(
     rows: tuple[Price, ...], listed: tuple[Price, ...], now: datetime
 ) -> Iterator[tuple[Price, Price | None]]:
-    """The rows to add, with the price each replaces, so that from `now` on the book says what is listed."""
+    """The rows to add, each with the price it replaces, so that the book equals the source from `now` on."""
     if not rows:
-        yield from ((price, None) for price in listed)  # its history as it is told: nothing hangs on it yet
+        yield from ((price, None) for price in listed)  # all its history: no cost depends on it yet
         return
     starts = {row.start for row in (*rows, *listed) if row.start > now}
     after = rows
@@ -103,7 +103,7 @@ def _differences(
 
 
 def same_content(one: Price, other: Price) -> bool:
-    """Whether two rows charge alike."""
+    """Whether two rows have the same rates."""
     return _bare(one) == _bare(other)
 
 

@@ -1,7 +1,7 @@
-"""What makes a price implausible: then it waits for a person.
+"""Finds implausible prices, which wait for a person.
 
-The limits are from ten versions of a public price registry, with its real faults: dollars per
-million taken for dollars per token, zeros, columns swapped, a decimal point moved.
+The limits come from ten versions of a public price registry and its real faults: dollars per million
+in place of dollars per token, zeros, swapped columns, a moved decimal point.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from router.catalog.prices import Price, Rates
 
 MAX_USD_PER_MTOK = Decimal(1000)
-"""The dearest model ever listed costs 600 $ a million output tokens."""
+"""The dearest model ever listed costs 600 $ per million output tokens."""
 MIN_USD_PER_MTOK = Decimal("0.0001")
-"""Below this a price per token was taken for one per million: the cheapest model costs 0.005 $."""
+"""A lower price is probably per token, not per million: the cheapest model costs 0.005 $."""
 MAX_USD_PER_REQUEST = Decimal(10)
 _VARIANT = re.compile(
     r"(?:[-@](?:preview|latest|exp|experimental|beta|\d{3}|\d{4}|\d{6}|\d{8}|\d{2}-\d{4}|\d{2}-\d{2}"
     r"|\d{4}-\d{2}-\d{2}))+$"
 )
-"""What tells a dated or preview variant from its model."""
+"""The suffix of a dated or preview variant of a model."""
 
 FindingKind = Literal["moved", "zero", "swapped", "absurd", "unlike_its_model"]
 
@@ -49,9 +49,9 @@ def findings(
     listed: Mapping[str, Price],
     max_factor: float,
 ) -> tuple[Finding, ...]:
-    """Why `price` of `ref` should not come into force by itself; empty when nothing is strange.
+    """The reasons why a person must accept `price` of `ref`. Empty if it is plausible.
 
-    `standing` is the price it would replace, `listed` every model's price at the same moment.
+    `standing` is the price it would replace. `listed` is every model's price at the same moment.
     """
     found: dict[FindingKind, Finding] = {}
     named = [*_own(ref, price), *_moves(price, standing, max_factor)]
@@ -63,12 +63,12 @@ def findings(
 
 
 def base_of(ref: str) -> str:
-    """The model of which `ref` is a dated or preview variant; `ref` itself where it is none."""
+    """The model that `ref` is a dated or preview variant of. Otherwise `ref` itself."""
     return _VARIANT.sub("", ref)
 
 
 def _own(ref: str, price: Price) -> Iterator[Finding]:
-    """What is strange without any comparison."""
+    """The findings that need no other price."""
     for where, rates in _parts(price):
         given, written = rates.input_usd_per_mtok, rates.output_usd_per_mtok
         if not ref.endswith(FREE_SUFFIX) and (given == 0 or written == 0):
@@ -85,7 +85,7 @@ def _own(ref: str, price: Price) -> Iterator[Finding]:
 def _moves(price: Price, standing: Price | None, max_factor: float) -> Iterator[Finding]:
     if standing is None:
         return
-    # A rate that is stated for the first time is no move, one that is no longer stated is.
+    # A rate that is stated for the first time has not moved. A rate that is no longer stated may have.
     before = {(where, name): rate for where, rates in _parts(standing) for name, rate in _stated(rates)}
     for where, rates in _parts(price):
         for name, rate in _rates(rates):
@@ -95,7 +95,7 @@ def _moves(price: Price, standing: Price | None, max_factor: float) -> Iterator[
 
 
 def _unlike(ref: str, price: Price, listed: Mapping[str, Price], max_factor: float) -> Iterator[Finding]:
-    """A new variant is compared with its model: nothing else tells that its first price is wrong."""
+    """Compare a new variant with its model. No other check finds a wrong first price."""
     base = base_of(ref)
     model = listed.get(base) if base != ref else None
     if model is None:
@@ -114,7 +114,7 @@ def _is_apart(one: Decimal, other: Decimal, max_factor: float) -> bool:
 
 
 def _parts(price: Price) -> Iterator[tuple[str, Rates]]:
-    """The rates of a row, each with where it holds."""
+    """The rates of a row, each with the range that it applies to."""
     yield "", price
     for tier in price.tiers:
         yield f"above {tier.above_input_tokens}: ", tier
@@ -126,7 +126,7 @@ def _parts(price: Price) -> Iterator[tuple[str, Rates]]:
 
 
 def _rates(rates: Rates) -> Iterator[tuple[str, Decimal]]:
-    """What each kind of token pays in effect, where it is known."""
+    """The effective rate of each kind of token, where it is known."""
     for name in ("input", "output", "cached_input", "cache_write", "cache_write_1h", "reasoning"):
         attribute = f"{name}_usd_per_mtok" if name in ("input", "output") else name
         rate = getattr(rates, attribute)
@@ -135,7 +135,7 @@ def _rates(rates: Rates) -> Iterator[tuple[str, Decimal]]:
 
 
 def _stated(rates: Rates) -> Iterator[tuple[str, Decimal]]:
-    """What is said of each kind of token, and not what follows for it."""
+    """The rates that the row states, without those that follow from other rates."""
     for name, rate in _rates(rates):
         if getattr(rates, f"{name}_usd_per_mtok") is not None:
             yield name, rate

@@ -1,4 +1,4 @@
-"""Prices and pending prices as columns, for the command line."""
+"""Lists prices and pending prices as columns, for the command line."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SHOWN = (
     "reasoning_usd_per_mtok",
 )
 MAX_MODELS = 200
-"""Models of the book that one pattern lists."""
+"""At most this many models of the book are listed for one pattern."""
 
 
 def price_table(settings: Settings, model: str | None) -> dict[str, list[Any]]:
-    """The dated rows of the catalog's models; or of one of them, or of the book's names that hold `model`."""
+    """The dated rows of all catalog models, of the one named `model`, or of book names that contain it."""
     catalog = Catalog.load(settings.catalog_file) if settings.catalog_file.exists() else None
     known = {} if catalog is None else {item.id: item.prices for item in catalog.models.values()}
     if model is None:
@@ -38,15 +38,15 @@ def price_table(settings: Settings, model: str | None) -> dict[str, list[Any]]:
     if book is None or not found:
         raise QueryError(
             f"no price of `{model}`: it is neither a model of the catalog nor part of a name in the price"
-            " book; run `intellirouter prices refresh` to read the book anew"
+            " book. Run `intellirouter prices refresh` to update the book"
         )
     if len(found) > MAX_MODELS:
-        raise QueryError(f"`{model}` is part of {len(found)} names in the price book; say more of the name")
+        raise QueryError(f"`{model}` is part of {len(found)} names in the price book: give a longer part")
     return _columns((ref, row) for ref in found for row in book.prices(ref))
 
 
 def pending_table(settings: Settings) -> dict[str, list[Any]]:
-    """What waits for a person, with the price in force meanwhile."""
+    """The prices that wait for a person, with the price in force meanwhile."""
     items = read_pending(settings)
 
     def rate(price: Price | None, name: str) -> Any:

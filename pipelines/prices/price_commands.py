@@ -1,4 +1,4 @@
-"""`intellirouter prices`: what is charged, what waits for a person."""
+"""`intellirouter prices` shows prices, and lets you accept those that wait."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _format = click.option(
 
 @click.group("prices")
 def prices_command() -> None:
-    """Show the prices of the catalog's models; review prices that look wrong."""
+    """Show the prices of the catalog's models, and review prices that look wrong."""
 
 
 @prices_command.command("list")
@@ -35,7 +35,7 @@ def prices_command() -> None:
 @_home
 @_format
 def list_command(model: str | None, home: Path | None, output_format: Format) -> None:
-    """List the dated prices of all catalog models, or of MODEL: an id, or part of a book's name."""
+    """List the dated prices of all catalog models, or of MODEL: an id, or part of a book name."""
     from pipelines.prices.listing import price_table
     from pipelines.reports.output import write
 
@@ -79,7 +79,7 @@ def refresh_command(home: Path | None) -> None:
 
 
 def summary(result: PricesResult) -> str:
-    """What a refresh did, in a line or two."""
+    """The result of a refresh in one or two lines."""
     line = (
         f"{result.models} models from {result.source}: {result.applied} new prices in force,"
         f" {len(result.pending)} wait for `intellirouter prices accept`,"

@@ -1,6 +1,6 @@
-"""The price book's files: read the source, apply what is plausible, list what waits.
+"""Updates the price book: reads the source, adds plausible prices, and lists those that wait.
 
-`prices/book.json` is the book that the router reads, `prices/pending.json` what a person is asked.
+The router reads `prices/book.json`. `prices/pending.json` holds the prices that a person must accept.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ class Pending:
     findings: tuple[Finding, ...]
     price: Price
     standing: Price | None
-    """The price in force meanwhile; None when the model has none."""
+    """The price in force meanwhile. None if the model has none."""
 
     @property
     def reason(self) -> str:
-        """All findings, in a line."""
+        """All findings in one line."""
         return "; ".join(f"{finding.kind}: {finding.detail}" for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricesResult:
-    """What a refresh of the prices did."""
+    """The result of a refresh of the prices."""
 
     source: str
     models: int
@@ -66,17 +66,17 @@ class PricesResult:
     unlisted: int
     """Models whose prices are kept although the source no longer names them."""
     problem: str | None = None
-    """Why the online source was not used; None when it was, or is not wanted."""
+    """Why the online source was not used. None if it was used, or is not configured."""
 
 
 def refresh_prices(
     settings: Settings, *, now: datetime | None = None, listing: Listing | None = None
 ) -> PricesResult:
-    """Compare the source with the book in force; what is plausible becomes a new dated row.
+    """Compare the source with the book in force, and add plausible prices as new dated rows.
 
-    Without a `listing` the source is PRICES_URL, else the installed genai-prices. The package never
-    takes back what the site said: where the book is the site's and the site cannot be reached, the
-    book stays as it is. ConfigError when the book in force is corrupt.
+    Without a `listing` the source is PRICES_URL, else the installed genai-prices. The package's older data
+    never replaces the site's: if the book came from the site and the site cannot be reached, the book is
+    not changed. ConfigError if the book in force is corrupt.
     """
     moment = now or datetime.now(UTC)
     with _locked(settings):
@@ -85,7 +85,7 @@ def refresh_prices(
         if listing is None:
             listing, problem = _listing(settings, book)
         if listing is None:
-            assert book is not None  # noqa: S101 - only a standing book makes the package's data unwanted
+            assert book is not None  # noqa: S101 - the package's data is refused only if there is a book
             return PricesResult(
                 source=book.source,
                 models=len(book.models),
@@ -99,7 +99,7 @@ def refresh_prices(
         seen = {item.id: item.found_at for item in read_pending(settings)}
         pending = tuple(_pending(change, seen.get(change.id, moment)) for change in result.held)
         new = PriceBook.of(result.rows, unlisted=result.unlisted, source=listing.name, updated_at=moment)
-        # The book last: a crash between the two leaves a list that the next refresh writes again.
+        # Write the book last: after a crash in between, the next refresh writes the list again.
         _write_pending(settings, pending)
         _write_book(settings, new)
         return PricesResult(
@@ -115,9 +115,9 @@ def refresh_prices(
 def accept(
     settings: Settings, ids: Sequence[str] | None, *, now: datetime | None = None
 ) -> tuple[Pending, ...]:
-    """Put pending prices into force from now on; None accepts all.
+    """Put pending prices into force from now on. None accepts all of them.
 
-    UnknownPriceChangeError when an id is not pending: nothing was accepted.
+    UnknownPriceChangeError if an id is not pending. Then no price is accepted.
     """
     moment = now or datetime.now(UTC)
     with _locked(settings):
@@ -146,7 +146,7 @@ def accept(
 
 
 def read_book(settings: Settings) -> PriceBook | None:
-    """The book in force; None when there is none yet."""
+    """The book in force. None if there is none yet."""
     try:
         return PriceBook.read(settings.price_book_file)
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def read_book(settings: Settings) -> PriceBook | None:
 
 
 def read_pending(settings: Settings) -> tuple[Pending, ...]:
-    """What waits for a person."""
+    """The prices that wait for a person."""
     path = _pending_file(settings)
     try:
         raw = orjson.loads(path.read_bytes())
@@ -163,11 +163,11 @@ def read_pending(settings: Settings) -> tuple[Pending, ...]:
         return ()
     except (ValueError, KeyError, TypeError) as error:
         fault = type(error).__name__  # its text may quote the file
-    raise ConfigError(f"`{path}` is corrupt ({fault}); remove it and run `intellirouter prices refresh`")
+    raise ConfigError(f"`{path}` is corrupt ({fault}): remove it and run `intellirouter prices refresh`")
 
 
 def _listing(settings: Settings, book: PriceBook | None) -> tuple[Listing | None, str | None]:
-    """(what to compare with, or None for nothing; why the online source is not it)."""
+    """(The source to compare with, or None to keep the book. Why the online source was not used)."""
     if not settings.prices_url:
         return source.bundled(), None
     try:
@@ -226,7 +226,7 @@ def _pending_file(settings: Settings) -> Path:
 
 @contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
-    """One writer of the price files: the daily job, or a person who accepts."""
+    """Lock the price files against another writer: the daily job, or a person who accepts a price."""
     folder = settings.price_book_file.parent
     make_folder(folder)
     with (folder / ".lock").open("a") as lock:

@@ -1,4 +1,4 @@
-"""genai-prices as dated rows: the data of the installed package, or of its project's site."""
+"""Reads genai-prices as dated rows, from the installed package or from its project's site."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PER_K_REQUESTS = Decimal(1000)
 FREE_SUFFIX = ":free"
-"""How the source names a model that costs nothing; it gives such a model no prices at all."""
+"""The source's suffix for a free model. It lists such a model without prices."""
 _RATES = {
     "input_usd_per_mtok": "input_mtok",
     "output_usd_per_mtok": "output_mtok",
@@ -31,14 +31,14 @@ _RATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a source says at one moment."""
+    """The prices of a source at one moment."""
 
     name: str
     is_online: bool
     rows: Mapping[str, tuple[Price, ...]]
     """`provider/model` to its dated rows, in order of start."""
     unpriced: tuple[str, ...] = ()
-    """Models the source names without a price per input token."""
+    """Models that the source lists without a price per input token."""
 
 
 def bundled() -> Listing:
@@ -52,20 +52,20 @@ def bundled() -> Listing:
 
 
 def online(url: str) -> Listing:
-    """The data at `url`; PriceSourceError when it cannot be had or read."""
+    """The data at `url`. PriceSourceError if it cannot be fetched or read."""
     from genai_prices import UpdatePrices
 
     try:
         snapshot = UpdatePrices(url=url).fetch()
         providers = [] if snapshot is None else snapshot.providers
         listing = listing_of(providers, name=url, is_online=True)
-    except Exception as error:  # whatever a fetch and a foreign file can raise: the bundled data serves
+    except Exception as error:  # any error of a fetch or a foreign file: the bundled data is used instead
         raise PriceSourceError(
-            f"no prices from `{url}` ({type(error).__name__}: {error}); set PRICES_URL to a mirror, or to"
-            " nothing for the prices of the installed genai-prices"
+            f"no prices from `{url}` ({type(error).__name__}: {error}). Set PRICES_URL to a mirror, or to an"
+            " empty value to use the installed genai-prices"
         ) from error
     if not listing.rows:
-        raise PriceSourceError(f"`{url}` holds no prices; check PRICES_URL")
+        raise PriceSourceError(f"`{url}` holds no prices: check PRICES_URL")
     return listing
 
 
@@ -91,7 +91,7 @@ def row_id(ref: str, start: datetime, revision: int = 0) -> str:
 
 
 def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
-    """The source's conditions, of which the last that holds applies, as rows with a start each."""
+    """The source's conditions as dated rows. The source applies the last condition that holds."""
     from genai_prices.types import ConditionalPrice, StartDateConstraint, TimeOfDateConstraint
 
     conditions: Sequence[ConditionalPrice] = (
@@ -102,7 +102,7 @@ def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
         constraint = condition.constraint
         if position and isinstance(constraint, TimeOfDateConstraint):
             continue
-        start = ALWAYS  # the first holds where no other does, whatever its own condition
+        start = ALWAYS  # the first applies if no other holds, regardless of its own condition
         if position and isinstance(constraint, StartDateConstraint):
             day = constraint.start_date
             start = datetime(day.year, day.month, day.day, tzinfo=UTC)
@@ -132,7 +132,7 @@ def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
 
 
 def _rates(ref: str, prices: ModelPrice, above: int | None = None) -> dict[str, Any] | None:
-    """The rates of a request of more than `above` input tokens; None without one for input."""
+    """The rates of a request with more than `above` input tokens. None without an input rate."""
     if ref.endswith(FREE_SUFFIX) and not any(value is not None for value in vars(prices).values()):
         return {"input_usd_per_mtok": Decimal(0), "output_usd_per_mtok": Decimal(0)}
     rates = {ours: _amount(getattr(prices, theirs), above) for ours, theirs in _RATES.items()}
@@ -152,7 +152,7 @@ def _tiers(prices: ModelPrice) -> tuple[Tier, ...]:
 
 
 def _amount(value: Any, above: int | None) -> Decimal | None:
-    """A plain amount, or the one of the highest tier that begins at `above` or below."""
+    """A plain amount, or the amount of the highest tier that starts at or below `above`."""
     if value is None or isinstance(value, Decimal):
         return value
     reached = [tier.price for tier in value.tiers if above is not None and tier.start <= above]

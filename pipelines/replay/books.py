@@ -1,4 +1,4 @@
-"""Bookkeeping: what was sent against what the published warehouse holds, to the last digit."""
+"""Compares the requests sent with the published warehouse, to the last digit of their cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.replay.outcomes import World
 
 SHOWN = 3
-"""Differences that a message quotes."""
+"""The number of differences that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,11 @@ class Books:
     feedback_sent: int
     feedback_rows: int
     cost_of_picks: Decimal
-    """Sum of the outcomes' cost of what was chosen."""
+    """Sum of the recorded costs of the chosen models."""
     cost_in_warehouse: Decimal | None
-    """None when some row has no cost."""
+    """None if a row has no cost."""
     differences: tuple[str, ...]
-    """Requests whose row is missing or says something else; the first few."""
+    """The first few requests with a missing or different row."""
 
     @property
     def is_equal(self) -> bool:
@@ -48,7 +48,7 @@ class Books:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What the warehouse holds of one request."""
+    """The row of one request in the warehouse."""
 
     model: str | None
     cost_usd: Decimal | None
@@ -56,7 +56,7 @@ class Row:
 
 
 def read_rows(warehouse: Path) -> tuple[list[tuple[str, Row]], int]:
-    """Every request of the published warehouse by id, and its number of quality judgements."""
+    """Every request of the published warehouse by id, and the number of quality judgements in it."""
     import duckdb
 
     with duckdb.connect(str(warehouse), read_only=True) as connection:

@@ -1,4 +1,4 @@
-"""`intellirouter demo`: the whole loop on a world made from published figures."""
+"""`intellirouter demo` runs the whole loop on a world made from published figures."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ REFRESHES = 15
 SMOKE_REQUESTS = 300
 SMOKE_REFRESHES = 2
 REQUESTS_PER_S = 1000.0
-"""Pace of the arrivals: faster than the shim answers on two cores, so the demo takes what it takes."""
+"""Pace of the arrivals. It is faster than the shim answers on two cores, so the demo runs at full speed."""
 LATENCY_SPEED = 1000.0
 FEEDBACK_SHARE = 0.7
 COST_WEIGHT = 0.05
 ORGANIZATIONS = {"acme": 10, "globex": 6, "initech": 4}
 """Organisation to its number of users."""
 LAST_ROUNDS = 3
-"""Batches that count as after: one alone is too few requests to tell a point of quality."""
+"""Batches in the comparison after learning: one has too few requests to show a point of quality."""
 BEFORE = "GPT-5"
-"""The model a user of the demo would have used for everything: the best single one."""
+"""The best single model, which a user without the router would use for everything."""
 
 
 def demo(folder: Path, *, requests: int = REQUESTS, refreshes: int = REFRESHES, seed: int = 0) -> Report:
-    """Run it, show it; BooksError when what was recorded is not what was sent."""
+    """Run the demo and show it. BooksError if the recorded requests are not those that were sent."""
     console = Console()
     outcomes_file = folder / "outcomes.parquet"
     figures = [replace(figure, task_type=f"{figure.task_type}/{figure.dataset}") for figure in load_figures()]
@@ -74,7 +74,7 @@ def demo(folder: Path, *, requests: int = REQUESTS, refreshes: int = REFRESHES, 
         console.print(line)
     _print_next_commands(console, folder)
     if not report.books.is_equal:
-        raise BooksError("the warehouse does not hold what was sent; see above")
+        raise BooksError("the warehouse does not hold the requests that were sent: see the lines above")
     return report
 
 
@@ -92,7 +92,7 @@ def _introduction(plan: Plan) -> Panel:
 
 
 def _before_and_after(report: Report) -> Table:
-    """The first batch and the last ones, beside the best single model on the same requests."""
+    """The first batch and the last ones, compared with the best single model on the same requests."""
     last = report.rounds[-LAST_ROUNDS:]
     table = Table(title="what the router learnt")
     for heading in ("", "quality", "$ per 1k requests"):
@@ -111,7 +111,7 @@ def _before_and_after(report: Report) -> Table:
 
 
 def _print_next_commands(console: Console, folder: Path) -> None:
-    """Without a frame and unwrapped: they are there to be copied."""
+    """Print the commands without a frame and unwrapped, so that they can be copied."""
     settings = replay_settings(folder)
     home, dagster_home = shlex.quote(str(settings.home)), shlex.quote(str(settings.dagster_home))
     query = "select task_type, model_selected, count(*) as requests from request_analytics group by all"

@@ -1,12 +1,12 @@
-"""The demo's world: outcomes that have the accuracy and cost which LLMRouterBench publishes.
+"""The demo's world: outcomes with the accuracy and cost that LLMRouterBench publishes.
 
-The benchmark's tables give a share of right answers and a total cost for each model and data set;
-the single outcomes here are made from them, deterministically:
+The benchmark's tables give a share of right answers and a total cost for each model and data set.
+This module makes single outcomes from them, deterministically:
 
 - right answers: exactly the published share of a data set's items. Each item has a difficulty that
   all models share and a chance of its own with each model, so that models tend to fail together.
-- cost: log-normal around the published mean; tokens follow from it by the model's list prices, and
-  the exact cost from the tokens.
+- cost: log-normal around the published mean. The tokens follow from it by the model's list prices, and
+  the exact cost follows from the tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ITEMS_PER_DATASET = 150
 SHARED_DIFFICULTY = 0.6
-"""Weight of what all models find hard against each model's own chance."""
+"""Weight of the difficulty that all models share, against each model's own chance."""
 COST_SPREAD = 0.5
 """Standard deviation of the logarithm of cost."""
 INPUT_SHARE = 0.15
@@ -45,7 +45,7 @@ class Figure:
     items: int
     model: str
     accuracy: float | None
-    """0..1; None: not published."""
+    """0..1. None if it is not published."""
     cost_usd: float | None
     """Mean per item."""
     prices: tuple[str, str]
@@ -76,12 +76,12 @@ def prices_of(figures: Sequence[Figure]) -> Mapping[str, tuple[str, str]]:
 
 
 def make_outcomes(figures: Sequence[Figure], *, items: int = ITEMS_PER_DATASET) -> list[Outcome]:
-    """`items` outcomes for every figure; a figure that is not published stays unknown (None)."""
+    """`items` outcomes for every figure. A figure that is not published stays unknown (None)."""
     return [outcome for figure in figures for outcome in _outcomes(figure, items)]
 
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """As the Parquet file the fake provider and a replay read."""
+    """Write the Parquet file that the fake provider and a replay read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -135,7 +135,7 @@ def _easiest(ease: Sequence[float], accuracy: float | None) -> set[int] | None:
 
 
 def _usage(figure: Figure, random: Random) -> Usage | None:
-    """Tokens whose cost at list prices is log-normal around the published mean."""
+    """Tokens for a cost at list prices that is log-normal around the published mean."""
     if figure.cost_usd is None:
         return None
     # The mean of exp(N(m, s²)) is exp(m + s²/2): the second term keeps the published mean.

@@ -1,7 +1,7 @@
-"""The client side of a replay: sends requests as an OpenAI client would, and judges the answers.
+"""The client of a replay: sends requests as an OpenAI client would, and judges the answers.
 
-Bandit feedback only: the driver reads the quality from the answer it got, so it knows nothing of
-the models that were not chosen.
+Feedback is bandit feedback: the driver reads the quality from the answer it got, so it knows nothing
+about the models that were not chosen.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from pipelines.replay.outcomes import World
 
 CONCURRENCY = 32
-"""Most requests in flight; arrivals beyond wait for a free connection."""
+"""At most this many requests are in flight. Further arrivals wait for a free connection."""
 TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who sends a request."""
+    """The sender of a request."""
 
     user: str
     organization: str | None = None
@@ -59,7 +59,7 @@ class Sent:
     model: int
     """The chosen model's column in the world."""
     quality: float
-    """As the answer says."""
+    """The quality in the answer."""
     has_feedback: bool
 
 
@@ -72,12 +72,12 @@ class Driver:
         self._on_request = on_request
         self._columns = {label(model): column for column, model in enumerate(world.models)}
         self.late_s = 0.0
-        """Longest time a request had to wait for a free connection."""
+        """The longest time that a request waited for a free connection."""
 
     async def send(self, arrivals: Sequence[Arrival]) -> list[Sent]:
-        """Send a batch at its pace, its first request at once; returns when all are answered.
+        """Send a batch at its pace, the first request at once. Returns when all are answered.
 
-        The arrival clock stands still between batches: while a refresh runs, nothing arrives.
+        The clock of the arrivals stops between batches: no request arrives while a refresh runs.
         """
         if not arrivals:
             return []
@@ -105,7 +105,7 @@ class Driver:
     async def _work(
         self, client: Client, waiting: Iterator[Arrival], started: float, sent: list[Sent]
     ) -> None:
-        """Take arrivals in order until none is left."""
+        """Send arrivals in order until none is left."""
         for arrival in waiting:
             delay = started + arrival.due_s - time.perf_counter()
             if delay > 0:
@@ -157,7 +157,7 @@ class Driver:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Mapping[str, str], dict[str, Any]]:
-        """Headers and JSON of an answer; ReplayError when there is none, or one of another status."""
+        """Headers and JSON of an answer. ReplayError if there is no answer, or one with another status."""
         named = {"content-type": "application/json", **(headers or {})}
         content = b"" if body is None else orjson.dumps(body)
         parts: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What can go wrong in a replay."""
+"""The errors of a replay."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from router.errors import IntelliRouterError
 
 
 class ReplayError(IntelliRouterError):
-    """The replay could not go on."""
+    """The replay could not continue."""
 
     code = "replay_failed"
 
 
 class BooksError(ReplayError):
-    """What was sent and what was recorded differ."""
+    """The requests that were sent and those that were recorded differ."""
 
     code = "books_differ"

@@ -1,4 +1,4 @@
-"""The recorded world a replay runs in: a pool of models, every one of them known on every item."""
+"""The recorded world of a replay: a pool of models, with the outcome of each model on each item."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ class World:
     models: tuple[str, ...]
     """Sorted."""
     tasks: tuple[str, ...]
-    """Sorted; `task_of` points into it."""
+    """Sorted. `task_of` holds positions in it."""
     task_of: tuple[int, ...]
     quality: tuple[tuple[float, ...], ...]
     cost_usd: tuple[tuple[Decimal, ...], ...]
     left_out: tuple[str, ...] = ()
     """Models of the file that are not in the pool."""
     items_dropped: int = 0
-    """Items that some model of the pool has no quality or cost for."""
+    """Items for which a model of the pool has no quality or cost."""
 
     @cached_property
     def cost(self) -> tuple[tuple[float, ...], ...]:
-        """`cost_usd` as floats, for means and utilities; books are kept in `cost_usd`."""
+        """`cost_usd` as floats, for means and utilities. The books use `cost_usd`."""
         return tuple(tuple(map(float, row)) for row in self.cost_usd)
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """Item to its row."""
+        """The row of each item."""
         return {item: row for row, item in enumerate(self.items)}
 
     def column(self, model: str) -> int:
-        """The model's column; ConfigError when it is not of the pool."""
+        """The model's column. ConfigError if it is not in the pool."""
         try:
             return self.models.index(model)
         except ValueError:
             raise ConfigError(
-                f"model `{model}` is not in the pool; the pool is {', '.join(self.models)}"
+                f"model `{model}` is not in the pool: the pool is {', '.join(self.models)}"
             ) from None
 
 
 def load_world(path: Path, pool: Sequence[str] | None = None) -> World:
-    """The world of an outcomes file, over `pool` or over every model whose costs are all known."""
+    """The world of an outcomes file, with the models of `pool`, or with all models that have every cost."""
     return world_of(read_outcomes(path), pool, source=str(path))
 
 
 def world_of(outcomes: Iterable[Outcome], pool: Sequence[str] | None = None, *, source: str) -> World:
-    """See `load_world`; `source` names the outcomes in errors."""
+    """See `load_world`. `source` names the outcomes in errors."""
     outcomes = list(outcomes)
     known = {outcome.model for outcome in outcomes}
     models = _pool(outcomes, known, pool, source)
@@ -100,13 +100,13 @@ def _pool(
         unpriced = {outcome.model for outcome in outcomes if outcome.cost_usd is None}
         if known and known == unpriced:
             raise ConfigError(
-                f"every model of `{source}` has an outcome without `cost_usd`; name the models with --pool"
+                f"every model of `{source}` has an outcome without `cost_usd`: name the models with --pool"
             )
         return tuple(sorted(known - unpriced))
     unknown = sorted(set(pool) - known)
     if unknown:
         raise ConfigError(
-            f"`{source}` has no model {', '.join(f'`{name}`' for name in unknown)};"
+            f"`{source}` has no model {', '.join(f'`{name}`' for name in unknown)}:"
             f" it has {', '.join(sorted(known))}"
         )
     return tuple(sorted(set(pool)))

@@ -1,4 +1,4 @@
-"""The picks of a run as a Parquet file, for scoring elsewhere."""
+"""Writes the picks of a run as a Parquet file, so that another program can score them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_picks(path: Path, report: Report, world: World) -> None:
-    """step, item_id, model, propensity; one row a request, in order of arrival."""
+    """Write step, item_id, model and propensity: one row per request, in order of arrival."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""What to replay, and what follows from it alone: who asks what when, and how the providers answer."""
+"""The plan of a replay, with the requests and the provider's answers that follow from it."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to replay."""
+    """The parameters of a replay."""
 
     world: World
     outcomes_file: Path
-    """What the fake provider answers from."""
+    """The source of the fake provider's answers."""
     arrivals_s: Sequence[float]
     """Due time of each request."""
     folder: Path
-    """Data folder; it is emptied first."""
+    """Data folder. It is emptied first."""
     refresh_every: int
     cost_weight: float = 0.1
     seed: int = 0
     speed: float = 100.0
-    """How much faster than recorded the providers answer."""
+    """The providers answer this many times faster than recorded."""
     change: Change | None = None
     feedback_share: float = 1.0
     callers: Sequence[Caller] = (Caller(user="replay"),)
     prices: Mapping[str, tuple[str, str]] | None = None
     """See `write_configuration`."""
     baseline_model: str | None = None
-    """Model whose price the records are compared with."""
+    """The records compare their cost with this model's price."""
     prepare: Callable[[], None] | None = None
-    """Called once the folder is empty, to put `outcomes_file` there."""
+    """Called once the folder is empty, to write `outcomes_file` there."""
 
 
 def arrivals_of(plan: Plan) -> list[Arrival]:
-    """Who asks what when: items with replacement, the same for the same seed."""
-    # Streams of their own, so that another share of feedback does not change the items.
+    """The requests to send: items drawn with replacement, the same for the same seed."""
+    # Separate random streams, so that another share of feedback does not change the items.
     items, callers, feedback = (Random(f"{plan.seed}:{name}") for name in ("items", "callers", "feedback"))  # noqa: S311
     return [
         Arrival(

@@ -1,4 +1,4 @@
-"""What a person sees of a replay."""
+"""Shows a replay on the terminal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pipelines.replay.report import Report, Round
 
 ROUNDS_SHOWN = 12
-"""Lines about rounds that stay on the screen; the bar shows every round."""
+"""About this many lines about rounds stay on the screen. The bar shows every round."""
 
 
 class Live:
-    """An Observer with a progress bar and, every so often, a line on how it goes."""
+    """An Observer with a progress bar and a line about every few rounds."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
         requests = len(plan.arrivals_s)
@@ -50,7 +50,7 @@ class Live:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar where it is."""
         self._progress.stop()
 
     def on_phase(self, name: str) -> None:
@@ -81,8 +81,8 @@ def _round_line(done: Round, rounds: int) -> str:
 
 
 def results_table(report: Report) -> Table:
-    """The router beside its references."""
-    # The models' names go below: in the table they would wrap on a terminal of 80 columns.
+    """The router and its references."""
+    # The models' names go below the table, because they would wrap on a terminal of 80 columns.
     named = (line.name.removesuffix(")").partition(" (") for line in report.lines)
     names = "; ".join(f"{kind}: {model}" for kind, _, model in named if model)
     table = Table(title=f"{report.books.sent:,} requests", caption=names)
@@ -110,7 +110,7 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def books_lines(books: Books) -> list[str]:
-    """The account, in words."""
+    """The books as lines of text."""
     cost = "not known in full" if books.cost_in_warehouse is None else f"${books.cost_in_warehouse:f}"
     lines = [
         f"requests sent {books.sent:,} · rows {books.rows:,} · distinct ids {books.distinct_ids:,}",
@@ -123,7 +123,7 @@ def books_lines(books: Books) -> list[str]:
 
 
 def speed_line(report: Report) -> str:
-    """Where the time went."""
+    """The rates and times of the replay in one line."""
     rate = report.books.sent / report.sending_s if report.sending_s else 0.0
     rounds = len(report.rounds) or 1
     return (

@@ -1,7 +1,7 @@
-"""What a replay is measured against: random, cheapest, best single, the best model of each task.
+"""The references of a replay: random, cheapest, best single, and the best model of each task.
 
-Regret is pseudo-regret: for each request, the best model of its task less the chosen one, both by
-their task's true mean utility, so that luck on single items does not count.
+Regret is pseudo-regret: for each request, the utility of the best model of its task minus that of the
+chosen one. Both are true means over the task, so that luck on single items does not count.
 utility = quality - cost_weight * cost / (mean cost of the best single model).
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """From `step` on, model `model` answers with the quality of `like`; its cost stays its own."""
+    """From `step` on, model `model` answers with the quality of `like` and keeps its own cost."""
 
     step: int
     model: str
@@ -28,7 +28,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """Request `step` asked item (row) `item` and got model (column) `model`."""
+    """Request `step` asked for item (row) `item` and got model (column) `model`."""
 
     step: int
     item: int
@@ -37,7 +37,7 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One way of choosing, over the requests of a run."""
+    """The results of one way of choosing, over the requests of a run."""
 
     name: str
     quality: float
@@ -45,7 +45,7 @@ class Line:
     regret: float
     """Sum over the requests."""
     share_of_random: float | None
-    """Of random's regret; None where random has none."""
+    """Share of random's regret. None if random has no regret."""
 
 
 class Yardstick:
@@ -69,12 +69,12 @@ class Yardstick:
         return self._quality_at(pick.step)[pick.item][pick.model]
 
     def regret(self, pick: Pick) -> float:
-        """See the module."""
+        """The regret of a pick, as the module defines it."""
         utilities = self._utilities_at(pick)
         return max(utilities) - utilities[pick.model]
 
     def line(self, name: str, picks: Sequence[Pick]) -> Line:
-        """A way of choosing as its picks."""
+        """The results of a way of choosing, given by its picks."""
         return self._line(
             name,
             picks,
@@ -84,11 +84,11 @@ class Yardstick:
         )
 
     def always(self, name: str, picks: Sequence[Pick], model: int) -> Line:
-        """One model (column) for all of these requests."""
+        """The results of one model (column) for all of these requests."""
         return self.line(name, [Pick(step=pick.step, item=pick.item, model=model) for pick in picks])
 
     def references(self, picks: Sequence[Pick]) -> list[Line]:
-        """Random, cheapest, best single and each task's best model on the same requests."""
+        """The results of random, cheapest, best single and each task's best model on the same requests."""
         names = self.world.models
         return [
             self.random(picks),
@@ -101,7 +101,7 @@ class Yardstick:
         ]
 
     def random(self, picks: Sequence[Pick]) -> Line:
-        """Every model with equal probability, in expectation."""
+        """The expected results if every model is chosen with equal probability."""
         return self._line(
             "random",
             picks,

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from pipelines.replay.reference import Change
 
-# Heavy imports stand in the functions: `intellirouter --help` answers at once.
+# Heavy imports are inside the functions, so that `intellirouter --help` answers at once.
 
 
 @click.command()
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("intellirouter-demo"),
     show_default=True,
-    help="Folder for the demo's files; the next run in it starts over.",
+    help="Folder for the demo's files. The next run deletes them.",
 )
 @click.option("--requests", type=click.IntRange(min=20), help="Requests to send.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--smoke", is_flag=True, help="A short run, to see that everything works.")
 def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
-    """Watch the whole loop on simulated models with published figures; under two minutes."""
+    """Watch the whole loop on simulated models with published figures, in under two minutes."""
     from pipelines.replay import demo as scenes
 
     scenes.demo(
@@ -51,7 +51,7 @@ def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Parquet with arrival times in seconds, `t_s`; its other columns are not used.",
+    help="Parquet with arrival times in seconds, `t_s`. Other columns are not used.",
 )
 @click.option("--requests", type=click.IntRange(min=1), help="Requests to send [default: the trace's].")
 @click.option(
@@ -59,7 +59,7 @@ def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("intellirouter-replay"),
     show_default=True,
-    help="Folder for the replay's files; the next run in it starts over.",
+    help="Folder for the replay's files. The next run deletes them.",
 )
 @click.option(
     "--picks",
@@ -72,18 +72,16 @@ def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
 @click.option("--cost-weight", type=click.FloatRange(min=0), default=0.1, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--change-step", type=click.IntRange(min=0), help="Apply --set from this request on.")
-@click.option(
-    "--set", "swap", metavar="A=B", help="Model A answers with B's quality; its cost stays its own."
-)
+@click.option("--set", "swap", metavar="A=B", help="Model A answers with B's quality and keeps its own cost.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=100.0,
     show_default=True,
-    help="How many times faster than recorded requests arrive and models answer. The clock of the"
+    help="Requests arrive and models answer this many times faster than recorded. The clock of the"
     " arrivals stops while scores are refreshed.",
 )
-@click.option("--pool", metavar="A,B,…", help="Models [default: those whose costs are all known].")
+@click.option("--pool", metavar="A,B,…", help="Models [default: those with all costs known].")
 @click.option(
     "--feedback-share",
     type=click.FloatRange(0, 1),
@@ -116,8 +114,8 @@ def replay(
 ) -> None:
     """Replay recorded outcomes at a recorded pace through the whole loop.
 
-    The router learns only the outcome of the model it chose. Exits with 1 when a request was lost
-    or counted twice, or when costs differ in the last digit.
+    The router learns only the outcome of the model it chose. The command exits with 1 if a request was
+    lost or counted twice, or if costs differ in the last digit.
     """
     import json
 
@@ -161,23 +159,22 @@ def replay(
     for line in (*books_lines(report.books), speed_line(report)):
         console.print(line)
     if not report.books.is_equal:
-        raise BooksError("the warehouse does not hold the requests that were sent; see the lines above")
+        raise BooksError("the warehouse does not hold the requests that were sent: see the lines above")
 
 
 def _change(step: int | None, swap: str | None, models: tuple[str, ...]) -> Change | None:
-    """The change that the two options describe; None without them."""
+    """The change that the two options describe. None without them."""
     from pipelines.replay.reference import Change
 
     if step is None and swap is None:
         return None
     if step is None or swap is None:
-        raise click.UsageError("--change-step and --set go together")
+        raise click.UsageError("--change-step and --set must be given together")
     model, separator, like = swap.partition("=")
     for name in (model, like):
         if not separator or name not in models:
             raise click.UsageError(
-                f"--set `{swap}`: `{name}` is not in the pool;"
-                f" write it as A=B with models of {', '.join(models)}"
+                f"--set `{swap}`: `{name}` is not in the pool. Write A=B with models of {', '.join(models)}"
             )
     return Change(step=step, model=model, like=like)
 

@@ -1,4 +1,4 @@
-"""What came out of a replay: the router beside the references, and the books."""
+"""The results of a replay: the router, the references, and the books."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Round:
 
 @dataclass(slots=True)
 class Traffic:
-    """What was sent so far, and how long it took."""
+    """The requests sent so far, and the time they took."""
 
     sent: list[Sent] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came out."""
+    """The results of a replay."""
 
     lines: Sequence[Line]
     """The router, then the references, over all requests."""
@@ -57,7 +57,7 @@ class Report:
 
 
 def round_of(number: int, batch: Sequence[Sent], yardstick: Yardstick, refresh_s: float) -> Round:
-    """A batch as the router and the best single model did it."""
+    """The results of the router and of the best single model on a batch."""
     picks = [_pick(item) for item in batch]
     return Round(
         number=number,
@@ -74,7 +74,7 @@ def report_of(
     rows: Sequence[tuple[str, Row]],
     feedback_rows: int,
 ) -> Report:
-    """The report of what was sent and of what stands in the warehouse afterwards."""
+    """Build the report from the requests sent and the warehouse's rows."""
     sent = traffic.sent
     picks = [_pick(item) for item in sent]
     if wrong := [

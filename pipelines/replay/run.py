@@ -1,10 +1,10 @@
-"""The replay itself: fake provider, shim, batches of requests, a real refresh after each.
+"""Runs a replay: fake provider, shim, batches of requests, and a real refresh after each batch.
 
     send a batch ─► wait until its records are sealed ─► refresh job ─► wait until the shim has the scores
          ▲                                                                             │
          └─────────────────────────────────────────────────────────────────────────────┘
 
-Everything is real: HTTP, journal, segments, Dagster, DuckDB. Only the answers are recorded ones.
+HTTP, journal, segments, Dagster and DuckDB are real. Only the answers are recorded.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ POLL_S = 0.02
 
 
 class Observer(Protocol):
-    """Who watches a run."""
+    """Is notified of the progress of a run."""
 
     def on_phase(self, name: str) -> None:
-        """Something that takes a moment begins."""
+        """A phase of the run begins."""
 
     def on_request(self) -> None:
         """A request was answered."""
@@ -57,7 +57,7 @@ class Observer(Protocol):
 
 
 def run(plan: Plan, observer: Observer) -> Report:
-    """Replay `plan`; ReplayError when something fails, with the failing process's log.
+    """Replay `plan`. ReplayError if a step fails, with the failing process's log.
 
     Unequal books are reported, not raised: see `Report.books`.
     """
@@ -78,7 +78,7 @@ def run(plan: Plan, observer: Observer) -> Report:
             )
             with start_shim(plan) as shim:
                 traffic = _send(plan, settings, shim, yardstick, observer)
-        # The shim has sealed its last record; everything it wrote is in the lake now.
+        # The shim has sealed its last record, so all its records are in the lake now.
         observer.on_phase("comparing the books")
         _refresh(settings)
         rows, feedback_rows = read_rows(settings.warehouse_file)
@@ -86,12 +86,12 @@ def run(plan: Plan, observer: Observer) -> Report:
 
 
 def replay_settings(folder: Path) -> Settings:
-    """Settings of a replay's folder, whatever the environment says."""
+    """Settings of a replay's folder, independent of the environment."""
     return Settings.load({}, home=folder.absolute())
 
 
 def start_shim(plan: Plan) -> ChildProcess:
-    """The HTTP shim as a user starts it; to be entered."""
+    """The HTTP shim as a user starts it. Enter the result to start the process."""
     baseline = {"BASELINE_MODEL": label(plan.baseline_model)} if plan.baseline_model else {}
     return ChildProcess(
         [sys.executable, "-m", "router.cli", "serve", "--port", "0"],
@@ -111,7 +111,7 @@ def start_shim(plan: Plan) -> ChildProcess:
 def _send(
     plan: Plan, settings: Settings, shim: ChildProcess, yardstick: Yardstick, observer: Observer
 ) -> Traffic:
-    """Send everything, refreshing after every batch."""
+    """Send all batches, with a refresh after each."""
     driver = Driver(shim.url, plan.world, on_request=observer.on_request)
     arrivals = arrivals_of(plan)
     traffic = Traffic()
@@ -131,13 +131,13 @@ def _send(
                 traffic.rounds.append(round_of(len(traffic.rounds) + 1, batch, yardstick, done - answered))
                 observer.on_round(traffic.rounds[-1])
     except (ReplayError, OSError) as error:
-        raise ReplayError(f"{error}; the shim's log ends:\n{shim.log_tail()}") from error
+        raise ReplayError(f"{error}. The shim's log ends:\n{shim.log_tail()}") from error
     traffic.late_s = driver.late_s
     return traffic
 
 
 async def _unwrapped(driver: Driver, arrivals: Sequence[Arrival]) -> list[Sent]:
-    """`send`, with the first failure of its workers as the failure."""
+    """Call `send`, and raise the first failure of its workers instead of the group."""
     try:
         return await driver.send(arrivals)
     except BaseExceptionGroup as group:
@@ -148,7 +148,7 @@ async def _unwrapped(driver: Driver, arrivals: Sequence[Arrival]) -> list[Sent]:
 
 
 def _wait_until_sealed(settings: Settings, shim: ChildProcess) -> None:
-    """Until every record is in a segment: the open journals are empty, the finished ones gone."""
+    """Wait until every record is in a segment. Then open journals are empty, and finished ones are gone."""
     deadline = time.monotonic() + WAIT_TIMEOUT_S
     while time.monotonic() < deadline:
         journals = list((settings.home / "journal").glob("*/*"))
@@ -170,7 +170,7 @@ def _size(path: Path) -> int:
 
 
 def _refresh(settings: Settings) -> None:
-    """The real Dagster job, in this process; ReplayError when it fails or a check does."""
+    """Run the real Dagster job in this process. ReplayError if the job or a check fails."""
     from pipelines.refresh import refresh
 
     result = refresh(settings)
@@ -182,7 +182,7 @@ def _refresh(settings: Settings) -> None:
 
 
 def _wait_for_scores(settings: Settings, loop: asyncio.Runner, driver: Driver) -> None:
-    """Until the shim decides by the snapshot that was just published."""
+    """Wait until the shim decides by the snapshot that was just published."""
     published = ScoreFile(settings.scores_file).load()
     if published is None:
         raise ReplayError(f"the refresh published no scores at `{settings.scores_file}`")
@@ -193,12 +193,12 @@ def _wait_for_scores(settings: Settings, loop: asyncio.Runner, driver: Driver) -
         if scores["snapshot_id"] == published.snapshot_id:
             return
         time.sleep(POLL_S)
-    raise ReplayError(f"the shim did not take the scores `{published.snapshot_id}`; it says {scores}")
+    raise ReplayError(f"the shim did not load the scores `{published.snapshot_id}`: it reports {scores}")
 
 
 @contextmanager
 def _own_dagster_home(settings: Settings) -> Iterator[None]:
-    """Dagster's runs belong to the replay's folder, wherever the user's own ones are."""
+    """Keep Dagster's runs in the replay's folder, separate from the user's own runs."""
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     try:
@@ -212,7 +212,7 @@ def _own_dagster_home(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that no child process outlives this one."""
+    """Handle SIGTERM like Ctrl-C, so that no child process outlives this one."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The folder of one replay: made by it, emptied by the next one, nobody else's."""
+"""The folder of one replay. The replay makes it, and the next one empties it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ PRICES_START = "2020-01-01"
 def fresh_folder(folder: Path) -> Iterator[None]:
     """An empty folder, locked while in use.
 
-    What is there is deleted only when MARKER proves that a replay made it; any other folder with
-    something in it raises ReplayError and is left alone.
+    Its content is deleted only if MARKER proves that a replay made the folder. Any other folder that is not
+    empty raises ReplayError and is not changed.
     """
     marker = folder / MARKER
     if folder.exists() and not marker.exists() and any(folder.iterdir()):
@@ -66,10 +66,10 @@ def write_configuration(
     cost_weight: float,
     prices: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
-    """catalog.yaml and policies.yaml of a replay.
+    """Write catalog.yaml and policies.yaml of a replay.
 
-    `prices` (input and output, dollars per million tokens) makes the router compute costs; without
-    them a model's cost is what the provider reports.
+    With `prices` (input and output, dollars per million tokens) the router computes costs. Without
+    them, a model's cost is the one that the provider reports.
     """
     models: list[dict[str, Any]] = []
     for model in world.models:
@@ -93,5 +93,5 @@ def write_configuration(
 
 
 def label(name: str) -> str:
-    """A name as the catalog and an HTTP header take it: printable ASCII without blanks, ` and *."""
+    """A name that the catalog and an HTTP header accept: printable ASCII without blanks, ` and *."""
     return re.sub(r"[^!-~]|[`*]", "-", name)

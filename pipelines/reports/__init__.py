@@ -1,5 +1,5 @@
-"""Questions to the published warehouse.
+"""Runs queries on the published warehouse.
 
-In: SQL, or the name of a report in `sql/reports`. Out: an `Answer`, a pyarrow Table (`reports`), and its
-table, CSV, JSON or Parquet (`output`).
+In: SQL, or the name of a report in `sql/reports`. Out: an `Answer` with a pyarrow Table (`reports`), printed
+as a table, CSV, JSON or Parquet (`output`).
 """

@@ -1,4 +1,4 @@
-"""Answers as a person, a spreadsheet or a program reads them."""
+"""Writes answers for a person, a spreadsheet or a program."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "csv", "json", "parquet"]
 UNKNOWN = "\N{EN DASH}"
-"""How a table shows NULL: not known, which is not zero."""
+"""The mark for NULL in a table. NULL means not known, which is not zero."""
 TABLE_ROWS = 1000
-"""Rows a terminal table shows; the other formats hold them all."""
+"""At most this many rows are shown in a terminal table. The other formats hold all rows."""
 PIPE_WIDTH = 2000
-"""Columns of a table that no terminal bounds: nothing is cut or wrapped."""
+"""The width of a table without a terminal, in characters, so that nothing is cut or wrapped."""
 SIGNIFICANT_DIGITS = 6
 
 
 def write(answer: Answer, *, output_format: Format, output: Path | None) -> None:
-    """Print the answer, or write it whole to `output`."""
+    """Print the answer, or write all of it to `output`."""
     if output_format == "parquet":
         if output is None:
             raise QueryError("Parquet cannot be printed: name a file with --output")
@@ -46,7 +46,7 @@ def write(answer: Answer, *, output_format: Format, output: Path | None) -> None
 
 
 def render(answer: Answer, output_format: Format) -> str:
-    """The answer as text. NULL is an empty CSV field and a JSON null; money is exact."""
+    """The answer as text. NULL is an empty CSV field and a JSON null. Money is exact."""
     if output_format == "csv":
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -64,7 +64,7 @@ def render(answer: Answer, output_format: Format) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value in a terminal table."""
+    """Format a value for a terminal table."""
     if value is None:
         return UNKNOWN
     if isinstance(value, float):
@@ -80,7 +80,7 @@ def _print_table(answer: Answer) -> None:
         console.width = PIPE_WIDTH
     console.print(_table(answer))
     if answer.table.num_rows > TABLE_ROWS:
-        console.print(f"{TABLE_ROWS} of {answer.table.num_rows} rows; --format csv holds them all")
+        console.print(f"{TABLE_ROWS} of {answer.table.num_rows} rows; --format csv prints all")
 
 
 def _table(answer: Answer) -> Table:
@@ -100,7 +100,7 @@ def _table(answer: Answer) -> Table:
 
 def _exact(value: Any) -> Any:
     if isinstance(value, Decimal):
-        # Every digit that says something, and no exponent.
+        # Every significant digit, and no exponent.
         text = f"{value:f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""What people ask the warehouse: ad-hoc SQL and the reports of `sql/reports`.
+"""Runs ad-hoc SQL and the reports of `sql/reports`.
 
 Both run on the published copy, read-only, without access to files or settings, and for a bounded
 time.
@@ -43,7 +43,7 @@ class Answer:
         return list(self.table.column_names)
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Rows as Python values; None is not known."""
+        """Rows as Python values. None means not known."""
         columns = [column.to_pylist() for column in self.table.columns]
         return zip(*columns, strict=True) if columns else iter(())
 
@@ -63,7 +63,7 @@ def report(
     organization: str | None = None,
     timeout_s: float = QUERY_TIMEOUT_S,
 ) -> Answer:
-    """Run `sql/reports/<name>.sql`; its variables have defaults of their own."""
+    """Run `sql/reports/<name>.sql`. The file has defaults for its variables."""
     known = report_names()
     if name not in known:
         listed = ", ".join(f"`{item}`" for item in known)
@@ -75,7 +75,7 @@ def report(
 
 
 def record(settings: Settings, request_id: str) -> dict[str, Any]:
-    """The row of a request in `request_analytics`; QueryError when the warehouse has none."""
+    """The row of a request in `request_analytics`. QueryError if the warehouse has none."""
     try:
         moment_of(request_id)
     except ValueError as error:
@@ -90,18 +90,18 @@ def record(settings: Settings, request_id: str) -> dict[str, Any]:
     for values in answer.rows():
         return dict(zip(answer.columns, values, strict=True))
     raise QueryError(
-        f"the warehouse holds no request `{request_id}`: run `intellirouter refresh` if it was just served;"
-        " retention or an erasure may have removed it"
+        f"the warehouse holds no request `{request_id}`: run `intellirouter refresh` if it was just served."
+        " Retention or an erasure may have removed it"
     )
 
 
 def report_names() -> list[str]:
-    """Every report, as it is called on the command line."""
+    """The name of every report on the command line."""
     return [key.removeprefix("reports/").replace("_", "-") for key in sqlfiles.names("reports")]
 
 
 def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
-    """A moment given as `7d`, `24h`, `2026-11-01` or ISO 8601; UTC when it names no zone."""
+    """Parse a moment given as `7d`, `24h`, `2026-11-01` or ISO 8601. It is UTC if it has no zone."""
     if match := re.fullmatch(r"(\d{1,6})([mhdw])", text.strip()):
         age = timedelta(**{_UNITS[match[2]]: int(match[1])})
         return (now or datetime.now(UTC)) - age
@@ -119,7 +119,7 @@ def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
 def opened(
     settings: Settings, variables: Mapping[str, object] | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The published warehouse, read-only, without access to files or settings, its variables set."""
+    """Open the published warehouse with variables, read-only, without access to files or settings."""
     path = settings.warehouse_file
     if not path.exists():
         raise WarehouseError(f"no warehouse at `{path}` yet: run `intellirouter refresh` to build it")
@@ -129,8 +129,8 @@ def opened(
         )
     except duckdb.Error as error:
         raise WarehouseError(
-            f"the warehouse at `{path}` does not open: {error};"
-            " run `intellirouter refresh` to publish it again"
+            f"the warehouse at `{path}` does not open: {error}."
+            " Run `intellirouter refresh` to publish it again"
         ) from error
     with connection:
         in_utc(connection)
@@ -144,12 +144,12 @@ def opened(
 def _execute(connection: duckdb.DuckDBPyConnection, sql: str, timeout_s: float) -> Answer:
     import pyarrow as pa
 
-    # DuckDB has no statement timeout; a timer that interrupts is one.
+    # DuckDB has no statement timeout, so a timer interrupts the query.
     timer = threading.Timer(timeout_s, connection.interrupt)
     timer.daemon = True
     timer.start()
     try:
-        found = connection.sql(sql)  # None for a statement that answers nothing
+        found = connection.sql(sql)  # None for a statement without a result
         return Answer(table=pa.table({}) if found is None else found.to_arrow_table())
     except duckdb.InterruptException:
         raise QueryError(

@@ -1,9 +1,9 @@
-"""Rows past their period leave the lake; what was learnt from them stays.
+"""Removes rows past their period from the lake, and keeps their rollups.
 
 In: the periods of the settings and of `retention.yaml`. Out: a smaller lake, sealed rollups.
 Read `retention` first: it names the steps, which `pipelines.flow` runs.
 
-    holds      periods by organisation, legal holds     expiry     what goes of each partition
-    removals   single rows leave a segment              progress   how far retention has come
+    holds      periods by organisation, legal holds     expiry     the rows and partitions to remove
+    removals   removing single rows of a segment        progress   the cutoffs that retention reached
     purge      Dagster's own old runs
 """

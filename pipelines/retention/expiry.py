@@ -1,8 +1,8 @@
-"""What has outlived its period: whole partitions, and single rows of partitions that stay.
+"""Finds the rows past their period: whole partitions, and single rows of partitions that stay.
 
-A day before the default cutoff goes whole, unless an organisation's longer period or a legal hold
-keeps rows of it; then its hours are rewritten to hold only those. Of a day after it, the rows of
-organisations with a shorter period go. Feedback follows its request.
+A day before the default cutoff is removed whole, unless an organisation's longer period or a legal hold
+keeps rows of it. Then its hours are rewritten to hold only those rows. From a later day, retention removes
+the rows of organisations with a shorter period. Feedback follows its request.
 """
 
 from __future__ import annotations
@@ -33,36 +33,36 @@ if TYPE_CHECKING:
     from router.journal.manifests import Manifest
 
 JUDGED = ("created_at", "request_id")
-"""What decides whether a judgement goes."""
+"""The columns that decide whether a judgement is removed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Expiry:
-    """What goes of one dataset."""
+    """The rows to remove from one dataset."""
 
     dataset: str
     cutoff: datetime
-    """Rows before it are gone, but for the kept ones."""
+    """Rows before it are removed, except for kept ones."""
     rows: Counter[str] = field(default_factory=Counter)
-    """Rows that go by organisation; an empty name is no organisation."""
+    """Rows to remove, by organisation. The empty name counts rows without an organisation."""
     held: int = 0
     """Rows that only a legal hold keeps."""
     folders: list[Path] = field(default_factory=list)
-    """Day folders of the lake that go whole."""
+    """Day folders of the lake to remove whole."""
     trimmed: list[list[Segment]] = field(default_factory=list)
-    """Segments of hours before the cutoff, of which some rows stay; one schema version each."""
+    """Segments of hours before the cutoff with rows that stay. Each list has one schema version."""
     shortened: list[Segment] = field(default_factory=list)
-    """Segments after the cutoff of which some rows go."""
+    """Segments after the cutoff with rows to remove."""
     kept_ids: list[str] = field(default_factory=list)
-    """Requests before the cutoff that stay: their judgements do too."""
+    """Requests before the cutoff that stay, together with their judgements."""
     gone_ids: list[str] = field(default_factory=list)
-    """Requests after the cutoff that go, or went: their judgements do too."""
+    """Requests after the cutoff that are or were removed. Their judgements are removed too."""
     judges: Expiry | None = None
-    """Of feedback: what goes of the requests."""
+    """For feedback: the expiry of the requests."""
     cutoffs: Cutoffs | None = None
 
     def goes(self, rows: Any) -> Any:
-        """For each row of a pyarrow Table, whether it goes."""
+        """A mask over a pyarrow Table: whether to remove each row."""
         if self.cutoffs is not None:
             return self.cutoffs.goes(rows)
         assert self.judges is not None  # noqa: S101
@@ -71,21 +71,21 @@ class Expiry:
         return pc.or_(pc.and_not(pc.less(rows.column("created_at"), self.cutoff), kept), gone)
 
     def may_shorten(self, manifest: Manifest) -> bool:
-        """Whether a segment may hold rows that go, though its day stays."""
+        """Whether a segment of a day that stays may hold rows to remove."""
         return self.cutoffs is None or manifest.first_at < self.cutoffs.latest
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns `goes` reads."""
+        """The columns that `goes` reads."""
         return holds.COLUMNS if self.cutoffs is not None else JUDGED
 
 
 def plan_expiry(
     settings: Settings, rules: RetentionFile, now: datetime, *, orphaned: Sequence[str] = ()
 ) -> dict[str, Expiry]:
-    """What goes of each dataset as of `now`; the lake is read, nothing is changed.
+    """Find the rows to remove from each dataset as of `now`. This reads the lake and changes nothing.
 
-    `orphaned` are requests that went before while judgements of them were left.
+    `orphaned` are requests that were removed earlier while some of their judgements remained.
     """
     plans: dict[str, Expiry] = {}
     for dataset in (RequestRecord.DATASET, *(name for name in DATASETS if name != RequestRecord.DATASET)):
@@ -165,7 +165,7 @@ def _by_folder(root: Path, dataset: str) -> dict[Path, list[Segment]]:
 
 
 def _read(segment: Segment, columns: tuple[str, ...]) -> Any:
-    """The columns of a segment; None when it cannot be read: damaged, or compacted meanwhile."""
+    """Read columns of a segment. None if it cannot be read: it is damaged, or was compacted meanwhile."""
     try:
         with pq.ParquetFile(segment.path) as file:
             return file.read(columns=list(columns))
@@ -174,7 +174,7 @@ def _read(segment: Segment, columns: tuple[str, ...]) -> Any:
 
 
 def _key(expiry: Expiry) -> tuple[str, ...]:
-    """The column that judgements name a request by."""
+    """The column with the request id that judgements refer to."""
     return ("id",) if expiry.dataset == RequestRecord.DATASET else ()
 
 

@@ -1,4 +1,4 @@
-"""`retention.yaml`: other periods for single organisations, and legal holds.
+"""Reads `retention.yaml`: periods for single organisations, and legal holds.
 
     organizations:
       acme: {analytics_days: 30, request_log_days: 7}
@@ -6,10 +6,10 @@
       - {organization: globex, reason: "case 12/2026", since: 2026-11-01}
       - {user: u-17, reason: "complaint of 3 November", since: 2026-11-03}
 
-A shorter period takes the organisation's rows out earlier, a longer one keeps them when their
-partition goes. A hold keeps rows until it is lifted, whatever the periods say, and refuses the
-erasure of whom it names; `organization` and `user` together name the user of that organisation.
-Feedback goes with its request. Rollups have one period for everybody.
+A shorter period removes the organisation's rows earlier. A longer one keeps them when their partition is
+removed. A hold keeps rows until you lift it, regardless of the periods, and blocks the erasure of the
+persons it covers. `organization` and `user` together mean that user in that organisation. Feedback
+follows its request. Rollups have one period for all organisations.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 COLUMNS = ("timestamp", "organization_id", "user_id")
-"""What decides whether a request's row goes."""
+"""The columns that decide whether a request's row is removed."""
 Days = Annotated[int, Field(ge=1, le=36500)]
 
 
 class Periods(Entry):
-    """How long one organisation's rows are kept; None: as long as everybody's."""
+    """The days that one organisation's rows are kept. None means the default period."""
 
     analytics_days: Days | None = None
     request_log_days: Days | None = None
 
 
 class LegalHold(Entry):
-    """Whose rows may not go, and why."""
+    """Rows that must not be removed, and the reason."""
 
     organization: str | None = None
     user: str | None = None
@@ -78,7 +78,7 @@ class RetentionFile(Entry):
 
     @classmethod
     def load(cls, path: Path) -> RetentionFile:
-        """The file's rules, none when there is no file; ConfigError when it cannot be used."""
+        """Read the file's rules. A missing file means no rules. ConfigError if the file is invalid."""
         return parse_yaml(path.read_bytes(), cls, path) if path.exists() else cls()
 
     def holds_on(self, organizations: Iterable[str | None], user: str) -> list[LegalHold]:
@@ -88,7 +88,7 @@ class RetentionFile(Entry):
 
 
 class Cutoffs:
-    """Up to which moment each row of one dataset goes, as of `now`. Whole UTC days."""
+    """The moments before which the rows of one dataset are removed, as of `now`. Whole UTC days."""
 
     def __init__(self, dataset: str, rules: RetentionFile, settings: Settings, now: datetime) -> None:
         is_log = dataset == RequestLog.DATASET
@@ -104,7 +104,7 @@ class Cutoffs:
 
     @property
     def latest(self) -> datetime:
-        """No row from this moment on goes, whosever it is."""
+        """The latest cutoff: no row from this moment on is removed."""
         return max([self.default, *self._of.values()])
 
     @property
@@ -113,11 +113,11 @@ class Cutoffs:
         return bool(self._holds) or any(cutoff < self.default for cutoff in self._of.values())
 
     def goes(self, rows: Any) -> Any:
-        """For each row of a pyarrow Table with COLUMNS, whether it goes."""
+        """A mask over a pyarrow Table with COLUMNS: whether to remove each row."""
         return pc.and_not(self._is_past(rows), self._is_held(rows))
 
     def held(self, rows: Any) -> int:
-        """How many rows only a legal hold keeps."""
+        """Count the rows that only a legal hold keeps."""
         return reading.count(pc.and_(self._is_past(rows), self._is_held(rows)))
 
     def _is_past(self, rows: Any) -> Any:

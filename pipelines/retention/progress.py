@@ -1,7 +1,7 @@
-"""How far retention has come, as a warehouse knows it.
+"""Reads from a warehouse how far retention has come.
 
-The published copy is behind while a retention runs, and stays behind when one is stopped. The build
-database tells then whether retention removed what is missing; it is read only while nobody uses it.
+The published copy is behind while a retention runs, and stays behind if it was stopped. Then the build
+database shows whether retention removed a missing segment. It is read only while no process uses it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What retention has removed, or is about to."""
+    """The data that retention has removed, or is about to remove."""
 
     cutoffs: dict[str, datetime] = field(default_factory=dict)
-    """By dataset: everything before is gone, but for rows that are kept. Missing where it is not known."""
+    """By dataset: rows before are gone, except for kept ones. A dataset is missing if it is not known."""
     expired: frozenset[tuple[str, str]] = frozenset()
-    """Dataset and name of the segments whose rows went."""
+    """Dataset and name of each segment with removed rows."""
 
     @property
     def days(self) -> dict[str, date]:
@@ -37,7 +37,7 @@ class Progress:
 
     @classmethod
     def read(cls, connection: duckdb.DuckDBPyConnection) -> Progress:
-        """What a warehouse knows; a copy that an earlier release published may know less."""
+        """Read the progress from a warehouse. A copy that an earlier release published may hold less."""
         tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
         found = connection.execute(sqlfiles.load("retention/expired_before").text).fetchone()
         cutoffs = {}
@@ -53,11 +53,11 @@ class Progress:
 
 
 def of_build(settings: Settings) -> Progress:
-    """What the build database knows; nothing when there is none, it is in use or cannot be opened."""
+    """Read the progress from the build database. Empty if it is missing, in use or cannot be opened."""
     if not settings.build_file.exists():
         return Progress()
     try:
-        # The lock, so that no run finds the file open; not the Warehouse's connection, which migrates.
+        # Take the lock, so that no run finds the file open. The Warehouse's own connection would migrate.
         with (
             Warehouse(settings, lock_wait_s=0.0),
             duckdb.connect(

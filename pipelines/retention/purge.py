@@ -1,4 +1,4 @@
-"""Dagster keeps its own runs for ever, about 200 kB each; this removes the old ones."""
+"""Removes old Dagster runs. Dagster would keep them for ever, at about 200 kB each."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 RUNS_KEPT = 200
 DAYS_KEPT = 7
 PURGED_AT_ONCE = 1000
-"""Runs deleted in one go at most: it bounds how long the purge takes."""
+"""At most this many runs are deleted at once. This bounds the time of the purge."""
 VACUUM_AFTER = 50
-"""Deleted runs that are worth rewriting the index for."""
+"""After this many deleted runs, the index is rewritten."""
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 def purge_runs(instance: dg.DagsterInstance, *, now: datetime | None = None) -> list[str]:
-    """Delete finished runs beyond the newest `RUNS_KEPT` or older than `DAYS_KEPT`; their ids."""
+    """Delete finished runs beyond the newest `RUNS_KEPT` or older than `DAYS_KEPT`. Returns their ids."""
     oldest_kept = (now or datetime.now(UTC)) - timedelta(days=DAYS_KEPT)
     records = instance.get_run_records(
         filters=dg.RunsFilter(statuses=_FINISHED), limit=RUNS_KEPT + PURGED_AT_ONCE
@@ -44,7 +44,7 @@ def purge_runs(instance: dg.DagsterInstance, *, now: datetime | None = None) -> 
 
 
 def _remove_files(instance: dg.DagsterInstance, run_id: str) -> None:
-    """`delete_run` leaves the run's own event database and its folder behind."""
+    """Remove the run's event database and folder, which `delete_run` leaves behind."""
     root = Path(instance.root_directory)
     for path in (root / "history" / "runs").glob(f"{run_id}.db*"):
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Taking single rows out of the lake while their day is still there: an erasure, a shorter period.
+"""Removes single rows from the lake while their day stays: for an erasure or a shorter period.
 
-Each hour's segments that hold such rows are replaced by one that does not. What the rows added to
-the rollups stays (`removed_rollups`); the tables follow at the next load.
+Each hour's segments with such rows are replaced by one without them. The rows' share of the rollups
+is kept (`removed_rollups`). The tables follow at the next load.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from router.journal.manifests import Manifest, Operation
 
 ATTEMPTS = 3
-"""How often segments that a compaction replaces meanwhile are listed again."""
+"""The number of attempts when a compaction replaces segments meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,10 @@ def remove_rows(
     operation: Operation,
     now: datetime,
 ) -> Removed | None:
-    """Rewrite those of the segments, all of one hour and schema version, that hold rows `goes` picks.
+    """Rewrite the segments that hold rows which `goes` selects. All are of one hour and schema version.
 
-    `goes` gives a boolean for each row of a pyarrow Table. The tables follow at the next load. None
-    when no row goes; SegmentError when the segments changed meanwhile: list them again.
+    `goes` gives a boolean for each row of a pyarrow Table. The tables follow at the next load. Returns
+    None if it selects no row. SegmentError if the segments changed meanwhile: list them again.
     """
     import pyarrow as pa
 
@@ -72,7 +72,7 @@ def remove_rows(
 def replace_damaged(
     warehouse: Warehouse, segment: Segment, goes: Callable[[Any], Any], *, operation: Operation, now: datetime
 ) -> Removed:
-    """Rewrite a segment whose file is damaged with the rows the table has of it, but for those that go."""
+    """Rewrite a segment with a damaged file from its rows in the table, without those that `goes` selects."""
     rows = _loaded_rows(warehouse, segment)
     mask = goes(rows)
     return _rewrite(warehouse, [segment], rows.filter(mask), rows.filter(_not(mask)), operation, now)
@@ -104,7 +104,7 @@ def _rewrite(
 
 
 def _loaded_rows(warehouse: Warehouse, segment: Segment) -> Any:
-    """A segment's rows as the table has them, in the columns of its file; none when it was not loaded."""
+    """A segment's rows from the table, in the columns of its file. Empty if it was not loaded."""
     manifest = segment.manifest
     schema = arrow_schema(DATASETS[manifest.dataset], manifest.schema_version)
     columns = as_in_file(schema.names)
@@ -122,9 +122,9 @@ def remove_everywhere(
     now: datetime,
     wanted: Callable[[Manifest], bool] = lambda _: True,
 ) -> list[Removed]:
-    """`remove_rows` on every sound segment of a dataset that is wanted.
+    """Call `remove_rows` on every sound segment of a dataset that is wanted.
 
-    `goes` decides by `columns` alone, so that only they are read of a segment that keeps its rows.
+    `goes` uses only `columns`, so that a segment that keeps all its rows is not read completely.
     """
     removed: list[Removed] = []
     for attempt in range(ATTEMPTS):
@@ -139,12 +139,12 @@ def remove_everywhere(
             if attempt == ATTEMPTS - 1:
                 raise
         else:
-            break  # otherwise a compaction took place: what was removed already is not found again
+            break  # otherwise a compaction ran: rows that were already removed are not found again
     return removed
 
 
 def sound(segments: Iterable[Segment]) -> list[Segment]:
-    """The segments whose bytes are those of their manifest; the load quarantines the others."""
+    """The segments that agree with their manifest. The load quarantines the others."""
     found = []
     for segment in segments:
         with contextlib.suppress(SegmentError):
@@ -165,7 +165,7 @@ def _any(segment: Segment, goes: Callable[[Any], Any], columns: Sequence[str]) -
     import pyarrow.parquet as pq
 
     if not segment.path.exists():
-        raise FileNotFoundError(segment.path)  # replaced since it was listed: what replaced it is not
+        raise FileNotFoundError(segment.path)  # replaced since it was listed, by a segment not yet listed
     if not sound([segment]):
         return False
     with pq.ParquetFile(segment.path) as file:

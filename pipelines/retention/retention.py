@@ -1,13 +1,13 @@
-"""Retention: rows past their period go, what was learnt from them stays.
+"""Retention removes rows past their period, and keeps their rollups.
 
-Each dataset has its period (ANALYTICS_RETENTION_DAYS for requests and their feedback,
-REQUEST_LOG_RETENTION_DAYS), `retention.yaml` changes it for single organisations and holds rows
-(`holds`), `expiry` says what that makes of each partition.
+Each dataset has a period (ANALYTICS_RETENTION_DAYS for requests and their feedback,
+REQUEST_LOG_RETENTION_DAYS). `retention.yaml` changes it for single organisations and sets legal holds
+(`holds`). `expiry` finds the rows and partitions to remove.
 
-In this order, so that a stop at any point loses nothing and counts nothing twice: catch up (`flow`),
-`plan_retention`, `remove_expired` (seal the expiring days' rollups in the lake, set the cutoff, delete
-the rows, rewrite or drop the lake's partitions), catch up again so that the tables follow, `tidy`,
-publish. A day whose rollups are sealed is never folded again, though an organisation may keep rows of it.
+The steps run in this order, so that a stop at any point loses nothing and counts nothing twice: catch up
+(`flow`), `plan_retention`, `remove_expired` (seal the expiring days' rollups in the lake, set the cutoff,
+delete the rows, rewrite or drop the lake's partitions), catch up again so that the tables follow, `tidy`,
+publish. A day with sealed rollups is never folded again, although an organisation may keep rows of it.
 """
 
 from __future__ import annotations
@@ -49,32 +49,32 @@ ROLLUP_MOMENTS = {
     "usage_by_org_daily": "day",
     "model_performance_history": "as_of",
 }
-"""Tables that ROLLUP_RETENTION_DAYS bounds, and the column it goes by."""
+"""Tables that ROLLUP_RETENTION_DAYS bounds, and their column with the moment."""
 HISTORY_KEPT_WHOLE = timedelta(days=1)
 """Older history keeps the last snapshot of each hour."""
 BROKEN_BUILD_KEPT = timedelta(days=7)
-"""How long a build database that was set aside is kept for a person to look at."""
+"""A build database that was set aside is kept this long, so that you can examine it."""
 EMPTY_FOLDER_AGE_S = 3600.0
-"""A younger empty folder may be about to receive a segment."""
+"""A younger empty folder is kept: it may be about to receive a segment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionResult:
-    """What went, or, in a dry run, what would go."""
+    """The removed data, or, in a dry run, the data that would be removed."""
 
     expired_before: datetime
     """Raw rows from this moment on are kept."""
     is_dry_run: bool
     rows: dict[str, int] = field(default_factory=dict)
-    """Rows of the lake that went, by dataset."""
+    """Rows removed from the lake, by dataset."""
     organizations: dict[str, dict[str, int]] = field(default_factory=dict)
-    """The same by organisation; the empty name is no organisation, or a judgement's."""
+    """The same by organisation. The empty name counts judgements, and rows without an organisation."""
     held: dict[str, int] = field(default_factory=dict)
     """Rows that only a legal hold keeps, by dataset."""
     partitions: list[str] = field(default_factory=list)
     """Lake folders removed, relative to the lake."""
     rewritten: list[str] = field(default_factory=list)
-    """Segments of which some rows went."""
+    """Segments that lost some of their rows."""
     archived_days: list[date] = field(default_factory=list)
     """Days whose rollups were sealed in the lake."""
     score_files: list[str] = field(default_factory=list)
@@ -82,13 +82,13 @@ class RetentionResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiring:
-    """One run of retention: what goes, and what is said of it."""
+    """One run of retention: its plans and its result."""
 
     now: datetime
     plans: dict[str, Expiry]
     """By dataset."""
     folders: list[Path]
-    """Lake folders that go whole."""
+    """Lake folders to remove whole."""
     result: RetentionResult
 
     @property
@@ -98,7 +98,7 @@ class Expiring:
 
 
 def plan_retention(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = False) -> Expiring:
-    """List what is past its period as of `now`; nothing is changed."""
+    """List the data past its period as of `now`, without changing anything."""
     settings = warehouse.settings
     rules = RetentionFile.load(settings.retention_file)
     orphaned = [name for (name,) in warehouse.run("retention/orphaned_feedback").fetchall()]
@@ -120,9 +120,9 @@ def plan_retention(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = Fa
 
 
 def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
-    """Take the rows out of the lake; the tables follow when the caller catches up."""
+    """Remove the rows from the lake. The tables follow when the caller catches up."""
     lake, now = warehouse.settings.lake, expiring.now
-    # Thinned first: what is sealed in the archive is what a rebuild brings back.
+    # Thin the history first: a rebuild restores exactly what the archive holds.
     warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
     for day in expiring.result.archived_days:
         archive.archive_day(warehouse.connection, lake, day)
@@ -136,7 +136,7 @@ def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
 
 
 def tidy(warehouse: Warehouse, expiring: Expiring) -> None:
-    """Remove what nothing needs once the tables have followed."""
+    """Remove the data that is not needed once the tables have followed."""
     settings, now, cutoff = warehouse.settings, expiring.now, expiring.cutoff
     _forget_removals(warehouse, cutoff)
     _expire_rollups(warehouse, now)
@@ -152,7 +152,7 @@ def _rewritten(plan: Expiry) -> list[Segment]:
 
 
 def _untrimmed(plan: Expiry, segments: list[Segment]) -> list[Segment]:
-    """The segments of an hour that were not rewritten by retention, or of which more goes now."""
+    """The segments of an hour that retention did not rewrite yet, or that hold more rows to remove now."""
     return [
         segment
         for segment in removals.sound(segments)
@@ -162,17 +162,17 @@ def _untrimmed(plan: Expiry, segments: list[Segment]) -> list[Segment]:
 
 
 def _trim(root: Path, plan: Expiry, segments: list[Segment], now: datetime) -> None:
-    """Rewrite an expired hour to hold the rows that stay, none perhaps; the loader knows them by that."""
+    """Rewrite an expired hour to hold only the rows that stay, if any. Then the loader does not expire it."""
     left = _untrimmed(plan, segments)
     if left:
         tables = [reading.read_rows(segment.path) for segment in left]
         kept = pa.concat_tables([rows.filter(pc.invert(plan.goes(rows))) for rows in tables])
-        # None: a compaction took place meanwhile, and the next run finds what it wrote.
+        # It returns None if a compaction ran meanwhile. The next run finds the new segment.
         replacing.replace_segments(root, left, kept, operation="retention", now=now)
 
 
 def _shorten(warehouse: Warehouse, plans: dict[str, Expiry], now: datetime) -> None:
-    """Take the rows of shorter periods out of partitions that stay."""
+    """Remove the rows of shorter periods from partitions that stay."""
     for dataset, plan in plans.items():
         if plan.shortened:
             removals.remove_everywhere(
@@ -192,7 +192,7 @@ def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:
 
 
 def _set_cutoff(warehouse: Warehouse, plans: dict[str, Expiry]) -> None:
-    """From here on no hour before the cutoff is computed again, and no segment of it is loaded."""
+    """Set the cutoff. No earlier hour is computed again from here on, and no earlier segment is loaded."""
     cutoff = plans[RequestRecord.DATASET].cutoff
     with warehouse.transaction():
         warehouse.run("retention/set_cutoff", cutoff=cutoff)
@@ -204,12 +204,12 @@ def _set_cutoff(warehouse: Warehouse, plans: dict[str, Expiry]) -> None:
 
 
 def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
-    """Delete a day at a time: each is a small transaction, and a stop in between is resumed."""
+    """Delete one day at a time. Each is a small transaction, and the next run resumes after a stop."""
     moment = DATASETS[plan.dataset].MOMENT
     oldest = warehouse.value(sqlfiles.load("tables/oldest", table=plan.dataset, moment=moment))
     if oldest is None:
         return
-    # Of a day that is trimmed, the table's rows go when it takes the rewritten segments over.
+    # The table loses the rows of a trimmed day when it takes over the rewritten segments.
     trimmed = {archive.midnight(group[0].manifest.first_at.date()) for group in plan.trimmed}
     start = archive.midnight(oldest.astimezone(UTC).date())
     while start < plan.cutoff:
@@ -236,7 +236,7 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
     cutoff = archive.midnight((now - timedelta(days=days)).astimezone(UTC).date())
     oldest = warehouse.value(sqlfiles.load("tables/oldest", table="quality_blocks_hourly", moment="hour"))
     if oldest is not None and oldest < cutoff:
-        # The change detector read the blocks that go; a rebuild will not.
+        # The change detector has read blocks that are removed here and that a rebuild cannot read.
         warehouse.run(sqlfiles.load("tables/clear", table="pipeline.change_states"))
     for table, column in ROLLUP_MOMENTS.items():
         warehouse.run(delete_before(table, column), cutoff=cutoff)
@@ -253,7 +253,7 @@ def _drop_partitions(warehouse: Warehouse, partitions: list[Path]) -> None:
     for dataset in DATASETS:
         _drop_hidden(root, root / dataset)
     for folder in partitions:
-        # Locked, so that no segment comes into the folder between its note and its end.
+        # Take the locks, so that no segment enters the folder between its note and its removal.
         with chains.locked(root, chains.REWRITING), chains.locked(root, chains.SEALING):
             audit.note_drop(root, folder)
             _hide(folder)
@@ -271,7 +271,7 @@ def _drop_hidden(root: Path, parent: Path) -> None:
 
 
 def _hide(folder: Path) -> None:
-    """Put a folder out of sight in one step: readers ignore temporary names, a stop leaves no half of it."""
+    """Hide a folder in one step. Readers ignore temporary names, so a stop leaves no partial folder."""
     folder.rename(folder.with_name(f"{TEMPORARY_PREFIX}expired-{folder.name}"))
     sync_folder(folder.parent)
 
@@ -281,7 +281,7 @@ def _hidden(parent: Path) -> list[Path]:
 
 
 def _remove_hidden(parent: Path) -> None:
-    for folder in _hidden(parent):  # also one that a stop between hiding and removing left
+    for folder in _hidden(parent):  # including a folder that a stopped run hid and did not remove
         shutil.rmtree(folder)
 
 
@@ -301,7 +301,7 @@ def _remove_empty_folders(root: Path) -> None:
 
 
 def _old_score_files(warehouse: Warehouse, cutoff: datetime, now: datetime) -> list[Path]:
-    """Score files that nothing needs: the others bring the history back when the warehouse is rebuilt."""
+    """Score files that are not needed. A rebuild restores the history from the others."""
     current = warehouse.settings.scores_file
     found = warehouse.run(
         "retention/kept_snapshots", start=cutoff, thin_before=now - HISTORY_KEPT_WHOLE

@@ -5,9 +5,9 @@ Read in this order:
 
     warehouse    the locked database, its migrations    sqlfiles      the statements in `sql/`
     loading      segments to rows, exactly once         quarantine    files that are not read
-    columns      the tables' columns by the contract    checks        statements that find broken promises
+    columns      the tables' columns by the contract    checks        statements that find wrong rows
     registry     catalog.yaml as tables                 compliance    the trail of changes as a table
-    publishing   the copy that people query             pending       what waits in the lake
+    publishing   the copy that people query             pending       segments that wait in the lake
     archive      rollups without their raw rows         history       published scores, after a rebuild
-    differences  which record of a file was changed     ranges        hours and days in ranges
+    differences  the first changed record of a file     ranges        hours and days in ranges
 """

@@ -1,10 +1,10 @@
-"""Rollups that have outlived their raw rows, kept in the lake.
+"""Archives rollups in the lake, for days without raw rows.
 
     lake/rollups/<table>/date=2026-08-01/<table>.parquet     the day's rows, sealed by retention
                                          <table>.json        their SHA-256
 
-With them the warehouse stays a cache of the lake: a rebuild loads the segments that are left and
-puts the archived days back.
+Thus the warehouse stays a cache of the lake: a rebuild loads the remaining segments and restores the
+archived days.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TABLES = {
     "experiment_hourly": "hour",
     "model_performance_history": "as_of",
 }
-"""What is archived, and the column that places a row in its day."""
+"""The archived tables, and the column that gives a row's day."""
 
 
 def archive_day(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
-    """Seal one day's rollups and history in the lake; doing it again replaces the files whole."""
+    """Seal one day's rollups and history in the lake. A second call replaces the files completely."""
     start = midnight(day)
     for table, moment in TABLES.items():
         folder = date_folder(lake / ARCHIVE / table, day)
@@ -54,7 +54,7 @@ def archive_day(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) ->
 
 
 def restore_archive(connection: duckdb.DuckDBPyConnection, lake: Path) -> date | None:
-    """Put every archived day back into an empty database; the last archived day, None without any.
+    """Restore every archived day into an empty database. Returns the last one, or None if there are none.
 
     Segments of those days are not loaded again: the archive is their aggregate.
     """
@@ -78,7 +78,7 @@ def restore_archive(connection: duckdb.DuckDBPyConnection, lake: Path) -> date |
 
 
 def midnight(day: date) -> datetime:
-    """The UTC moment a day starts."""
+    """The UTC moment at which a day starts."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
@@ -91,6 +91,6 @@ def _verified(path: Path) -> Path:
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"cannot be read: {error}"
     raise WarehouseError(
-        f"archived rollup `{path}` {problem}; restore it from a backup,"
+        f"archived rollup `{path}` {problem}. Restore it from a backup,"
         " or move its folder away to rebuild without that day"
     )

@@ -1,7 +1,7 @@
-"""Checks that can fail: each statement of `sql/checks` returns the rows that break a promise.
+"""Runs the statements of `sql/checks`. Each returns the rows that break a rule.
 
-A refresh checks the hours it touched, so that the cost follows the new rows; the daily retention
-run checks everything that is kept.
+A refresh checks only the hours it touched, so that the cost follows the new rows. The daily retention
+run checks all rows that are kept.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ ROLLUP_CHECKS = ("rollup_counts_match", "rollup_cost_matches")
 DAILY_CHECKS = ("daily_matches_hourly",)
 SCORE_CHECKS = ("quality_has_not_dropped",)
 RECENT = timedelta(days=1)
-"""How long before the latest traffic a drop in quality is shown."""
+"""A drop in quality is shown for this long before the latest traffic."""
 SHOWN = 10
-"""Failing rows named in a check's description."""
+"""The number of failing rows that a check's description names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What a check found."""
+    """The result of a check."""
 
     name: str
     failures: Sequence[str]
     """One line for each failing row, at most a few."""
     is_warning: bool = False
-    """Whether it may wait: nothing of ours is missing or wrong."""
+    """Whether a failure can wait, because none of our data is missing or wrong."""
 
     @property
     def passed(self) -> bool:
@@ -48,7 +48,7 @@ class CheckResult:
 
     @property
     def description(self) -> str:
-        """What failed, in a line."""
+        """The failures in one line."""
         if self.passed:
             return "ok"
         more = f"; and {len(self.failures) - SHOWN} more" if len(self.failures) > SHOWN else ""
@@ -69,7 +69,7 @@ def check_days(warehouse: Warehouse, names: Iterable[str], hours: Iterable[datet
 
 
 def check_everything(warehouse: Warehouse) -> list[CheckResult]:
-    """Run every check over all the raw rows that are kept."""
+    """Run every check over all raw rows that are kept."""
     start = warehouse.value(sqlfiles.load("retention/expired_before")) or EPOCH
     end = datetime(9999, 1, 1, tzinfo=UTC)
     return [
@@ -78,7 +78,7 @@ def check_everything(warehouse: Warehouse) -> list[CheckResult]:
 
 
 def check_scores(warehouse: Warehouse) -> list[CheckResult]:
-    """Whether a model's quality dropped lately; a warning, since the scores have taken note of it."""
+    """Check whether a model's quality dropped lately. This only warns: the scores follow the drop."""
     last_hour = warehouse.value(sqlfiles.load("rollups/last_hour"))
     if last_hour is None:
         return [CheckResult(name=name, failures=[]) for name in SCORE_CHECKS]
@@ -87,7 +87,7 @@ def check_scores(warehouse: Warehouse) -> list[CheckResult]:
 
 
 def check_lake(warehouse: Warehouse) -> CheckResult:
-    """Whether every file of the lake is a segment that was read; names those that are not."""
+    """Check that every file of the lake is a segment that was read, and name the others."""
     root = warehouse.settings.lake
     suspects = [
         reading.Suspect(path=path, reason=reason, fingerprint="")
@@ -96,7 +96,7 @@ def check_lake(warehouse: Warehouse) -> CheckResult:
     return CheckResult(
         name="lake_is_clean",
         failures=[f"`{suspect.path}` {suspect.reason}" for suspect in suspects],
-        # A stray file costs nothing; a segment that was not read is missing from every figure.
+        # A stray file does no harm, but a segment that was not read is missing from every figure.
         is_warning=not any(_was_sealed(warehouse, suspect) for suspect in suspects),
     )
 

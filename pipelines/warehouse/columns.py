@@ -24,7 +24,7 @@ def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
 
 
 def as_in_table(record: type[Record]) -> SelectList:
-    """A select list that gives the columns of a file, `source`, as the warehouse has them."""
+    """A select list that converts the columns of a file, `source`, to those of the warehouse."""
     return SelectList(
         ",\n    ".join(
             f"map_from_entries(source.{name}) as {name}"
@@ -38,12 +38,12 @@ def as_in_table(record: type[Record]) -> SelectList:
 
 
 def as_json(text: str) -> str:
-    """A text as JSON; any other text becomes a JSON string. A cast would fail and quote it in its error."""
+    """SQL that reads a text as JSON, or makes it a JSON string. A cast's error would quote the text."""
     return f"if(json_valid({text}), {text}, to_json({text}))"
 
 
 def as_in_file(names: Iterable[str]) -> SelectList:
-    """A select list that gives the warehouse's columns as a segment's file has them."""
+    """A select list that converts the warehouse's columns to those of a segment's file."""
     return SelectList(
         ", ".join(
             f"map_entries({name}) as {name}"

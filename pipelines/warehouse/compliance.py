@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComplianceResult:
-    """What happened to the table."""
+    """The result of loading the table."""
 
     events: int = 0
     problem: str | None = None
-    """Why the table was left as it is; None when it was not."""
+    """Why the table was not changed. None if it was loaded."""
 
 
 def load_compliance(warehouse: Warehouse) -> ComplianceResult:
-    """Make `compliance_logs` say what the file says; a damaged file leaves the table as it is."""
+    """Load the file into `compliance_logs`. If the file is damaged, the table is not changed."""
     try:
         events = read_events(warehouse.settings.compliance_file)
     except ConfigError as error:
-        return ComplianceResult(problem=f"{error}; the table was left as it is")
+        return ComplianceResult(problem=f"{error}; the table was not changed")
     rows = sorted(map(_row, events), key=lambda row: row["id"])
     if not warehouse.holds("compliance_logs", rows):
         with warehouse.transaction():

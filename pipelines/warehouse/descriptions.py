@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FILE = "columns.toml"
 SHARED = "shared"
-"""The section of the columns that mean the same in several tables."""
+"""The section for columns with the same meaning in several tables."""
 TABLE = "table"
 """The line of a section that describes its table."""
 _REMOVED = "pipeline.removed_"
@@ -29,7 +29,7 @@ _REMOVED = "pipeline.removed_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column as a database has it, with its line; None if it has none."""
+    """A column of a database, with its line. The line is None if the file has none."""
 
     name: str
     kind: str
@@ -41,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table as a database has it, with its line; None if it has none."""
+    """A table of a database, with its line. The line is None if the file has none."""
 
     name: str
     description: str | None
@@ -51,12 +51,12 @@ class Table:
 
 @cache
 def lines() -> Mapping[str, Mapping[str, str]]:
-    """The file: sections by table, lines by column."""
+    """Read the file: sections by table, lines by column."""
     return tomllib.loads((sqlfiles.folder() / FILE).read_text(encoding="utf-8"))
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
-    """Every table of a database, those of the schema `pipeline` last; columns in their order."""
+    """Every table of a database, with its columns in order. Tables of the schema `pipeline` come last."""
     columns: dict[str, list[Column]] = {}
     found = connection.execute(sqlfiles.load("tables/columns").text).fetchall()
     comments = {table: comment for table, comment, *_ in found}
@@ -82,7 +82,7 @@ def tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
 
 
 def comment(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make a database show each line as the comment on its table or column."""
+    """Set each line as the comment on its table or column."""
     connection.begin()
     for table in tables(connection):
         named = {f"table {table.name}": table} | {
@@ -95,7 +95,7 @@ def comment(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def check(found: list[Table]) -> None:
-    """WarehouseError that names every table or column without a line, and every line without one."""
+    """Raise a WarehouseError that names each table or column without a line, and each line without either."""
     missing = [table.name for table in found if table.description is None]
     missing += [
         f"{table.name}.{column.name}"

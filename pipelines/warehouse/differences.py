@@ -1,4 +1,4 @@
-"""Which record of a segment was changed, removed or added, told by the rows that were loaded of it."""
+"""Finds the record of a segment that was changed, removed or added since the segment was loaded."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def first_difference(settings: Settings, dataset: str, path: Path) -> str | None:
-    """The first record in which a segment's file differs from the rows loaded of it, and how.
+    """The first record in which a segment's file differs from the rows loaded from it, and how.
 
-    None when there is none, when the published warehouse has not loaded the segment, or when either
-    cannot be read. A record whose id was loaded from another segment is no difference: it stands there.
+    None if they agree, if the published warehouse has not loaded the segment, or if either cannot be
+    read. A record is not a difference if its id was loaded from another segment.
     """
     try:
         with duckdb.connect(
@@ -52,7 +52,7 @@ def _first_difference(connection: duckdb.DuckDBPyConnection, dataset: str, path:
 
 
 def first_difference_file(dataset: str, schema_version: int, *, has_file: bool) -> SqlFile:
-    """The statement that compares a segment's file, or no file, with the rows loaded of it."""
+    """The statement that compares a segment's file, or a missing file, with the rows loaded from it."""
     record = DATASETS[dataset]
     names = arrow_schema(record, schema_version).names
     return sqlfiles.load(
@@ -70,7 +70,7 @@ def first_difference_file(dataset: str, schema_version: int, *, has_file: bool) 
 
 
 def _as_loaded(names: Iterable[str]) -> SelectList:
-    """A file's columns with the one change that the load makes: any other text becomes a JSON text."""
+    """A file's columns with the change that the load makes: a text that is not JSON becomes a JSON string."""
     return SelectList(
         ", ".join(
             f"cast({as_json(name)} as varchar) as {name}" if name in JSON_TEXTS else name for name in names

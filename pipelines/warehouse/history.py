@@ -1,7 +1,7 @@
-"""`model_performance_history` after a rebuild: read back from the score files that were published.
+"""Restores `model_performance_history` after a rebuild, from the published score files.
 
-Days before retention's cutoff come from the lake's archive; retention keeps the score file of every
-later snapshot that is still in the history.
+Days before retention's cutoff come from the lake's archive. Retention keeps the score file of every
+later snapshot in the history.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _COLUMNS = (
 
 
 def restore_history(connection: duckdb.DuckDBPyConnection, settings: Settings) -> int:
-    """Put every snapshot that the archive does not hold back into an empty database; how many."""
+    """Restore every snapshot that the archive does not hold into an empty database. Returns their number."""
     known = {
         snapshot_id
         for (snapshot_id,) in connection.execute(
@@ -57,7 +57,7 @@ def restore_history(connection: duckdb.DuckDBPyConnection, settings: Settings) -
         if snapshot is None or snapshot.snapshot_id in known:
             continue
         if expired_before is not None and snapshot.as_of < expired_before:
-            continue  # the archive held it, or it was archived and its time is over
+            continue  # it is in the archive, or has expired there
         known.add(snapshot.snapshot_id)
         rows = [{**asdict(snapshot), **asdict(item)} for item in snapshot.rows if item.requests]
         if rows:

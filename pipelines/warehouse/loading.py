@@ -1,7 +1,7 @@
-"""From segments to tables, exactly once.
+"""Loads segments into tables, exactly once.
 
 A segment's rows, its ledger line and the hours it makes stale are one transaction. Segments are
-loaded in groups; when a group fails for what a file holds, its files are loaded one by one, so that
+loaded in groups. If a group fails because of a file's content, its files are loaded one by one, so that
 only the bad one is quarantined. A derived segment takes over the rows of the segments it replaces.
 """
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 GROUP_FILES = 64
 GROUP_BYTES = 64 << 20
-"""Bounds of one load transaction: they bound its memory and what a failure repeats."""
+"""Bounds of one load transaction. They bound its memory, and the work that a failure repeats."""
 
 FOLDED = ("request_analytics", "feedback")
-"""Datasets that rollups are made of."""
+"""The datasets that rollups are computed from."""
 _FILE_AT_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
-"""Errors that say something of the rows; any other (disk full, out of memory) stops the run."""
+"""Errors that rows cause. Any other error (disk full, out of memory) stops the run."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LoadResult:
-    """What one load did."""
+    """The result of one load."""
 
     dataset: str
     segments: list[str] = field(default_factory=list)
@@ -49,20 +49,20 @@ class LoadResult:
     duplicates: int = 0
     """Rows left out because their id was known."""
     hours: set[datetime] = field(default_factory=set)
-    """Hours whose rollups the rows make stale."""
+    """Hours whose rollups must be computed again."""
     expired: int = 0
     """Segments older than retention's cutoff: noted in the ledger, not loaded."""
     quarantined: list[Suspect] = field(default_factory=list)
-    """Every file of the dataset in quarantine now."""
+    """Every file of the dataset that is now in quarantine."""
 
 
 def load_all(warehouse: Warehouse) -> dict[str, LoadResult]:
-    """Load every segment that the ledger does not know; what each dataset's load did."""
+    """Load every segment that is not in the ledger. Returns the results by dataset."""
     return {dataset: load(warehouse, dataset) for dataset in DATASETS}
 
 
 def load(warehouse: Warehouse, dataset: str) -> LoadResult:
-    """Load every segment of `dataset` that the ledger does not know."""
+    """Load every segment of `dataset` that is not in the ledger."""
     started_ns = time.time_ns()
     result = LoadResult(dataset=dataset)
     listing = _listing(warehouse, dataset)
@@ -75,7 +75,7 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
         if segment.manifest.name in loaded:
             continue
         if suspect is not None and suspect.fingerprint == segment.fingerprint:
-            suspects.append(suspect)  # unchanged since it failed: failing again would tell nothing new
+            suspects.append(suspect)  # unchanged since it failed, so it would fail again
         elif _has_expired(segment.manifest, expired_before):
             _note_expired(warehouse, segment, result)
         elif problem := _problem(warehouse, segment):
@@ -95,12 +95,12 @@ def _listing(warehouse: Warehouse, dataset: str) -> Listing:
 
 
 def settled_folders(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """The folders that need not be listed again, and when they last changed."""
+    """The folders that need not be listed again, and their last change (ns)."""
     return dict(connection.execute("select folder, changed_ns from pipeline.settled_folders").fetchall())
 
 
 def known_names(connection: duckdb.DuckDBPyConnection, manifests: Iterable[Manifest]) -> set[str]:
-    """Which of the segments the ledger knows; reads the ledger from the oldest of them on."""
+    """The names of those segments that are in the ledger. Reads the ledger from the oldest segment on."""
     listed = list(manifests)
     if not listed:
         return set()
@@ -157,13 +157,13 @@ def _load_group(
         left = [segment for segment in group if segment.path.exists()]
         if len(left) == len(group):
             raise
-        # A compaction ran meanwhile: the next load finds the segment that replaced the missing ones.
+        # A compaction ran meanwhile. The next load finds the segment that replaced the missing ones.
         return _load_group(warehouse, dataset, left, result) if left else []
     return []
 
 
 def _copy(warehouse: Warehouse, group: Sequence[Segment], result: LoadResult) -> None:
-    """Insert the rows of segments the ledger knows nothing of."""
+    """Insert the rows of segments that are not in the ledger."""
     with warehouse.transaction():
         counts, hours = _insert(warehouse, group)
         for segment in group:
@@ -175,7 +175,7 @@ def _copy(warehouse: Warehouse, group: Sequence[Segment], result: LoadResult) ->
 
 
 def _insert(warehouse: Warehouse, group: Sequence[Segment]) -> tuple[dict[str, int], set[datetime]]:
-    """Insert the rows whose ids are new; how many of each segment, and the hours they make stale."""
+    """Insert the rows with new ids. Returns their number by segment, and the hours that become stale."""
     dataset = group[0].manifest.dataset
     with versions.as_current(group, warehouse.settings.build_file.parent) as files:
         warehouse.run(
@@ -198,7 +198,7 @@ def _note_stale_hours(warehouse: Warehouse) -> set[datetime]:
 
 
 def records_file(dataset: str) -> SqlFile:
-    """The statement that copies a dataset's rows; its columns are those of the record contract."""
+    """The statement that copies a dataset's rows, with the columns of the record contract."""
     record = DATASETS[dataset]
     return sqlfiles.load(
         "load/records", table=dataset, key=fields(record)[0].name, columns=as_in_table(record)
@@ -211,9 +211,9 @@ def _known_sources(warehouse: Warehouse, manifest: Manifest) -> set[str]:
 
 
 def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: LoadResult) -> None:
-    """Make the rows of the replaced segments this segment's own, as a load from the start would.
+    """Assign the rows of the replaced segments to this segment, as a load from the start would.
 
-    What was never loaded is inserted; what an erasure or retention took out of the files leaves the table.
+    Rows that were never loaded are inserted. Rows that an erasure or retention removed are deleted.
     """
     manifest = segment.manifest
     record = DATASETS[manifest.dataset]
@@ -244,7 +244,7 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
 
 
 def _delete_missing(warehouse: Warehouse, segment: Segment, bounds: dict[str, Any]) -> set[datetime]:
-    """Delete the segment's rows that are not in its file; the hours they leave stale."""
+    """Delete the segment's rows that are not in its file. Returns the hours that become stale."""
     dataset = segment.manifest.dataset
     record = DATASETS[dataset]
     key = fields(record)[0].name
@@ -259,13 +259,13 @@ def _delete_missing(warehouse: Warehouse, segment: Segment, bounds: dict[str, An
 
 
 def _is_covered(manifest: Manifest, known: set[str]) -> bool:
-    """Whether every row of the segment was loaded, under its own name or those it replaced."""
+    """Whether every row of the segment was loaded, under its name or those of the segments it replaced."""
     sources = manifest.direct_sources()
     return manifest.name in known or (bool(sources) and all(_is_covered(item, known) for item in sources))
 
 
 def _has_expired(manifest: Manifest, expired_before: datetime | None) -> bool:
-    """Whether retention dropped the segment's day; what it kept of the day stays."""
+    """Whether retention dropped the segment's day. Rows that retention kept have not expired."""
     return (
         expired_before is not None
         and manifest.dataset != RequestLog.DATASET  # has a period of its own, and no rollup

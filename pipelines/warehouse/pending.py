@@ -1,6 +1,6 @@
-"""What waits in the lake, told without touching the build database.
+"""Lists the segments that wait in the lake, without access to the build database.
 
-The published copy says what is loaded; it may be a refresh behind, never ahead.
+It compares the lake with the published copy, which may be a refresh behind, never ahead.
 """
 
 from __future__ import annotations

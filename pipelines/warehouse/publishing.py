@@ -1,6 +1,6 @@
 """The published warehouse: a finished copy of the build database that people query.
 
-A rename puts it in place, so that a reader sees the old copy or the new one, whole, and never a lock.
+A rename puts it in place. A reader therefore sees the whole old copy or the whole new one, and never a lock.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ COPY_BYTES = 64 << 20
 
 
 def publish_warehouse(warehouse: Warehouse) -> int | None:
-    """Put a copy of the build database where people read it; its bytes, None when it stands already.
+    """Publish a copy of the build database. Returns its bytes, or None if the copy is already current.
 
-    DuckDB lets one process write a file or many read it, never both. So the build stays ours and
-    readers get a finished copy: whoever has the old one open keeps it until they open it again.
+    DuckDB lets either one process write a file or many processes read it. Readers therefore get a
+    finished copy. A reader that has the old copy open keeps it until it opens the file again.
     """
     build, target = warehouse.settings.build_file, warehouse.settings.warehouse_file
     descriptions.comment(warehouse.connection)
@@ -60,17 +60,17 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _copy(source: Path, target: Path) -> int:
-    """Copy inside the kernel, and sync; the number of bytes."""
+    """Copy inside the kernel, and sync. Returns the number of bytes."""
     size = source.stat().st_size
     with source.open("rb") as reader, target.open("wb") as writer:
         offset = 0
         while offset < size:
             copied = os.sendfile(writer.fileno(), reader.fileno(), offset, min(COPY_BYTES, size - offset))
             if copied == 0:
-                raise WarehouseError(f"`{source}` shrank while it was copied; refresh again")
+                raise WarehouseError(f"`{source}` shrank while it was copied: refresh again")
             offset += copied
-        # The copy bears the build's time: equal times say that nothing changed since, whatever
-        # the clock does in between.
+        # The copy gets the build's modification time. Equal times mean that nothing changed since,
+        # even if the clock was set meanwhile.
         status = os.fstat(reader.fileno())
         os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(writer.fileno())
@@ -78,7 +78,7 @@ def _copy(source: Path, target: Path) -> int:
 
 
 def _check_answers(path: Path, warehouse: Warehouse, *, now: datetime) -> float:
-    """How long the copy takes for a question people ask, in ms; WarehouseError when it does not answer."""
+    """Run a typical query on the copy. Returns its time in ms. WarehouseError if it fails."""
     try:
         with duckdb.connect(str(path), read_only=True, config=configuration(warehouse.settings)) as copy:
             started = time.perf_counter()
@@ -86,5 +86,5 @@ def _check_answers(path: Path, warehouse: Warehouse, *, now: datetime) -> float:
             return 1000 * (time.perf_counter() - started)
     except duckdb.Error as error:
         raise WarehouseError(
-            f"the copy of the warehouse does not open, the old one stays: {error}"
+            f"the copy of the warehouse does not open, the old one is kept: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a load remembers of the lake: files it does not read, folders it need not list again."""
+"""Keeps a load's knowledge of the lake: files it does not read, folders it need not list again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def quarantined(warehouse: Warehouse, dataset: str) -> dict[str, Suspect]:
 
 
 def keep(warehouse: Warehouse, dataset: str, held: dict[str, Suspect], suspects: Sequence[Suspect]) -> None:
-    """Make the quarantine table say what was found; rows of files that are fine or gone leave it."""
+    """Write the suspects to the quarantine table, and delete the rows of files that are fine or gone."""
     found = {suspect.path: suspect for suspect in suspects}
     if found == held:
         return
@@ -45,7 +45,7 @@ def keep(warehouse: Warehouse, dataset: str, held: dict[str, Suspect], suspects:
 
 
 def settle(warehouse: Warehouse, listing: Listing, suspects: Sequence[Suspect], started_ns: int) -> None:
-    """Remember folders with nothing left to do, so that their files are not listed again."""
+    """Remember the folders without open work, so that their files are not listed again."""
     troubled = {suspect.path.rpartition("/")[0] for suspect in suspects}
     quiet = {
         folder: changed_ns

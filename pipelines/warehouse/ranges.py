@@ -14,8 +14,8 @@ def runs(
 ) -> Iterator[tuple[datetime, datetime]]:
     """[start, end) ranges of sorted moments that follow each other by `step`, `longest` steps at most.
 
-    A range reads only its own part of a table; one that spanned everything between a late row's
-    hour and now would read it all.
+    A range reads only its own part of a table. A single range from a late row's hour to now would
+    read all of it.
     """
     start = end = None
     for moment in moments:

@@ -26,22 +26,22 @@ PER_1K = Decimal(1000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRegistryResult:
-    """What happened to the registry's tables."""
+    """The result of loading the registry's tables."""
 
     models: int | None = None
     problem: str | None = None
-    """Why the tables were left as they are; None when they were not."""
+    """Why the tables were not changed. None if they were loaded."""
 
 
 def load_model_registry(warehouse: Warehouse) -> ModelRegistryResult:
-    """Make `models` and `model_prices` say what the catalog says."""
+    """Load the catalog into `models` and `model_prices`."""
     path = warehouse.settings.catalog_file
     if not path.exists():
-        return ModelRegistryResult(problem=f"no catalog at `{path}`: the tables were left as they are")
+        return ModelRegistryResult(problem=f"no catalog at `{path}`: the tables were not changed")
     try:
         catalog = Catalog.load(path)
     except ConfigError as error:
-        return ModelRegistryResult(problem=f"{error}; the tables were left as they are")
+        return ModelRegistryResult(problem=f"{error}; the tables were not changed")
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     qualities = _qualities(warehouse)
     models = [
@@ -50,7 +50,7 @@ def load_model_registry(warehouse: Warehouse) -> ModelRegistryResult:
     ]
     prices = [row for model in catalog.models.values() for row in _price_rows(model)]
     _replace(warehouse, "models", models)
-    # A row that left the catalog is kept: an old record names it.
+    # Keep rows that left the catalog: old records name them.
     named = {row["price_id"] for row in prices}
     found = warehouse.run(sqlfiles.load("tables/rows", table="model_prices"))
     columns = [item[0] for item in found.description or []]
@@ -116,7 +116,7 @@ def _json(value: Any) -> str | None:
 
 
 def _replace(warehouse: Warehouse, table: str, rows: list[dict[str, Any]]) -> None:
-    """Write the rows unless the table holds just these."""
+    """Write the rows, unless the table already holds exactly these."""
     if not warehouse.holds(table, rows):
         with warehouse.transaction():
             warehouse.overwrite(table, rows)

@@ -1,4 +1,4 @@
-"""The statements in `sql/`: a checked header and one statement a file; the path is the name.
+"""Reads the statements in `sql/`. A file is a checked header and one statement. Its path is its name.
 
     -- name: usage_hourly
     -- grain: hour, environment, ...
@@ -7,9 +7,9 @@
     -- One sentence that says what it is for.
 
 Values are bound as `$name`, never formatted into the text. A statement that serves several tables
-is a template: it names them as `{table}`, `{moment}` and so on, in its header too. Only tables and
-columns that a migration creates can take such a place, and select lists that `columns` makes of the
-record contract.
+is a template, with places such as `{table}` and `{moment}`, also in its header. A place can take only
+a table or column that a migration creates, or a select list that `columns` makes from the record
+contract.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ _COLUMN = re.compile(
 
 
 class SelectList(str):
-    """A select list made of the record contract, never of text from outside."""
+    """A select list made from the record contract, never from text from outside."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlFile:
-    """One statement and what its header promises."""
+    """One statement and its header."""
 
     key: str
     """Folder and stem: `rollups/usage_hourly`."""
     header: Mapping[str, str]
     """name, grain, unique, reads."""
     sentence: str
-    """What the statement is for."""
+    """The statement's purpose."""
     text: str
 
     @property
@@ -60,17 +60,17 @@ class SqlFile:
 
 
 def folder() -> Path:
-    """`sql/` beside the packages in a checkout, inside this package in an installed wheel."""
+    """`sql/`: next to the packages in a checkout, inside this package in an installed wheel."""
     here = Path(__file__).resolve().parents[1]
     for candidate in (here / "sql", here.parent / "sql"):
         if (candidate / "migrations").is_dir():
             return candidate
-    raise WarehouseError(f"no SQL files beside `{here}`: the installation is incomplete, install it again")
+    raise WarehouseError(f"no SQL files next to `{here}`: the installation is incomplete, install it again")
 
 
 @cache
 def load(key: str, /, **names: str | tuple[str, ...]) -> SqlFile:
-    """The file `sql/<key>.sql`; of a template, each name in its place."""
+    """Read the file `sql/<key>.sql`, and fill the places of a template with the names."""
     return parse(key, fill((folder() / f"{key}.sql").read_text(encoding="utf-8"), **names))
 
 
@@ -80,23 +80,23 @@ def delete_between(table: str, moment: str) -> SqlFile:
 
 
 def delete_before(table: str, moment: str) -> SqlFile:
-    """The statement that deletes a table's rows of before $cutoff."""
+    """The statement that deletes a table's rows from before $cutoff."""
     return load("tables/delete_before", table=table, moment=moment)
 
 
 def delete_equal(table: str, column: str) -> SqlFile:
-    """The statement that deletes a table's rows whose column is $value."""
+    """The statement that deletes a table's rows in which the column equals $value."""
     return load("tables/delete_equal", table=table, column=column)
 
 
 def insert(table: str, columns: tuple[str, ...]) -> SqlFile:
-    """The statement that inserts a row, its values bound by the names of its columns."""
+    """The statement that inserts a row. Values are bound by the names of the columns."""
     values = SelectList(",\n    ".join(f"${name}" for name in columns))
     return load("tables/insert", table=table, columns=columns, values=values)
 
 
 def fill(text: str, /, **names: str | tuple[str, ...]) -> str:
-    """The text with every `{place}` taken by a known name, or a list of known names."""
+    """Replace every `{place}` in the text with a known name, or a list of known names."""
     places = set(_PLACE.findall(text))
     if places != names.keys():
         raise WarehouseError(

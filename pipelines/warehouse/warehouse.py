@@ -1,7 +1,7 @@
-"""The build database: the one DuckDB file that the pipelines write, held by one process at a time.
+"""The build database: the one DuckDB file that the pipelines write, one process at a time.
 
-It is a cache of the lake. When it cannot be opened it is set aside and filled again from the
-segments; readers are given a finished copy (`publishing`) and never meet its lock.
+It is a cache of the lake. If it cannot be opened, it is set aside and filled again from the
+segments. Readers use a finished copy (`publishing`) and never wait for its lock.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pipelines.warehouse")
 
 STORAGE_VERSION = "v1.5.0"
-"""Older shells and BI tools open files of this version; it costs neither speed nor size."""
+"""Older shells and BI tools can open files of this version. It costs neither speed nor size."""
 LOCK_WAIT_S = 120.0
-"""How long a refresh waits for another one to finish."""
+"""The time that a refresh waits for another one to finish."""
 _NOT_CORRUPT = (
     "could not set lock",
     "permission denied",
@@ -40,9 +40,9 @@ _NOT_CORRUPT = (
     "too many open files",
     "read-only",
 )
-"""Open failures that setting the file aside would not cure."""
+"""Failures to open that setting the file aside would not cure."""
 _CORRUPT = "corrupt database file"
-"""What DuckDB says of a block whose checksum does not match, which may be long after opening."""
+"""DuckDB's error for a block with a wrong checksum. It can come long after opening."""
 
 
 class Warehouse:
@@ -69,7 +69,7 @@ class Warehouse:
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The open database, migrated; opened on first use and after `close`."""
+        """The open, migrated database. It is opened on first use, and again after `close`."""
         if self._connection is None:
             if self._lock is None:
                 raise WarehouseError(
@@ -79,16 +79,16 @@ class Warehouse:
         return self._connection
 
     def close(self) -> None:
-        """Write everything to the file and let go of it; the lock stays."""
+        """Write everything to the file and close it. The lock is kept."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def recreate(self) -> None:
-        """Copy everything into a new file: DELETE leaves the bytes of what it deletes in the old one."""
+        """Copy everything into a new file, because DELETE leaves the deleted bytes in the old one."""
         build = self.settings.build_file
         fresh = build.with_name(f"{TEMPORARY_PREFIX}{build.name}")
-        fresh.unlink(missing_ok=True)  # what a stop left
+        fresh.unlink(missing_ok=True)  # the file of a stopped run
         quoted = str(fresh).replace("'", "''")
         connection = self.connection
         connection.execute(f"attach '{quoted}' as fresh (storage_version '{STORAGE_VERSION}')")
@@ -103,7 +103,7 @@ class Warehouse:
         sync_folder(build.parent)
 
     def run(self, file: str | SqlFile, **parameters: Any) -> duckdb.DuckDBPyConnection:
-        """Execute a file of `sql/`, or the one of that key, with the parameters bound."""
+        """Execute a file of `sql/`, given by its key or loaded, with the parameters bound."""
         loaded = sqlfiles.load(file) if isinstance(file, str) else file
         with self._watched():
             return self.connection.execute(loaded.text, parameters)
@@ -114,14 +114,14 @@ class Warehouse:
             return self.connection.execute(query, parameters).fetchall()
 
     def value(self, query: str | SqlFile, **parameters: Any) -> Any:
-        """The single value of a query that gives one row."""
+        """The first value of a query that returns one row. None if it returns none."""
         with self._watched():
             text = query if isinstance(query, str) else query.text
             row = self.connection.execute(text, parameters).fetchone()
         return None if row is None else row[0]
 
     def is_distrusted(self) -> bool:
-        """Whether the file turned out corrupt while it was read: the next opening sets it aside."""
+        """Whether a read found the file corrupt. The next opening sets it aside."""
         return _distrusted(self.settings).exists()
 
     @contextlib.contextmanager
@@ -135,19 +135,19 @@ class Warehouse:
             raise
 
     def holds(self, table: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a table has just these rows, in any order; writing them again would only grow the file."""
+        """Whether a table has exactly these rows, in any order. If so, writing only grows the file."""
         stored = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
         return sorted(stored, key=_comparable) == sorted(
             (tuple(row.values()) for row in rows), key=_comparable
         )
 
     def overwrite(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Put these rows in the place of all others; call it in a transaction."""
+        """Replace all rows of a table by these. Call it in a transaction."""
         self.run(sqlfiles.load("tables/clear", table=table))
         self.insert(table, rows)
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows, each with the same columns by name and in the table's order."""
+        """Insert rows. Each must have the same columns, by name and in the table's order."""
         if rows:
             with self._watched():
                 self.connection.executemany(sqlfiles.insert(table, tuple(rows[0])).text, rows)
@@ -158,32 +158,32 @@ class Warehouse:
         return 0 if row is None else int(row[0])
 
     def arrow(self, loaded: SqlFile, **parameters: Any) -> Any:
-        """The rows of a statement as a pyarrow Table; of what is committed."""
+        """The rows of a statement as a pyarrow Table. It reads committed data only."""
         with self.connection.cursor() as cursor:  # the connection itself may hold an unfinished result
             return in_utc(cursor).sql(loaded.text, params=parameters).to_arrow_table()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """All statements inside happen, or none does."""
+        """Commit all statements inside, or none of them."""
         connection = self.connection
         with self._watched():
             connection.begin()
             try:
                 yield connection
             except BaseException:
-                with contextlib.suppress(duckdb.Error):  # a dead connection cannot roll back, and need not
+                with contextlib.suppress(duckdb.Error):  # a broken connection cannot roll back, and need not
                     connection.rollback()
                 raise
             connection.commit()
 
 
 def _comparable(row: Sequence[Any]) -> list[tuple[bool, Any]]:
-    """A row that can be sorted among others: NULL comes last."""
+    """A sort key for a row. NULL comes last."""
     return [(value is None, 0 if value is None else value) for value in row]
 
 
 def set_aside(file: Path) -> Path | None:
-    """Rename a database and its WAL to `.broken-<time>`; the new name, None when there was no file."""
+    """Rename a database and its WAL to `.broken-<time>`. Returns the new name, or None without a file."""
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     moved = None
     for path in (file, file.with_name(f"{file.name}.wal")):
@@ -196,17 +196,17 @@ def set_aside(file: Path) -> Path | None:
 
 
 def configuration(settings: Settings) -> dict[str, str | bool | int | float | list[str]]:
-    """What every DuckDB connection of ours is opened with."""
+    """The configuration of every DuckDB connection that we open."""
     return {
         "memory_limit": settings.duckdb_memory_limit,
         "threads": settings.duckdb_threads,
-        # A missing table must be an error, not whatever Python variable has its name.
+        # A missing table must be an error, not a Python variable of the same name.
         "python_enable_replacements": False,
     }
 
 
 def in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """The connection, whose moments are UTC from here on; DuckDB takes no such setting when it opens."""
+    """Set the connection's time zone to UTC. DuckDB does not accept this setting when it opens."""
     return connection.execute("set TimeZone = 'UTC'")
 
 
@@ -243,7 +243,7 @@ def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
     except BaseException:
         connection.close()
         if is_new:
-            set_aside(file)  # half a restore must not pass for a whole one
+            set_aside(file)  # a partial restore must not be used as a complete one
         raise
     return connection
 
@@ -261,15 +261,15 @@ def _open(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
-    """Run every migration that this file has not seen, each in a transaction of its own."""
+    """Run every migration that the database does not have yet, each in its own transaction."""
     connection.execute(sqlfiles.load("tables/migrations").text)
     known_before = {name for (name,) in connection.execute("select name from pipeline.migrations").fetchall()}
     known = [sqlfiles.load(key) for key in sqlfiles.names("migrations")]
     newer = sorted(known_before - {file.header["name"] for file in known})
     if newer:
         raise WarehouseError(
-            f"the build database has the migration `{newer[-1]}`, which this release does not know;"
-            " run the release that made it, or move the file away to rebuild it from the lake"
+            f"the build database has the migration `{newer[-1]}`, which this release does not know."
+            " Run the release that made it, or move the file away to rebuild it from the lake"
         )
     for file in known:
         if file.header["name"] in known_before:
@@ -286,7 +286,7 @@ def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _lock(path: Path, wait_s: float) -> int:
-    """Take the writers' lock; WarehouseBusyError names its holder when that takes too long."""
+    """Take the writers' lock. If that takes too long, raise a WarehouseBusyError that names the holder."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + wait_s
     while True:
@@ -297,8 +297,8 @@ def _lock(path: Path, wait_s: float) -> int:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 os.close(descriptor)
                 raise WarehouseBusyError(
-                    f"another refresh (process `{holder}`) has held `{path}` for {wait_s:.0f} s;"
-                    " wait for it, or end that process"
+                    f"another refresh (process `{holder}`) has held `{path}` for {wait_s:.0f} s."
+                    " Wait for it, or end that process"
                 ) from None
             time.sleep(0.05)
         else:

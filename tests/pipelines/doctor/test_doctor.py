@@ -166,8 +166,8 @@ def _old_copy(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
-        (_stray_file, "a file of the lake is no segment"),
-        (_foreign_file, "a file of the lake is no segment"),
+        (_stray_file, "a file of the lake is not a segment"),
+        (_foreign_file, "a file of the lake is not a segment"),
         (_unloaded_segment, "a segment is not loaded yet"),
         (_left_journal, "a dead process left a journal"),
         (_broken_build, "a build database was set aside"),

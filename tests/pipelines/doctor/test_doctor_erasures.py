@@ -85,7 +85,7 @@ def test_a_damaged_share_is_an_error(erased: Settings, fault: Callable[[Settings
     (finding,) = doctor.inspect(erased).findings
     assert (finding.severity, finding.what) == (
         "error",
-        "what removed rows added to the rollups is damaged",
+        "the rollup share of removed rows is damaged",
     )
     assert "backup" in finding.advice
 
@@ -96,7 +96,7 @@ def test_a_share_that_is_gone_is_an_error(erased: Settings) -> None:
     path.unlink()
     findings = doctor.inspect(erased).findings
     assert [item.what for item in findings] == [
-        "what removed rows added to the rollups is gone",
+        "the rollup share of removed rows is missing",
         *["a stopped erasure or retention left a file"] * len(HOURLY),
     ]
     assert findings[0].value == path.stem
