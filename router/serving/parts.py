@@ -50,6 +50,7 @@ class Parts:
         self.refresher.close()
         self.limits.close()
         self.recorder.close()
+        self.sessions.close()
 
     async def aclose_connections(self) -> None:
         """Close the connections of the running event loop."""

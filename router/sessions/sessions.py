@@ -53,6 +53,9 @@ class SessionStore(Protocol):
     def update(self, owned: str, **changes: Any) -> None:
         """Change fields of the session, create it if needed, and reset its idle time."""
 
+    def close(self) -> None:
+        """Release the files; the router that was opened with the store calls it when it closes."""
+
 
 class Sessions:
     """A SessionStore of one process, bounded in number and in idle time.
@@ -88,3 +91,6 @@ class Sessions:
             self._entries.move_to_end(owned)
             while len(self._entries) > self._max_sessions:
                 self._entries.popitem(last=False)
+
+    def close(self) -> None:
+        """See SessionStore; there is nothing to release."""

@@ -86,6 +86,11 @@ class SharedSessions:
         except sqlite3.Error as error:
             logger.warning("a session is not shared: %s", error)
 
+    def close(self) -> None:
+        """See SessionStore."""
+        with self._lock:
+            self._connection.close()
+
     def _read(self, name: str) -> Session | None:
         row = self._connection.execute(
             "select content from sessions where name = ? and used_at >= ?", (name, time.time() - self._ttl_s)

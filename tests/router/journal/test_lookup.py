@@ -73,3 +73,5 @@ def test_a_session_is_the_same_in_another_process(tmp_path: Path) -> None:
     )
     assert here.get("s") == there.get("s") == expected
     assert here.get("t") is None
+    here.close()
+    there.close()

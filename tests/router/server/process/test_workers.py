@@ -240,3 +240,5 @@ def test_shared_sessions_forget_as_others_do(tmp_path: Path, monkeypatch: pytest
     assert second.get("ada-4") is not None
     assert second.get("ada-3") is None
     assert b"ada" not in b"".join(item.read_bytes() for item in tmp_path.iterdir())
+    first.close()
+    second.close()
