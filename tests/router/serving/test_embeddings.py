@@ -213,9 +213,12 @@ def test_embeddings_are_no_completion(open_one: Open) -> None:
     """Asked for the wrong way they are refused before anything is called."""
     router, records = open_one(ONE)
     request = EmbeddingRequest(input="a")
-    with pytest.raises(RequestError, match="embeddings are no answer"):
+    with pytest.raises(RequestError, match="do not take embeddings"):
         router.complete_sync(request)
-    with pytest.raises(RequestError, match="embeddings are no answer"), router.stream_sync(request):
+    with (
+        pytest.raises(RequestError, match="do not take embeddings"),
+        router.stream_sync(request),
+    ):
         pass
     assert records == []
 
