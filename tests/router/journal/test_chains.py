@@ -113,7 +113,7 @@ def test_processes_sealing_for_one_writer_make_one_chain(tmp_path: Path) -> None
         """
         import sys
         from pathlib import Path
-        from router.segments import seal
+        from router.journal.segments import seal
         home, mine, count, step = Path(sys.argv[1]), *map(int, sys.argv[2:])
         for sequence in range(mine + 1, count + 1, step):
             seal(home / f"w-{sequence:08d}.jsonl", dataset="request_analytics", writer_id="w",
