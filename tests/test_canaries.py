@@ -500,6 +500,8 @@ def test_no_command_shows_a_key_of_a_document(tmp_path: Path, name: str) -> None
     commands = [["serve", "--port", "0"], ["keys", "list"], ["refresh"], ["retention"], ["doctor"]]
     if name in ("experiments.yaml", "limits.yaml", "policies.yaml", "keys.json"):
         commands = commands[:2]
+    elif name == "retention.yaml":
+        commands = commands[2:]  # the router does not read it, so `serve` would serve
     codes = set()
     for command in commands:
         done = subprocess.run(
