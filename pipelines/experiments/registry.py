@@ -35,9 +35,7 @@ def load_experiment_registry(warehouse: Warehouse) -> ExperimentRegistryResult:
     except ConfigError as error:
         return ExperimentRegistryResult(problem=f"{error}; the table was left as it is")
     rows = [_row(experiment.entry) for experiment in sorted(loaded, key=lambda item: item.entry.id)]
-    if not warehouse.holds("routing_experiments", rows):
-        with warehouse.transaction():
-            warehouse.overwrite("routing_experiments", rows)
+    warehouse.replace_rows("routing_experiments", rows)
     return ExperimentRegistryResult(experiments=len(rows))
 
 

@@ -104,11 +104,7 @@ def compute_results(warehouse: Warehouse) -> bool:
         for row in results_of(name, groups, designs.get(name))
     ]
     rows.sort(key=lambda row: (row["experiment_id"], row["variant"], row["metric"]))
-    if warehouse.holds("experiment_results", rows):
-        return False
-    with warehouse.transaction():
-        warehouse.overwrite("experiment_results", rows)
-    return True
+    return warehouse.replace_rows("experiment_results", rows)
 
 
 def results_of(experiment_id: str, groups: Sequence[Group], design: Design | None) -> list[ResultRow]:

@@ -77,7 +77,7 @@ def score(warehouse: Warehouse) -> bool:
         "start": last_hour - timedelta(days=warehouse.settings.scores_lookback_days),
     }
     noted = changes.find_changes(warehouse, last_hour=last_hour, **scope)
-    is_noted = _replace(warehouse, "score_changes", noted)
+    is_noted = warehouse.replace_rows("score_changes", noted)
     counted = _counted(warehouse, scope)
     totals = [
         Totals(**row)
@@ -91,7 +91,7 @@ def score(warehouse: Warehouse) -> bool:
     owed = _owed(counted)
     nothing = dict.fromkeys(OWED, 0.0)
     fresh = [asdict(row) | owed.get((row.task_type, row.model), nothing) for row in rows]
-    return _replace(warehouse, "task_model_scores", fresh) or is_noted
+    return warehouse.replace_rows("task_model_scores", fresh) or is_noted
 
 
 def score_rows(warehouse: Warehouse) -> list[ScoreRow]:
@@ -104,15 +104,6 @@ def _dicts(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The rows of a result by their columns' names."""
     names = [item[0] for item in found.description or []]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _replace(warehouse: Warehouse, table: str, rows: list[dict[str, Any]]) -> bool:
-    """Make `rows` the content of a table, unless it has it: writing it again would grow the file."""
-    if warehouse.holds(table, rows):
-        return False
-    with warehouse.transaction():
-        warehouse.overwrite(table, rows)
-    return True
 
 
 def _counted(warehouse: Warehouse, scope: Mapping[str, Any]) -> dict[Cell, Counted]:

@@ -30,9 +30,7 @@ def load_compliance(warehouse: Warehouse) -> ComplianceResult:
     except ConfigError as error:
         return ComplianceResult(problem=f"{error}; the table was not changed")
     rows = sorted(map(_row, events), key=lambda row: row["id"])
-    if not warehouse.holds("compliance_logs", rows):
-        with warehouse.transaction():
-            warehouse.overwrite("compliance_logs", rows)
+    warehouse.replace_rows("compliance_logs", rows)
     return ComplianceResult(events=len(rows))
 
 

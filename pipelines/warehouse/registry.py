@@ -49,14 +49,14 @@ def load_model_registry(warehouse: Warehouse) -> ModelRegistryResult:
         for model in sorted(catalog.models.values(), key=lambda model: model.id)
     ]
     prices = [row for model in catalog.models.values() for row in _price_rows(model)]
-    _replace(warehouse, "models", models)
+    warehouse.replace_rows("models", models)
     # Keep rows that left the catalog: old records name them.
     named = {row["price_id"] for row in prices}
     found = warehouse.run(sqlfiles.load("tables/rows", table="model_prices"))
     columns = [item[0] for item in found.description or []]
     kept = (dict(zip(columns, row, strict=True)) for row in found.fetchall())
     prices += [row for row in kept if row["price_id"] not in named]
-    _replace(warehouse, "model_prices", sorted(prices, key=lambda row: str(row["price_id"])))
+    warehouse.replace_rows("model_prices", sorted(prices, key=lambda row: str(row["price_id"])))
     return ModelRegistryResult(models=len(models))
 
 
@@ -113,10 +113,3 @@ def _price_rows(model: Model) -> Iterator[dict[str, Any]]:
 
 def _json(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
-
-
-def _replace(warehouse: Warehouse, table: str, rows: list[dict[str, Any]]) -> None:
-    """Write the rows, unless the table already holds exactly these."""
-    if not warehouse.holds(table, rows):
-        with warehouse.transaction():
-            warehouse.overwrite(table, rows)

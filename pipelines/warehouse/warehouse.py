@@ -134,17 +134,19 @@ class Warehouse:
                 _distrusted(self.settings).touch()
             raise
 
-    def holds(self, table: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a table has exactly these rows, in any order. If so, writing only grows the file."""
-        stored = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
-        return sorted(stored, key=_comparable) == sorted(
-            (tuple(row.values()) for row in rows), key=_comparable
-        )
+    def replace_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Make these the only rows of a table, in one transaction; whether anything changed.
 
-    def overwrite(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace all rows of a table by these. Call it in a transaction."""
-        self.run(sqlfiles.load("tables/clear", table=table))
-        self.insert(table, rows)
+        If the table has exactly these rows, in any order, nothing is written: it would only grow the file.
+        """
+        stored = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
+        wanted = [tuple(row.values()) for row in rows]
+        if sorted(stored, key=_comparable) == sorted(wanted, key=_comparable):
+            return False
+        with self.transaction():
+            self.run(sqlfiles.load("tables/clear", table=table))
+            self.insert(table, rows)
+        return True
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows. Each must have the same columns, by name and in the table's order."""
