@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 MIN_AFTER = 60
 MIN_BEFORE = 20
 """Outcomes on either side below which nothing is noted."""
-ALPHA = 0.05
-"""Chance that a series without a change is ever noted falsely, and so a bound on the chance in a year."""
+ALPHA = 0.001
+"""Chance that a series without a change is ever noted falsely. A deployment watches a hundred series and
+more, and a noted drop fails a check, so each must be this strict."""
 SPENDING = 3.4
 """Sum of 1 / (j · ln²(j + 1)) over all looks j (3.39)."""
 LIKENESS = 3.0
