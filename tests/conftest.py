@@ -11,13 +11,17 @@ from hypothesis import HealthCheck, settings
 from router import Router
 from router.providers.fake import FakeProvider
 from tests.factories import write_catalog
+from tests.postgres import postgres_server, postgres_url
 from tests.recording import Recorder
+from tests.router.limits.servers import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from router.records import Record
+
+__all__ = ["postgres_server", "postgres_url"]
 
 SCRIPT: dict[str, Any] = {
     "models": {
@@ -55,6 +59,16 @@ def fake_url() -> Iterator[str]:
     """Base URL of a fake provider with the models of SCRIPT."""
     with FakeProvider(SCRIPT) as base_url:
         yield base_url
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server on a free port, stopped with the session."""
+    reason = RedisServer.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture

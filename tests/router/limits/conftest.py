@@ -10,25 +10,15 @@ import pytest
 
 from router.limits.memory import MemoryStore
 from router.limits.shared import FileStore
-from tests.router.limits.servers import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from router.limits.counters import Account, LimitStore
+    from tests.router.limits.servers import RedisServer
 
     MakeStore = Callable[..., LimitStore]
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A redis-server on a free port, stopped with the session."""
-    reason = RedisServer.missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 class Clock:
