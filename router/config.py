@@ -1,8 +1,8 @@
 """Settings: the environment variable, default and bounds of each.
 
 `Settings.load` reads them once, from the environment and a `.env` file (the environment wins). A value
-that looks like a secret is refused, except in REDIS_URL. A test compares the table in the documentation
-with `Settings.describe`.
+that looks like a secret is refused, except in REDIS_URL and DATABASE_URL. A test compares the table in the
+documentation with `Settings.describe`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, V
 from router.documents import REFUSAL, problems
 from router.errors import ConfigError, has_secret
 from router.records import BodyMode
+from router.settings.database_url import postgresql_url
+from router.settings.names import current_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -238,6 +240,31 @@ class Settings(BaseModel):
             description="Redis server that counts limits and budgets for routers on several machines.",
         ),
     ] = None
+    database_url: Annotated[
+        SecretStr | None,
+        Field(
+            alias="DATABASE_URL",
+            description="PostgreSQL database of configuration and keys that routers share; unset: the data"
+            " folder holds them.",
+        ),
+    ] = None
+    db_pool_size: Annotated[
+        int,
+        Field(alias="DB_POOL_SIZE", description="Connections to DATABASE_URL kept open.", ge=1, le=1000),
+    ] = 20
+    db_max_overflow: Annotated[
+        int,
+        Field(
+            alias="DB_MAX_OVERFLOW",
+            description="Connections to DATABASE_URL that may be opened in addition, while all are in use.",
+            ge=0,
+            le=1000,
+        ),
+    ] = 30
+    db_echo: Annotated[
+        bool,
+        Field(alias="DB_ECHO", description="Whether statements for DATABASE_URL are logged, without values."),
+    ] = False
     limits_store: Annotated[
         Literal["memory", "file", "redis"] | None,
         Field(
@@ -255,7 +282,12 @@ class Settings(BaseModel):
         ),
     ] = "refuse"
     request_logging: Annotated[
-        bool, Field(alias="REQUEST_LOGGING", description="Whether the audit trail records each request.")
+        bool,
+        Field(
+            alias="REQUEST_LOGGING",
+            description="Whether the audit trail (`request_logs`) records each request;"
+            " ENABLE_REQUEST_LOGGING is the same.",
+        ),
     ] = True
     request_log_body_mode: Annotated[
         BodyMode,
@@ -349,10 +381,35 @@ class Settings(BaseModel):
         int, Field(alias="DUCKDB_THREADS", description="Threads of a DuckDB connection.", ge=1, le=512)
     ] = 2
 
-    @field_validator("ssl_cert_file", "ssl_cert_dir", mode="before")
+    performance_tracking: Annotated[
+        bool,
+        Field(
+            alias="ENABLE_PERFORMANCE_TRACKING",
+            description="Whether latency, cost and success are recorded. They are the router's scores, so"
+            " `false` is refused.",
+        ),
+    ] = True
+
+    @field_validator("ssl_cert_file", "ssl_cert_dir", "database_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(postgresql_url(value.get_secret_value()))
+
+    @field_validator("performance_tracking")
+    @classmethod
+    def _always_tracks(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError(
+                "cannot be off, because the router chooses models by the latency, cost and success it"
+                " records. Remove the variable. To keep less, lower ANALYTICS_RETENTION_DAYS, or set"
+                " REQUEST_LOGGING=false and TASK_SAMPLE_SHARE=0"
+            )
+        return value
 
     @field_validator("rollup_retention_days")
     @classmethod
@@ -368,7 +425,7 @@ class Settings(BaseModel):
 
         `overrides` are field names. ConfigError names the variable, the value and the bound.
         """
-        values = read_environment() if environment is None else environment
+        values = current_names(read_environment() if environment is None else environment)
         names = {field.alias: name for name, field in cls.model_fields.items()}
         given: dict[str, object] = {names[key]: value for key, value in values.items() if key in names}
         given.update({key: value for key, value in overrides.items() if value is not None})

@@ -68,7 +68,7 @@ def parse_json(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
 def problems(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str, str | None]]:
     """(place, problem, value) of each fault; value is None if it may be a secret or does not help."""
     for problem in error.errors(include_url=False):
-        yield problem["loc"], hidden(problem["msg"]), _shown(problem)
+        yield problem["loc"], hidden(problem["msg"].removeprefix("Value error, ")), _shown(problem)
 
 
 def secrets_in(tree: object) -> Iterator[str]:
