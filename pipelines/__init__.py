@@ -8,7 +8,8 @@
                    quality_blocks_hourly, experiment_hourly  defs/rollups  only the hours the load touched
                      ├─ experiment_results            defs/experiments  which variant is better
                      ├─ task_cost_daily, usage_by_org_daily  defs/rollups  only the days they touched
-                     └─ task_model_scores, score_changes     defs/rollups  scores for the router
+                     └─ task_model_scores, score_changes,
+                        model_versions                defs/rollups      scores for the router
                           ├─ published_scores, model_performance_history  defs/publish  scores/current.json
                           └─ models, model_prices     defs/publish      the catalog, with prices
                                └─ published_warehouse defs/publish      a copy that no refresh locks

@@ -47,7 +47,7 @@ TO_SCORES: tuple[Step, ...] = (
     build_daily_marts,  # rollups -> daily marts
     load_experiment_registry,  # experiments.yaml -> routing_experiments
     compute_results,  # rollups -> experiment_results
-    score,  # rollups -> task_model_scores, score_changes
+    score,  # rollups, catalog.yaml -> task_model_scores, score_changes, model_versions
     publish_scores,  # scores -> scores/current.json, which the router reads
 )
 REFRESH: tuple[Step, ...] = (

@@ -521,6 +521,11 @@ class Settings(BaseModel):
         return self.home / "scores" / "current.json"
 
     @property
+    def versions_file(self) -> Path:
+        """Versions of models that the pipelines saw in the catalog."""
+        return self.home / "scores" / "versions.jsonl"
+
+    @property
     def classifier_file(self) -> Path:
         """The task classifier, if the pipelines trained one."""
         return self.home / "scores" / "classifier.bin"

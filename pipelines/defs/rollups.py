@@ -97,6 +97,7 @@ def daily_marts(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | d
         for table, description in (
             ("task_model_scores", "Quality, cost and latency of each model on each task."),
             ("score_changes", "When a model's quality on a task moved."),
+            ("model_versions", "Which version of each model serves, and since when."),
         )
     ],
     check_specs=check_specs("score_changes", *checks.SCORE_CHECKS),
@@ -105,7 +106,7 @@ def daily_marts(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | d
 def scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """The scores that the router chooses by."""
     changed = scoring.score(workspace)
-    for table in ("task_model_scores", "score_changes"):
+    for table in ("task_model_scores", "score_changes", "model_versions"):
         rows = workspace.count(table)
         yield dg.MaterializeResult(asset_key=table, metadata={"rows": rows, "changed": changed})
     for check in checks.check_scores(workspace):

@@ -1,4 +1,4 @@
-"""`task_model_scores` and `score_changes`: the scores for the router's choices, from the rollups."""
+"""`task_model_scores`, `score_changes` and `model_versions`: the scores for the router's choices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from pipelines.rollups.tables import BLOCK, GAMMA
-from pipelines.scores import changes, outcomes
+from pipelines.scores import changes, outcomes, versions
 from pipelines.scores.change_detection import DISCOUNT
 from pipelines.scores.quality_model import Outcomes, estimate
 from pipelines.warehouse import sqlfiles
@@ -62,7 +62,7 @@ class Totals:
 
 
 def score(warehouse: Warehouse) -> bool:
-    """Bring `task_model_scores` and `score_changes` up to date. Return whether anything changed.
+    """Bring the scores, the changes and the versions up to date. Return whether scores or changes moved.
 
     The scores are those of one environment, the pipelines' own INTELLIROUTER_ENVIRONMENT (where it has
     no traffic, the one with traffic in most hours). A staging router may use production's scores. A
@@ -76,6 +76,9 @@ def score(warehouse: Warehouse) -> bool:
         "environment": environment,
         "start": last_hour - timedelta(days=warehouse.settings.scores_lookback_days),
     }
+    catalog = _catalog(warehouse)
+    if catalog is not None:
+        versions.note_versions(warehouse, catalog)
     noted = changes.find_changes(warehouse, last_hour=last_hour, **scope)
     is_noted = warehouse.replace_rows("score_changes", noted)
     counted = _counted(warehouse, scope)
@@ -87,7 +90,7 @@ def score(warehouse: Warehouse) -> bool:
             )
         )
     ]
-    rows = rows_of(totals, {cell: item.outcomes for cell, item in counted.items()}, _priors(warehouse))
+    rows = rows_of(totals, {cell: item.outcomes for cell, item in counted.items()}, _priors(catalog))
     owed = _owed(counted)
     nothing = dict.fromkeys(OWED, 0.0)
     fresh = [asdict(row) | owed.get((row.task_type, row.model), nothing) for row in rows]
@@ -108,7 +111,13 @@ def _dicts(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 def _counted(warehouse: Warehouse, scope: Mapping[str, Any]) -> dict[Cell, Counted]:
     """Each cell's outcomes as they count today."""
-    rows = warehouse.run("marts/quality_outcomes", **scope, group_size=BLOCK, discount=DISCOUNT).fetchall()
+    rows = warehouse.run(
+        "marts/quality_outcomes",
+        **scope,
+        group_size=BLOCK,
+        discount=DISCOUNT,
+        old_outcomes=versions.OLD_OUTCOMES,
+    ).fetchall()
     return outcomes.count(
         outcomes.Part(
             cell=(task, model),
@@ -190,13 +199,18 @@ def _nothing(task_type: str, model: str) -> Totals:
     )
 
 
-def _priors(warehouse: Warehouse) -> dict[str, float]:
-    """The catalog's expected qualities. None while it cannot be used, which the registry reports."""
+def _catalog(warehouse: Warehouse) -> Catalog | None:
+    """The catalog. None while it cannot be used, which the registry reports."""
     try:
-        catalog = Catalog.load(warehouse.settings.catalog_file)
+        return Catalog.load(warehouse.settings.catalog_file)
     except ConfigError:
-        return {}
-    stated = {model.id: model.quality_score(ALL_TASKS) for model in catalog.models.values()}
+        return None
+
+
+def _priors(catalog: Catalog | None) -> dict[str, float]:
+    """The catalog's expected qualities."""
+    models = () if catalog is None else catalog.models.values()
+    stated = {model.id: model.quality_score(ALL_TASKS) for model in models}
     return {model: prior for model, prior in stated.items() if prior is not None}
 
 

@@ -36,6 +36,7 @@ class Model:
     id: str
     provider: str
     provider_model: str
+    stated_version: str | None = None
     name: str | None = None
     context_window: int | None = None
     max_output_tokens: int | None = None
@@ -60,6 +61,11 @@ class Model:
     cost_source: Literal["prices", "provider"] = "prices"
     prices: tuple[Price, ...] = ()
     """The price book's rows, then the catalog's own, in order of start."""
+
+    @property
+    def version(self) -> str:
+        """The version that answers: the stated one, or else the name at the provider."""
+        return self.stated_version or self.provider_model
 
     def price_at(self, at: datetime) -> Price | None:
         """The price row in force at `at`. None when none is known."""
@@ -136,6 +142,7 @@ def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, p
         id=entry.id,
         provider=entry.provider,
         provider_model=entry.provider_model or entry.id,
+        stated_version=entry.version,
         name=entry.name,
         context_window=entry.context_window,
         max_output_tokens=entry.max_output_tokens,

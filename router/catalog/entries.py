@@ -129,6 +129,9 @@ class ModelEntry(Entry):
     provider: str
     provider_model: str | None = None
     """The model's name at the provider. None: the same as `id`."""
+    version: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    """Another value says that another model answers. It is explored like a new one, and outcomes from before
+    count for little. None: `provider_model`."""
     name: Annotated[str, Field(max_length=255)] | None = None
     """For people. None: the same as `provider_model`."""
     context_window: Annotated[int, Field(gt=0)] | None = None

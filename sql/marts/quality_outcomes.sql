@@ -1,19 +1,29 @@
 -- name: quality_outcomes
 -- grain: task_type, model, is_drawn, source
 -- unique: task_type, model, is_drawn, source
--- reads: quality_blocks_hourly, score_changes
+-- reads: quality_blocks_hourly, score_changes, model_versions
 -- The judged outcomes of $environment since $start, as they count today. Each change of the cell
 -- multiplies the outcomes from before it by $discount; a change among requests that chance did not
--- decide counts for those of its source alone. The weights of drawn outcomes are scaled to a mean of 1
+-- decide counts for those of its source alone. Those of earlier versions of the model count together for
+-- at most $old_outcomes, over all tasks. The weights of drawn outcomes are scaled to a mean of 1
 -- within each hour, or as many hours as hold $group_size outcomes: they correct for a router that
 -- sends other requests to one model than to another, and not for shares that move as it learns.
 -- Decimals are rounded row by row, so that every order of addition gives the same total.
 with
+    last_versions as (
+        select
+            model,
+            max(since) as since
+        from model_versions
+        group by model
+    ),
+
     blocks as (
         select
             hour,
             task_type,
             model_selected as model,
+            coalesce(first_at <= last_versions.since, false) as is_old,
             coalesce(is_drawn, false) as is_drawn,
             source,
             first_at,
@@ -23,6 +33,7 @@ with
             coalesce(quality_weighted, quality) as quality,
             coalesce(quality_squared_weighted, quality_squared) as quality_squared
         from quality_blocks_hourly
+        left join last_versions on last_versions.model = quality_blocks_hourly.model_selected
         where
             hour >= $start
             and coalesce(environment, $environment) = $environment
@@ -71,7 +82,16 @@ with
         select
             blocks.*,
             scales.scale,
-            pow(
+            case
+                when blocks.is_old
+                then least(
+                    $old_outcomes
+                    / cast(sum(blocks.outcomes) over (partition by blocks.model, blocks.is_old) as double),
+                    1.0
+                )
+                else 1.0
+            end
+            * pow(
                 $discount,
                 (
                     select count(*)

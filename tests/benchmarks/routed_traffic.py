@@ -25,6 +25,7 @@ from pipelines.rollups.tables import BLOCK, HOURLY
 from pipelines.scores import outcomes
 from pipelines.scores.change_detection import DISCOUNT
 from pipelines.scores.quality_model import Outcomes, estimate
+from pipelines.scores.versions import OLD_OUTCOMES
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.warehouse import in_memory
 from router.config import Settings
@@ -103,7 +104,13 @@ def scores(connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) ->
     connection.execute(blocks, {"start": START, "end": end, **HOURLY["quality_blocks_hourly"]})
     found = connection.execute(
         sqlfiles.load("marts/quality_outcomes").text,
-        {"start": START, "environment": "production", "group_size": BLOCK, "discount": DISCOUNT},
+        {
+            "start": START,
+            "environment": "production",
+            "group_size": BLOCK,
+            "discount": DISCOUNT,
+            "old_outcomes": OLD_OUTCOMES,
+        },
     ).fetchall()
     counted = outcomes.count(
         outcomes.Part(

@@ -36,7 +36,14 @@ ROOMS = (
 KEYS = [key for room in ROOMS for key in sqlfiles.names(room)]
 RECORDS = [(dataset, record.MOMENT, fields(record)[0].name) for dataset, record in DATASETS.items()]
 MOMENTS = [*ROLLUP_MOMENTS.items(), *((dataset, moment) for dataset, moment, _ in RECORDS)]
-WRITTEN = ["task_model_scores", "score_changes", "models", "model_prices", "compliance_logs"]
+WRITTEN = [
+    "task_model_scores",
+    "score_changes",
+    "model_versions",
+    "models",
+    "model_prices",
+    "compliance_logs",
+]
 
 
 def _filled(key: str, *places: str, tables: Iterable[Sequence[str]]) -> list[SqlFile]:
