@@ -18,6 +18,7 @@ The rooms, in the order that a request takes (each room's `__init__` says how to
     limits/     rate limits and budgets            sessions/   conversations that stay with a model
     providers/  calls to providers                 translate/  between the APIs
     journal/    on disk before the reply leaves    telemetry/  traces and metrics
+    configuration/  documents and their history
     keys/       callers' keys and their trail      server/     the OpenAI-compatible HTTP shim
     config      settings                           cli         `intellirouter`
     errors      every error, in one tree           files       atomic writes

@@ -2,6 +2,7 @@
 
     IntelliRouterError
     ├── ConfigError                 settings, catalog or policy files cannot be used
+    │   └── ConfigConflictError     the configuration changed since a change to it was made
     ├── RequestError                the caller's request is not valid
     │   ├── UnknownModelError
     │   ├── UnknownTaskError
@@ -107,6 +108,19 @@ class ConfigError(IntelliRouterError):
     """Settings, catalog or policies cannot be used. Nothing was started."""
 
     code = "config_error"
+
+
+class ConfigConflictError(ConfigError):
+    """The configuration has changed since the version that a change was made from. Nothing was changed."""
+
+    code = "config_conflict"
+    http_status = 409
+    is_retryable = True
+
+    def __init__(self, message: str, *, expected: int | None, newest: int | None) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.newest = newest
 
 
 class RequestError(IntelliRouterError):

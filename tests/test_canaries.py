@@ -23,7 +23,6 @@ import yaml
 
 from pipelines.erasure.search import search
 from pipelines.refresh import open_instance, refresh
-from pipelines.retention.holds import RetentionFile
 from router import ProviderError, Request, Router
 from router.catalog.catalog import Catalog
 from router.catalog.entries import CatalogFile
@@ -31,6 +30,7 @@ from router.catalog.price_book import ALWAYS, PriceBook, row_from_json
 from router.catalog.prices import Price
 from router.cli import main
 from router.config import Settings
+from router.configuration.retention import RetentionFile
 from router.errors import MASK, ConfigError, UnknownModelError, has_secret, masked
 from router.keys.keys import KeyFile, KeysFile
 from router.limits.book import LimitBook, LimitsFile

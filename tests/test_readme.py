@@ -17,10 +17,10 @@ import duckdb
 import pytest
 
 from pipelines.refresh import refresh
-from pipelines.retention.holds import RetentionFile
 from router import NoEligibleModelError, Request, Router, cli
 from router.catalog.catalog import Catalog
 from router.config import Settings
+from router.configuration.retention import RetentionFile
 from tests.factories import write_catalog
 from tests.places import ROOT
 

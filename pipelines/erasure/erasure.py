@@ -28,11 +28,11 @@ from pipelines.erasure.search import search
 from pipelines.erasure.tombstones import Key, Tombstone
 from pipelines.errors import LegalHoldError
 from pipelines.retention import removals
-from pipelines.retention.holds import RetentionFile
 from pipelines.warehouse import publishing
 from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.sqlfiles import delete_equal
 from pipelines.warehouse.warehouse import Warehouse
+from router.configuration.retention import RetentionFile
 from router.errors import SegmentError
 from router.journal.journal import Journal
 from router.keys import audit_trail

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.lake.reading import Segment
-    from pipelines.retention.holds import RetentionFile
     from router.config import Settings
+    from router.configuration.retention import RetentionFile
     from router.journal.manifests import Manifest
 
 JUDGED = ("created_at", "request_id")

@@ -14,77 +14,21 @@ follows its request. Rollups have one period for all organisations.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
 
 from pipelines.lake import reading
-from router.documents import Entry, parse_yaml
 from router.records import RequestLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from router.config import Settings
+    from router.configuration.retention import RetentionFile
 
 COLUMNS = ("timestamp", "organization_id", "user_id")
 """The columns that decide whether a request's row is removed."""
-Days = Annotated[int, Field(ge=1, le=36500)]
-
-
-class Periods(Entry):
-    """The days that one organisation's rows are kept. None means the default period."""
-
-    analytics_days: Days | None = None
-    request_log_days: Days | None = None
-
-
-class LegalHold(Entry):
-    """Rows that must not be removed, and the reason."""
-
-    organization: str | None = None
-    user: str | None = None
-    reason: Annotated[str, Field(min_length=1)]
-    since: date
-
-    @model_validator(mode="after")
-    def _names_somebody(self) -> LegalHold:
-        if self.organization is None and self.user is None:
-            raise ValueError("a legal hold names an organization, a user, or both")
-        return self
-
-    def covers(self, organization: str | None, user: str | None) -> bool:
-        """Whether a row of this organisation and user is held."""
-        return self.organization in (None, organization) and self.user in (None, user)
-
-    def __str__(self) -> str:
-        who = ", ".join(
-            f"{kind} `{name}`"
-            for kind, name in (("organization", self.organization), ("user", self.user))
-            if name is not None
-        )
-        return f"legal hold on {who} since {self.since} ({self.reason})"
-
-
-class RetentionFile(Entry):
-    """The whole of `retention.yaml`."""
-
-    organizations: dict[str, Periods] = Field(default_factory=dict)
-    legal_holds: tuple[LegalHold, ...] = ()
-
-    @classmethod
-    def load(cls, path: Path) -> RetentionFile:
-        """Read the file's rules. A missing file means no rules. ConfigError if the file is invalid."""
-        return parse_yaml(path.read_bytes(), cls, path) if path.exists() else cls()
-
-    def holds_on(self, organizations: Iterable[str | None], user: str) -> list[LegalHold]:
-        """The holds that keep any row of the user in these organisations."""
-        found = list(organizations)
-        return [hold for hold in self.legal_holds if any(hold.covers(name, user) for name in [*found, None])]
 
 
 class Cutoffs:

@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 
 from pipelines.lake import audit, reading, replacing
 from pipelines.retention import expiry, removals
-from pipelines.retention.holds import RetentionFile
 from pipelines.rollups import removed_rollups
 from pipelines.warehouse import archive, sqlfiles
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
+from router.configuration.retention import RetentionFile
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
 from router.journal.places import ARCHIVE, REMOVALS, dated_folders

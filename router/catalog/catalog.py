@@ -88,6 +88,8 @@ class Catalog:
     """SHA-256 of the file's bytes and of the price book's rows in use."""
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Other names of `auto` and of models."""
+    price_refs: frozenset[str] = frozenset()
+    """The names by which its models look for their rows in the price book."""
 
     @property
     def vectors(self) -> frozenset[str]:
@@ -116,11 +118,16 @@ class Catalog:
                 f"no catalog at `{path}`: run `intellirouter init` to write an example,"
                 " or set INTELLIROUTER_HOME to the folder that holds one"
             ) from None
-        entry = parse_yaml(content, CatalogFile, path)
         try:
             book = PriceBook.read(path.parent / BOOK_NAME)
         except FileNotFoundError:
             book = None
+        return cls.parse(content, book, path)
+
+    @classmethod
+    def parse(cls, content: bytes, book: PriceBook | None, path: Path) -> Catalog:
+        """The catalog of a file's content, priced from `book`. Messages name `path`."""
+        entry = parse_yaml(content, CatalogFile, path)
         models = {
             model.id: _model(model, entry.providers[model.provider], book, path) for model in entry.models
         }
@@ -133,6 +140,7 @@ class Catalog:
             tasks=frozenset(entry.tasks),
             digest=digest.hexdigest(),
             aliases=MappingProxyType(dict(entry.aliases)),
+            price_refs=frozenset(map(_price_ref, entry.models)),
         )
 
 
@@ -167,7 +175,7 @@ def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Pric
     own = tuple(price.to_price(entry.id) for price in entry.prices)
     if book is None:
         return own
-    ref = entry.price_ref or f"{entry.provider}/{entry.provider_model or entry.id}"
+    ref = _price_ref(entry)
     listed = book.prices(ref)
     if not listed and entry.price_ref is not None:
         near = ", ".join(f"`{known}`" for known in book.nearest(ref)) or "none"
@@ -176,6 +184,10 @@ def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Pric
             f" nearest: {near}. See `intellirouter prices list`"
         )
     return (*(row for row in listed if not own or row.start < own[0].start), *own)
+
+
+def _price_ref(entry: ModelEntry) -> str:
+    return entry.price_ref or f"{entry.provider}/{entry.provider_model or entry.id}"
 
 
 def _labels(stated: tuple[str, ...] | None) -> frozenset[str] | None:

@@ -22,13 +22,15 @@ from router.documents import REFUSAL
 from router.errors import ConfigError, has_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 SCHEMA_VERSION = 1
 BOOK_NAME = Path("prices") / "book.json"
 """Where the book lies in the data folder."""
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 """The start of a price that is not dated."""
+IN_USE = "rows in use"
+"""The source of the part of a book that a catalog uses."""
 RATE_FIELDS = tuple(Rates.__dataclass_fields__)
 
 
@@ -64,7 +66,11 @@ class PriceBook:
     @classmethod
     def read(cls, path: Path) -> PriceBook:
         """The book at `path`. ConfigError when it cannot be used, FileNotFoundError when absent."""
-        content = path.read_bytes()
+        return cls.parse(path.read_bytes(), path)
+
+    @classmethod
+    def parse(cls, content: bytes, path: Path) -> PriceBook:
+        """The book of a file's content. Messages name `path`."""
         try:
             raw = orjson.loads(content)
             version = raw["schema_version"]
@@ -94,6 +100,13 @@ class PriceBook:
         """The dated rows of `provider/model`, in order. Empty when the book does not know it."""
         entry = self.models.get(ref)
         return () if entry is None else tuple(row_from_json(row) for row in entry["rows"])
+
+    def in_use(self, refs: Collection[str]) -> PriceBook | None:
+        """The part of the book that `refs` name; None if it has none of them. Equal rows give equal parts."""
+        models = {ref: self.models[ref] for ref in sorted(refs) if ref in self.models}
+        if not models:
+            return None
+        return PriceBook(source=IN_USE, updated_at=ALWAYS, content_hash=_hash(models), models=models)
 
     def is_listed(self, ref: str) -> bool:
         """Whether the source still names the model."""

@@ -33,7 +33,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Source(Protocol[T_co]):
-    """A source of something that others change: StateSource, ScoreSource, ClassifierSource."""
+    """A source of something that others change: state, ScoreSource, ClassifierSource."""
 
     def load(self) -> T_co:
         """The current value; IntelliRouterError when it is unusable."""

@@ -62,7 +62,7 @@ def new_event(
     return AuditEvent(
         id=event_id,
         timestamp=timestamp,
-        actor=actor or _system_user(),
+        actor=actor or system_user(),
         action=action,
         subject=subject,
         before=before,
@@ -144,7 +144,7 @@ def _whole(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _system_user() -> str:
+def system_user() -> str:
     """The user's name as the system has it, whatever the environment says."""
     number = os.getuid()
     try:

@@ -115,9 +115,21 @@ def load_experiments(
 
     A variant's policy and model must be among `policies` and `models`, where these are given.
     """
-    if not path.exists():
+    content = path.read_bytes() if path.exists() else None
+    return parse_experiments(content, path, policies=policies, models=models)
+
+
+def parse_experiments(
+    content: bytes | None,
+    path: Path,
+    *,
+    policies: Collection[str] | None = None,
+    models: Collection[str] | None = None,
+) -> tuple[Experiment, ...]:
+    """See `load_experiments`: the same of a file's content, if any. Messages name `path`."""
+    if content is None:
         return ()
-    entries = parse_yaml(path.read_bytes(), ExperimentsFile, path).experiments
+    entries = parse_yaml(content, ExperimentsFile, path).experiments
     for entry in entries:
         for variant in entry.variants:
             _require(variant.policy, policies, "policy", entry, variant, path)

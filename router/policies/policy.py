@@ -186,7 +186,12 @@ class Policies:
     @classmethod
     def load(cls, path: Path) -> Policies:
         """The built-in policies and those of `path`, which may be missing; ConfigError when unusable."""
-        file = parse_yaml(path.read_bytes(), _PoliciesFile, path) if path.exists() else _PoliciesFile()
+        return cls.parse(path.read_bytes() if path.exists() else None, path)
+
+    @classmethod
+    def parse(cls, content: bytes | None, path: Path) -> Policies:
+        """The built-in policies and those of a file's content, if any. Messages name `path`."""
+        file = _PoliciesFile() if content is None else parse_yaml(content, _PoliciesFile, path)
         policies = {policy.id: policy for policy in (*BUILT_IN, *file.policies)}
         for kind, assigned in file.assignments:
             for subject, policy_id in assigned.items():

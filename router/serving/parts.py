@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from router.configuration.folder import StateFolder
 from router.decision.refresh import Refresher
-from router.decision.state import StateFiles
+from router.decision.state import ConfiguredState
 from router.health.breaker import Breaker, BreakerRules
 from router.journal.journal import Journal
 from router.limits.limits import Limits
@@ -80,7 +81,7 @@ def open_parts(
         limits = Limits.open(settings)
         opened.callback(limits.close)
         refresher = Refresher(
-            StateFiles(settings),
+            ConfiguredState(StateFolder(settings.home), settings),
             ScoreFile(settings.scores_file),
             None if features is None else ClassifierSource(settings.classifier_file, features),
             settings=settings,

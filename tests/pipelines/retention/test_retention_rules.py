@@ -11,13 +11,14 @@ from pipelines.erasure.search import search
 from pipelines.flow import retain
 from pipelines.lake import replacing
 from pipelines.retention import retention
-from pipelines.retention.holds import Cutoffs, RetentionFile
+from pipelines.retention.holds import Cutoffs
 from pipelines.rollups import removed_rollups
 from pipelines.warehouse import archive
 from pipelines.warehouse.checks import check_everything
 from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
+from router.configuration.retention import RetentionFile
 from router.errors import ConfigError
 from tests.pipelines.helpers import (
     NOW,

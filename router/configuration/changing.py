@@ -1,0 +1,116 @@
+"""Changes the configuration by a command: `apply` and `rollback`.
+
+A change is checked as a whole set before anything is written. Documents that people edited before are
+added to the history first, so that no edit is lost in a change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.configuration.checking import check, require_new_versions
+from router.configuration.documents import EDITED, POLICIES, PRICES
+from router.configuration.source import Draft
+from router.configuration.watching import known_policies, look
+from router.errors import ConfigConflictError, ConfigError, UnknownModelError, UnknownPolicyError, nearest
+from router.keys.audit_trail import system_user
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.config import Settings
+    from router.configuration.checking import Deciding
+    from router.configuration.documents import Documents
+    from router.configuration.source import Origin, StateSource, Version
+
+
+def apply(
+    source: StateSource,
+    settings: Settings,
+    changes: Mapping[str, bytes | None],
+    *,
+    expected: int | None = None,
+    author: str | None = None,
+    origin: Origin = "applied",
+) -> Version:
+    """Put documents into force, by name; None removes one. Return the version that now has them.
+
+    `expected` is the version that the change was made from: ConfigConflictError if it is not the newest
+    one. None: the newest one as this call finds it. `author` None: the operating system's user.
+    ConfigError for a set that cannot be used. A change that changes nothing adds no version.
+    """
+    unknown = changes.keys() - set(EDITED)
+    if unknown:
+        raise ConfigError(f"there is no document `{min(unknown):.80}`: {nearest(min(unknown), EDITED)}")
+    source.settle()
+    seen = look(source, settings)
+    if seen.history_error is not None:
+        raise seen.history_error
+    parent = None if seen.version is None else seen.version.number
+    if expected is not None and expected != (parent or 0):
+        raise ConfigConflictError(
+            f"the configuration is at version `{parent or 0}`, and your change was made from version"
+            f" `{expected}`: look at `intellirouter config diff {expected} {parent or 0}`, and make the"
+            " change again",
+            expected=expected,
+            newest=parent,
+        )
+    documents = {name: seen.raw[name] for name in (*EDITED, PRICES) if name in seen.raw}
+    wanted: Documents = dict(documents)
+    for name, content in changes.items():
+        wanted.pop(name, None)
+        if content is not None:
+            wanted[name] = content
+    checked = check(wanted, settings.home)
+    _check_settings(checked, settings)
+    known = known_policies(source.versions())
+    require_new_versions(checked.policy_digests, known, settings.home / POLICIES)
+    if wanted == documents and seen.version is not None:
+        return seen.version
+    draft = Draft(
+        documents=checked.documents,
+        config_hash=checked.config_hash,
+        policies=checked.policy_digests,
+        environment=settings.environment,
+        author=author or system_user(),
+        origin=origin,
+    )
+    return source.replace(draft, parent=parent, base=seen.raw)
+
+
+def rollback(
+    source: StateSource,
+    settings: Settings,
+    number: int,
+    *,
+    expected: int | None = None,
+    author: str | None = None,
+) -> Version:
+    """Put the documents of an earlier version into force, as a new version.
+
+    Prices stay: the rows of the price book are never taken back.
+    """
+    version = version_of_number(source, number)
+    changes = {
+        name: source.document(version.documents[name]) if name in version.documents else None
+        for name in EDITED
+    }
+    return apply(source, settings, changes, expected=expected, author=author, origin="rolled_back")
+
+
+def version_of_number(source: StateSource, number: int) -> Version:
+    """The version of this number. ConfigError names the versions that there are."""
+    versions = source.versions()
+    for version in versions:
+        if version.number == number:
+            return version
+    known = f"versions 1 to {versions[-1].number} exist" if versions else "there is no history yet"
+    raise ConfigError(f"there is no version `{number}` of the configuration: {known}")
+
+
+def _check_settings(checked: Deciding, settings: Settings) -> None:
+    """A router with these settings could not start with a set that lacks their policy or model."""
+    if settings.default_policy not in checked.policies.by_id:
+        raise UnknownPolicyError(settings.default_policy, checked.policies.by_id)
+    if settings.baseline_model is not None and settings.baseline_model not in checked.catalog.models:
+        raise UnknownModelError(settings.baseline_model, checked.catalog.models)
