@@ -411,6 +411,15 @@ class Settings(BaseModel):
             )
         return value
 
+    @field_validator("home")
+    @classmethod
+    def _databases_can_lie_there(cls, value: Path) -> Path:
+        if found := [character for character in "?\\" if character in str(value)]:
+            raise ValueError(
+                f"a folder with `{found[0]}` in its path cannot hold a DuckDB database: rename it"
+            )
+        return value
+
     @field_validator("rollup_retention_days")
     @classmethod
     def _no_shorter_than_raw(cls, value: int | None, info: ValidationInfo) -> int | None:

@@ -131,7 +131,12 @@ class _Doctor:
                     yield from _sql_checks(connection, self._published)
                     known = connection.execute("select name, hour from pipeline.removals").fetchall()
             except duckdb.Error as problem:
-                yield error("the published warehouse cannot be read", problem, "run `intellirouter rebuild`")
+                yield error(
+                    "the published warehouse cannot be read",
+                    problem,
+                    "run `intellirouter refresh`: it publishes it again."
+                    " Programs that query it must open it read-only (`duckdb -readonly`)",
+                )
         elif any(self._segments.values()):
             yield warning(
                 "there is no warehouse yet", self._settings.warehouse_file, "run `intellirouter refresh`"

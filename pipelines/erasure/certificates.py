@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.lake import reading
+from pipelines.lake import reading, versions
 from router.files import sha256_of, write_atomically
 from router.records import DATASETS
 
@@ -131,7 +130,7 @@ def issue(
         cause="late segments" if is_late else "request",
         erased_at=tombstone.erased_at,
         finished_at=finished_at,
-        release=_release(),
+        release=versions.release(),
         rows={dataset: rows[dataset] for dataset in DATASETS},
         hours=dict(hours),
         files=tuple(files),
@@ -150,13 +149,6 @@ def hours(warehouse: Warehouse, tombstone: Tombstone) -> dict[str, int]:
     """By hour: removed requests that the rollup still counts."""
     found = warehouse.run("erasure/removed_hours", moments=list(tombstone.moments)).fetchall()
     return {hour.astimezone(UTC).isoformat(): int(count) for hour, count in found}
-
-
-def _release() -> str:
-    try:
-        return version("intellirouter")
-    except PackageNotFoundError:
-        return "a checkout that is not installed"
 
 
 def _search(found: Found, settings: Settings) -> Search:

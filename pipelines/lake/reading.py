@@ -1,9 +1,11 @@
 """Lists the segments of the lake, and verifies them.
 
 Segments are found by their manifests. A `Suspect` is a file without a manifest, a manifest that does
-not describe its file, or a symbolic link. It is reported with its reason and left where it is.
+not describe its file, a symbolic link, or a folder that cannot be listed. It is reported with its
+reason and left where it is.
 Segments that a derived one replaced are not read (see `replacing`). A folder is not listed again if
-everything in it was loaded and its content did not change since.
+everything in it was loaded and it did not change since. Its change is read from the ctime, which a copy
+with times kept (`cp -a`, `rsync -a`) cannot set back.
 """
 
 from __future__ import annotations
@@ -61,6 +63,9 @@ class Suspect:
     """Relative to the lake."""
     reason: str
     fingerprint: str
+    found_by: str | None = None
+    """The release that found the reason in the file's bytes: for this release it holds while the fingerprint
+    is the same. None if the system refused the file, or another file of the lake may be the cause."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,24 +77,28 @@ class Listing:
     leftovers: list[Path] = field(default_factory=list)
     """Parquet files of a stopped compaction or erasure. They are not read, and may be removed already."""
     folders: dict[str, int] = field(default_factory=dict)
-    """Listed folders, with their modification time (ns) before the listing."""
+    """Listed folders, with their change time (ns) before the listing."""
 
 
 def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) -> Listing:
-    """List a dataset's hour folders, except those unchanged since `settled` (folder -> mtime ns)."""
+    """List a dataset's hour folders, except those unchanged since `settled` (folder -> ctime ns)."""
     listing = Listing()
     for folder in _hour_folders(lake, dataset, listing):
         key = str(folder.relative_to(lake))
-        changed_ns = folder.stat().st_mtime_ns
+        try:
+            changed_ns = folder.stat().st_ctime_ns
+        except OSError as error:
+            listing.suspects.append(_closed(lake, folder, error))
+            continue
         if settled is not None and settled.get(key) == changed_ns:
             continue
         listing.folders[key] = changed_ns
         found = _list_hour(lake, dataset, folder)
         for _ in range(LISTINGS):
-            if not found.suspects or folder.stat().st_mtime_ns == changed_ns:
+            if not found.suspects or folder.stat().st_ctime_ns == changed_ns:
                 break
             # A compaction is running: a suspect may be a file that it has half removed.
-            changed_ns = listing.folders[key] = folder.stat().st_mtime_ns
+            changed_ns = listing.folders[key] = folder.stat().st_ctime_ns
             found = _list_hour(lake, dataset, folder)
         listing.segments += found.segments
         listing.suspects += found.suspects
@@ -143,20 +152,33 @@ def count(mask: Any) -> int:
 
 
 def _hour_folders(lake: Path, dataset: str, listing: Listing) -> Iterator[Path]:
-    for day in entries(lake / dataset):
+    for day in _entries(lake, lake / dataset, listing):
         if not is_date_folder(day):
             _report(lake, day, listing, "is not a date folder")
             continue
-        for hour in entries(Path(day.path)):
+        for hour in _entries(lake, Path(day.path), listing):
             if is_hour_folder(hour):
                 yield Path(hour.path)
             else:
                 _report(lake, hour, listing, "is not an hour folder")
 
 
+def _entries(lake: Path, folder: Path, listing: Listing) -> list[os.DirEntry[str]]:
+    """The entries of a folder. A folder that cannot be listed becomes a suspect."""
+    try:
+        return entries(folder)
+    except OSError as error:
+        listing.suspects.append(_closed(lake, folder, error))
+        return []
+
+
+def _closed(lake: Path, folder: Path, error: OSError) -> Suspect:
+    return _suspect(lake, folder, f"is a folder that cannot be listed: {error.strerror}")
+
+
 def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
     listing = Listing()
-    found = {entry.name: entry for entry in entries(folder)}
+    found = {entry.name: entry for entry in _entries(lake, folder, listing)}
     for name, entry in found.items():
         path = Path(entry.path)
         if entry.is_symlink():
@@ -170,7 +192,7 @@ def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
                 _add_segment(lake, dataset, path.with_suffix(".json"), listing)
             elif DERIVED_NAME.match(name):
                 listing.leftovers.append(path)  # its sources are in place, or another segment replaced them
-            elif path.exists():
+            elif not _is_gone(path):
                 listing.suspects.append(_suspect(lake, path, f"has no manifest `{Path(name).stem}.json`"))
     _leave_out_replaced(lake, listing)
     return listing
@@ -194,14 +216,25 @@ def _add_segment(lake: Path, dataset: str, manifest_path: Path, listing: Listing
     try:
         manifest = Manifest.read(manifest_path)
         _agree(manifest, dataset, str(path.relative_to(lake)))
-        if not path.exists():
+        if _is_gone(path):
             raise SegmentError("is missing, only its manifest exists")
     except SegmentError as error:
-        if manifest_path.exists() or path.exists():  # else removed since it was listed
+        if not (_is_gone(manifest_path) and _is_gone(path)):  # else removed since it was listed
             listing.suspects.append(_suspect(lake, path, str(error)))
         return
     if not path.is_symlink():
         listing.segments.append(Segment(manifest=manifest, path=path, fingerprint=_fingerprint(path)))
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is no such file. A file that may not be looked at is not gone."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _agree(manifest: Manifest, dataset: str, relative: str) -> None:
@@ -267,8 +300,8 @@ def _difference(found: Any, expected: Any) -> str:
 
 def _await_manifest(path: Path) -> bool:
     try:
-        age = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
+        age = time.time() - path.stat().st_ctime
+    except OSError:
         return False
     deadline = time.monotonic() + MANIFEST_GRACE_S
     while age < SETTLE_S and time.monotonic() < deadline:
@@ -291,7 +324,7 @@ def _fingerprint(path: Path) -> str:
     for item in (path, path.with_suffix(".json")):
         try:
             status = item.lstat()
-            parts.append(f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}")
+            parts.append(f"{status.st_ctime_ns}-{status.st_size}-{status.st_ino}")
         except OSError:
             parts.append("absent")
     return "/".join(parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from dataclasses import MISSING, fields
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from pipelines.lake import reading
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from router.records import Record
 
 FOLDER = f"{TEMPORARY_PREFIX}upgraded"
+
+
+def release() -> str:
+    """The version of this program."""
+    try:
+        return version("intellirouter")
+    except PackageNotFoundError:
+        return "a checkout that is not installed"
 
 
 @contextlib.contextmanager

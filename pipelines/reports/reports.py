@@ -130,7 +130,8 @@ def opened(
     except duckdb.Error as error:
         raise WarehouseError(
             f"the warehouse at `{path}` does not open: {error}."
-            " Run `intellirouter refresh` to publish it again"
+            " Run `intellirouter refresh` to publish it again. Programs that query it must open it read-only"
+            " (`duckdb -readonly`)"
         ) from error
     with connection:
         in_utc(connection)

@@ -74,8 +74,8 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
         suspect = held.get(_relative(warehouse, segment))
         if segment.manifest.name in loaded:
             continue
-        if suspect is not None and suspect.fingerprint == segment.fingerprint:
-            suspects.append(suspect)  # unchanged since it failed, so it would fail again
+        if suspect is not None and _would_fail_again(suspect, segment):
+            suspects.append(suspect)
         elif _has_expired(segment.manifest, expired_before):
             _note_expired(warehouse, segment, result)
         elif problem := _problem(warehouse, segment):
@@ -119,8 +119,15 @@ def _problem(warehouse: Warehouse, segment: Segment) -> Suspect | None:
     try:
         reading.verify(segment)
     except SegmentError as error:
-        return _suspect(warehouse, segment, str(error))
+        # A refusal by the system (permissions, an I/O error) can pass without a change of the file.
+        is_in_bytes = not isinstance(error.__cause__, OSError)
+        return _suspect(warehouse, segment, str(error), found_by=versions.release() if is_in_bytes else None)
     return None
+
+
+def _would_fail_again(suspect: Suspect, segment: Segment) -> bool:
+    """Whether this release refused these very bytes before."""
+    return suspect.found_by == versions.release() and suspect.fingerprint == segment.fingerprint
 
 
 def _groups(warehouse: Warehouse, segments: Iterable[Segment]) -> Iterator[list[Segment]]:
@@ -150,7 +157,8 @@ def _load_group(
             _copy(warehouse, group, result)
     except _FILE_AT_FAULT as error:
         if len(group) == 1:
-            return [_suspect(warehouse, group[0], f"holds a row the table refuses: {error}")]
+            reason = f"holds a row the table refuses: {error}"
+            return [_suspect(warehouse, group[0], reason, found_by=versions.release())]
         alone = (_load_group(warehouse, dataset, [segment], result) for segment in group)
         return [suspect for suspects in alone for suspect in suspects]
     except (duckdb.IOException, FileNotFoundError):
@@ -298,8 +306,13 @@ def _note(
     )
 
 
-def _suspect(warehouse: Warehouse, segment: Segment, reason: str) -> Suspect:
-    return reading.Suspect(path=_relative(warehouse, segment), reason=reason, fingerprint=segment.fingerprint)
+def _suspect(warehouse: Warehouse, segment: Segment, reason: str, *, found_by: str | None) -> Suspect:
+    return reading.Suspect(
+        path=_relative(warehouse, segment),
+        reason=reason,
+        fingerprint=segment.fingerprint,
+        found_by=found_by,
+    )
 
 
 def _relative(warehouse: Warehouse, segment: Segment) -> str:

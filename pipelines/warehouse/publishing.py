@@ -1,6 +1,8 @@
 """The published warehouse: a finished copy of the build database that people query.
 
 A rename puts it in place. A reader therefore sees the whole old copy or the whole new one, and never a lock.
+A visitor may open the copy for writing, and may die and leave a write-ahead log (`.wal`) that no longer
+fits. The file is read-only for that reason, and each publish removes such a log and checks the result.
 """
 
 from __future__ import annotations
@@ -36,22 +38,51 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     descriptions.comment(warehouse.connection)
     warehouse.rows("checkpoint")
     warehouse.close()
-    if target.exists() and _stamp(target) == _stamp(build):
+    if _is_current(build, target, warehouse):
         return None
     make_folder(target.parent)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     published_at = datetime.now(UTC)
     try:
         size = _copy(build, temporary)
-        query_ms = _check_answers(temporary, warehouse, now=published_at)
+        _check_answers(temporary, warehouse, now=published_at)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    query_ms = _check_published(target, warehouse, now=published_at)
     sync_folder(target.parent)
     facts = {"published_at": published_at.isoformat(), "query_ms": round(query_ms, 3), "bytes": size}
     write_atomically(warehouse.settings.warehouse_facts_file, json.dumps(facts).encode())
     return size
+
+
+def _is_current(build: Path, target: Path, warehouse: Warehouse) -> bool:
+    """Whether the published copy is the build database as it is now, and opens."""
+    if not target.exists() or _stamp(target) != _stamp(build) or _log_beside(target).exists():
+        return False
+    try:
+        _check_answers(target, warehouse, now=datetime.now(UTC))
+    except WarehouseError:  # damaged, or locked by a visitor: a new copy has no lock
+        return False
+    return True
+
+
+def _check_published(target: Path, warehouse: Warehouse, *, now: datetime) -> float:
+    """Check the copy in its place, without the log that a visitor of the earlier copy left there.
+
+    Returns the time of a typical query in ms.
+    """
+    _log_beside(target).unlink(missing_ok=True)
+    try:
+        return _check_answers(target, warehouse, now=now)
+    except WarehouseError:  # the visitor's session wrote a log in between
+        _log_beside(target).unlink(missing_ok=True)
+        return _check_answers(target, warehouse, now=now)
+
+
+def _log_beside(target: Path) -> Path:
+    return target.with_name(f"{target.name}.wal")
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -73,6 +104,7 @@ def _copy(source: Path, target: Path) -> int:
         # even if the clock was set meanwhile.
         status = os.fstat(reader.fileno())
         os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.fchmod(writer.fileno(), status.st_mode & 0o444)
         os.fsync(writer.fileno())
     return size
 
@@ -86,5 +118,6 @@ def _check_answers(path: Path, warehouse: Warehouse, *, now: datetime) -> float:
             return 1000 * (time.perf_counter() - started)
     except duckdb.Error as error:
         raise WarehouseError(
-            f"the copy of the warehouse does not open, the old one is kept: {error}"
+            f"the copy of the warehouse at `{path}` does not open: {error}."
+            " Run `intellirouter refresh` again; if that fails, `intellirouter rebuild`"
         ) from error

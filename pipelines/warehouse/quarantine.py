@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 def quarantined(warehouse: Warehouse, dataset: str) -> dict[str, Suspect]:
     """The dataset's files in quarantine, by path."""
     rows = warehouse.rows(
-        "select path, reason, fingerprint from pipeline.quarantine where dataset = $dataset", dataset=dataset
+        "select path, reason, fingerprint, found_by from pipeline.quarantine where dataset = $dataset",
+        dataset=dataset,
     )
-    return {
-        path: Suspect(path=path, reason=reason, fingerprint=fingerprint) for path, reason, fingerprint in rows
-    }
+    return {row[0]: Suspect(path=row[0], reason=row[1], fingerprint=row[2], found_by=row[3]) for row in rows}
 
 
 def keep(warehouse: Warehouse, dataset: str, held: dict[str, Suspect], suspects: Sequence[Suspect]) -> None:
@@ -41,12 +40,14 @@ def keep(warehouse: Warehouse, dataset: str, held: dict[str, Suspect], suspects:
                     dataset=dataset,
                     reason=suspect.reason,
                     fingerprint=suspect.fingerprint,
+                    found_by=suspect.found_by,
                 )
 
 
 def settle(warehouse: Warehouse, listing: Listing, suspects: Sequence[Suspect], started_ns: int) -> None:
     """Remember the folders without open work, so that their files are not listed again."""
-    troubled = {suspect.path.rpartition("/")[0] for suspect in suspects}
+    paths = {suspect.path for suspect in suspects}  # a suspect may be a folder
+    troubled = paths | {path.rpartition("/")[0] for path in paths}
     quiet = {
         folder: changed_ns
         for folder, changed_ns in listing.folders.items()

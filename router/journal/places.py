@@ -69,7 +69,10 @@ def is_hour_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder by name, without temporary files; empty if there is no such folder."""
+    """The entries of a folder by name, without temporary files; empty if there is no such folder.
+
+    PermissionError or another OSError if the folder may not be listed.
+    """
     try:
         with os.scandir(folder) as found:
             listed = [entry for entry in found if not entry.name.startswith(TEMPORARY_PREFIX)]

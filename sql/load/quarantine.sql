@@ -8,6 +8,7 @@ insert into pipeline.quarantine (
     dataset,
     reason,
     fingerprint,
+    found_by,
     seen_at
 )
 values (
@@ -15,5 +16,6 @@ values (
     $dataset,
     $reason,
     $fingerprint,
+    $found_by,
     now()
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +13,13 @@ import dagster as dg
 import duckdb
 import pytest
 
-from pipelines.errors import WarehouseBusyError
+from pipelines.doctor.doctor import inspect
+from pipelines.errors import WarehouseBusyError, WarehouseError
+from pipelines.lake import reading
 from pipelines.refresh import refresh
+from pipelines.reports import reports
 from pipelines.warehouse import publishing
+from pipelines.warehouse.pending import pending_segments
 from pipelines.warehouse.warehouse import Warehouse
 from router.catalog.catalog import EXAMPLE_FILE
 from router.config import Settings
@@ -72,13 +74,11 @@ def test_a_corrupt_score_file_is_replaced(settings: Settings, warehouse: Warehou
 
 
 def test_the_published_file_is_left_alone_when_nothing_changed(
-    settings: Settings, instance: dg.DagsterInstance
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refresh without news copies nothing, once the folders are old enough to be left unlisted."""
+    monkeypatch.setattr(reading, "SETTLE_S", 0.0)
     seal_records(settings, [make_record()])
-    long_ago = time.time() - 3600
-    for folder in (path for path in settings.lake.rglob("*") if path.is_dir()):
-        os.utime(folder, (long_ago, long_ago))
     rows = {"request_analytics": 1, "feedback": 0, "request_logs": 0}
     assert refresh(settings, instance=instance).rows == rows
     standing = settings.warehouse_file.stat()
@@ -191,3 +191,112 @@ def test_models_carry_prices_and_measured_quality(
     settings.catalog_file.write_text("providers: [")
     assert refresh(settings, instance=instance).success
     assert query("select count(*) from models") == [(2,)]
+
+
+VISITOR = """
+    import os, sys, duckdb
+    connection = duckdb.connect(sys.argv[1])  # as `duckdb FILE` opens it: for writing
+    connection.execute("create view of_a_visitor as select 1 as one")
+    print("open", flush=True)
+    for order in sys.stdin:
+        if order == "die\\n":
+            os.kill(os.getpid(), 9)
+        connection.execute("create or replace view of_a_visitor as select 2 as two")
+        print("wrote", flush=True)
+    connection.close()
+"""
+
+
+class Visitor:
+    """Another process that opens the published file for writing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(VISITOR), str(settings.warehouse_file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "open\n"
+
+    def write(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("write\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "wrote\n"
+
+    def die(self) -> None:
+        self._process.communicate("die\n", timeout=30)
+
+    def leave(self) -> None:
+        self._process.communicate("", timeout=30)
+
+
+@pytest.fixture
+def visited(settings: Settings, warehouse: Warehouse) -> Warehouse:
+    """A published warehouse of one record, and write access for the visitor, as its owner could take it."""
+    seal_records(settings, [make_record()])
+    run_steps(warehouse)
+    publishing.publish_warehouse(warehouse)
+    settings.warehouse_file.chmod(0o644)
+    return warehouse
+
+
+def test_the_published_file_is_read_only(settings: Settings, warehouse: Warehouse) -> None:
+    run_steps(warehouse)
+    publishing.publish_warehouse(warehouse)
+    assert settings.warehouse_file.stat().st_mode & 0o222 == 0
+
+
+@pytest.mark.parametrize("has_news", [True, False])
+@pytest.mark.parametrize("act", ["die", "leave", "stay", "write after the publish"])
+def test_the_next_publish_is_readable_whatever_a_visitor_did(
+    settings: Settings, visited: Warehouse, act: str, has_news: bool, query: Callable[..., list[tuple[int]]]
+) -> None:
+    """Even without news: a refresh must not report success and leave a file that nobody can open."""
+    visitor = Visitor(settings)
+    if act == "die":
+        visitor.die()
+    elif act == "leave":
+        visitor.leave()
+    if has_news:
+        seal_records(settings, [make_record()])
+    run_steps(visited)
+    publishing.publish_warehouse(visited)
+    if act == "write after the publish":
+        visitor.write()
+    assert query("select count(*) from request_analytics") == [(2 if has_news else 1,)]
+    assert query("select view_name from duckdb_views() where view_name = 'of_a_visitor'") == []
+    visitor.leave()
+    publishing.publish_warehouse(visited)
+    assert query("select count(*) from request_analytics") == [(2 if has_news else 1,)]
+
+
+@pytest.mark.parametrize("act", ["die", "stay", "damage"])
+def test_an_unreadable_published_file_is_news_for_the_sensor_and_named_by_readers(
+    settings: Settings, visited: Warehouse, act: str, query: Callable[..., list[tuple[int]]]
+) -> None:
+    assert pending_segments(settings) == []
+    if act == "damage":
+        settings.warehouse_file.write_bytes(b"junk" * 5000)
+    else:
+        visitor = Visitor(settings)
+    if act == "die":
+        visitor.die()
+        # A later database in the same place, with the log of the earlier one.
+        seal_records(settings, [make_record()])
+        run_steps(visited)
+        visited.close()
+        settings.warehouse_file.write_bytes(settings.build_file.read_bytes())
+    assert pending_segments(settings) != []
+    with pytest.raises(WarehouseError, match="Run `intellirouter refresh`"):
+        reports.query(settings, "select 1")
+    [finding] = [item for item in inspect(settings).findings if item.what.startswith("the published")]
+    assert "intellirouter refresh" in finding.advice
+    publishing.publish_warehouse(visited)
+    assert query("select count(*) from request_analytics") == [(2 if act == "die" else 1,)]
+    assert pending_segments(settings) == []
+    if act == "stay":
+        visitor.leave()
