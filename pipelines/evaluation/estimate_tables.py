@@ -27,7 +27,9 @@ def notes(evaluation: Evaluation) -> list[str]:
     """The warnings to read before you believe the figures."""
     support = f"{evaluation.supported:.1%} of its decisions supported"
     size = f"effective sample size {evaluation.effective:.0f}, mean weight {evaluation.mean_weight:.3f}"
-    requests = f"{evaluation.requests} requests in {evaluation.sessions} sessions"
+    requests = (
+        f"{evaluation.requests} requests in {evaluation.sessions} sessions of `{evaluation.environment}`"
+    )
     lines = [f"{evaluation.policy_id}: {requests}, {support}, {size}"]
     if evaluation.quality is None:
         lines.append("  quality: too few of these requests were judged")
@@ -47,6 +49,8 @@ def notes(evaluation: Evaluation) -> list[str]:
         lines.append(
             f"  {evaluation.left_out} requests left out: their draw or its scores are no longer there"
         )
+    if evaluation.elsewhere:
+        lines.append(f"  {evaluation.elsewhere} requests of other environments left out (--environment)")
     if evaluation.is_judging_biased:
         kind = "better" if evaluation.judging_depends > 0 else "worse"
         lines.append(

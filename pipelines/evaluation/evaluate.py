@@ -48,6 +48,7 @@ class Evaluation:
     """The cost and quality that a policy would have had."""
 
     policy_id: str
+    environment: str
     requests: int
     """Requests that a draw decided and that the policy could be asked about."""
     sessions: int
@@ -64,6 +65,8 @@ class Evaluation:
     unchanged_cost_usd: float
     left_out: int
     """Requests without their draw, or without the scores that it read: these are gone."""
+    elsewhere: int
+    """Requests of other environments in the window, which say nothing of this one."""
     sampled: float
     """Share of the sessions in the window that were read."""
     cost_usd: Estimates | None
@@ -79,15 +82,23 @@ class Evaluation:
         return abs(self.judging_depends) > DEPENDS
 
 
-def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str | None = None) -> Evaluation:
+def evaluate(
+    settings: Settings,
+    policy: Policy,
+    *,
+    since: datetime,
+    task: str | None = None,
+    environment: str | None = None,
+) -> Evaluation:
     """Evaluate `policy` on the requests since `since`, of one task or of all.
 
+    They are of one environment, by default the one that the router's scores are of.
     EvaluationError when there is no traffic, no chance in it, or no overlap with what the policy does.
     """
     catalog = Catalog.load(settings.catalog_file)
     if task is not None and task not in catalog.tasks:
         raise UnknownTaskError(task, catalog.tasks)
-    log = read_log(settings, since=since, task=task)
+    log = read_log(settings, since=since, task=task, environment=environment)
     _refuse_without_chance(log, since, task)
     odds, is_known = target_odds(log, policy, catalog=catalog, settings=settings)
     usable = is_known & (log.action >= 0) & (log.propensity > 0)
@@ -121,6 +132,7 @@ def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str |
     quality = estimate(sample, log.quality)
     return Evaluation(
         policy_id=policy.id,
+        environment=log.environment,
         requests=len(rows),
         sessions=int(sample.cluster.max()) + 1,
         supported=supported,
@@ -130,6 +142,7 @@ def evaluate(settings: Settings, policy: Policy, *, since: datetime, task: str |
         unchanged=log.unchanged,
         unchanged_cost_usd=log.unchanged_cost_usd,
         left_out=left_out,
+        elsewhere=log.elsewhere,
         sampled=log.kept_share,
         cost_usd=estimate(sample, log.cost_usd, scale=_largest(log.cost_usd)),
         quality=quality if quality is not None and quality.effective >= MIN_EFFECTIVE else None,
@@ -144,12 +157,13 @@ def _largest(values: Floats) -> float:
 
 
 def _refuse_without_chance(log: Log, since: datetime, task: str | None) -> None:
-    of_task = "" if task is None else f" of task `{task}`"
+    of_task = f" in `{log.environment}`" + ("" if task is None else f" of task `{task}`")
+    others = f"; others have {log.elsewhere} (--environment)" if log.elsewhere else ""
     if len(log.action) < MIN_DRAWN:
         raise EvaluationError(
             f"{len(log.action)} requests{of_task} since `{since:%Y-%m-%d %H:%M}Z` were decided by the router,"
-            f" {log.unchanged} named their model. At least {MIN_DRAWN} are needed: evaluate a longer window"
-            " (--since), send requests with `auto`, or run `intellirouter refresh` if they are new"
+            f" {log.unchanged} named their model{others}. At least {MIN_DRAWN} are needed: evaluate a longer"
+            " window (--since), send requests with `auto`, or run `intellirouter refresh` if they are new"
         )
     if np.all(log.propensity >= 1 - 1e-9):
         raise EvaluationError(

@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 @click.option("--policy", "named", required=True, help="A policy's id, or a file like policies.yaml.")
 @click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
 @click.option("--task", help="This task only.")
+@click.option("--environment", help="Requests of this environment. Default: the one that the scores are of.")
 @click.option("--json", "as_json", is_flag=True, help="Every figure, for programs.")
 @click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
-def evaluate_command(named: str, since: str, task: str | None, home: Path | None, *, as_json: bool) -> None:
+def evaluate_command(
+    named: str,
+    since: str,
+    task: str | None,
+    environment: str | None,
+    home: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Estimate the cost and quality of another policy on the recorded traffic.
 
     The estimates are SNIPS and doubly robust, from the recorded probabilities, with 95% intervals. They
@@ -33,7 +42,10 @@ def evaluate_command(named: str, since: str, task: str | None, home: Path | None
 
     settings = Settings.load(home=home)
     moment = parse_moment(since)
-    done = [evaluate(settings, policy, since=moment, task=task) for policy in policies(settings, named)]
+    done = [
+        evaluate(settings, policy, since=moment, task=task, environment=environment)
+        for policy in policies(settings, named)
+    ]
     if as_json:
         click.echo(json.dumps([estimate_tables.to_json(item) for item in done], indent=1))
         return

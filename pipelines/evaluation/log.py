@@ -75,6 +75,10 @@ class Log:
     unchanged_cost_usd: float
     left_out: int
     """Requests of sessions with a draw older than the window."""
+    environment: str
+    """Where they were made. A load test does not speak for the users of another environment."""
+    elsewhere: int
+    """Requests of other environments in the window."""
     kept_share: float
     """Share of the sessions that were read."""
 
@@ -98,21 +102,30 @@ COLUMNS = (
 )
 
 
-def read_log(settings: Settings, *, since: datetime, task: str | None = None) -> Log:
-    """Read the published warehouse."""
+def read_log(
+    settings: Settings, *, since: datetime, task: str | None = None, environment: str | None = None
+) -> Log:
+    """Read the requests of one environment from the published warehouse. Default: that of the scores."""
     with opened(settings) as connection:
-        ((total,),) = connection.execute(
-            "select count(*) from request_analytics where timestamp >= $since", {"since": since}
+        if environment is None:
+            scored = connection.execute(
+                sqlfiles.load("marts/scored_environment").text, {"environment": settings.environment}
+            ).fetchone()
+            environment = settings.environment if scored is None else str(scored[0])
+        ((total, elsewhere),) = connection.execute(
+            "select count(*) filter (environment = $own), count(*) filter (environment <> $own)"
+            " from request_analytics where timestamp >= $since",
+            {"since": since, "own": environment},
         ).fetchall()
         kept = 1000 if total <= MAX_REQUESTS else max(1, 1000 * MAX_REQUESTS // total)
         table = connection.sql(
             sqlfiles.load("evaluation/logged_requests").text,
-            params={"since": since, "kept": kept},
+            params={"since": since, "environment": environment, "kept": kept},
         ).to_arrow_table()
-    return log_of(table, task=task, kept_share=kept / 1000)
+    return log_of(table, task=task, kept_share=kept / 1000, environment=environment, elsewhere=elsewhere)
 
 
-def log_of(table: Any, *, task: str | None = None, kept_share: float = 1.0) -> Log:
+def log_of(table: Any, *, task: str | None, kept_share: float, environment: str, elsewhere: int) -> Log:
     """Arrays of the rows of `sql/evaluation/logged_requests.sql`, a pyarrow Table, of one task or all."""
     ids = table.column("id").to_pylist()
     drawn_ids = table.column("drawn_id").to_pylist()
@@ -154,6 +167,8 @@ def log_of(table: Any, *, task: str | None = None, kept_share: float = 1.0) -> L
         unchanged_cost_usd=float(np.nansum(cost[is_named & is_meant])),
         left_out=int(np.sum((draws_of_all < 0) & ~is_named & is_meant)),
         kept_share=kept_share,
+        environment=environment,
+        elsewhere=elsewhere,
     )
 
 

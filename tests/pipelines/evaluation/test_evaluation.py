@@ -316,6 +316,38 @@ def test_one_task_is_evaluated_alone(traffic: Traffic) -> None:
         evaluate(settings, LOGGED, since=SINCE, task="maths")
 
 
+def test_environments_are_evaluated_apart(traffic: Traffic) -> None:
+    """A load test in staging never speaks for production, and the notes name the environment."""
+    for number in range(600):
+        traffic.add(environment="staging" if number % 3 == 0 else "production")
+    settings = traffic.publish()
+    done = evaluate(settings, LOGGED, since=SINCE)
+    assert (done.environment, done.requests, done.elsewhere) == ("production", 400, 200)
+    staging = evaluate(settings, LOGGED, since=SINCE, environment="staging")
+    assert (staging.environment, staging.requests, staging.elsewhere) == ("staging", 200, 400)
+    first, *_ = estimate_tables.notes(staging)
+    assert first.startswith("logged: 200 requests in 200 sessions of `staging`")
+    assert "  400 requests of other environments left out (--environment)" in estimate_tables.notes(staging)
+    with pytest.raises(EvaluationError, match=r"0 requests in `qa` since .*; others have 600"):
+        evaluate(settings, LOGGED, since=SINCE, environment="qa")
+
+
+def test_the_environment_is_by_default_that_of_the_scores(traffic: Traffic) -> None:
+    """Pipelines in an environment without traffic evaluate the one that their scores are of."""
+    for _ in range(200):
+        traffic.add(environment="staging")
+    assert evaluate(traffic.publish(), LOGGED, since=SINCE).environment == "staging"
+
+
+def test_a_sessions_draw_is_of_its_own_environment(traffic: Traffic) -> None:
+    """A session that goes on in another environment does not take its draw from there."""
+    drawn = traffic.add(session_id="s1", environment="staging")
+    traffic.add(session_id="s1", sticky=drawn.model_decided)
+    own = traffic.add().environment
+    log = read_log(traffic.publish(), since=SINCE, environment=own)
+    assert (len(log.action), log.left_out, log.elsewhere) == (1, 1, 1)
+
+
 def test_without_feedback_quality_is_unknown(traffic: Traffic) -> None:
     """Cost is estimated, quality is not, and nothing is made up."""
     for _ in range(200):
@@ -438,4 +470,4 @@ def test_a_refusal_exits_with_one(traffic: Traffic) -> None:
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("intellirouter: 0 requests since")
+    assert done.stderr.startswith("intellirouter: 0 requests in `production` since")
