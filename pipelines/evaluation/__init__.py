@@ -3,5 +3,6 @@
 log         recorded requests as arrays: decisions, their odds and their outcomes
 target      the decisions of the other policy on each of them, by the router's own code
 estimators  SNIPS and doubly robust estimates with intervals, pure arithmetic
+judging     whether judged answers are a fair sample
 evaluate    the three together, and when to refuse
 """

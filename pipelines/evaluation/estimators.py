@@ -47,10 +47,6 @@ weights of later requests follow the outcomes of earlier ones. Without it 90 to 
 hold the truth (tests/benchmarks/offline_evaluation_bias.py)."""
 RATE_WEIGHT = 1.0
 """Requests that the overall share of known outcomes counts for in a cell's."""
-MIN_JUDGED = 5
-"""Fewer outcomes of a task and action do not show whether judging depends on the answer."""
-MEAN_WEIGHT = 20.0
-"""Outcomes that the task's mean counts for in an action's own, in `judging_depends`."""
 FOLD_SEED = 20261123
 
 
@@ -212,29 +208,6 @@ def _half_width(influence: Floats, cluster: Ints, effective: float, added: float
     # Student's quantile to first order (Cornish, Fisher 1938): few effective requests know their own
     # variance badly.
     return hypot(LEARNING * (Z_95 + (Z_95**3 + Z_95) / (4 * freedom)) * sqrt(variance), least)
-
-
-def judging_depends(sample: Sample, outcome: Floats) -> float:
-    """How surely answers are judged the oftener the better (positive) or the worse (negative) they are.
-
-    A score test, about normal where whether an answer is judged does not depend on it: within each
-    task, are the actions of better known outcomes judged at another rate than the others?
-    """
-    is_known = ~np.isnan(outcome)
-    cell, cells = _cells(sample)
-    actions = sample.target.shape[1]
-    requests = np.bincount(cell, minlength=cells).reshape(-1, actions).astype(float)
-    known = np.bincount(cell, weights=is_known, minlength=cells).reshape(-1, actions)
-    sums = np.bincount(cell, weights=np.where(is_known, outcome, 0.0), minlength=cells).reshape(-1, actions)
-    counted = np.where(known >= MIN_JUDGED, requests, 0.0)
-    totals = np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
-    mean = sums / np.maximum(known, 1.0)
-    centred = mean - (counted * mean).sum(axis=1, keepdims=True) / totals
-    centred *= known / (known + MEAN_WEIGHT)  # few outcomes do not show which action is the better one
-    rate = np.where(counted > 0, known, 0.0).sum(axis=1, keepdims=True) / totals
-    score = float((centred * (known - requests * rate))[counted > 0].sum())
-    variance = float((counted * rate * (1 - rate) * centred**2).sum())
-    return score / sqrt(variance) if variance > 0 else 0.0
 
 
 def _known_rates(sample: Sample, is_known: Flags) -> Floats:

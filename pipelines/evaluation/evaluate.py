@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import EvaluationError
-from pipelines.evaluation.estimators import Sample, effective_size, estimate, judging_depends
+from pipelines.evaluation.estimators import Sample, effective_size, estimate
+from pipelines.evaluation.judging import judging_depends
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
 from router.catalog.catalog import Catalog
@@ -74,7 +75,7 @@ class Evaluation:
     quality: Estimates | None
     """Per request. None when too few requests were judged."""
     judging_depends: float = 0.0
-    """See `estimators.judging_depends`: beyond DEPENDS either way, judged answers are not like the others."""
+    """See `judging.judging_depends`: beyond DEPENDS either way, judged answers are not like the others."""
 
     @property
     def is_judging_biased(self) -> bool:
@@ -130,6 +131,7 @@ def evaluate(
             f" a longer window (--since), or {_EXPLORE}"
         )
     quality = estimate(sample, log.quality)
+    answered = log.select(log.is_answered)
     return Evaluation(
         policy_id=policy.id,
         environment=log.environment,
@@ -146,7 +148,7 @@ def evaluate(
         sampled=log.kept_share,
         cost_usd=estimate(sample, log.cost_usd, scale=_largest(log.cost_usd)),
         quality=quality if quality is not None and quality.effective >= MIN_EFFECTIVE else None,
-        judging_depends=judging_depends(sample, log.quality),
+        judging_depends=judging_depends(answered.task, answered.action, answered.quality, answered.looks),
     )
 
 

@@ -68,6 +68,10 @@ class Log:
     """NaN: unknown."""
     quality: Floats
     """NaN: not judged."""
+    is_answered: npt.NDArray[np.bool_]
+    """Whether there was an answer that could be judged."""
+    looks: Floats
+    """Request by number: how the answer looks to a program, as in LOOKS. NaN: unknown."""
     fallbacks: int
     """Requests that another model answered than the one decided on."""
     unchanged: int
@@ -99,7 +103,11 @@ COLUMNS = (
     "cluster",
     "cost_usd",
     "quality",
+    "is_answered",
+    "looks",
 )
+LOOKS = ("cost_usd", "latency_ms", "tokens_input", "tokens_output", "retries", "is_cut", "is_fallback")
+"""Columns of the SQL that may show how good an answer is, and so whether only some kinds are judged."""
 
 
 def read_log(
@@ -162,6 +170,8 @@ def log_of(table: Any, *, task: str | None, kept_share: float, environment: str,
         cluster=cluster[kept],
         cost_usd=cost[kept],
         quality=_floats(table, "quality")[kept],
+        is_answered=np.array(table.column("success").to_pylist(), dtype=bool)[kept],
+        looks=np.column_stack([_floats(table, name) for name in LOOKS])[kept],
         fallbacks=int(np.sum(np.array(table.column("is_fallback").to_pylist(), dtype=bool)[kept])),
         unchanged=int(np.sum(is_named & is_meant)),
         unchanged_cost_usd=float(np.nansum(cost[is_named & is_meant])),

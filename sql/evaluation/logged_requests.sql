@@ -35,6 +35,12 @@ with
             propensity,
             candidates,
             cast(cost_usd as double) as cost_usd,
+            success,
+            latency_ms,
+            tokens_input,
+            tokens_output,
+            len(attempts) - 1 as retries,
+            finish_reason in ('length', 'content_filter') as is_cut,
             case
                 when strategy in ('thompson', 'greedy') then id
                 when strategy = 'sticky'
@@ -66,6 +72,12 @@ select
     propensity,
     candidates,
     cost_usd,
+    success,
+    latency_ms,
+    tokens_input,
+    tokens_output,
+    retries,
+    is_cut,
     judgements.value as quality,
     drawn_id
 from decided

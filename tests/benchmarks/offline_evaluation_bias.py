@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.evaluation.estimators import Sample, effective_size, estimate, judging_depends
+from pipelines.evaluation.estimators import Sample, effective_size, estimate
 from pipelines.evaluation.evaluate import DEPENDS
+from pipelines.evaluation.judging import judging_depends
 from pipelines.replay.outcomes import load_world
 from router.scores.ranking import probabilities_of_best
 from tests.simulations import STRONG, TRUTH, WEAK, confounded
@@ -100,7 +101,8 @@ def real_outcomes(path: Path, repeats: int, requests: int, judged: float, compla
                     odds_judged = judged * np.where(outcome < 0.5, complaints, 1.0)
                     outcome = np.where(rng.random(requests) < odds_judged, outcome, np.nan)
                     if name == "best single model":
-                        warned += abs(judging_depends(sample, outcome)) > DEPENDS
+                        looks = cost[items, action][:, None]
+                        warned += abs(judging_depends(task_of[items], action, outcome, looks)) > DEPENDS
                     done = estimate(sample, outcome)
                 else:
                     done = estimate(sample, outcome, scale=float(outcome.max()))

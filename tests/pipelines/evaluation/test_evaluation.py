@@ -22,7 +22,7 @@ from click.testing import CliRunner
 
 from pipelines.errors import EvaluationError
 from pipelines.evaluation import estimate_tables
-from pipelines.evaluation.estimators import Sample, estimate, judging_depends
+from pipelines.evaluation.estimators import Sample, estimate
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluation_commands import COMMANDS
 from pipelines.evaluation.log import read_log
@@ -135,25 +135,6 @@ def test_few_judged_answers_widen_the_interval_enough() -> None:
             item = getattr(done, name)
             inside[name] += bool(item.low <= TRUTH[STRONG] <= item.high)
     assert min(inside.values()) >= 0.93 * 200
-
-
-@pytest.mark.parametrize(("complaints", "expected"), [(1.0, 0.0), (3.0, -8.0)])
-def test_judging_that_depends_on_the_answer_is_noticed(complaints: float, expected: float) -> None:
-    """Where bad answers are judged three times as often, the models' rates show it."""
-    rng = np.random.default_rng(11)
-    requests = 20_000
-    action = rng.integers(0, 3, requests)
-    quality = (rng.random(requests) < np.array([0.9, 0.7, 0.5])[action]).astype(np.float64)
-    is_judged = rng.random(requests) < 0.1 * np.where(quality < 0.5, complaints, 1.0)
-    sample = Sample(
-        task=np.zeros(requests, dtype=np.int64),
-        action=action,
-        cluster=np.arange(requests),
-        weights=np.ones(requests),
-        target=np.full((requests, 3), 1 / 3),
-    )
-    found = judging_depends(sample, np.where(is_judged, quality, np.nan))
-    assert abs(found) < 2.5 if expected == 0 else found < expected
 
 
 def score_row(task: str, model: str, quality: float, cost: float) -> ScoreRow:
@@ -314,6 +295,21 @@ def test_one_task_is_evaluated_alone(traffic: Traffic) -> None:
     assert evaluate(settings, LOGGED, since=SINCE, task="math").requests == 200
     with pytest.raises(UnknownTaskError):
         evaluate(settings, LOGGED, since=SINCE, task="maths")
+
+
+@pytest.mark.parametrize("complaints", [1.0, 6.0])
+def test_complaints_are_warned_of(traffic: Traffic, complaints: float) -> None:
+    """Where dear answers are worse ones and only they are judged often, a warning says so."""
+    for number in range(1500):
+        is_good = number * 7 % 10 < 7
+        cost = Decimal(traffic.random.randint(1000, 3000) + (0 if is_good else 1000)) / 1_000_000
+        record = traffic.add(judged=False, cost_usd=cost)
+        if traffic.random.random() < 0.1 * (1.0 if is_good else complaints):
+            traffic.records.append(make_feedback(record, float(is_good)))
+    done = evaluate(traffic.publish(), LOGGED, since=SINCE)
+    assert done.is_judging_biased is (complaints > 1)
+    warnings = [line for line in estimate_tables.notes(done) if "warning: worse answers are judged" in line]
+    assert len(warnings) == (complaints > 1)
 
 
 def test_environments_are_evaluated_apart(traffic: Traffic) -> None:
