@@ -102,6 +102,11 @@ def evaluate(
     log = read_log(settings, since=since, task=task, environment=environment)
     _refuse_without_chance(log, since, task)
     odds, is_known = target_odds(log, policy, catalog=catalog, settings=settings)
+    return evaluation_of(log, odds, is_known, policy)
+
+
+def evaluation_of(log: Log, odds: Floats, is_known: npt.NDArray[np.bool_], policy: Policy) -> Evaluation:
+    """The evaluation from the policy's odds on each request of the log, where they are known."""
     usable = is_known & (log.action >= 0) & (log.propensity > 0)
     left_out = log.left_out + int((~usable).sum())
     if not usable.any():

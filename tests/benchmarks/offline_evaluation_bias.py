@@ -1,27 +1,39 @@
 """How far offline estimates are from the truth.
 
-    python tests/benchmarks/offline_evaluation_bias.py [--outcomes OUTCOMES.parquet] [--smoke]
+    python tests/benchmarks/offline_evaluation_bias.py [--outcomes OUTCOMES.parquet] [--floors NAME …] [--smoke]
 
 1. A confounded log: hard prompts go to the strong model, so the naive means rank the weak one first.
 2. Real outcomes, every model on every item known: 18,000 requests are logged under Thompson sampling
    with some minimum exploration, five other policies are evaluated and compared with the truth: all
    answers judged, 10% of them, and 10% with complaints three times as likely.
-   Skipped where the outcomes are not there.
+3. Logs of `balanced` with an exploration floor, decided by the router's own code from its own scores:
+   is an evaluation of `quality` refused, and how far is it from the truth? `--floors` names worlds of
+   recorded.py.
+
+2 and 3 are skipped where the outcomes are not there.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.errors import EvaluationError
 from pipelines.evaluation.estimators import Sample, effective_size, estimate
-from pipelines.evaluation.evaluate import DEPENDS
+from pipelines.evaluation.evaluate import DEPENDS, FLOOR, evaluation_of
 from pipelines.evaluation.judging import judging_depends
+from pipelines.evaluation.log import ELIGIBLE, Log
 from pipelines.replay.outcomes import load_world
+from router.decision.plan import make_plan
+from router.policies.policy import BUILT_IN, Policy
+from router.scores.board import ScoreBoard
 from router.scores.ranking import probabilities_of_best
+from tests.benchmarks.online_regret import Learner
+from tests.benchmarks.recorded import Source, load
 from tests.simulations import STRONG, TRUTH, WEAK, confounded
 
 if TYPE_CHECKING:
@@ -188,17 +200,113 @@ def logged(
     return action, odds
 
 
+def balanced_logs(name: str, *, seeds: int, requests: int, judged: float, floor: float) -> None:
+    """Whether `quality` is refused on logs of `balanced` with a floor, and the error where it is not."""
+    source = load(name)
+    if source is None:
+        print(f"skipped: no outcomes of {name}")
+        return
+    policies = {policy.id: policy for policy in BUILT_IN}
+    serving = policies["balanced"].model_copy(update={"exploration_floor": floor})
+    refused, errors, inside = [], [], 0
+    for seed in range(seeds):
+        log, wanted, truth = served(source, serving, policies["quality"], seed, requests, judged)
+        try:
+            done = evaluation_of(log, wanted, np.ones(requests, dtype=bool), policies["quality"])
+        except EvaluationError as error:
+            refused.append(str(error))
+            continue
+        if done.quality is None:
+            refused.append("quality: too few judged")
+            continue
+        found = done.quality.doubly_robust
+        errors.append(found.value - truth)
+        inside += found.low <= truth <= found.high
+    print(
+        f"{name}: {seeds} logs of {requests} requests under `balanced` with a floor of {floor:.0%},"
+        f" {len(source.world.models)} models, {judged:.0%} judged: `quality` refused in {len(refused)}"
+        + (f", RMSE {np.sqrt(np.mean(np.square(errors))) * 100:.2f} points, {inside} hold" if errors else "")
+        + (f"; {refused[0]}" if refused else ""),
+        flush=True,
+    )
+
+
+def served(
+    source: Source, serving: Policy, target: Policy, seed: int, requests: int, judged: float
+) -> tuple[Log, Floats, float]:
+    """A log that `serving` decided, the target's odds on each request, and its true mean quality."""
+    random, world, learner = Random(seed), source.world, Learner()
+    column = {model: index for index, model in enumerate(world.models)}
+    task, action = np.zeros(requests, dtype=np.int64), np.zeros(requests, dtype=np.int64)
+    odds, wanted = np.zeros((requests, len(column))), np.zeros((requests, len(column)))
+    cost, quality, truth = np.zeros(requests), np.full(requests, np.nan), 0.0
+    board = ScoreBoard(None, source.catalog)
+    for step in range(requests):
+        if step and step % REFRESH_EVERY == 0:
+            board = learner.board(source)
+        item = random.randrange(len(world.items))
+        task[step] = world.task_of[item]
+        plans = []
+        for policy, row in ((serving, odds[step]), (target, wanted[step])):
+            plan = make_plan(board.table(policy, world.tasks[task[step]]), {}, policy=policy)
+            for candidate in plan.candidates:
+                row[column[candidate.model]] = candidate.probability or 0.0
+            plans.append(plan)
+        choice = plans[0].draw(random.random())
+        assert choice is not None
+        model = action[step] = column[choice.model]
+        cost[step] = world.cost[item][model]
+        truth += float(wanted[step] @ np.array(world.quality[item])) / requests
+        is_judged = random.random() < judged
+        if is_judged:
+            quality[step] = world.quality[item][model]
+        known = world.quality[item][model] if is_judged else None
+        learner.add((world.tasks[task[step]], choice.model), cost[step], source.tokens_of[item][model], known)
+    rows, nothing = np.arange(requests), np.zeros(requests, dtype=np.int64)
+    log = Log(
+        models=world.models,
+        tasks=tuple(world.tasks),
+        snapshots=(None,),
+        task=task,
+        draw_task=task,
+        draw_bucket=nothing,
+        snapshot=nothing,
+        action=action,
+        propensity=odds[rows, action],
+        odds=odds,
+        state=np.full(odds.shape, ELIGIBLE, dtype=np.int8),
+        cluster=rows,
+        cost_usd=cost,
+        quality=quality,
+        is_answered=np.ones(requests, dtype=bool),
+        looks=cost[:, None],
+        fallbacks=0,
+        unchanged=0,
+        unchanged_cost_usd=0.0,
+        left_out=0,
+        environment="production",
+        elsewhere=0,
+        kept_share=1.0,
+    )
+    return log, wanted, truth
+
+
 def main() -> None:
-    """Print both."""
+    """Print all three."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--outcomes", type=Path, default=OUTCOMES)
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--requests", type=int, default=18_000)
+    parser.add_argument("--floors", nargs="*", default=["mix", "gap", "bfcl12", "bfcl"])
     parser.add_argument("--smoke", action="store_true", help="20 simulations and 1 log")
     options = parser.parse_args()
     confounded_log(20 if options.smoke else 400, 2000)
+    for name in ["demo"] if options.smoke else options.floors:
+        for judged in (1.0, 0.1):
+            repeats, requests = (1, 1500) if options.smoke else (12, 9000)
+            balanced_logs(name, seeds=repeats, requests=requests, judged=judged, floor=FLOOR)
     if options.outcomes.exists():
         repeats = 1 if options.smoke else options.repeats
         for judged, complaints in ((1.0, 1.0), (0.1, 1.0), (0.1, 3.0)):
