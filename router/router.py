@@ -289,6 +289,7 @@ class Router:
                 "unlogged": recorder.unlogged,
                 "error": None if journal_error is None else str(journal_error),
             },
+            "exploration": {"usd_today": knowledge.budgets.spent_usd(now)},
             "models": {
                 "eligible": len(knowledge.state.catalog.models) - len(knowledge.standing),
                 "excluded": dict(knowledge.standing),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,12 +37,7 @@ MIN_DRAWN = 100
 DEPENDS = 2.5
 """Standard errors beyond which judged answers are taken to differ from the others: 1 log in 80 by chance."""
 FLOOR = 0.05
-"""Share of the requests that a refusal advises to spread over all eligible models."""
-_EXPLORE = (
-    f"give the recorded policies an `exploration_floor` of {FLOOR:g} (that share of the requests spread"
-    " over all eligible models, the dear and the unlikely too), and evaluate again when they have"
-    " served for a while"
-)
+"""Least share of the requests that a refusal advises to spread over all eligible models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +129,7 @@ def evaluation_of(log: Log, odds: Floats, is_known: npt.NDArray[np.bool_], polic
         raise EvaluationError(
             f"`{policy.id}` decides so unlike the recorded policies that {len(rows)} requests carry as little"
             f" information as {effective:.0f} would. At least {MIN_EFFECTIVE:.0f} are needed: evaluate"
-            f" a longer window (--since), or {_EXPLORE}"
+            f" a longer window (--since), or {_explore(log)}"
         )
     quality = estimate(sample, log.quality)
     answered = log.select(log.is_answered)
@@ -157,6 +153,20 @@ def evaluation_of(log: Log, odds: Floats, is_known: npt.NDArray[np.bool_], polic
     )
 
 
+def advised_floor(models: int) -> float:
+    """The `exploration_floor` that draws each of so many models at least as often as ODDS_FLOOR."""
+    return max(FLOOR, ceil(110 * ODDS_FLOOR * models) / 100)
+
+
+def _explore(log: Log) -> str:
+    floor = advised_floor(len(log.models))
+    return (
+        f"give the recorded policies an `exploration_floor` of {floor:g} (that share of the requests spread"
+        " over all eligible models, the dear and the unlikely too), and evaluate again when they have"
+        " served for a while"
+    )
+
+
 def _largest(values: Floats) -> float:
     """The largest known value, at least a millionth."""
     known = values[~np.isnan(values)]
@@ -175,7 +185,7 @@ def _refuse_without_chance(log: Log, since: datetime, task: str | None) -> None:
     if np.all(log.propensity >= 1 - 1e-9):
         raise EvaluationError(
             f"all {len(log.action)} requests{of_task} were decided without chance, so they do not show the"
-            f" outcome of other choices: {_EXPLORE}"
+            f" outcome of other choices: {_explore(log)}"
         )
 
 
@@ -188,6 +198,6 @@ def _unsupported(
     return (
         f"the recorded traffic supports {supported:.0%} of what `{policy.id}` would decide, at least"
         f" {MIN_SUPPORTED:.0%} is needed: it sends requests to {named} where the recorded policies did so"
-        f" less than once in {1 / ODDS_FLOOR:.0f}; {_EXPLORE}, or serve `{policy.id}` to a share of the"
+        f" less than once in {1 / ODDS_FLOOR:.0f}; {_explore(log)}, or serve `{policy.id}` to a share of the"
         " traffic as an experiment"
     )

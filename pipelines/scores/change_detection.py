@@ -7,8 +7,10 @@ passes a threshold, a change is noted at the best split and the search starts ag
 
 The threshold grows with the number of looks: look j may spend
 ALPHA / (SPENDING · j · ln²(j + 1)) of the false alarms, and these shares sum to ALPHA. A series without a
-change is therefore noted falsely with a chance of at most ALPHA, however long it is and however often it
-is read. The chance within a year is no larger.
+change is therefore noted falsely with a chance of at most ALPHA in its whole life, however long it is and
+however often it is read. A deployment with 100 series may expect 0.1 false alarms in its life, so at most
+one such deployment in ten sees any, in a year or later. A series is the outcomes of one environment, task,
+model and source of judgements, those that chance decided apart from the others.
 
 Only the blocks decide, so the result does not depend on the order of late judgements or rebuilds.
 """
@@ -32,12 +34,13 @@ MIN_BEFORE = 20
 """Outcomes on either side below which nothing is noted."""
 ALPHA = 0.001
 """Chance that a series without a change is ever noted falsely. A deployment watches a hundred series and
-more, and a noted drop fails a check, so each must be this strict."""
+more, and a noted drop fails a check, so each must be this strict. A tenfold chance would find a drop of
+5 points in a tenth fewer outcomes."""
 SPENDING = 3.4
 """Sum of 1 / (j · ln²(j + 1)) over all looks j (3.39)."""
 LIKENESS = 3.0
 """Tests that cost as much as one: neighbouring looks and splits see nearly the same outcomes. Measured:
-with 3, fewer than ALPHA of the stable series are noted (tests/benchmarks/change_detector.py)."""
+with 3, about half of ALPHA of the stable series are noted (tests/benchmarks/change_detector.py)."""
 DISCOUNT = 0.02
 """The weight of an outcome from before a change."""
 SPREAD_WEIGHT = 10.0

@@ -38,7 +38,7 @@ class ExplorationBudgets:
             self._spent[policy.id] = spent
         return plan
 
-    def spent_usd(self, policy_id: str) -> float:
-        """Expected extra cost so far in the day of the last decision."""
+    def spent_usd(self, at: datetime) -> dict[str, float]:
+        """Expected extra cost so far in the day of `at`, by each policy with a budget that explored."""
         with self._lock:
-            return self._spent.get(policy_id, 0.0)
+            return dict(self._spent) if at.date() == self._day else {}

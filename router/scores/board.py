@@ -204,16 +204,13 @@ class ScoreBoard:
         """
         return self._reference_cost_usd
 
-    def reference_latency_ms(self) -> float | None:
-        """Median latency of the model that is best over all tasks, weighted alike: latency_weight's unit."""
-        return self._reference_latency_ms
-
     @cached_property
     def _reference_cost_usd(self) -> float | None:
         return self._reference(self._mean_cost_usd)
 
     @cached_property
     def _reference_latency_ms(self) -> float | None:
+        """Median latency of the model that is best over all tasks, weighted alike: latency_weight's unit."""
         return self._reference(lambda model: self.latency_ms(ALL_TASKS, model))
 
     @cached_property

@@ -202,6 +202,13 @@ def _gauges(health: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield from _series(name, kind, text, (), () if value is None else (((), value),))
     yield from _series(
+        "exploration_usd_today",
+        "gauge",
+        "Expected dollars that exploration added since midnight (UTC), of policies with a budget.",
+        ("policy",),
+        (((policy,), usd) for policy, usd in health["exploration"]["usd_today"].items()),
+    )
+    yield from _series(
         "model_ejected", "gauge", "1 while the model is left out.", ("model",), (((m,), 1) for m in ejected)
     )
 

@@ -1,6 +1,6 @@
 """How far offline estimates are from the truth.
 
-    python tests/benchmarks/offline_evaluation_bias.py [--outcomes OUTCOMES.parquet] [--floors NAME …] [--smoke]
+    python tests/benchmarks/offline_evaluation_bias.py [--outcomes OUTCOMES.parquet] [--floors NAME …]
 
 1. A confounded log: hard prompts go to the strong model, so the naive means rank the weak one first.
 2. Real outcomes, every model on every item known: 18,000 requests are logged under Thompson sampling

@@ -21,7 +21,7 @@ from router.journal.lookup import find_record
 from router.server.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from router.records import RequestRecord
@@ -128,6 +128,7 @@ def _merged(own: Mapping[str, Any], others: list[dict[str, Any]], workers: int) 
             part: {name: what for item in reversed(healths) for name, what in item["breakers"][part].items()}
             for part in healths[0]["breakers"]
         },
+        "exploration": {"usd_today": _added(item.get("exploration", {}) for item in healths)},
         "workers": {"wanted": workers, "running": len(running)},
     }
     for path in _COUNTERS:
@@ -139,6 +140,15 @@ def _merged(own: Mapping[str, Any], others: list[dict[str, Any]], workers: int) 
     if any(item["status"] != "ok" for item in healths):
         health["status"] = "degraded"
     return health
+
+
+def _added(parts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The dollars of all workers. A worker of an older release does not report any."""
+    total: dict[str, float] = {}
+    for part in parts:
+        for policy, usd in part.get("usd_today", {}).items():
+            total[policy] = total.get(policy, 0.0) + usd
+    return total
 
 
 def _at(health: Mapping[str, Any], path: tuple[str, ...]) -> Any:

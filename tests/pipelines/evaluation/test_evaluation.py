@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from pipelines.errors import EvaluationError
 from pipelines.evaluation import estimate_tables
 from pipelines.evaluation.estimators import Sample, estimate
-from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.evaluate import ODDS_FLOOR, advised_floor, evaluate
 from pipelines.evaluation.evaluation_commands import COMMANDS
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
@@ -399,6 +399,13 @@ def test_an_exploration_floor_supports_a_dearer_policy(traffic: Traffic) -> None
     assert done.quality is not None
     assert done.quality.doubly_robust.low < 0.9 < done.quality.doubly_robust.high
     assert "`exploration_floor` of 0.05" in _refused_without_floor(frugal, only_large, traffic)
+
+
+@pytest.mark.parametrize("models", [2, 44, 50, 200])
+def test_the_advised_floor_supports_every_model(models: int) -> None:
+    """An even share of it for each model passes the bound below which a model is not supported."""
+    assert 0.05 <= advised_floor(models) < 1
+    assert advised_floor(models) / models >= ODDS_FLOOR
 
 
 def _refused_without_floor(logged: Policy, target: Policy, traffic: Traffic) -> str:

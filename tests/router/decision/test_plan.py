@@ -203,8 +203,10 @@ def test_exploration_at_a_cost_stops_at_the_days_budget() -> None:
     assert made.exploration_usd == pytest.approx(0.001)
     shares = [len(budgets.within(policy, made, at).drawn) for _ in range(30)]
     assert shares == [3] * 10 + [2] * 20
-    assert budgets.spent_usd("p") == pytest.approx(0.010)
-    assert len(budgets.within(policy, made, at + timedelta(minutes=1)).drawn) == 3
+    assert budgets.spent_usd(at) == pytest.approx({"p": 0.010})
+    midnight = at + timedelta(minutes=1)
+    assert budgets.spent_usd(midnight) == {}
+    assert len(budgets.within(policy, made, midnight).drawn) == 3
 
 
 def test_propensities_are_exact_within_a_spent_budget() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,9 @@ from router.keys.keys import ANYONE_HERE, Caller
 from router.server import metrics
 from router.server.metrics import Metrics
 from router.server.observe import RecentDecisions
+from router.server.process.group import _added
 from tests.factories import request_record, write_catalog
+from tests.router.scores.test_scores import row, snapshot
 from tests.router.server.test_auth import BODY, HERE, bearer, call, key, requests_of
 from tests.shims import serving
 
@@ -36,6 +39,7 @@ HEALTH: dict[str, Any] = {
     "workers": {"wanted": 1, "running": 1},
     "journal": {"backlog_bytes": 0, "unrecorded": 0, "unlogged": 0, "error": None},
     "breakers": {"ejected": {}, "breakers": {}},
+    "exploration": {"usd_today": {}},
     "models": {"eligible": 1},
     "scores": {"age_s": None},
     "warehouse": {"age_s": None},
@@ -152,6 +156,38 @@ def test_an_unknown_error_is_other() -> None:
         request_record(success=False, error_type="WeirdError", provider=None, model_selected=None)
     )
     assert 'model="none",provider="none",outcome="other"} 1' in counted.text(HEALTH)
+
+
+def test_operators_see_what_exploration_costs_today(tmp_path: Path, fake_url: str) -> None:
+    """Health and a gauge show the dollars of each policy with a budget, which are within it."""
+    write_catalog(tmp_path, ["small", "large"], base_url=fake_url)
+    (tmp_path / "policies.yaml").write_text("policies: [{id: mine, exploration_usd_per_day: 0.004}]")
+    found = snapshot(
+        *(
+            replace(row(task, model, 0.8), cost_usd_mean=cost, quality_variance=0.01)
+            for task in ("*", "other")
+            for model, cost in (("small", 0.001), ("large", 0.003))
+        )
+    )
+    settings = Settings.load({}, home=tmp_path)
+    settings.scores_file.parent.mkdir()
+    settings.scores_file.write_bytes(found.to_json())
+    with serving(Router.open(home=tmp_path)) as url:
+        assert httpx.get(f"{url}/health").json()["exploration"] == {"usd_today": {}}
+        for _ in range(20):
+            complete(url, model="auto", headers={"x-intellirouter-policy": "mine"})
+        spent = httpx.get(f"{url}/health").json()["exploration"]["usd_today"]["mine"]
+        assert 0 < spent <= 0.004
+        assert (
+            f'intellirouter_exploration_usd_today{{policy="mine"}} {spent}'
+            in httpx.get(f"{url}/metrics").text
+        )
+
+
+def test_workers_of_any_release_add_up_what_they_explored() -> None:
+    """Each worker counts its own dollars, and one of an older release reports none."""
+    parts: list[dict[str, Any]] = [{"usd_today": {"a": 1.0, "b": 2.0}}, {}, {"usd_today": {"a": 0.5}}]
+    assert _added(parts) == {"a": 1.5, "b": 2.0}
 
 
 def test_health_has_the_shims_own_state(url: str) -> None:
