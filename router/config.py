@@ -237,7 +237,8 @@ class Settings(BaseModel):
         SecretStr | None,
         Field(
             alias="REDIS_URL",
-            description="Redis server that counts limits and budgets for routers on several machines.",
+            description="Redis server that counts limits and budgets, and holds sessions, for routers on"
+            " several machines.",
         ),
     ] = None
     database_url: Annotated[

@@ -106,7 +106,7 @@ class Knowledge:
         policies = self.state.policies
         name = (
             request.policy
-            or session.policy
+            or (session.policy if session.policy in policies.by_id else None)  # it may be gone since
             or policies.users.get(request.user_id or "")
             or policies.organizations.get(request.organization_id or "")
             or policies.environments.get(request.environment or self.environment)

@@ -12,26 +12,21 @@ import hashlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
-from router.errors import ConfigError, LimitsUnavailableError
+from router.errors import LimitsUnavailableError
 from router.limits import scripts
 from router.limits.counters import GRACE_S, Account, Rate, Reserved, Taken
+from router.stores.redis_connections import PREFIX, RedisConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import redis.asyncio
-
-PREFIX = "{intellirouter}:"
 TIMEOUT_S = 1.0
 """Time limit for connecting and for one operation."""
 PROBE_INTERVAL_S = 0.5
 """Time between tries while Redis does not answer. Requests in between fail at once."""
 OPEN_AT_ONCE = 1000
 """Accounts opened by one script: it bounds how long Redis is kept from others."""
-MAX_CONNECTIONS = 64
-"""Connections to Redis from one event loop. A request beyond them waits for one."""
 POOL_TIMEOUT_S = 5.0
 """The longest that a request waits for a connection."""
 
@@ -51,19 +46,12 @@ class RedisStore:
         prefix: str = PREFIX,
     ) -> None:
         """`opening` reads the earlier charges of the accounts' periods. `clock` replaces Redis's in tests."""
-        try:
-            import redis.asyncio
-        except ImportError as error:
-            raise ConfigError(
-                "REDIS_URL is set and the package `redis` is missing: `pip install 'intellirouter[redis]'`"
-            ) from error
-        self._redis = redis
-        self._url = url
+        self._connections = RedisConnections(
+            url, timeout_s=TIMEOUT_S, pool_timeout_s=POOL_TIMEOUT_S, thread_timeout_s=10 * TIMEOUT_S
+        )
         self.opening = opening
         self._clock = clock
         self._prefix = prefix
-        # A connection belongs to the event loop that opened it.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = WeakKeyDictionary()
         self._digests = {
             script: hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 - EVALSHA's, not ours
             for script in (scripts.TAKE, scripts.RESERVE, scripts.SETTLE, scripts.OPEN)
@@ -72,11 +60,6 @@ class RedisStore:
         self._probed_at = 0.0
         self._open_lock = threading.Lock()  # one opening at a time in this process
         self._last_seen: dict[str, int] = {}
-        try:
-            self._client_of_thread().close()
-        except ValueError:
-            # Neither the URL nor its parts: it may hold a password.
-            raise ConfigError("REDIS_URL is not a `redis://`, `rediss://` or `unix://` URL") from None
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
         """See LimitStore."""
@@ -135,9 +118,7 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """See LimitStore."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        await self._connections.aclose()
 
     def close(self) -> None:
         """See LimitStore."""
@@ -157,7 +138,7 @@ class RedisStore:
             return answer
         try:
             await asyncio.to_thread(self._open, accounts)
-        except (self._redis.RedisError, OSError) as error:
+        except self._connections.failures as error:
             raise self._fail(error) from error
         answer = await self._run(script, keys, arguments)
         if answer[0] == b"open":
@@ -166,7 +147,7 @@ class RedisStore:
 
     def _open(self, accounts: Sequence[Account]) -> None:
         """Charge accounts with their recorded spend, each once and only where nothing is charged yet."""
-        with self._open_lock, self._client_of_thread() as client:
+        with self._open_lock, self._connections.client_of_thread() as client:
             markers = dict(zip(self._markers(accounts), accounts, strict=True))
             missing = {key: account for key, account in markers.items() if not client.exists(key)}
             if not missing:
@@ -192,13 +173,13 @@ class RedisStore:
     async def _run(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
         if self._down is not None and time.monotonic() - self._probed_at < PROBE_INTERVAL_S:
             raise self._down
-        client = self._client()
+        client = self._connections.client()
         try:
             try:
                 answer = await client.evalsha(self._digests[script], len(keys), *keys, *arguments)
-            except self._redis.exceptions.NoScriptError:
+            except self._connections.unknown_script:
                 answer = await client.eval(script, len(keys), *keys, *arguments)
-        except (self._redis.RedisError, OSError) as error:
+        except self._connections.failures as error:
             raise self._fail(error) from error
         self._down = None
         return answer
@@ -209,33 +190,9 @@ class RedisStore:
             f"Redis does not count limits and budgets ({type(error).__name__}): check that REDIS_URL's server"
             " runs. Serving resumes by itself"
         )
-        if not isinstance(error, self._redis.exceptions.ResponseError):  # else it answers, to others too
+        if not isinstance(error, self._connections.refusals):  # else it answers, to others too
             self._down, self._probed_at = failure, time.monotonic()
         return failure
-
-    def _client(self) -> redis.asyncio.Redis:
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-
-            pool = self._redis.asyncio.BlockingConnectionPool.from_url(
-                self._url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=POOL_TIMEOUT_S,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                # Once: a pooled connection that Redis closed meanwhile is replaced.
-                retry=Retry(NoBackoff(), 1),
-            )
-            client = self._clients[loop] = self._redis.asyncio.Redis.from_pool(pool)
-        return client
-
-    def _client_of_thread(self) -> Any:
-        return self._redis.Redis.from_url(
-            self._url, socket_timeout=10 * TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-        )
 
     def _now(self) -> str:
         return "" if self._clock is None else f"{self._clock() * 1e6:.0f}"

@@ -22,7 +22,7 @@ from router.serving.fallback import since_ms
 from router.serving.funds import Funds
 from router.serving.recording import refused_record
 from router.serving.serving import Serving
-from router.sessions.sessions import owned_session
+from router.sessions.sessions import fetch_session, owned_session
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,7 +66,8 @@ async def admit(parts: Parts, request: Request) -> Serving:
     started = time.perf_counter()
     request_id, timestamp = new_id()
     parts.recorder.check_writable()
-    knowledge, session = parts.refresher.knowledge, _session(parts, request)
+    session = await _latest_session(parts, request)
+    knowledge = parts.refresher.knowledge
     policy = knowledge.policy_of(request, session, parts.settings.default_policy)
     moment = Moment(request_id, timestamp, parts.random.random())
     demand = request.measure(session.tokens_per_estimate)
@@ -129,10 +130,21 @@ async def _decide(
 
 
 def _session(parts: Parts, request: Request) -> Session:
+    """The session as this process knows it."""
+    owned = _owned(request)
+    return NEW_SESSION if owned is None else parts.sessions.get(owned) or NEW_SESSION
+
+
+async def _latest_session(parts: Parts, request: Request) -> Session:
+    """The session as the machine that answered last left it."""
+    owned = _owned(request)
+    return NEW_SESSION if owned is None else await fetch_session(parts.sessions, owned) or NEW_SESSION
+
+
+def _owned(request: Request) -> str | None:
     if request.session_id is None:
-        return NEW_SESSION
-    owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
-    return parts.sessions.get(owned) or NEW_SESSION
+        return None
+    return owned_session(request.session_id, request.api_key_id, request.organization_id)
 
 
 def _subjects(request: Request) -> Subjects:

@@ -17,7 +17,8 @@ from router.providers.registry import Providers
 from router.scores.board import ScoreFile
 from router.serving.fallback import Retries
 from router.serving.recording import Recorder
-from router.sessions.sessions import Sessions
+from router.sessions.opening import open_sessions
+from router.sessions.sessions import close_connections
 from router.tasks.classifier import ClassifierSource
 from router.tasks.features import FeatureSpace, load_key
 from router.telemetry import open_telemetry
@@ -57,6 +58,7 @@ class Parts:
         """Close the connections of the running event loop."""
         await self.providers.aclose()
         await self.limits.aclose_connections()
+        await close_connections(self.sessions)
 
 
 def open_parts(
@@ -90,12 +92,15 @@ def open_parts(
             on_state=lambda state: breaker.watch(state.catalog.models.values()),
         )
         opened.callback(refresher.close)
+        if sessions is None:
+            sessions = open_sessions(settings)
+            opened.callback(sessions.close)
         telemetry = open_telemetry(variables, environment=settings.environment, is_server=is_server)
         parts = Parts(
             settings=settings,
             refresher=refresher,
             limits=limits,
-            sessions=sessions or Sessions(ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions),
+            sessions=sessions,
             breaker=breaker,
             providers=Providers(settings, variables),
             retries=Retries(settings.max_retries),

@@ -11,7 +11,7 @@ from router.errors import ProviderError
 from router.records import Attempt
 from router.serving.fallback import end_of_try, silence, since_ms
 from router.serving.recording import Outcome, build_record
-from router.sessions.sessions import owned_session
+from router.sessions.sessions import owned_session, save_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -230,10 +230,10 @@ class Serving:
             provider_failure.request_id = self.decision.request_id
             provider_failure.attempts = outcome.attempts
         elif failure is None and answer is not None:
-            self._remember(answer)
+            await self._remember(answer)
         return record
 
-    def _remember(self, answer: Answer) -> None:
+    async def _remember(self, answer: Answer) -> None:
         """Let the request's session stay with the model that answered."""
         request = self.request
         if request.session_id is None or request.operation != "chat":
@@ -250,4 +250,4 @@ class Serving:
         if answer.usage.tokens_input and estimate >= MIN_ESTIMATE and not self._demand.is_open_ended:
             changes["tokens_per_estimate"] = answer.usage.tokens_input / estimate
         owned = owned_session(request.session_id, request.api_key_id, request.organization_id)
-        self._parts.sessions.update(owned, **changes)
+        await save_session(self._parts.sessions, owned, changes)

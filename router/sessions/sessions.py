@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from router.request.preferences import Preferences
 
 
@@ -57,6 +59,43 @@ class SessionStore(Protocol):
         """Release the files; the router that was opened with the store calls it when it closes."""
 
 
+class RemoteSessionStore(SessionStore, Protocol):
+    """A SessionStore on another machine. Requests wait for it without keeping the event loop."""
+
+    async def fetch(self, owned: str) -> Session | None:
+        """`get` as every machine knows it."""
+
+    async def save(self, owned: str, **changes: Any) -> None:
+        """`update` for every machine."""
+
+    async def aclose_connections(self) -> None:
+        """Close the connections of the running event loop."""
+
+
+async def fetch_session(store: SessionStore, owned: str) -> Session | None:
+    """The session, from another machine if the store is there."""
+    fetch = getattr(store, "fetch", None)
+    if fetch is None:
+        return store.get(owned)
+    found: Session | None = await fetch(owned)
+    return found
+
+
+async def save_session(store: SessionStore, owned: str, changes: Mapping[str, Any]) -> None:
+    """Change the session, on another machine if the store is there."""
+    save = getattr(store, "save", None)
+    if save is None:
+        store.update(owned, **changes)
+    else:
+        await save(owned, **changes)
+
+
+async def close_connections(store: SessionStore) -> None:
+    """Close the store's connections of the running event loop, if it has any."""
+    if (aclose := getattr(store, "aclose_connections", None)) is not None:
+        await aclose()
+
+
 class Sessions:
     """A SessionStore of one process, bounded in number and in idle time.
 
@@ -82,15 +121,33 @@ class Sessions:
 
     def update(self, owned: str, **changes: Any) -> None:
         """See SessionStore."""
+        self.change(owned, changes)
+
+    def change(self, owned: str, changes: Mapping[str, Any]) -> Session:
+        """Update the session, and return the whole of it."""
         with self._lock:
             now = time.monotonic()
             session, touched = self._entries.get(owned) or (Session(), now)
             if now - touched > self._ttl_s:
                 session = Session()
-            self._entries[owned] = (replace(session, **changes), now)
-            self._entries.move_to_end(owned)
-            while len(self._entries) > self._max_sessions:
-                self._entries.popitem(last=False)
+            session = replace(session, **changes)
+            self._keep(owned, session, now)
+        return session
+
+    def put(self, owned: str, session: Session) -> None:
+        """Replace the session, and reset its idle time."""
+        with self._lock:
+            self._keep(owned, session, time.monotonic())
+
+    def health(self) -> dict[str, Any]:
+        """Where the sessions are."""
+        return {"store": "memory", "error": None}
 
     def close(self) -> None:
         """See SessionStore; there is nothing to release."""
+
+    def _keep(self, owned: str, session: Session, now: float) -> None:
+        self._entries[owned] = (session, now)
+        self._entries.move_to_end(owned)
+        while len(self._entries) > self._max_sessions:
+            self._entries.popitem(last=False)

@@ -16,7 +16,6 @@ from router.server.app import create_app
 from router.server.auth import Keys
 from router.server.process.group import Group
 from router.server.process.uvicorn_server import Server, config_of
-from router.sessions.shared import SharedSessions
 
 if TYPE_CHECKING:
     import socket
@@ -45,10 +44,7 @@ def work(*, settings: Settings, listener: socket.socket, link: Connection, folde
 def _serve(settings: Settings, listener: socket.socket, link: Connection, folder: Path, slot: int) -> None:
     if settings.seed is not None:  # workers with the same random numbers would choose the same models
         settings = settings.model_copy(update={"seed": settings.seed + slot})
-    sessions = SharedSessions(
-        folder / "sessions.db", ttl_s=settings.session_ttl_s, max_sessions=settings.max_sessions
-    )
-    router = Router.open(settings, sessions=sessions, is_server=True)
+    router = Router.open(settings, is_server=True)
     group = Group(folder, slot=slot, workers=settings.workers)
     app = create_app(router, Keys.open(settings), group)
 

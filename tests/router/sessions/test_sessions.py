@@ -1,48 +1,53 @@
-"""Sessions: what is remembered of a conversation, in one process and in a file that processes share."""
+"""What every session store promises: those in memory, in a file and on Redis run the same suite."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import sqlite3
-from typing import TYPE_CHECKING, Protocol
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from router.request.preferences import Preferences
 from router.router import Router
-from router.sessions import shared
-from router.sessions.sessions import Session, Sessions, SessionStore, owned_session
+from router.sessions.sessions import (
+    Session,
+    SessionStore,
+    close_connections,
+    fetch_session,
+    owned_session,
+    save_session,
+)
+from router.sessions.shared import SharedSessions
 from tests.factories import write_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    class Open(Protocol):
-        """Opens a store with these bounds."""
+    from tests.router.sessions.conftest import Open
 
-        def __call__(self, *, ttl_s: float = 60, max_sessions: int = 3) -> SessionStore: ...
+WISHES = Preferences(
+    order=("b", "a"),
+    only=frozenset({"a", "b"}),
+    max_cost_usd=Decimal("0.25"),
+    regions=frozenset({"eu"}),
+    min_quality=0.5,
+    allow_fallbacks=False,
+)
 
 
-@pytest.fixture(params=["memory", "file"])
-def open_store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Open]:
-    """Opens a store of one kind; the file is swept after each new session, and not after some."""
-    monkeypatch.setattr(shared, "SWEEP_EVERY", 1)
+def run(store: SessionStore, work: Callable[[], Awaitable[Any]]) -> Any:
+    """Run requests' calls in an event loop of their own."""
 
-    opened: list[SessionStore] = []
+    async def main() -> Any:
+        try:
+            return await work()
+        finally:
+            await close_connections(store)
 
-    def open_one(*, ttl_s: float = 60, max_sessions: int = 3) -> SessionStore:
-        if request.param == "memory":
-            opened.append(Sessions(ttl_s=ttl_s, max_sessions=max_sessions))
-        else:
-            path = tmp_path / "sessions.db"
-            opened.append(shared.SharedSessions(path, ttl_s=ttl_s, max_sessions=max_sessions))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        store.close()
+    return asyncio.run(main())
 
 
 @pytest.mark.smoke
@@ -55,13 +60,33 @@ def test_a_change_keeps_the_other_fields(open_store: Open) -> None:
     assert store.get("b") is None
 
 
+def test_requests_read_what_requests_wrote(open_store: Open) -> None:
+    """Every field of a session comes back as it was, one change after the other."""
+    store = open_store()
+
+    async def turns() -> list[Session | None]:
+        seen = [await fetch_session(store, "a")]
+        await save_session(store, "a", {"model": "small", "treated_as": ("exp", "b")})
+        seen.append(await fetch_session(store, "a"))
+        await save_session(store, "a", {"preferences": WISHES, "tokens_per_estimate": 1.25})
+        await save_session(store, "a", {"treated_as": None, "policy": "cheapest"})
+        return [*seen, await fetch_session(store, "a")]
+
+    assert run(store, turns) == [
+        None,
+        Session(model="small", treated_as=("exp", "b")),
+        Session(model="small", policy="cheapest", preferences=WISHES, tokens_per_estimate=1.25),
+    ]
+
+
 @pytest.mark.smoke
 def test_the_number_of_sessions_is_bounded(open_store: Open) -> None:
     """One session too many removes the idlest one."""
     store = open_store(max_sessions=3)
     for name in "abcd":
         store.update(name, model=name)
-    assert [store.get(name) is None for name in "abcd"] == [True, False, False, False]
+    found = run(store, lambda: asyncio.gather(*(fetch_session(store, name) for name in "abcd")))
+    assert [session is None for session in found] == [True, False, False, False]
 
 
 @pytest.mark.smoke
@@ -71,7 +96,7 @@ def test_an_idle_session_is_forgotten(open_store: Open) -> None:
     store.update("a", model="small", policy="cheapest")
     assert store.get("a") is None
     store.update("a", model="large")
-    assert store.get("a") is None
+    assert run(store, lambda: fetch_session(store, "a")) is None
 
 
 @pytest.mark.smoke
@@ -82,12 +107,12 @@ def test_a_session_belongs_to_its_key_and_organization() -> None:
 
 
 def test_a_router_closes_the_store_it_was_opened_with(tmp_path: Path) -> None:
-    """The file of shared sessions is released when the router closes, and stays readable for others."""
+    """The file of shared sessions is released when the router closes."""
     write_catalog(tmp_path, ["small"])
-    path = tmp_path / "sessions.db"
-    store = shared.SharedSessions(path, ttl_s=60, max_sessions=3)
+    store = SharedSessions(tmp_path / "sessions.db", ttl_s=60, max_sessions=3)
+    connection = store._connection
+    assert connection is not None
     Router.open(home=tmp_path, sessions=store).close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        store._connection.execute("select 1")
-    with contextlib.closing(shared.SharedSessions(path, ttl_s=60, max_sessions=3)) as other:
-        assert other.get("a") is None
+        connection.execute("select 1")
+    assert store.get("a") is None
