@@ -32,6 +32,7 @@ WIDER, WIDER_WITH_FEW, FEW = 1.2, 0.2, 10.0
 and without outcomes of its own a cell depends on it. Without them 85 to 94% of the intervals hold the
 truth (tests/benchmarks/score_coverage.py)."""
 _SCORE_COLUMNS = tuple(item.name for item in fields(ScoreRow))
+_LATENCIES = tuple(name for name in _SCORE_COLUMNS if "_ms_" in name)
 OWED = ("outcomes_drawn", *(f"outcomes_{source}" for source in outcomes.SOURCES))
 """Columns of `task_model_scores` with the parts of `effective_sample_size`."""
 
@@ -259,7 +260,7 @@ def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float 
         tokens_input_mean=_ratio(item.tokens_input, item.requests_with_tokens),
         tokens_output_mean=_ratio(item.tokens_output, item.requests_with_tokens),
         success_rate=_ratio(item.successes, item.requests),
-        **{name: value for name, value in asdict(item).items() if "_ms_" in name},
+        **{name: getattr(item, name) for name in _LATENCIES},
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from router.catalog.prices import Usage, cost
 from router.records import Candidate
-from router.scores.exploration import CLAIM_SHARE, Claim, chances, with_claims
+from router.scores.exploration import CLAIM_SHARE, Claim, prospects, with_claims
 from router.scores.ranking import Arm, best_arm, greedy_shares, probabilities_of_best, thompson_shares
 from router.scores.snapshot import (
     ALL_TASKS,
@@ -356,14 +356,14 @@ class ScoreBoard:
         unit = self._reference_cost_usd or 0.0
         costs = [unit if (cost := self._mean_cost_usd(model)) is None else cost for model in models]
         margins = [[policy.lead_for(own, other) for other in costs] for own in costs]
-        found = chances([mean for mean, _ in beliefs], [variance for _, variance in beliefs], margins)
+        found = prospects([mean for mean, _ in beliefs], [variance for _, variance in beliefs], margins)
         claims = {}
-        for model, chance in zip(models, found, strict=True):
+        for model, prospect in zip(models, found, strict=True):
             cell = self._cells.get((ALL_TASKS, model.id))
             mean = None if cell is None else cell.cost_usd_mean
             claims[model.id] = Claim(
                 model=model.id,
-                chance=chance,
+                **prospect._asdict(),
                 outcomes=self._outcomes_of(model),
                 cost_usd=None if cell is None or mean is None else cell.requests * mean,
             )

@@ -4,15 +4,16 @@ The unit of `cost_weight` is the cost of the best model, and the best model has 
 model is untested, the unit is the cost of a cheap one, and at that unit the dear model's utility is
 hopeless. So each model has a claim that does not depend on the unit: the chance that it is the best by
 quality, by the lead that its own price requires when that price is the unit. A claim ends when that
-chance falls below RULED_OUT. A lower price, a change in quality or a new version can renew it. These are
-plain functions of plain numbers, so that the recorded propensity is exact.
+chance falls below RULED_OUT. A lower price, a change in quality or a new version can renew it. Until then
+it asks for a share that weighs what its model may gain against what it may lose. These are plain functions
+of plain numbers, so that the recorded propensity is exact.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import asin, erf, pi, sin, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +22,14 @@ RULED_OUT = 0.005
 """A model with a lower chance is ruled out. Each refresh looks again, so one look must be this strict:
 at 2.5% some simulations gave up their best model (tests/benchmarks/lock_in.py)."""
 OWED_OUTCOMES = 10.0
-"""Judged outcomes, over all tasks, below which no model is ruled out."""
+"""Judged outcomes, over all tasks, below which no model is ruled out that any outcomes could prove right."""
 CLAIM_SHARE = 0.2
 """Largest share of a task's requests that all claims add together."""
 OWED_SHARE = 0.01
 """Smallest share of a task's requests for all models with fewer than OWED_OUTCOMES together."""
 EDGE = 0.02
-"""Means nearer to 0 or 1 count as this far away, since the transformation is steep there."""
+"""Means nearer to 0 or 1 count as this far away, since the transformation is steep there. No outcomes can
+show that a model is better than 1 - EDGE."""
 NEARLY_SURE = 3.5
 NEGLIGIBLE = 1e-6
 NODES = (
@@ -49,6 +51,10 @@ class Claim:
     model: str
     chance: float
     """The chance that it is the best by the lead that its price requires."""
+    gain: float
+    """What a request may gain by it, as a share of what it may gain and lose."""
+    bar: float
+    """The quality from which it is worth its price."""
     outcomes: float
     """Judged outcomes so far, at their present weight."""
     cost_usd: float | None
@@ -57,12 +63,18 @@ class Claim:
     @property
     def is_open(self) -> bool:
         """Whether it is not ruled out."""
-        return self.outcomes < OWED_OUTCOMES or self.chance >= RULED_OUT
+        return self.is_owed or self.chance >= RULED_OUT
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether its outcomes are too few to rule it out. None are owed if no quality is worth its price."""
+        return self.outcomes < OWED_OUTCOMES and self.bar <= 1.0 - EDGE
 
     @property
     def wanted(self) -> float:
         """Share of the requests it asks for. The share falls as outcomes become known."""
-        return min(self.chance, CLAIM_SHARE) * min(1.0, OWED_OUTCOMES / max(self.outcomes, 1.0))
+        likely = min(self.chance, self.gain, CLAIM_SHARE)
+        return likely * min(1.0, OWED_OUTCOMES / max(self.outcomes, 1.0))
 
     def text(self) -> str:
         """The claim as text, for the reason of a decision."""
@@ -73,35 +85,54 @@ class Claim:
         return f"`{self.model}` is not ruled out ({'; '.join(parts)})"
 
 
-def chances(
+class Prospect(NamedTuple):
+    """What is believed of one model: see the fields of Claim."""
+
+    chance: float
+    gain: float
+    bar: float
+
+
+def prospects(
     means: Sequence[float], variances: Sequence[float], margins: Sequence[Sequence[float]]
-) -> list[float]:
-    """For each model, the chance that its quality exceeds every other's by the margin against it.
+) -> list[Prospect]:
+    """For each model, how its quality compares with every other's plus the margin against it.
 
     `margins[i][j]` is the lead that `i` must have over `j`. The qualities are independent. The quality of
     `i` is normal after the arcsine transformation, which keeps it between 0 and 1: few outcomes rule out
     a mean of 0.75 if 0.99 is required, and keep 0.4 possible for a mean of 0.1.
     """
-    deviations = [max(sqrt(variance), 1e-9) for variance in variances]
-    scales = [1.0 / (deviation * 1.4142135623730951) for deviation in deviations]
+    scales = [1.0 / (max(sqrt(variance), 1e-9) * 1.4142135623730951) for variance in variances]
     found = []
-    for index, (mean, deviation) in enumerate(zip(means, deviations, strict=True)):
-        bounded = min(max(mean, EDGE), 1.0 - EDGE)
-        angle = asin(sqrt(bounded))
-        spread = deviation / (2.0 * sqrt(bounded * (1.0 - bounded)))
-        total = 0.0
-        for place, weight in NODES:
-            quality = sin(min(max(angle + place * spread, 0.0), pi / 2.0)) ** 2
+    for index, (mean, variance) in enumerate(zip(means, variances, strict=True)):
+        rivals = [
+            (rival + margin, scale)
+            for other, (rival, margin, scale) in enumerate(zip(means, margins[index], scales, strict=True))
+            if other != index
+        ]
+        bar = max((required for required, _ in rivals), default=0.0)
+        total = above = below = 0.0
+        for quality, weight in _qualities(mean, variance):
+            above += weight * max(quality - bar, 0.0)
+            below += weight * max(bar - quality, 0.0)
             chance = weight
-            for other, (rival, scale, margin) in enumerate(zip(means, scales, margins[index], strict=True)):
-                z = (quality - margin - rival) * scale
-                if z < NEARLY_SURE and other != index:
+            for required, scale in rivals:
+                z = (quality - required) * scale
+                if z < NEARLY_SURE:
                     chance *= 0.5 + 0.5 * erf(z)
                     if chance < NEGLIGIBLE:
                         break
             total += chance
-        found.append(total)
+        found.append(Prospect(total, above / (above + below) if above > 0 else 0.0, bar))
     return found
+
+
+def _qualities(mean: float, variance: float) -> list[tuple[float, float]]:
+    """Places of a model's quality, and their weights."""
+    bounded = min(max(mean, EDGE), 1.0 - EDGE)
+    angle = asin(sqrt(bounded))
+    spread = max(sqrt(variance), 1e-9) / (2.0 * sqrt(bounded * (1.0 - bounded)))
+    return [(sin(min(max(angle + place * spread, 0.0), pi / 2.0)) ** 2, weight) for place, weight in NODES]
 
 
 def with_claims(
@@ -122,7 +153,7 @@ def with_claims(
     extra = sum(part * max(cost - cheapest, 0.0) for part, cost in zip(added, costs, strict=True))
     total = sum(added)
     scale = min(1.0, cap / total if total else 1.0, sum(costs) / len(costs) / extra if extra > 0 else 1.0)
-    owed = [claim is not None and claim.outcomes < OWED_OUTCOMES for claim in claims]
+    owed = [claim is not None and claim.is_owed for claim in claims]
     floor = min(OWED_SHARE, cap) / max(sum(owed), 1)
     added = [
         max(part * scale, floor - share if is_owed else 0.0, 0.0)

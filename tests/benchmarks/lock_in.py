@@ -4,14 +4,19 @@
 
 Each world draws its number of models and tasks, the gaps of quality and cost between the strong model
 and the others, the share of requests that are judged and the requests between two refreshes. Prints the
-runs that end above half of random's regret; exits with 1 if there are any.
+runs that end above half of random's regret, and exits with 1 if one is locked in.
+
+The first is not the second: 900 judged outcomes do not show which of nine weak models is the best for
+each of three tasks. A run is locked in if in its last quarter it chooses wrongly between the strong
+model and the best weak one for more than half of the requests, weighted by the gap of their utilities,
+in a world where this gap matters.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 from statistics import fmean
@@ -28,6 +33,9 @@ ITEMS = 200
 TOKENS = (200, 300)
 LIMIT = 50.0
 """Percent of random's regret over the last quarter of a run: before it, the router may still be learning."""
+MATTERS = 0.05
+"""Gap of utility between the strong model and the best weak one, as a mean over the requests, from which a
+wrong choice counts: half of what COST_WEIGHT gives for the best model's cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +96,27 @@ def made(shape: Shape, seed: int) -> Source:
     return source_of("made", outcomes, None, prices)
 
 
-def shares_of_random(shape: Shape, *, world: int, seed: int, requests: int = REQUESTS) -> tuple[float, float]:
-    """Percent of random's regret over a whole run, and over its last quarter."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The result of one run."""
+
+    whole: float
+    """Percent of random's regret."""
+    end: float
+    """The same over the last quarter."""
+    wrong: float
+    """Percent of the gaps in the last quarter that were lost by a wrong choice between strong and weak."""
+    gap: float
+    """Mean gap between the strong model and the best weak one, on the scale of quality."""
+
+    @property
+    def is_locked_in(self) -> bool:
+        """Whether the wrong choice between strong and weak stays, and matters."""
+        return self.wrong > LIMIT and self.gap > MATTERS
+
+
+def run(shape: Shape, *, world: int, seed: int, requests: int = REQUESTS) -> Run:
+    """One run of a made world."""
     source = made(shape, world)
     picks = simulate(
         source,
@@ -99,9 +126,23 @@ def shares_of_random(shape: Shape, *, world: int, seed: int, requests: int = REQ
         feedback_share=shape.feedback_share,
         refresh_every=shape.refresh_every,
     )
+    last = picks[-len(picks) // 4 :]
     yardstick = Yardstick(source.world, cost_weight=COST_WEIGHT)
-    whole, end = yardstick.line("router", picks), yardstick.line("router", picks[-len(picks) // 4 :])
-    return 100 * (whole.share_of_random or 0.0), 100 * (end.share_of_random or 0.0)
+    whole, end = yardstick.line("router", picks), yardstick.line("router", last)
+    strong = source.world.models.index(f"model-{shape.models - 1}")
+    gaps = lost = 0.0
+    for pick in last:
+        regrets = [yardstick.regret(replace(pick, model=model)) for model in range(shape.models)]
+        of_strong = regrets.pop(strong)
+        gap = of_strong or min(regrets)  # the best model, which has no regret, is one of the two
+        gaps += gap
+        lost += gap if (pick.model == strong) == (of_strong > 0) else 0.0
+    return Run(
+        whole=100 * (whole.share_of_random or 0.0),
+        end=100 * (end.share_of_random or 0.0),
+        wrong=100 * lost / gaps if gaps else 0.0,
+        gap=gaps / len(last),
+    )
 
 
 def main() -> int:
@@ -117,27 +158,34 @@ def main() -> int:
     options = parser.parse_args()
     if options.smoke:
         options.worlds, options.seeds, options.requests = 1, 1, 1000
-    ends, wholes = [], []
+    runs: list[Run] = []
     for world in range(options.first_world, options.first_world + options.worlds):
         shape = Shape.drawn(world)
         for seed in range(options.seeds):
-            whole, end = shares_of_random(shape, world=world, seed=seed, requests=options.requests)
-            wholes.append(whole)
-            ends.append(end)
-            if end > LIMIT:
+            found = run(shape, world=world, seed=seed, requests=options.requests)
+            runs.append(found)
+            if found.end > LIMIT or found.is_locked_in:
                 sys.stdout.write(
-                    f"world {world}, seed {seed}: {whole:.1f}%, at the end {end:.1f}%, {shape}\n"
+                    f"world {world}, seed {seed}: {found.whole:.1f}%, at the end {found.end:.1f}%,"
+                    f" wrong between strong and weak {found.wrong:.1f}% of a gap of {found.gap:.3f}"
+                    f"{', LOCKED IN' if found.is_locked_in else ''}, {shape}\n"
                 )
         if world % 20 == 19:
-            sys.stdout.write(f"after world {world}: mean {fmean(ends):.1f}%, worst {max(ends):.1f}%\n")
+            sys.stdout.write(f"after world {world}: {_summary(runs)}\n")
         sys.stdout.flush()
-    above = sum(end > LIMIT for end in ends)
-    sys.stdout.write(
-        f"{len(ends)} runs of {options.worlds} worlds: {above} end above {LIMIT:.0f}% of random's regret,"
+    locked = sum(found.is_locked_in for found in runs)
+    sys.stdout.write(f"{len(runs)} runs of {options.worlds} worlds: {_summary(runs)}\n")
+    return 0 if options.smoke or not locked else 1
+
+
+def _summary(runs: list[Run]) -> str:
+    ends, wholes = [found.end for found in runs], [found.whole for found in runs]
+    return (
+        f"{sum(found.is_locked_in for found in runs)} locked in; {sum(end > LIMIT for end in ends)} above"
+        f" {LIMIT:.0f}% of random's regret;"
         f" at the end mean {fmean(ends):.1f}%, worst {max(ends):.1f}%; over the whole run"
-        f" mean {fmean(wholes):.1f}%, worst {max(wholes):.1f}%\n"
+        f" mean {fmean(wholes):.1f}%, worst {max(wholes):.1f}%"
     )
-    return 0 if options.smoke or not above else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pipelines.replay.reference import Change, Pick, Yardstick
 from pipelines.rollups.tables import BLOCK
 from pipelines.scores.change_detection import Block, detect
 from pipelines.scores.quality_model import Outcomes
-from router.decision.plan import make_plan
+from router.decision.plan import Plan, make_plan
 from router.policies.policy import Policy
 from router.scores.board import ScoreBoard, tokens_bucket
 from tests.benchmarks.recorded import NOW, Source, Tally, load, snapshot
@@ -53,6 +53,9 @@ class Learner:
     def __init__(self) -> None:
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.blocks: dict[tuple[str, str], list[Block]] = {}
+        self._outcomes: dict[tuple[str, str], Outcomes] = {}
+        self._judged: set[tuple[str, str]] = set()
+        """The cells with outcomes since the last board."""
 
     def add(
         self, cell: tuple[str, str], cost: float, tokens: tuple[int | None, int | None], quality: float | None
@@ -61,6 +64,7 @@ class Learner:
         self.tallies.setdefault(cell, Tally()).add(cost, tokens, is_judged=quality is not None)
         if quality is None:
             return
+        self._judged.add(cell)
         blocks = self.blocks.setdefault(cell, [])
         if not blocks or blocks[-1].count >= BLOCK:
             blocks.append(Block(NOW, 0, 0.0, 0.0))
@@ -74,10 +78,9 @@ class Learner:
 
     def board(self, source: Source) -> ScoreBoard:
         """What the router holds after a refresh."""
-        outcomes: dict[tuple[str, str], Outcomes] = {
-            cell: detect(blocks)[1] for cell, blocks in self.blocks.items()
-        }
-        return ScoreBoard(snapshot(self.tallies, outcomes), source.catalog)
+        self._outcomes |= {cell: detect(self.blocks[cell])[1] for cell in self._judged}
+        self._judged.clear()
+        return ScoreBoard(snapshot(self.tallies, self._outcomes), source.catalog)
 
 
 def simulate(
@@ -97,15 +100,20 @@ def simulate(
     column = {model: index for index, model in enumerate(world.models)}
     learner = Learner()
     board = ScoreBoard(None, source.catalog)
+    plans: dict[tuple[str, int | None], Plan] = {}
     picks: list[Pick] = []
     for step in range(requests):
         if step and step % refresh_every == 0:
             board = learner.board(source)
+            plans.clear()
         item = random.randrange(len(world.items))
         task = world.tasks[world.task_of[item]]
         size = source.tokens_of[item][0][0] if with_buckets else None
-        table = board.table(policy, task, None if size is None else tokens_bucket(size))
-        choice = make_plan(table, {}, policy=policy).draw(random.random())
+        kind = task, None if size is None else tokens_bucket(size)
+        plan = plans.get(kind)
+        if plan is None:
+            plan = plans[kind] = make_plan(board.table(policy, *kind), {}, policy=policy)
+        choice = plan.draw(random.random())
         assert choice is not None
         pick = Pick(step=step, item=item, model=column[choice.model])
         picks.append(pick)

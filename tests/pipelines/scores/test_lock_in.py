@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.lock_in import Shape, shares_of_random
+from tests.benchmarks.lock_in import Shape, run
 
 
 @pytest.mark.parametrize("feedback_share", [1.0, 0.3])
@@ -20,6 +20,6 @@ def test_one_strong_dear_model_among_weak_ones_is_found(feedback_share: float) -
         refresh_every=200,
     )
     for world in range(3):
-        whole, end = shares_of_random(shape, world=world, seed=world, requests=3000)
-        assert whole < 50.0
-        assert end < 20.0
+        found = run(shape, world=world, seed=world, requests=3000)
+        assert found.whole < 50.0
+        assert found.end < 20.0

@@ -230,8 +230,8 @@ def test_a_budget_of_nothing_keeps_a_policy_that_explores_at_no_cost() -> None:
 
 def test_a_reason_says_how_far_a_claim_is_from_its_end() -> None:
     """The explored model's reason, and the best one's, name the claim."""
-    claim = Claim(model="b", chance=0.2, outcomes=4.0, cost_usd=0.1)
-    claims = {"b": claim, "a": Claim(model="a", chance=0.6, outcomes=90.0, cost_usd=0.1)}
+    claim = Claim(model="b", chance=0.2, gain=0.2, bar=0.5, outcomes=4.0, cost_usd=0.1)
+    claims = {"b": claim, "a": Claim(model="a", chance=0.6, gain=0.6, bar=0.5, outcomes=90.0, cost_usd=0.1)}
     made = plan(replace(DEAR, claims=claims))
     explored, best = made.fixed("thompson", "b"), made.fixed("thompson", "a")
     assert explored is not None
@@ -242,7 +242,9 @@ def test_a_reason_says_how_far_a_claim_is_from_its_end() -> None:
 
 def test_a_choice_between_models_nobody_judged_says_so() -> None:
     """Prior quality and price decide then, and the reason names them."""
-    claims = {name: Claim(model=name, chance=0.3, outcomes=0.0, cost_usd=None) for name in "abc"}
+    claims = {
+        name: Claim(model=name, chance=0.3, gain=0.3, bar=0.5, outcomes=0.0, cost_usd=None) for name in "abc"
+    }
     choice = plan(replace(DEAR, claims=claims)).fixed("thompson", "a")
     assert choice is not None
     assert choice.reason == "best of 3 eligible by prior quality and price: no outcome was judged yet"

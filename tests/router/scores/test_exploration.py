@@ -19,7 +19,7 @@ from router.scores.exploration import (
     OWED_SHARE,
     RULED_OUT,
     Claim,
-    chances,
+    prospects,
     with_claims,
 )
 from router.scores.snapshot import ScoreRow, ScoreSnapshot
@@ -154,7 +154,8 @@ def test_only_models_that_can_serve_have_a_claim(tmp_path: Path) -> None:
 
 def test_the_cap_and_the_mean_cost_bound_what_claims_add() -> None:
     """Claims take no more requests than the cap, and no more money than an even spread would cost."""
-    claims = [None, *(Claim(model=name, chance=0.9, outcomes=0.0, cost_usd=None) for name in "abc")]
+    figures = {"chance": 0.9, "gain": 0.9, "bar": 0.5, "outcomes": 0.0}
+    claims = [None, *(Claim(model=name, **figures, cost_usd=None) for name in "abc")]
     for costs in ([1.0, 1.1, 1.2, 1.3], [1.0, 2.0, 300.0, 5.0], [1.0, 40.0, 40.0, 40.0]):
         shares = with_claims([1.0, 0.0, 0.0, 0.0], claims, costs, cap=0.2)
         extra = sum(share * (cost - 1.0) for share, cost in zip(shares, costs, strict=True))
@@ -167,16 +168,35 @@ def test_the_cap_and_the_mean_cost_bound_what_claims_add() -> None:
 def test_chances_are_those_of_a_lead() -> None:
     """Equals have equal chances; a margin lowers one's own; certainty decides."""
     none = [[0.0] * 3] * 3
-    equal = chances([0.5] * 3, [0.01] * 3, none)
-    assert equal == pytest.approx([1 / 3] * 3, abs=0.01)
+    equal = prospects([0.5] * 3, [0.01] * 3, none)
+    assert [item.chance for item in equal] == pytest.approx([1 / 3] * 3, abs=0.01)
     margins = [[0.0, 0.1, 0.1], [0.0] * 3, [0.0] * 3]
-    assert chances([0.5] * 3, [0.01] * 3, margins)[0] < equal[0] / 1.5
-    assert chances([0.9, 0.2, 0.1], [1e-8] * 3, none) == pytest.approx([1.0, 0.0, 0.0], abs=1e-3)
+    assert prospects([0.5] * 3, [0.01] * 3, margins)[0].chance < equal[0].chance / 1.5
+    sure = prospects([0.9, 0.2, 0.1], [1e-8] * 3, none)
+    assert [item.chance for item in sure] == pytest.approx([1.0, 0.0, 0.0], abs=1e-3)
+
+
+def test_a_claim_weighs_gain_against_loss() -> None:
+    """Even at the bar, and far less than the chance two deviations below it."""
+    rivals = [0.5, 0.5]
+    margins = [[0.0, 0.1, 0.1], [0.0] * 3, [0.0] * 3]
+    even = prospects([0.6, *rivals], [0.0025, 1e-8, 1e-8], margins)[0]
+    assert even.gain == pytest.approx(0.5, abs=0.01)
+    assert even.bar == pytest.approx(0.6)
+    below = prospects([0.5, *rivals], [0.0025, 1e-8, 1e-8], margins)[0]
+    assert 0.0 < below.gain < below.chance / 2
+
+
+def test_no_outcomes_are_owed_where_no_quality_is_worth_the_price() -> None:
+    """The best model is so good that no lead of the size that its price requires is left."""
+    claim = Claim(model="dear", chance=0.0, gain=0.0, bar=1.01, outcomes=0.0, cost_usd=None)
+    assert (claim.is_owed, claim.is_open) == (False, False)
+    assert replace(claim, bar=0.9).is_owed
 
 
 def test_a_claim_says_how_far_it_is_from_its_end() -> None:
     """Its text has the chance, the bound, the outcomes still owed and the cost so far."""
-    claim = Claim(model="dear", chance=0.184, outcomes=4.0, cost_usd=0.25)
+    claim = Claim(model="dear", chance=0.184, gain=0.1, bar=0.6, outcomes=4.0, cost_usd=0.25)
     assert claim.text() == (
         "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 0.5%;"
         " 4 judged outcomes, 6 still owed; $0.2500 spent so far)"
