@@ -19,6 +19,7 @@ except ImportError:  # the base install has no command line
 
 COMMAND_MODULES = {
     "router.keys.commands": ("keys",),
+    "router.configuration.commands": ("config", "backup", "restore"),
     "pipelines.cli": (
         "refresh",
         "rebuild",

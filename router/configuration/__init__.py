@@ -9,5 +9,7 @@ set, and a line in the history for each set that a router, a job or a command sa
     checking       a set of documents, parsed and checked together
     watching       sees a changed set, and adds it to the history
     changing       `apply` and `rollback`          forgetting  an erased person leaves the history
+    resolving      from a record's hash to the documents, and the difference of two sets
+    commands       `intellirouter config`          backups    `backup` and `restore`
     organizations  organizations.yaml        retention   retention.yaml
 """

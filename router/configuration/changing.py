@@ -6,10 +6,11 @@ added to the history first, so that no edit is lost in a change.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.configuration.checking import check, require_new_versions
-from router.configuration.documents import EDITED, POLICIES, PRICES
+from router.configuration.documents import EDITED, POLICIES
 from router.configuration.source import Draft
 from router.configuration.watching import known_policies, look
 from router.errors import ConfigConflictError, ConfigError, UnknownModelError, UnknownPolicyError, nearest
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from router.configuration.checking import Deciding
     from router.configuration.documents import Documents
     from router.configuration.source import Origin, StateSource, Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change that may be made."""
+
+    before: Version | None
+    """The version that it starts from."""
+    raw: Documents
+    """The documents as they lie there."""
+    checked: Deciding
+    """The set after the change."""
+    is_empty: bool
 
 
 def apply(
@@ -39,6 +53,29 @@ def apply(
     one. None: the newest one as this call finds it. `author` None: the operating system's user.
     ConfigError for a set that cannot be used. A change that changes nothing adds no version.
     """
+    change = checked_change(source, settings, changes, expected=expected)
+    if change.is_empty and change.before is not None:
+        return change.before
+    draft = Draft(
+        documents=change.checked.documents,
+        config_hash=change.checked.config_hash,
+        policies=change.checked.policy_digests,
+        environment=settings.environment,
+        author=author or system_user(),
+        origin=origin,
+    )
+    parent = None if change.before is None else change.before.number
+    return source.replace(draft, parent=parent, base=change.raw)
+
+
+def checked_change(
+    source: StateSource,
+    settings: Settings,
+    changes: Mapping[str, bytes | None],
+    *,
+    expected: int | None = None,
+) -> Change:
+    """A change, checked against the documents in force. See `apply`. Only earlier edits are written."""
     unknown = changes.keys() - set(EDITED)
     if unknown:
         raise ConfigError(f"there is no document `{min(unknown):.80}`: {nearest(min(unknown), EDITED)}")
@@ -55,8 +92,7 @@ def apply(
             expected=expected,
             newest=parent,
         )
-    documents = {name: seen.raw[name] for name in (*EDITED, PRICES) if name in seen.raw}
-    wanted: Documents = dict(documents)
+    wanted: Documents = dict(seen.raw)
     for name, content in changes.items():
         wanted.pop(name, None)
         if content is not None:
@@ -65,17 +101,7 @@ def apply(
     _check_settings(checked, settings)
     known = known_policies(source.versions())
     require_new_versions(checked.policy_digests, known, settings.home / POLICIES)
-    if wanted == documents and seen.version is not None:
-        return seen.version
-    draft = Draft(
-        documents=checked.documents,
-        config_hash=checked.config_hash,
-        policies=checked.policy_digests,
-        environment=settings.environment,
-        author=author or system_user(),
-        origin=origin,
-    )
-    return source.replace(draft, parent=parent, base=seen.raw)
+    return Change(before=seen.version, raw=seen.raw, checked=checked, is_empty=wanted == seen.raw)
 
 
 def rollback(
