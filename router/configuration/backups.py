@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as release_of
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 SCHEMA_VERSION = 1
-MANIFEST = "backup.json"
+MANIFEST = f"{TEMPORARY_PREFIX}backup.json"
+"""No file of a backup has such a name."""
 LEFT_OUT = ("lake", "warehouse", "workers")
 """Folders that a backup leaves out: see the module."""
 _COUNTERS = "budgets/counters"
@@ -75,11 +76,12 @@ def backup(settings: Settings, target: Path) -> Backup:
                 tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive,
             ):
                 files = {name: _add(archive, home, name) for name in _names(home, {temporary, target})}
+                kept = {name: digest for name, digest in files.items() if digest is not None}
                 manifest = {
                     "schema_version": SCHEMA_VERSION,
                     "release": release_of("intellirouter"),
                     "created_at": now.isoformat(),
-                    "files": {name: digest for name, digest in files.items() if digest is not None},
+                    "files": kept,
                 }
                 _put(archive, MANIFEST, orjson.dumps(manifest), _OWNER_ONLY, now.timestamp())
             file.flush()
@@ -89,7 +91,7 @@ def backup(settings: Settings, target: Path) -> Backup:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
-    return Backup(files=len(manifest["files"]), bytes=target.stat().st_size, created_at=now)
+    return Backup(files=len(kept), bytes=target.stat().st_size, created_at=now)
 
 
 def restore(source: Path, home: Path) -> Backup:
@@ -171,9 +173,10 @@ def _database(path: Path) -> bytes:
         return copy.serialize()
 
 
-def _extract(source: Path, folder: Path) -> dict[str, dict[str, str]]:
+def _extract(source: Path, folder: Path) -> dict[str, Any]:
     """Unpack into a folder, and compare every file with the manifest."""
     found: dict[str, str] = {}
+    manifest: dict[str, Any]
     try:
         with tarfile.open(source, "r:gz") as archive:
             for entry in archive:
@@ -199,10 +202,8 @@ def _extract(source: Path, folder: Path) -> dict[str, dict[str, str]]:
         raise ConfigError(f"`{source}` was written by another release: restore it with that release")
     if found != manifest["files"]:
         changed = sorted(name for name, _ in found.items() ^ manifest["files"].items())
-        raise ConfigError(
-            f"`{source}` is damaged: `{changed[0]}` is not as its manifest says. Use another one"
-        )
-    return manifest  # type: ignore[no-any-return]
+        raise ConfigError(f"`{source}` is damaged: `{changed[0]}` differs from its manifest. Use another one")
+    return manifest
 
 
 def _write(path: Path, content: bytes, entry: tarfile.TarInfo) -> None:
