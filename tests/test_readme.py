@@ -20,6 +20,7 @@ from pipelines.refresh import refresh
 from router import NoEligibleModelError, Request, Router, cli
 from router.catalog.catalog import Catalog
 from router.config import Settings
+from router.configuration.organizations import OrganizationsFile
 from router.configuration.retention import RetentionFile
 from tests.factories import write_catalog
 from tests.places import ROOT
@@ -199,6 +200,13 @@ def test_the_example_of_retention_is_taken(tmp_path: Path) -> None:
     assert [hold.user for hold in rules.legal_holds] == ["ada"]
 
 
+def test_the_example_of_organizations_is_taken(tmp_path: Path) -> None:
+    """organizations.yaml as printed gives one organisation a mark-up and one a discount."""
+    (tmp_path / "organizations.yaml").write_text(block("organizations.yaml"))
+    acme, globex = OrganizationsFile.load(tmp_path / "organizations.yaml").organizations
+    assert (acme.time_zone, str(acme.mark_up), str(globex.discount)) == ("Europe/Vienna", "0.15", "0.1")
+
+
 def _lines_of_shell() -> list[str]:
     blocks = [code for text in PAGES.values() for code in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
     return sorted({line for code in blocks for line in code.replace("\\\n", " ").splitlines()})
@@ -209,7 +217,7 @@ def test_a_command_has_its_options(line: str, tmp_path: Path, monkeypatch: pytes
     """Each `intellirouter` command in the pages is parsed by the command line, without being run."""
     words = shlex.split(line, comments=True)[1:]
     monkeypatch.chdir(tmp_path)
-    for name in [word for word in words if word.endswith(".parquet")]:
+    for name in [word for word in words if word.endswith((".parquet", ".tar.gz", ".yaml"))]:
         Path(name).touch()  # a file that the reader has
     command: click.Command = cli._group()
     context = click.Context(command, info_name="intellirouter")

@@ -5,7 +5,7 @@ set, and a line in the history for each set that a router, a job or a command sa
 
     documents      names, digests, and the hash that records carry
     source         `StateSource`: documents, versions, one atomic change
-    folder         a StateSource on the data folder
+    folder         a StateSource on the data folder        opening   the one that the settings name
     checking       a set of documents, parsed and checked together
     watching       sees a changed set, and adds it to the history
     changing       `apply` and `rollback`          forgetting  an erased person leaves the history

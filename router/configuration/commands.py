@@ -12,7 +12,7 @@ from router.config import Settings
 from router.configuration.backups import backup, restore
 from router.configuration.changing import apply, checked_change, rollback
 from router.configuration.documents import EDITED
-from router.configuration.folder import StateFolder
+from router.configuration.opening import open_source
 from router.configuration.resolving import (
     alike,
     changed_documents,
@@ -170,10 +170,10 @@ def read_changes(file: Path, document: str | None) -> dict[str, bytes | None]:
         ) from None
 
 
-def _opened(home: Path | None) -> tuple[StateFolder, Settings]:
+def _opened(home: Path | None) -> tuple[StateSource, Settings]:
     """The source, with the documents in force noted."""
     settings = Settings.load(home=home)
-    source = StateFolder(settings.home)
+    source = open_source(settings)
     if settings.home.is_dir():
         source.settle()
         look(source, settings)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from router.configuration.folder import StateFolder
+from router.configuration.opening import open_source
 from router.decision.refresh import Refresher
 from router.decision.state import ConfiguredState
 from router.health.breaker import Breaker, BreakerRules
@@ -83,7 +83,7 @@ def open_parts(
         limits = Limits.open(settings)
         opened.callback(limits.close)
         refresher = Refresher(
-            ConfiguredState(StateFolder(settings.home), settings),
+            ConfiguredState(open_source(settings), settings),
             ScoreFile(settings.scores_file),
             None if features is None else ClassifierSource(settings.classifier_file, features),
             settings=settings,
