@@ -194,8 +194,8 @@ def test_a_backup_is_restored_equal(home: Path, tmp_path: Path) -> None:
         for path in home.rglob("*")
         if path.is_file() and path.suffix not in {".lock", ".parquet", ".duckdb"}
     }
-    name = next(path for path in expected if path.suffix == ".jsonl" and path.parent.name == "journal")
-    expected[name] = (b'{"id": 1}\n', expected[name][1])
+    journal = next(path for path in expected if path.parent.name == "journal")
+    expected[journal] = (b'{"id": 1}\n', expected[journal][1])
     found = {
         path.relative_to(other): (path.read_bytes(), path.stat().st_mode)
         for path in other.rglob("*")
