@@ -48,7 +48,9 @@ ERROR_TYPES = frozenset(
         "budget_exceeded",
         "cancelled",
         "connection",
+        "content_filter",
         "limits_unavailable",
+        "model_gone",
         "no_eligible_model",
         "overloaded",
         "rate_limit_exceeded",
@@ -195,6 +197,8 @@ class NoEligibleModelError(RequestError):
 
 
 TIMEOUTS = frozenset({"timeout", "attempt_timeout"})
+REFUSALS = frozenset({"bad_request", "content_filter", "model_gone"})
+"""A model's own refusals: the same model refuses the same request again, and another may serve it."""
 MAYBE_BILLED = TIMEOUTS | {"connection", "bad_response", "stream_cut"}
 """Failures after which the provider may have answered, and may charge for it."""
 
@@ -203,8 +207,8 @@ class ProviderError(IntelliRouterError):
     """A provider failed. Callers see this error after retries and fallback.
 
     `error_type` is one of `timeout` (of the request), `attempt_timeout` (of one try), `connection`,
-    `rate_limited`, `overloaded`, `server_error`, `authentication`, `bad_request`, `bad_response`,
-    `stream_cut`. The message is for the caller. It may quote the request, since providers do: logs use
+    `rate_limited`, `overloaded`, `server_error`, `authentication`, `bad_request`, `content_filter`,
+    `model_gone`, `bad_response`, `stream_cut`. The message is for the caller. It may quote the request, since providers do: logs use
     `facts`.
     """
 
@@ -233,6 +237,10 @@ class ProviderError(IntelliRouterError):
         self.status_code = status_code
         self.provider_code = provider_code
         """The provider's own name of the failure, if that is an identifier."""
+        self.provider_type: str | None = None
+        """The provider's `type` of the failure, as OpenAI and Anthropic have one."""
+        self.param: str | None = None
+        """The member of the request that the provider refuses."""
         self.retry_after_s = retry_after_s
         self.is_retryable = is_retryable
         self.should_retry: bool | None = None

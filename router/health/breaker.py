@@ -6,7 +6,7 @@ a failure ejects it for longer. A whole provider is ejected if it refuses our ke
 models fail with no success in between. Only a limited share of the models may be out, and never the
 last one: those ejected first stay out, the others serve in spite of their ejection.
 
-Faults of the caller (`bad_request`, `cancelled`) say nothing about a model and are not counted. A
+Refusals (`bad_request`, `content_filter`) and `cancelled` say nothing about a model and are not counted. A
 decision reads `view`, which takes no lock and reads the clock once.
 """
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 COUNTED = frozenset(
-    {"attempt_timeout", "authentication", "bad_response", "connection", "overloaded", "rate_limited",
-     "server_error", "stream_cut", "timeout"}
+    {"attempt_timeout", "authentication", "bad_response", "connection", "model_gone", "overloaded",
+     "rate_limited", "server_error", "stream_cut", "timeout"}
 )  # fmt: skip
 """Error types that the provider causes, see `router.errors.ProviderError`."""
 WINDOW_SLOTS = 10

@@ -94,6 +94,10 @@ class Policy(BaseModel):
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     """Longest expected (median) latency. A model with unknown latency is not excluded."""
 
+    content_filter_fallback: bool = True
+    """Whether another model may serve a request that a provider's content filter refuses. False: the
+    refusal is the answer, so that no request goes round a filter."""
+
     def permits(self, model: str, provider: str) -> bool:
         """Whether the lists of models and providers permit the model."""
         return (

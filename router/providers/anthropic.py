@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import RequestError
+from router.errors import ProviderError, RequestError
 from router.providers.base import Answer
 from router.providers.http.sse import StreamEvent
-from router.providers.openai import HEADERS, OpenAIProvider
+from router.providers.openai import HEADERS, OpenAIProvider, is_done
+from router.providers.reading.refusals import is_refusal, said_by
+from router.providers.reading.texts import Halves
 from router.request.request import chat_body
 from router.translate.anthropic.answers import completion_of
 from router.translate.anthropic.requests_out import BETAS, DEFAULT_MAX_TOKENS, messages_request
@@ -42,19 +44,6 @@ COUNTED = (
     "cache_control",
 )
 """Members of a request that affect its token count."""
-ERROR_STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
-"""The status that an error has when it comes before a stream begins."""
 _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -77,29 +66,42 @@ class AnthropicProvider(OpenAIProvider):
         request, headers = self._asked(model, chat)
         chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in chat)
         post = self._post(self._address(model), orjson.dumps({**request, "stream": True}), headers, model)
-        take = partial(self._take_message, chunks, model)
+        take = partial(self._take_message, chunks, Halves(), model)
         return self._events(post, model, take, lambda: chunks.is_finished)
 
     def _take_message(
-        self, chunks: EventsToChunks, model: Model, _: bytes, data: bytes | None, events: list[StreamEvent]
+        self,
+        chunks: EventsToChunks,
+        halves: Halves,
+        model: Model,
+        raw: bytes,
+        data: bytes | None,
+        events: list[StreamEvent],
     ) -> None:
         """Add OpenAI's chunks of an event. ProviderError if the event reports an error."""
         if data is None:
             events.append(StreamEvent(b": keep-alive\n\n", None))
             return
-        event = self._object(data, model)
+        if is_done(data):
+            return  # some gateways add OpenAI's end to Anthropic's
+        try:
+            event, _ = self._event(raw, data, model, halves)
+        except ProviderError:
+            events.clear()  # if nothing else came before, another model may still answer
+            raise
         if event.get("type") == "ping":
             events.append(StreamEvent(b": ping\n\n", None))
             return
+        if "type" not in event and is_refusal(event):
+            raise self._said(said_by(event), "in its stream", model)
         try:
             found = chunks.feed(event)
         except (KeyError, TypeError, AttributeError) as error:
             raise self._broken("bad_response", "sent an event that is not Anthropic's", model) from error
         for chunk in found:
-            if said := chunk.get("error"):
-                events.clear()  # if nothing else came before, another model may still answer
-                status = ERROR_STATUS.get(said["type"])
-                raise self._error_event({**said, "code": status or said["code"]}, model)
+            if chunk.get("error"):
+                events.clear()
+                raise self._said(said_by(chunk), "in its stream", model)
             events.append(StreamEvent(b"data: " + orjson.dumps(chunk) + b"\n\n", chunk))
 
     def _address(self, model: Model) -> str:  # noqa: ARG002 - see OpenAIProvider
@@ -120,7 +122,7 @@ class AnthropicProvider(OpenAIProvider):
         return request, headers
 
     def _parse(self, raw: bytes, model: Model) -> Answer:
-        message = self._object(raw, model)
+        message, _ = self._answered(raw, "content", model)
         try:
             body = completion_of(message, created=int(time.time()))
         except RequestError as error:

@@ -5,34 +5,30 @@ Source: OpenAI's API reference (responses, streaming events, embeddings).
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import ProviderError, RequestError
+from router.errors import RequestError
 from router.providers.base import Answer
 from router.providers.http.sse import StreamEvent
-from router.providers.openai import HEADERS, OpenAIProvider
+from router.providers.openai import HEADERS, OpenAIProvider, is_done
+from router.providers.reading.refusals import is_refusal, said_by
+from router.providers.reading.texts import Halves
+from router.providers.reading.vectors import count_of, fault_of_vectors
 from router.request.request import ResponsesBody, chat_body
 from router.translate.members import RESPONSES, optional
 from router.translate.responses.answers import completion_of
-from router.translate.responses.streams import EventsToChunks
+from router.translate.responses.streams import EventsToChunks, to_sse
 from router.translate.usage import reported_cost_usd, usage_from_embeddings, usage_from_openai
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from router.catalog.catalog import Model
+    from router.errors import ProviderError
     from router.request.request import Body
-
-ERROR_STATUS = {"insufficient_quota": 429, "rate_limit_exceeded": 429, "vector_store_timeout": 504}
-"""The HTTP status for the error code of a failed response."""
-BAD_REQUEST = re.compile(
-    r"(invalid|image|unsupported_image|empty_image)_|context_length|failed_to_download|\w+_policy"
-)
-"""Codes of errors in the request. Other codes are the server's failures."""
 
 
 class ApisProvider(OpenAIProvider):
@@ -51,19 +47,16 @@ class ApisProvider(OpenAIProvider):
         content = orjson.dumps({**body.responses, "model": model.provider_model, "stream": True})
         chunks = EventsToChunks()
         post = self._post(self._responses_address(), content, HEADERS, model)
-        take = partial(self._take_response, chunks, model)
+        take = partial(self._take_response, chunks, Halves(), model)
         return self._events(post, model, take, lambda: chunks.is_finished)
 
     async def embed(self, model: Model, body: Body) -> Answer:
         """See Provider."""
         request = {**chat_body(body), "model": model.provider_model}
         raw = await self._send(self._embeddings_address(model), request, HEADERS, model)
-        answered = self._object(raw, model)
-        data = answered.get("data")
-        if not isinstance(data, list) or not all(
-            isinstance(row, dict) and row.get("embedding") for row in data
-        ):
-            raise self._broken("bad_response", "sent a body without embeddings in `data`", model)
+        answered, raw = self._answered(raw, "data", model)
+        if (fault := fault_of_vectors(answered["data"], count_of(request.get("input")))) is not None:
+            raise self._broken("bad_response", fault, model)
         return Answer(
             body=answered,
             raw=raw,
@@ -81,9 +74,8 @@ class ApisProvider(OpenAIProvider):
 
     def _response(self, raw: bytes, model: Model) -> Answer:
         response = self._object(raw, model)
-        if not isinstance(response.get("output"), list):
-            raise self._broken("bad_response", "sent a body without `output`", model)
         self._check(response, model)
+        response, raw = self._answered(raw, "output", model)
         try:
             body = completion_of(response)
         except RequestError as error:
@@ -103,29 +95,30 @@ class ApisProvider(OpenAIProvider):
             raise self._failed(response.get("error"), model)
 
     def _failed(self, error: object, model: Model) -> ProviderError:
-        said = error if isinstance(error, dict) else {}
-        code = said.get("code") or said.get("type")
-        status = ERROR_STATUS.get(code) if isinstance(code, str) else None
-        if status is None and isinstance(code, str) and BAD_REQUEST.match(code):
-            status = 400
-        error = self._error_event(said if status is None else {**said, "code": status}, model)
-        error.provider_code = self._error_code(said)
-        return error
+        return self._said(said_by(error), "in its response", model)
 
     def _take_response(
-        self, chunks: EventsToChunks, model: Model, raw: bytes, data: bytes | None, events: list[StreamEvent]
+        self,
+        chunks: EventsToChunks,
+        halves: Halves,
+        model: Model,
+        raw: bytes,
+        data: bytes | None,
+        events: list[StreamEvent],
     ) -> None:
         """Add the chunk of an event. ProviderError if the event reports a failure."""
         if data is None:
             events.append(StreamEvent(raw + b"\n\n", None))
             return
-        if data == b"[DONE]":
+        if is_done(data):
             return
-        event = self._object(data, model)
+        event, is_portable = self._event(raw, data, model, halves)
         kind = event.get("type")
+        if kind is None and is_refusal(event):
+            raise self._said(said_by(event), "in its stream", model)
         try:
             if kind == "error":
-                raise self._failed(event["error"] if isinstance(event.get("error"), dict) else event, model)
+                raise self._failed(event, model)
             if kind == "response.failed":
                 raise self._failed(optional(event.get("response"), "response").get("error"), model)
             chunk = chunks.feed(event)
@@ -133,4 +126,5 @@ class ApisProvider(OpenAIProvider):
             raise self._broken(
                 "bad_response", f"sent an event that is not OpenAI's ({error})", model
             ) from error
-        events.append(StreamEvent(raw + b"\n\n", chunk, event))
+        whole = raw + b"\n\n" if is_portable else to_sse(event)
+        events.append(StreamEvent(whole, chunk, event))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
     from decimal import Decimal
 
     from router.catalog.catalog import Model
     from router.catalog.prices import Usage
     from router.providers.http.sse import StreamEvent
+    from router.providers.reading.refusals import Refusal
     from router.request.request import Body
 
 
@@ -28,6 +30,14 @@ class Answer:
     usage: Usage
     provider_cost_usd: Decimal | None
     finish_reason: str | None
+    model_answered: str | None = None
+    """The provider's name of the model that answered. None: it does not say."""
+    service_tier: str | None = None
+    """The tier that served the answer, in the provider's words. None: it does not say."""
+    provider_request_id: str | None = None
+    """The provider's id of the request, for its support and its bills."""
+    provider_region: str | None = None
+    """Where the answer was computed. None: the provider does not say."""
 
 
 class Provider(Protocol):
@@ -70,42 +80,56 @@ def failure_of_status(
     *,
     provider: str,
     model: str,
+    said: Refusal,
     detail: str,
-    provider_code: str | None,
-    retry_after_s: float | None,
+    retry_after_s: float | None = None,
 ) -> ProviderError:
-    """The error of an HTTP status that is not a success.
+    """The error of an HTTP status that is not a success, and of what the provider `said`.
 
-    Retryable means that another try, or another model, may succeed. A 401, 402 or 403 rejects our key
-    and not the request, so that another provider may still serve it.
+    `detail` is the sentence for the caller. Every such failure lets another model try, because a model
+    may refuse a request that the next one serves. Retryable means that the same request may succeed
+    later: a 401, 402 or 403 rejects our key and not the request.
     """
-    error_type, is_retryable = {
-        400: ("bad_request", False),
-        401: ("authentication", True),
-        402: ("authentication", True),
-        403: ("authentication", True),
-        404: ("bad_request", True),
-        408: ("timeout", True),
-        409: ("server_error", True),
-        413: ("bad_request", False),
-        422: ("bad_request", False),
-        429: ("rate_limited", True),
-        503: ("overloaded", True),
-        529: ("overloaded", True),
-    }.get(status) or _kind_of(status)
-    return ProviderError(
+    error_type, is_retryable = _kind_of(status, said)
+    failure = ProviderError(
         f"provider `{provider}` answered {status} for model `{model}`: {detail}",
         provider=provider,
         model=model,
         error_type=error_type,
         status_code=status,
-        provider_code=provider_code,
+        provider_code=said.code,
         retry_after_s=retry_after_s,
         is_retryable=is_retryable,
     )
+    failure.provider_type, failure.param = said.kind, said.param
+    if said.is_used_up:
+        failure.should_retry = False  # a quota that is used up does not come back within a request
+    return failure
 
 
-def _kind_of(status: int) -> tuple[str, bool]:
+_KINDS: Mapping[int, tuple[str, bool]] = {
+    401: ("authentication", True),
+    402: ("authentication", True),
+    403: ("authentication", True),
+    404: ("model_gone", False),
+    408: ("timeout", True),
+    409: ("server_error", True),
+    410: ("model_gone", False),
+    429: ("rate_limited", True),
+    498: ("overloaded", True),  # Groq's, when its flex tier has no capacity
+    503: ("overloaded", True),
+    529: ("overloaded", True),
+}
+
+
+def _kind_of(status: int, said: Refusal) -> tuple[str, bool]:
+    """(error type, whether the same request may succeed later)."""
+    if said.is_filtered and 400 <= status < 500:
+        return "content_filter", False
+    if status in (400, 422) and said.is_gone:
+        return "model_gone", False
+    if status in _KINDS:
+        return _KINDS[status]
     if status < 400:  # a redirect or a success without an answer: the address or the server is wrong
         return "bad_response", True
     return ("server_error", True) if status >= 500 else ("bad_request", False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,10 +13,20 @@ import orjson
 
 from router.errors import InexpressibleError, ProviderError, RequestError
 from router.providers.base import Answer, failure_of_status
-from router.providers.http.authorities import refusal_of
+from router.providers.http.authorities import refusal_of as refused_certificate
 from router.providers.http.client import Client
 from router.providers.http.retry_after import retry_after_s
 from router.providers.http.sse import DONE, MAX_EVENT_BYTES, EventSplitter, OversizedEventError, StreamEvent
+from router.providers.reading.endings import settle
+from router.providers.reading.refusals import (
+    Refusal,
+    first_object,
+    is_error_event,
+    is_refusal,
+    refusal_of,
+    said_by,
+)
+from router.providers.reading.texts import Halves, NotJsonError, clean, loads
 from router.request.request import ResponsesBody, chat_body
 from router.translate.anthropic.portable import portable
 from router.translate.members import RESPONSES
@@ -52,8 +61,9 @@ NEVER_SENT = (
 )
 """Errors of calls that were never sent, so that no provider bills them."""
 OVERSIZED_EVENT = f"sent an event of more than {MAX_EVENT_BYTES} bytes"
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
-"""An error's code must be an identifier, because any other text could quote the request."""
+HEAD = ("id", "created", "model", "system_fingerprint", "service_tier")
+"""Members that a completion and each chunk of it share."""
+NO_SENTENCE = "no readable error message"
 
 
 class OpenAIProvider:
@@ -96,7 +106,7 @@ class OpenAIProvider:
         """See Provider."""
         request, headers = self._asked(model, _streamed(chat_body(body), model))
         post = self._post(self._address(model), orjson.dumps(request), headers, model)
-        return self._events(post, model, partial(self._take, model))
+        return self._events(post, model, partial(self._take, Halves(), model))
 
     async def aclose(self) -> None:
         """See Provider."""
@@ -159,7 +169,7 @@ class OpenAIProvider:
 
     def _unanswered(self, error: Exception, model: Model) -> ProviderError:
         """The error of a call without a complete response. `error` is httpx's."""
-        if why := refusal_of(error):
+        if why := refused_certificate(error):
             refused = self._broken("connection", why, model, may_be_billed=False)
             refused.should_retry = False  # another try meets the same certificate
             return refused
@@ -176,22 +186,47 @@ class OpenAIProvider:
         """The error of a reply that is not a 200."""
         headers = httpx.Headers(reply.headers)
         wait_s = retry_after_s(headers)
-        failure = self._failure(reply.status_code, _error_of(raw), wait_s, model)
-        failure.should_retry = SHOULD_RETRY.get(headers.get("x-should-retry", "").lower())
+        failure = self._failure(reply.status_code, refusal_of(raw), model, wait_s)
+        advice = SHOULD_RETRY.get(headers.get("x-should-retry", "").lower())
+        failure.should_retry = failure.should_retry if advice is None else advice
         if failure.should_retry:
             failure.is_retryable = True
         failure.has_other_key = self._keys.refused(key, reply.status_code, wait_s)
         return failure
 
-    def _failure(self, status: int, said: object, wait_s: float | None, model: Model) -> ProviderError:
+    def _failure(
+        self, status: int, said: Refusal, model: Model, wait_s: float | None = None
+    ) -> ProviderError:
+        """The error of a status, and of what the provider says with it."""
         return failure_of_status(
             status,
             provider=self.name,
             model=model.id,
-            detail=self._keys.without_keys(_error_message(said))[:MAX_DETAIL_LENGTH],
-            provider_code=self._error_code(said),
+            said=self._safe(said),
+            detail=self._sentence(said),
             retry_after_s=wait_s,
         )
+
+    def _said(self, said: Refusal, where: str, model: Model) -> ProviderError:
+        """The error that a provider reports under status 200. `where`: `in its stream`."""
+        if said.status is not None:
+            return self._failure(said.status, said, model)
+        if said.is_filtered or said.is_gone:
+            return self._failure(400, said, model)
+        error = self._broken("server_error", f"sent an error {where} ({self._sentence(said)})", model)
+        said = self._safe(said)
+        error.provider_code, error.provider_type, error.param = said.code, said.kind, said.param
+        return error
+
+    def _sentence(self, said: Refusal) -> str:
+        return self._keys.without_keys(said.message or NO_SENTENCE)[:MAX_DETAIL_LENGTH]
+
+    def _safe(self, said: Refusal) -> Refusal:
+        """The same error without a code that holds one of our keys."""
+        names = (said.code, said.kind, said.param)
+        if all(name is None or self._keys.without_keys(name) == name for name in names):
+            return said
+        return replace(said, code=None, kind=None, param=None)
 
     async def _read(self, reply: Reply, model: Model) -> bytes:
         parts, size = [], 0
@@ -215,10 +250,14 @@ class OpenAIProvider:
         """
         splitter, size, part = EventSplitter(), 0, b" "
         async with post as reply:
+            if is_json(reply):
+                for events in self._whole(await self._read(reply, model), model):
+                    yield events
+                return
             while part:
                 part = await reply.read()
                 size += len(part)
-                events: list[StreamEvent] = []
+                events = []
                 failure = self._oversized(model) if size > self._max_response_bytes else None
                 try:
                     for raw, data in splitter.feed(part or b"\n\n"):  # the last line may be missing
@@ -227,6 +266,8 @@ class OpenAIProvider:
                     failure = failure or self._broken("bad_response", OVERSIZED_EVENT, model)
                 except ProviderError as error:
                     failure = failure or error
+                if failure is None and not part and splitter.stray:
+                    failure = self._stray(splitter.stray, model)
                 if events:
                     yield events
                 if failure is not None:
@@ -234,59 +275,109 @@ class OpenAIProvider:
         if is_finished():
             yield [DONE]
 
-    def _take(self, model: Model, raw: bytes, data: bytes | None, events: list[StreamEvent]) -> None:
+    def _whole(self, raw: bytes, model: Model) -> list[list[StreamEvent]]:
+        """The events of an answer that came whole, though a stream was asked for."""
+        body = self._parse(raw, model).body
+        choices = [
+            {"index": place, "delta": choice.get("message"), "finish_reason": choice.get("finish_reason")}
+            for place, choice in enumerate(body["choices"])
+            if isinstance(choice, dict)
+        ]
+        head = {name: body[name] for name in HEAD if name in body}
+        chunk = {**head, "object": "chat.completion.chunk"}
+        chunks = [{**chunk, "choices": choices}]
+        if isinstance(body.get("usage"), dict):
+            chunks.append({**chunk, "choices": [], "usage": body["usage"]})
+        return [[StreamEvent(_event_of(item), item) for item in chunks], [DONE]]
+
+    def _stray(self, text: bytes, model: Model) -> ProviderError | None:
+        """The error in lines between the events that are no fields of events, if they hold one."""
+        with suppress(NotJsonError):
+            value = loads(text).value
+            if is_refusal(first_object(value)):
+                return self._said(said_by(value), "in its stream", model)
+        return None
+
+    def _take(
+        self, halves: Halves, model: Model, raw: bytes, data: bytes | None, events: list[StreamEvent]
+    ) -> None:
         if data is None:
             events.append(StreamEvent(raw + b"\n\n", None))
             return
-        if data == b"[DONE]":
+        if is_done(data):
             events.append(DONE)
             return
-        try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise self._broken("bad_response", "sent an event that is not JSON", model) from error
-        if not isinstance(chunk, dict):
-            raise self._broken("bad_response", "sent an event that is not an object", model)
-        if chunk.get("error"):
-            raise self._error_event(chunk["error"], model)
-        events.append(StreamEvent(raw + b"\n\n", chunk))
+        chunk, is_portable = self._event(raw, data, model, halves)
+        choices = chunk.get("choices")
+        if isinstance(choices, list):
+            if (failed := settle(choices)) is not None:
+                raise self._said(said_by(failed), "in its stream", model)
+        elif not isinstance(chunk.get("usage"), dict):
+            if is_refusal(chunk):
+                raise self._said(said_by(chunk), "in its stream", model)
+            return  # it is no part of an answer, and no client could read it
+        events.append(StreamEvent(raw + b"\n\n" if is_portable else _event_of(chunk), chunk))
 
-    def _error_event(self, said: object, model: Model) -> ProviderError:
-        """The error that a provider sends in a stream instead of an HTTP status."""
-        status = said.get("code") if isinstance(said, dict) else None
-        if isinstance(status, int) and 400 <= status < 600:
-            return self._failure(status, said, None, model)
-        detail = self._keys.without_keys(_error_message(said))[:MAX_DETAIL_LENGTH]
-        error = self._broken("server_error", f"sent an error in its stream ({detail})", model)
-        error.provider_code = self._error_code(said)
-        return error
+    def _event(self, raw: bytes, data: bytes, model: Model, halves: Halves) -> tuple[dict[str, Any], bool]:
+        """(the object of an event, whether its bytes can be passed on). ProviderError if it is an error."""
+        if is_error_event(raw):
+            raise self._said(refusal_of(data), "in its stream", model)
+        try:
+            value, is_plain, is_portable = loads(data)
+        except NotJsonError as error:
+            if not data.strip():
+                return {}, True
+            raise self._broken("bad_response", "sent an event that is not JSON", model) from error
+        if not isinstance(value, dict):
+            raise self._broken("bad_response", "sent an event that is not an object", model)
+        if not (is_plain and halves.is_empty):
+            value = halves.joined(value)
+        if value.get("error"):
+            raise self._said(said_by(value), "in its stream", model)
+        return value, is_portable
 
     def _object(self, raw: bytes, model: Model) -> dict[str, Any]:
+        """The object in a body. ProviderError if it is not JSON, an empty object if it is another value."""
         try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
+            read = loads(raw)
+        except NotJsonError as error:
             raise self._broken("bad_response", "sent a body that is not JSON", model) from error
-        return body if isinstance(body, dict) else {}
+        value = read.value if read.is_plain else clean(read.value)
+        return value if isinstance(value, dict) else {}
+
+    def _answered(self, raw: bytes, member: str, model: Model) -> tuple[dict[str, Any], bytes]:
+        """(the object with a list in `member`, bytes to pass on). ProviderError if it says or is an error."""
+        try:
+            value, is_plain, is_portable = loads(raw)
+        except NotJsonError as error:
+            raise self._broken("bad_response", "sent a body that is not JSON", model) from error
+        value = value if is_plain else clean(value)
+        body = value if isinstance(value, dict) else {}
+        items = body.get(member)
+        if body.get("error") or not isinstance(items, list):
+            if is_refusal(first_object(value)):
+                raise self._said(said_by(value), "under status 200", model)
+            raise self._broken("bad_response", f"sent a body without `{member}`", model)
+        return body, raw if is_portable else orjson.dumps(body)
 
     def _parse(self, raw: bytes, model: Model) -> Answer:
-        body = self._object(raw, model)
-        if not isinstance(body.get("choices"), list):
-            raise self._broken("bad_response", "sent a body without `choices`", model)
-        first = body["choices"][0] if body["choices"] else None
-        finish = first.get("finish_reason") if isinstance(first, dict) else None
+        body, raw = self._answered(raw, "choices", model)
+        choices = body["choices"]
+        if (failed := settle(choices)) is not None:
+            error = self._said(said_by(failed), "in its answer", model)
+            error.may_be_billed = True  # it may have written tokens before it failed
+            raise error
+        first = choices[0] if choices else None
+        if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
+            raise self._broken("bad_response", "sent no message in `choices`", model)
         return Answer(
             body=body,
             raw=raw,
             status_code=200,
             usage=usage_from_openai(body),
             provider_cost_usd=reported_cost_usd(body),
-            finish_reason=finish if isinstance(finish, str) else None,
+            finish_reason=first.get("finish_reason"),
         )
-
-    def _error_code(self, error: object) -> str | None:
-        named = [error.get(name) for name in ("code", "type")] if isinstance(error, dict) else []
-        codes = (self._keys.without_keys(code) for code in named if isinstance(code, str))
-        return next((code for code in codes if _CODE.fullmatch(code)), None)
 
     def _broken(
         self, error_type: str, what: str, model: Model, *, may_be_billed: bool | None = None
@@ -357,15 +448,16 @@ async def _read_refusal(reply: Reply) -> bytes:
     return content
 
 
-def _error_of(raw: bytes) -> object:
-    """The `error` member of an answer that is not a success, or None if there is none."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None
-    return body.get("error") if isinstance(body, dict) else None
+def is_json(reply: Reply) -> bool:
+    """Whether a reply is one JSON body, and no stream of events."""
+    kinds = [value for name, value in reply.headers if name.lower() == b"content-type"]
+    return any(kind.partition(b";")[0].strip().lower() == b"application/json" for kind in kinds)
 
 
-def _error_message(error: object) -> str:
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else "no readable error message"
+def is_done(data: bytes) -> bool:
+    """Whether an event ends the stream. OpenAI's own client reads only how its text begins."""
+    return data.lstrip().startswith(b"[DONE]")
+
+
+def _event_of(chunk: Mapping[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("router.server")
 
+REFUSED = frozenset({400, 404, 410, 413, 422})
+"""Statuses of requests that are refused again however often they come."""
 RETRY_AFTER_S = 1
 """Sent with an error that may pass by itself and carries no better advice."""
 
@@ -129,11 +131,13 @@ def _request(
 
 
 def _refusal(error: IntelliRouterError) -> HttpResponse:
-    headers = {}
+    headers, status = {}, status_of(error)
     if error.request_id is not None:
         headers["x-request-id"] = error.request_id
-    if error.is_retryable:
+    if getattr(error, "should_retry", None) is False or status in REFUSED:
+        headers["x-should-retry"] = "false"
+    elif error.is_retryable:
         seconds = getattr(error, "retry_after_s", None)
         headers["retry-after"] = str(RETRY_AFTER_S if seconds is None else max(1, round(seconds)))
     headers.update(getattr(error, "headers", {}))
-    return json_response(body_of_error(error), status=status_of(error), headers=headers)
+    return json_response(body_of_error(error), status=status, headers=headers)

@@ -9,7 +9,7 @@ from router.errors import TIMEOUTS, ProviderError
 if TYPE_CHECKING:
     from router.errors import IntelliRouterError
 
-PASSED_STATUS = (400, 413, 422, 429)
+PASSED_STATUS = (400, 404, 410, 413, 422, 429)
 """A provider's statuses that the client can act on. Any other becomes a bad gateway."""
 
 
@@ -18,20 +18,28 @@ def status_of(error: IntelliRouterError) -> int:
     if isinstance(error, ProviderError):
         if error.error_type in TIMEOUTS:
             return 504
+        if error.error_type == "content_filter":
+            return 400  # OpenRouter says it with 403, which would blame the client's key
         if error.status_code in PASSED_STATUS:
             return error.status_code
     return error.http_status
 
 
 def body_of_error(error: IntelliRouterError) -> dict[str, Any]:
-    """The body that says what failed."""
-    return error_body(
-        status_of(error),
-        str(error),
-        code=error.error_type if isinstance(error, ProviderError) else error.code,
-        kind=getattr(error, "openai_type", None),
-        param=getattr(error, "param", None),
-    )
+    """The body that says what failed.
+
+    The provider's own `code`, `type` and `param` go with a status that is the provider's too. A code such
+    as `invalid_api_key` of a bad gateway would blame the client's key for ours.
+    """
+    status = status_of(error)
+    code, kind = error.code, getattr(error, "openai_type", None)
+    if isinstance(error, ProviderError):
+        code = error.error_type
+        if status in PASSED_STATUS:
+            kind = error.provider_type
+            if error.provider_code not in (None, kind):
+                code = error.provider_code
+    return error_body(status, str(error), code=code, kind=kind, param=getattr(error, "param", None))
 
 
 def error_body(

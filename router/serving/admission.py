@@ -94,7 +94,17 @@ async def admit(parts: Parts, request: Request) -> Serving:
         )
         await parts.recorder.record(request, refused, None, knowledge.state.catalog)
         raise
-    return Serving(parts, request, demand, knowledge.state.catalog, decision, funds, started)
+    decided_by = knowledge.state.policies.by_id[decision.policy_id]
+    return Serving(
+        parts,
+        request,
+        demand,
+        knowledge.state.catalog,
+        decision,
+        funds,
+        started,
+        passes_filters=decided_by.content_filter_fallback,
+    )
 
 
 async def _take(parts: Parts, request: Request, demand: Demand, timestamp: datetime) -> Funds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from router.providers.base import Answer
+from router.providers.reading.endings import finish_of
 from router.translate.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ class Assembly:
                 elif value:
                     self.has_content = self.has_content or name != "role"
                     _merge(message, name, value)
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str):
+        reason = finish_of(choice.get("finish_reason"))
+        if reason is not None:
             self._finish_reasons[index] = reason
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from router.errors import ProviderError
+from router.errors import REFUSALS, ProviderError
 from router.records import Attempt
 from router.serving.fallback import end_of_try, silence, since_ms
 from router.serving.recording import Outcome, build_record
@@ -54,8 +54,13 @@ class Serving:
         decision: Decision,
         funds: Funds | None,
         started: float,
+        *,
+        passes_filters: bool = True,
     ) -> None:
-        """`started` is the reading of `time.perf_counter` at which the request arrived."""
+        """`started` is the reading of `time.perf_counter` at which the request arrived.
+
+        `passes_filters`: whether another model may be asked after a content filter refused.
+        """
         self.request = request
         self.catalog = catalog
         self.decision = decision
@@ -64,6 +69,7 @@ class Serving:
         self.attempts: list[Attempt] = []
         self._parts = parts
         self._funds = funds
+        self._passes_filters = passes_filters
         self._retries = parts.retries.begin()
         self._starts_ms: list[float] = []
         """Starts of the attempts, counted from the request's arrival, for the telemetry."""
@@ -86,8 +92,9 @@ class Serving:
     async def call(self, ask: Callable[[Provider, Model, Body], Awaitable[T]]) -> T:
         """The result of `ask` for the first candidate that answers. Each try is added to `attempts`.
 
-        ProviderError when no candidate is left, or when another would not help. Its type is `timeout`
-        when the request's time is over, and `attempt_timeout` when only a try's own time is.
+        ProviderError when no candidate is left. Its type is `timeout` when the request's time is over, and
+        `attempt_timeout` when only a try's own time is. A model may refuse a request that the next one
+        serves. Only if the last one refuses it too, the error is the first refusal.
         """
         settings, decision = self._parts.settings, self.decision
         names = (decision.model, *decision.fallbacks)[: settings.max_attempts]
@@ -95,6 +102,7 @@ class Serving:
         clock = asyncio.get_running_loop().time
         deadline = clock() + settings.request_timeout_s
         failure: ProviderError | None = None
+        refusal: ProviderError | None = None
         for name in names:
             model = self.catalog.models[name]
             if self.attempts and not await self._may_try(model):
@@ -116,13 +124,19 @@ class Serving:
                     return await self._try(ask, model, body, ends_at, is_cut_short=ends_at < deadline)
                 except ProviderError as error:
                     failure = error
-                if not failure.is_retryable or clock() >= deadline:
+                if failure.error_type in REFUSALS:
+                    refusal = refusal or failure
+                if clock() >= deadline or not self._may_go_on(failure):
                     raise failure
                 may_repeat = await self._retries.may_repeat(failure, left_s=deadline - clock())
                 if not may_repeat or not await self._may_try(model):
                     break
         assert failure is not None  # noqa: S101 - one model is always tried
-        raise failure
+        raise refusal if refusal is not None and failure.error_type in REFUSALS else failure
+
+    def _may_go_on(self, failure: ProviderError) -> bool:
+        """Whether another model may be asked after the failure."""
+        return failure.error_type != "content_filter" or self._passes_filters
 
     async def _try(
         self,

@@ -35,6 +35,8 @@ class Upstream:
         self._held: list[StreamEvent] = []
         """Events up to the first content: until then another candidate may serve the request."""
         self._is_done = False
+        self._is_cut = False
+        """Whether DONE came before the answer was over."""
 
     @classmethod
     async def open(cls, provider: Provider, model: Model, body: Body) -> Upstream:
@@ -71,6 +73,8 @@ class Upstream:
     async def _take(self) -> list[StreamEvent] | None:
         if self._is_done:
             return None
+        if self._is_cut:
+            raise self._broken("ended its stream before the answer was over")
         batch = await anext(self._batches, None)
         if batch is None:
             # Some servers leave DONE out. If every choice has its finish reason, nothing is missing.
@@ -79,10 +83,12 @@ class Upstream:
             return None
         for event in batch:
             if event is DONE:
-                self._is_done = True
+                # Servers write DONE even behind an answer that broke off: only its finish reasons count.
+                self._is_done = self.assembly.is_finished
+                self._is_cut = not self._is_done
             elif event.data is not None:
                 self.assembly.add(event.data)
-        return batch
+        return [event for event in batch if event is not DONE] if self._is_cut else batch
 
     def _broken(self, what: str) -> ProviderError:
         return ProviderError(

@@ -28,6 +28,7 @@ from router import (
 )
 from router.journal.journal import AppendLog
 from router.records import FeedbackRecord, RequestLog, RequestRecord, new_id
+from router.request.preferences import Preferences
 from tests.factories import write_catalog
 from tests.recording import Recorder, only_request
 from tests.router.scores.test_scores import row, snapshot
@@ -132,15 +133,18 @@ def test_a_failing_model_is_replaced_by_the_next_candidate(
         assert record.success
 
 
-def test_a_bad_request_is_not_tried_elsewhere(open_router: Any) -> None:
-    """What a provider calls the caller's fault goes back to the caller at once."""
-    router, records = open_router({"id": "picky", "quality_scores": {"*": 1.0}})
+def test_a_models_refusal_is_the_answer_only_if_the_last_model_refuses_too(open_router: Any) -> None:
+    """The next model may take the same request. If none does, the first one's error goes to the caller."""
+    router, records = open_router({"id": "picky", "quality_scores": {"*": 1.0}}, "small")
+    response = router.complete_sync(Request(messages=MESSAGES, preferences=Preferences(order=("picky",))))
+    assert response.text == "from small"
     with pytest.raises(ProviderError) as caught:
-        router.complete_sync(Request(messages=MESSAGES))
-    record = only_request(records)
+        router.complete_sync(Request(messages=MESSAGES, model="picky"))
+    served, refused = [record for record in records if isinstance(record, RequestRecord)]
+    assert [item.error_type for item in served.attempts] == ["bad_request", None]
     assert (caught.value.status_code, caught.value.error_type) == (400, "bad_request")
-    assert caught.value.request_id == record.id
-    assert (record.success, record.cost_usd, len(record.attempts)) == (False, None, 1)
+    assert caught.value.request_id == refused.id
+    assert (refused.success, refused.cost_usd, len(refused.attempts)) == (False, None, 1)
 
 
 def test_when_every_try_fails_the_record_says_so(open_router: Any) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_EVENT_BYTES = 4 << 20
 """A larger event is refused, because an event without an end would fill the memory."""
+MAX_STRAY_BYTES = 64 << 10
+"""Most bytes that are kept of text that is no event."""
+_FIELDS = (b"event:", b"id:", b"retry:", b"data:", b":")
 
 _NULL_USAGE = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null')
 
@@ -68,6 +71,8 @@ class EventSplitter:
 
     def __init__(self) -> None:
         self._rest = b""
+        self.stray = b""
+        """The lines that are no fields of events: some servers write a bare error behind their events."""
 
     def feed(self, part: bytes) -> list[tuple[bytes, bytes | None]]:
         """Return (event without its blank line, its data) of each event that is complete now.
@@ -81,7 +86,13 @@ class EventSplitter:
         *blocks, self._rest = buffer.split(b"\n\n")
         if len(self._rest) > MAX_EVENT_BYTES:
             raise OversizedEventError(f"an event of more than {MAX_EVENT_BYTES} bytes")
-        return [event for block in blocks if (event := _event(block)) is not None]
+        events = []
+        for block in blocks:
+            if (event := _event(block)) is not None:
+                events.append(event)
+            elif block and not block.startswith(_FIELDS):
+                self.stray = (self.stray + block + b"\n")[:MAX_STRAY_BYTES]
+        return events
 
 
 def _with_line_feeds(buffer: bytes) -> bytes:

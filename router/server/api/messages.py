@@ -93,8 +93,9 @@ class AnthropicShape:
 
     def error(self, body: dict[str, Any], status: int) -> bytes:
         """See Shape."""
-        kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-        return b"".join(map(to_sse, self._events.fail(kind, body["error"]["message"])))
+        error = body["error"]
+        _, kind = kind_of(error["code"], status)
+        return b"".join(map(to_sse, self._events.fail(kind, error["message"])))
 
 
 def is_own(path: str) -> bool:
@@ -106,15 +107,20 @@ def in_shape(response: HttpResponse, path: str) -> HttpResponse:
     """Translate an error from OpenAI's shape to Anthropic's, on Anthropic's paths only."""
     if not is_own(path):
         return response
-    error, status = orjson.loads(response.body)["error"], response.status
-    if error["code"] == "overloaded":
-        status = OVERLOADED
-    kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    error = orjson.loads(response.body)["error"]
+    status, kind = kind_of(error["code"], response.status)
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": error["message"]}}
     headers = dict(response.headers)
     if "x-request-id" in headers:
         body["request_id"] = headers["request-id"] = headers["x-request-id"]
     return json_response(body, status=status, headers=headers)
+
+
+def kind_of(code: str, status: int) -> tuple[int, str]:
+    """Anthropic's status and name of an error, by our code and status."""
+    if code == "overloaded":
+        status = OVERLOADED
+    return status, ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
 def _request_of(shim: Shim, http: HttpRequest) -> Request:

@@ -177,7 +177,7 @@ def test_betas_travel_in_their_header(server: AnthropicServer) -> None:
         ("claude-refuses", "bad_request", 400, False, None),
         ("claude-locked", "authentication", 401, True, None),
         ("claude-forbidden", "authentication", 403, True, None),
-        ("claude-unknown", "bad_request", 404, True, None),
+        ("claude-unknown", "model_gone", 404, False, None),
         ("claude-large", "bad_request", 413, False, None),
         ("claude-broken", "server_error", 500, True, None),
     ],

@@ -90,7 +90,7 @@ class Fault:
     behaviour: Behaviour | None
     tries: Tries
     is_retryable: bool = True
-    """Whether the next candidate is asked."""
+    """Whether the same request may succeed later."""
 
 
 LIMITED, BUSY, BROKEN = (429, "rate_limited"), (503, "overloaded"), (500, "server_error")
@@ -119,7 +119,9 @@ FAULTS: dict[str, Fault] = {
     "503, x-should-retry: perhaps": Fault(answering("503 Busy", x_should_retry="perhaps"), [BUSY, BUSY]),
     "401": Fault(answering("401 Who"), [(401, "authentication")]),
     "400": Fault(answering("400 Bad"), [(400, "bad_request")], is_retryable=False),
-    "404": Fault(answering("404 No Model"), [(404, "bad_request")]),
+    "404": Fault(answering("404 No Model"), [(404, "model_gone")], is_retryable=False),
+    "410": Fault(answering("410 Gone"), [(410, "model_gone")], is_retryable=False),
+    "498": Fault(answering("498 No Capacity"), [(498, "overloaded")]),
     "refused": Fault(None, [CUT, CUT]),
     "reset": Fault(sending(is_reset=True), [CUT, CUT]),
     "closed without an answer": Fault(sending(), [CUT, CUT]),
@@ -140,7 +142,8 @@ FAULTS: dict[str, Fault] = {
     "body of 100 MB": Fault(sending(HEAD + b"content-length: 100000000\r\n\r\n", *[b" " * MB] * 100), [BAD]),
     "body that is not JSON": Fault(answering("200 OK", b'{"choices": ['), [BAD]),
     "HTML": Fault(answering("200 OK", b"<html>hello</html>", content_type="text/html"), [BAD]),
-    "JSON without choices": Fault(answering("200 OK", b'{"error": "sorry"}'), [BAD]),
+    "JSON without choices": Fault(answering("200 OK", b'{"object": "x"}'), [BAD]),
+    "JSON of an error": Fault(answering("200 OK", b'{"error": "sorry"}'), [(None, "server_error")]),
     "empty body": Fault(answering("200 OK", b""), [BAD]),
     "204": Fault(sending(b"HTTP/1.1 204 No Content\r\n\r\n"), [(204, "bad_response")]),
     "redirect": Fault(answering("307 There", location="http://127.0.0.1:9/"), [(307, "bad_response")]),
@@ -254,16 +257,15 @@ def test_a_fault_is_told_and_recorded(name: str, tmp_path: Path, monkeypatch: py
 def test_another_model_answers_for_a_faulty_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: ScriptedServer
 ) -> None:
-    """Where time is left and the request is not at fault, the caller never sees the failure."""
+    """Where time is left, the caller never sees the failure, not even a refusal of the request."""
     monkeypatch.setattr("router.providers.openai.REFUSAL_TIMEOUT_S", 0.2)
     fault = FAULTS[name]
     seen = ask_faulty(tmp_path, fault, {"spare": spare.url})
     print(seen.row(f"{name}, with a spare"))  # noqa: T201 - the table
-    is_saved = fault.is_retryable
     tries = [SILENT if one == LATE else one for one in fault.tries]
-    assert tried(seen) == [("faulty", *one) for one in tries] + [("spare", *FINE)] * is_saved
-    assert seen.answer == ("from the spare" if is_saved else None)
-    assert (seen.record.success, seen.record.model_decided) == (is_saved, "faulty")
+    assert tried(seen) == [("faulty", *one) for one in tries] + [("spare", *FINE)]
+    assert seen.answer == "from the spare"
+    assert (seen.record.success, seen.record.model_decided) == (True, "faulty")
     assert seen.took_s < 1.1 * DEADLINE_S
 
 

@@ -111,8 +111,8 @@ def test_an_unknown_task_is_a_bad_request(client: openai.OpenAI) -> None:
     ("model", "error", "code"),
     [
         ("down", openai.InternalServerError, "overloaded"),
-        ("busy", openai.RateLimitError, "rate_limited"),
-        ("picky", openai.BadRequestError, "bad_request"),
+        ("busy", openai.RateLimitError, "scripted_error"),
+        ("picky", openai.BadRequestError, "scripted_error"),
         ("slow", openai.InternalServerError, "timeout"),
     ],
 )

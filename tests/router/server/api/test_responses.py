@@ -391,7 +391,7 @@ def test_tools_that_a_provider_runs_have_no_bound(own_shim: Shim) -> None:
     ("model", "error", "code"),
     [
         ("native-down", openai.InternalServerError, "overloaded"),
-        ("chat-picky", openai.BadRequestError, "bad_request"),
+        ("chat-picky", openai.BadRequestError, "scripted_error"),
         ("native-early-cut", openai.InternalServerError, "connection"),
         ("native-early-error", openai.InternalServerError, "server_error"),
         ("native-early-ended", openai.InternalServerError, "bad_response"),

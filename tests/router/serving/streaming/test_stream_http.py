@@ -169,7 +169,7 @@ def test_who_asks_for_usage_is_told_that_it_comes(url: str, fake_url: str) -> No
     ("model", "error", "code"),
     [
         ("down", openai.InternalServerError, "overloaded"),
-        ("busy", openai.RateLimitError, "rate_limited"),
+        ("busy", openai.RateLimitError, "scripted_error"),
         ("early-cut", openai.InternalServerError, "connection"),
         ("empty", openai.InternalServerError, "bad_response"),
         ("nobody", openai.NotFoundError, "model_not_found"),
