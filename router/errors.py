@@ -208,8 +208,8 @@ class ProviderError(IntelliRouterError):
 
     `error_type` is one of `timeout` (of the request), `attempt_timeout` (of one try), `connection`,
     `rate_limited`, `overloaded`, `server_error`, `authentication`, `bad_request`, `content_filter`,
-    `model_gone`, `bad_response`, `stream_cut`. The message is for the caller. It may quote the request, since providers do: logs use
-    `facts`.
+    `model_gone`, `bad_response`, `stream_cut`. The message is for the caller. It may quote the request, since
+    providers do: logs use `facts`.
     """
 
     code = "provider_error"
@@ -237,8 +237,9 @@ class ProviderError(IntelliRouterError):
         self.status_code = status_code
         self.provider_code = provider_code
         """The provider's own name of the failure, if that is an identifier."""
-        self.provider_type: str | None = None
-        """The provider's `type` of the failure, as OpenAI and Anthropic have one."""
+        self.said_code: str | None = None
+        self.said_type: str | None = None
+        """The provider's `code` and `type` of the failure, as OpenAI's errors have both."""
         self.param: str | None = None
         """The member of the request that the provider refuses."""
         self.retry_after_s = retry_after_s

@@ -33,7 +33,7 @@ PRICE = {
     "cached_input_usd_per_mtok": "0.1",
     "cache_write_usd_per_mtok": "1.25",
 }
-PATHS = {
+PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
     "messages": ("/v1/messages", {"max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}),
     "responses": ("/v1/responses", {"input": "Hi"}),
@@ -176,7 +176,7 @@ def replaying(
         await (content if isinstance(content, Reply) else Reply(content)).send(exchange)
 
     with ScriptedServer(behave) as provider:
-        given = {
+        given: dict[str, dict[str, Any]] = {
             "one": {},
             "two": {},
             "claude": {"provider": "ant"},
@@ -197,7 +197,11 @@ def replaying(
         (home / "catalog.yaml").write_text(yaml.safe_dump(catalog))
         for name, content in (files or {}).items():
             (home / name).write_text(yaml.safe_dump(content))
-        defaults = {"max_retries": 0, "health_max_ejected_share": 0.0, "default_policy": "balanced"}
+        defaults: dict[str, Any] = {
+            "max_retries": 0,
+            "health_max_ejected_share": 0.0,
+            "default_policy": "balanced",
+        }
         router = Router.open(home=home, **{**defaults, **settings})
         recorder = Recorder()
         router.observe(recorder)

@@ -98,6 +98,8 @@ class AnthropicProvider(OpenAIProvider):
             found = chunks.feed(event)
         except (KeyError, TypeError, AttributeError) as error:
             raise self._broken("bad_response", "sent an event that is not Anthropic's", model) from error
+        if event.get("type") == "message_stop" and not chunks.has_stop_reason:
+            raise self._broken("bad_response", "ended its message without a `stop_reason`", model)
         for chunk in found:
             if chunk.get("error"):
                 events.clear()

@@ -97,11 +97,11 @@ def failure_of_status(
         model=model,
         error_type=error_type,
         status_code=status,
-        provider_code=said.code,
+        provider_code=said.name,
         retry_after_s=retry_after_s,
         is_retryable=is_retryable,
     )
-    failure.provider_type, failure.param = said.kind, said.param
+    failure.said_code, failure.said_type, failure.param = said.code, said.kind, said.param
     if said.is_used_up:
         failure.should_retry = False  # a quota that is used up does not come back within a request
     return failure

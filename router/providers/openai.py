@@ -215,7 +215,8 @@ class OpenAIProvider:
             return self._failure(400, said, model)
         error = self._broken("server_error", f"sent an error {where} ({self._sentence(said)})", model)
         said = self._safe(said)
-        error.provider_code, error.provider_type, error.param = said.code, said.kind, said.param
+        error.provider_code, error.param = said.name, said.param
+        error.said_code, error.said_type = said.code, said.kind
         return error
 
     def _sentence(self, said: Refusal) -> str:

@@ -36,9 +36,7 @@ def body_of_error(error: IntelliRouterError) -> dict[str, Any]:
     if isinstance(error, ProviderError):
         code = error.error_type
         if status in PASSED_STATUS:
-            kind = error.provider_type
-            if error.provider_code not in (None, kind):
-                code = error.provider_code
+            code, kind = error.said_code or code, error.said_type
     return error_body(status, str(error), code=code, kind=kind, param=getattr(error, "param", None))
 
 

@@ -40,10 +40,10 @@ _HTML = re.compile(r"<[a-zA-Z!/]")
 
 STATUSES: Mapping[str, int] = {
     **dict.fromkeys(
-        ("invalid_request_error", "invalid_argument", "failed_precondition", "out_of_range", "badrequesterror",
-         "bad_request", "bad_request_error", "validationexception", "validation_error", "invalid_request",
-         "context_length_exceeded", "string_above_max_length", "unsupported_value", "unsupported_parameter",
-         "content_filter", "invalidparameter", "model_decommissioned"),
+        ("invalid_request_error", "invalid_argument", "failed_precondition", "out_of_range", "bad_request",
+         "badrequesterror", "bad_request_error", "validationexception", "validation_error",
+         "invalid_request", "context_length_exceeded", "string_above_max_length", "unsupported_value",
+         "unsupported_parameter", "content_filter", "invalidparameter", "model_decommissioned"),
         400,
     ),
     **dict.fromkeys(
@@ -56,9 +56,9 @@ STATUSES: Mapping[str, int] = {
     ),
     **dict.fromkeys(("request_too_large", "payload_too_large"), 413),
     **dict.fromkeys(
-        ("insufficient_quota", "rate_limit_exceeded", "rate_limit_error", "rate_limited", "resource_exhausted",
-         "throttlingexception", "toomanyrequestsexception", "too_many_requests", "throttling",
-         "servicequotaexceededexception", "quota_exceeded"),
+        ("insufficient_quota", "rate_limit_exceeded", "rate_limit_error", "rate_limited",
+         "resource_exhausted", "throttlingexception", "toomanyrequestsexception", "too_many_requests",
+         "throttling", "servicequotaexceededexception", "quota_exceeded"),
         429,
     ),
     **dict.fromkeys(
@@ -85,7 +85,7 @@ USED_UP = frozenset(
      "insufficient_user_quota", "arrearage", "exceeded_current_quota_error", "billing_not_active",
      "servicequotaexceededexception"}
 )  # fmt: skip
-"""Codes of a quota that is used up: asking again does not help until somebody pays."""
+"""Codes of a quota that is used up: asking again does not help until the bill is paid."""
 FILTERED = frozenset(
     {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
      "datainspectionfailed", "moderation_blocked", "content_filtered", "sensitive", "safety",
@@ -123,6 +123,11 @@ class Refusal:
     """All codes of the error in lower case, the inner ones too."""
     is_moderated: bool = False
     """Whether it reports the result of a moderation (OpenRouter)."""
+
+    @property
+    def name(self) -> str | None:
+        """The code, else the type."""
+        return self.code or self.kind
 
     @property
     def is_used_up(self) -> bool:
@@ -222,7 +227,7 @@ def _told(said: Mapping[str, Any]) -> Refusal:
     metadata = metadata if isinstance(metadata, dict) else {}
     return Refusal(
         message=_with_cause(_sentence(said), metadata),
-        code=next(iter(own), kind),
+        code=next(iter(own), None),
         kind=kind,
         param=param if isinstance(param, str) and _PARAM.fullmatch(param) else None,
         status=status,
@@ -287,6 +292,8 @@ def _line(text: str) -> str | None:
 def _plain(raw: bytes) -> str | None:
     """The text of a body that is not JSON. A page of HTML says nothing to the client."""
     text = raw[: 4 * MAX_TEXT].decode(errors="replace")
+    if text.lstrip()[:1] in ("{", "["):
+        return None  # broken JSON, which could hold anything
     return None if _HTML.search(text) or "\ufffd" in text else _line(text)
 
 

@@ -49,6 +49,8 @@ class EventsToChunks:
         """`created` is in seconds since 1970, and goes into every chunk."""
         self.is_finished = False
         """Whether the message reached its end. A stream that stops before is broken."""
+        self.has_stop_reason = False
+        """Whether the message said why it stops. Without it, it was cut."""
         self._head: dict[str, Any] = {
             "id": None,
             "object": "chat.completion.chunk",
@@ -84,6 +86,7 @@ class EventsToChunks:
             stop_reason = optional(event.get("delta"), "delta").get("stop_reason")
             if stop_reason is None:
                 return []
+            self.has_stop_reason = True
             is_json = self._json_block is not None and not self._tools
             return [self._chunk({}, finish_reason_of(stop_reason, is_json=is_json))]
         if kind == "message_stop":
@@ -148,6 +151,8 @@ class ChunksToEvents:
     def __init__(self) -> None:
         self._is_started = False
         self._is_over = False
+        self._is_native = False
+        """Whether Anthropic's own events pass unchanged."""
         self._kind: str | None = None  # of the open block: text, thinking, or a tool call's index
         self._blocks = 0
         self._seen_tools: set[int] = set()
@@ -161,7 +166,7 @@ class ChunksToEvents:
         native = chunk.get(NATIVE)
         if isinstance(native, dict):
             self._is_over = native.get("type") in ("message_stop", "error")
-            self._is_started = True
+            self._is_started = self._is_native = True
             return [native]
         if isinstance(chunk.get("error"), dict):
             error = chunk["error"]
@@ -179,6 +184,9 @@ class ChunksToEvents:
         """The events that end the message, or an error event if the stream ended before the answer did."""
         if self._is_over:
             return []
+        if self._is_native:
+            self._is_over = True
+            return [{"type": "message_stop"}]  # the message said why it stops, and its server no more
         if self._stop_reason is None:
             return self.fail(ERROR_TYPE, "the provider's stream ended before its answer did")
         self._is_over = True
