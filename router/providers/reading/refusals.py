@@ -75,7 +75,7 @@ STATUSES: Mapping[str, int] = {
     ),
     **dict.fromkeys(("overloaded_error", "overloaded", "engine_overloaded_error"), 529),
 }  # fmt: skip
-"""The HTTP status that an error's code stands for, for errors that come under status 200. Lower case."""
+"""The HTTP status that an error's code means, for errors that come under status 200. Lower case."""
 _BAD_REQUEST = re.compile(
     r"(?:invalid|image|unsupported_image|empty_image)_|context_length|failed_to_download|\w+_policy"
 )
@@ -118,7 +118,7 @@ class Refusal:
     """OpenAI's and Anthropic's `type`, an identifier."""
     param: str | None = None
     status: int | None = None
-    """The HTTP status that the body names, or that its code stands for."""
+    """The HTTP status that the body names, or that its code means."""
     names: frozenset[str] = frozenset()
     """All codes of the error in lower case, the inner ones too."""
     is_moderated: bool = False
@@ -237,7 +237,7 @@ def _told(said: Mapping[str, Any]) -> Refusal:
 
 
 def _with_cause(message: str | None, metadata: Mapping[str, Any]) -> str | None:
-    """OpenRouter's sentence with the one of the provider behind it, which alone says why."""
+    """OpenRouter's sentence with the one of the provider behind it, which says why."""
     raw = metadata.get("raw")
     if isinstance(raw, str) and raw:
         try:

@@ -24,7 +24,7 @@ class Read(NamedTuple):
     is_plain: bool
     """Whether it is JSON by the letter. Otherwise its texts may hold halves of characters: see `Halves`."""
     is_portable: bool
-    """Whether every client can read the text. Otherwise write the value anew."""
+    """Whether every client can read the text. Otherwise write the value again."""
 
 
 def loads(raw: bytes) -> Read:

@@ -15,7 +15,7 @@ def count_of(given: object) -> int | None:
 def fault_of_vectors(rows: list[object], count: int | None) -> str | None:
     """The fault of the vectors in `rows` for `count` inputs, or None if there is one for each.
 
-    With too few or too many, a client stores vectors beside the wrong texts.
+    With too few or too many, a client stores vectors with the wrong texts.
     """
     sizes, places = set(), set()
     for place, row in enumerate(rows):
