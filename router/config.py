@@ -316,6 +316,14 @@ class Settings(BaseModel):
             le=3600,
         ),
     ] = 2.0
+    scores_max_age_s: Annotated[
+        float,
+        Field(
+            alias="SCORES_MAX_AGE_S",
+            description="Health is degraded if the pipelines have not run for longer than this.",
+            gt=0,
+        ),
+    ] = 86_400.0
     scores_lookback_days: Annotated[
         int,
         Field(

@@ -356,6 +356,14 @@ class OverloadedError(IntelliRouterError):
     is_retryable = True
 
 
+class NotReadyError(IntelliRouterError):
+    """No request can succeed now. The message lists every reason."""
+
+    code = "not_ready"
+    http_status = 503
+    is_retryable = True
+
+
 class JournalError(IntelliRouterError):
     """Records could not be appended, so the reply they belong to is withheld.
 

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError, UnknownPolicyError
+from router.readiness.faults import status_of
+from router.readiness.watch import Watch
 from router.records import FeedbackRecord, new_id
 from router.request.feedback import FeedbackSource, check_feedback
 from router.request.request import Response
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from router.config import Settings
     from router.journal.journal import RecordSink
     from router.providers.base import Answer, Provider
+    from router.readiness.faults import Fault
     from router.request.decision import Decision
     from router.request.embeddings import EmbeddingRequest
     from router.request.preferences import Preferences
@@ -52,6 +55,7 @@ class Router:
         self.settings = parts.settings
         self.opened_at = datetime.now(UTC)
         self._parts = parts
+        self._watch = Watch(parts)
         self._private_loop: LoopThread | None = None
         self._private_loop_lock = threading.Lock()  # guards the creation of _private_loop
 
@@ -264,7 +268,8 @@ class Router:
     def health(self) -> dict[str, Any]:
         """The state of the router, for people and load balancers. Serving goes on in every state.
 
-        `status` is `ok`, or `degraded` with the reason in an `error`.
+        `status` is `ok`, or `degraded` with the reasons in `faults`. `ready` is whether a request can
+        succeed now.
         """
         parts, knowledge = self._parts, self._parts.refresher.knowledge
         snapshot, recorder = knowledge.board.snapshot, parts.recorder
@@ -272,7 +277,7 @@ class Router:
         now = datetime.now(UTC)
         errors = {name: str(error) for name, error in parts.refresher.errors.items()}
         return {
-            "status": "degraded" if errors or journal_error is not None else "ok",
+            **status_of(self.faults()),
             "configuration": {
                 "config_hash": knowledge.state.config_hash,
                 "error": errors.get("configuration"),
@@ -298,8 +303,16 @@ class Router:
             "limits": parts.limits.health(),
         }
 
+    def faults(self, *, is_fresh: bool = False) -> tuple[Fault, ...]:
+        """The reasons why requests fail or are served in a lesser way; empty when all is well.
+
+        Disk, Redis and published files are looked at in the background, or now with `is_fresh`.
+        """
+        return self._watch.look() if is_fresh else self._watch.faults()
+
     def close(self) -> None:
         """Seal the journal and stop; safe to call twice."""
+        self._watch.close()
         if self._private_loop is not None:
             self._private_loop.run(self.aclose_connections())
             self._private_loop.stop()

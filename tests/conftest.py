@@ -29,6 +29,7 @@ SCRIPT: dict[str, Any] = {
         "large": {"answer": "from large", "tokens_input": 1000, "tokens_output": 100},
         "down": {"error_rate": 1.0, "error_status": 503},
         "busy": {"error_rate": 1.0, "error_status": 429},
+        "refusing": {"error_rate": 1.0, "error_status": 401},
         "picky": {"error_rate": 1.0, "error_status": 400},
         "slow": {"answer": "late", "latency_ms": 30_000},
         "uncounted": {"answer": "no usage"},

@@ -7,6 +7,7 @@ fits. The file is read-only for that reason, and each publish removes such a log
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 COPY_BYTES = 64 << 20
+HEADER_BYTES = 3 * 4096
+"""The headers of a DuckDB file. Routers compare them, to see that the file is as it was published."""
 
 
 def publish_warehouse(warehouse: Warehouse) -> int | None:
@@ -39,6 +42,7 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     warehouse.rows("checkpoint")
     warehouse.close()
     if _is_current(build, target, warehouse):
+        _note_check(warehouse.settings.warehouse_facts_file)
         return None
     make_folder(target.parent)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
@@ -52,7 +56,16 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
         raise
     query_ms = _check_published(target, warehouse, now=published_at)
     sync_folder(target.parent)
-    facts = {"published_at": published_at.isoformat(), "query_ms": round(query_ms, 3), "bytes": size}
+    moment = published_at.isoformat()
+    with target.open("rb") as published:
+        header_sha256 = hashlib.sha256(published.read(HEADER_BYTES)).hexdigest()
+    facts = {
+        "published_at": moment,
+        "checked_at": moment,
+        "query_ms": round(query_ms, 3),
+        "bytes": size,
+        "header_sha256": header_sha256,
+    }
     write_atomically(warehouse.settings.warehouse_facts_file, json.dumps(facts).encode())
     return size
 
@@ -83,6 +96,17 @@ def _check_published(target: Path, warehouse: Warehouse, *, now: datetime) -> fl
 
 def _log_beside(target: Path) -> Path:
     return target.with_name(f"{target.name}.wal")
+
+
+def _note_check(facts_file: Path) -> None:
+    """Note that the pipelines ran and that the copy is current. Routers report when they last ran."""
+    try:
+        facts = json.loads(facts_file.read_bytes())
+    except (OSError, ValueError):
+        return  # the facts are those of an earlier release, or damaged: the next publication writes them
+    if isinstance(facts, dict):
+        facts["checked_at"] = datetime.now(UTC).isoformat()
+        write_atomically(facts_file, json.dumps(facts).encode())
 
 
 def _stamp(path: Path) -> tuple[int, int]:

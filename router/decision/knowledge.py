@@ -127,8 +127,9 @@ class Knowledge:
         session: Session = NEW_SESSION,
         ejections: Ejections = NO_EJECTIONS,
         funds: Purse | None = None,
+        is_trial: bool = False,
     ) -> Decision:
-        """Choose a model.
+        """Choose a model. A trial spends nothing of the policy's budget for exploration.
 
         RequestError for an unknown model or task, and for a reference that some of the possible providers
         do not know. NoEligibleModelError when every candidate is excluded. BudgetExceededError when
@@ -166,7 +167,7 @@ class Knowledge:
                 choice = plan.fixed("sticky", session.model)
             if choice is None:
                 draw = moment.draw
-                if policy.exploration_usd_per_day is not None:
+                if policy.exploration_usd_per_day is not None and not is_trial:
                     plan = self.budgets.within(policy, plan, moment.timestamp)
                 choice = plan.draw(draw)
         if choice is not None and pinned is None and session.model is None and demand.refers_to is not None:

@@ -128,6 +128,23 @@ class Breaker:
                 self._publish(now)
         return self._view
 
+    def failing(self) -> dict[str, str]:
+        """Models whose latest calls all failed, whether or not the cap keeps them in service, and why.
+
+        A model whose next request tries it again is not among them.
+        """
+        self.view()
+        with self._lock:
+            limit = (self.rules.consecutive_failures + 1) // 2
+            return {
+                model: target.reason
+                for model in self._models
+                for target in self._targets(model)
+                if target.reason is not None
+                and not target.is_on_probation
+                and (target.consecutive >= limit or target.is_condemned or target.is_waiting)
+            }
+
     def begin(self, model: str) -> bool:
         """Ask to start a call to the model; False when it must wait for another request's probe.
 
@@ -334,6 +351,8 @@ class Target:
     """Why it is out or on probation; None while it is healthy."""
     is_condemned: bool = False
     """Whether our key was refused. If not all may be out, condemned models come first."""
+    is_waiting: bool = False
+    """Whether it is out because its provider asked to wait."""
     is_on_probation: bool = False
     probe_until: float = 0.0
     """Until when a probe is awaited; 0 when none is in progress."""
@@ -365,10 +384,11 @@ class Target:
     def wait(self, now: float, seconds: float, reason: str) -> None:
         """Stay out as long as the provider asked. This is not a fault, so the level stays."""
         self._out(now, seconds, reason)
+        self.is_waiting = True
 
     def _out(self, now: float, seconds: float, reason: str) -> None:
         self.ejected_at, self.until, self.reason = now, now + seconds, reason
-        self.is_on_probation, self.probe_until = False, 0.0
+        self.is_on_probation, self.probe_until, self.is_waiting = False, 0.0, False
         self.slots.clear()
 
     def restore(self, now: float) -> None:

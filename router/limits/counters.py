@@ -138,6 +138,9 @@ class LimitStore(Protocol):
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
         """The amount charged to each account, as this process knows it. None when unknown."""
 
+    def check(self) -> None:
+        """LimitsUnavailableError if nothing can be counted now. It counts nothing."""
+
     async def aclose(self) -> None:
         """Release the running event loop's connections."""
 

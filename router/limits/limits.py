@@ -67,7 +67,7 @@ class Limits:
         self._opening = opening
         self._file = file
         self._file_version = None if file is None else version_of(file)
-        self._on_error = on_error
+        self.on_error = on_error
 
     @classmethod
     def open(cls, settings: Settings) -> Limits:
@@ -243,6 +243,19 @@ class Limits:
         self.book, self._file_version = book, version
         return True
 
+    def check(self) -> LimitsUnavailableError | None:
+        """Ask the store whether it counts, unless nothing is limited. Return the reason if it does not."""
+        if not self.is_active:
+            self.error = None
+            return None
+        try:
+            self.store.check()
+        except LimitsUnavailableError as error:
+            self._report(error)
+            return error
+        self.error = None
+        return None
+
     def health(self) -> dict[str, Any]:
         """For the router's health report."""
         return {
@@ -273,7 +286,7 @@ class Limits:
     def _tolerate(self, error: LimitsUnavailableError, admission: Admission) -> None:
         """Apply LIMITS_ON_ERROR: raise, or let the request pass, counted and noted."""
         self._report(error)
-        if self._on_error == "refuse":
+        if self.on_error == "refuse":
             raise error
         self.unchecked += 1
         admission.notices = ("limits were not checked",)

@@ -127,6 +127,9 @@ class MemoryStore:
         with self._lock:
             return tuple([balance.charged for balance in self._balances_of(accounts)])
 
+    def check(self) -> None:
+        """See LimitStore. Memory always counts."""
+
     async def aclose(self) -> None:
         """See LimitStore."""
 

@@ -27,6 +27,8 @@ PROBE_INTERVAL_S = 0.5
 """Time between tries while Redis does not answer. Requests in between fail at once."""
 OPEN_AT_ONCE = 1000
 """Accounts opened by one script: it bounds how long Redis is kept from others."""
+CHECK_S = 60
+"""Lifetime of the key that a check of the server writes."""
 POOL_TIMEOUT_S = 5.0
 """The longest that a request waits for a connection."""
 
@@ -115,6 +117,15 @@ class RedisStore:
         seen = [self._last_seen.get(account.key) for account in accounts]
         known = tuple(charged for charged in seen if charged is not None)
         return known if len(known) == len(seen) else None
+
+    def check(self) -> None:
+        """See LimitStore. It writes, because a server that only reads cannot count."""
+        try:
+            with self._connections.client_of_thread() as client:
+                client.set(f"{self._prefix}health", 1, ex=CHECK_S)
+        except self._connections.failures as error:
+            raise self._fail(error) from error
+        self._down = None
 
     async def aclose(self) -> None:
         """See LimitStore."""

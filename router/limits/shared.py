@@ -43,6 +43,7 @@ SWEPT_AT_ONCE = 4
 SWEPT_WHEN_FULL = 4000
 """Counters that are checked when a new one finds no room."""
 
+_LOOK = "select began_at from facts"
 _GET_WINDOW = "select slots from windows where key = ?"
 _PUT_WINDOW = (
     "insert into windows (key, kept_until, slots) values (?, ?, ?)"
@@ -121,6 +122,14 @@ class FileStore:
             return self._file.transact(lambda db: tuple([self._charged(db, item) for item in accounts]))
         except (BusyError, LostError, FullError, LimitsUnavailableError):
             return None
+
+    def check(self) -> None:
+        """See LimitStore. A file that is busy counts."""
+        with contextlib.suppress(BusyError, FullError):
+            try:
+                self._file.transact(lambda db: db.execute(_LOOK).fetchone())
+            except LostError:
+                self._file.reopen(self._read)
 
     async def aclose(self) -> None:
         """See LimitStore."""

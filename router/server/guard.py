@@ -57,8 +57,13 @@ class InFlight:
         self.count = 0
         self._most = most
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next request is refused."""
+        return self.count >= self._most
+
     def __enter__(self) -> None:
-        if self.count >= self._most:
+        if self.is_full:
             raise OverloadedError(f"`{self.count}` requests are in flight; try again, or raise MAX_IN_FLIGHT")
         self.count += 1
 

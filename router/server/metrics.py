@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from router.records import RequestRecord
 
+FILES = frozenset({"configuration", "keys", "limits", "scores", "task classifier"})
+"""Parts of the health report that are files, of which an older version can be in use."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NONE = "none"
 """The model and provider of a request for which the router chose none."""
@@ -198,7 +200,9 @@ def _gauges(health: Mapping[str, Any]) -> Iterator[str]:
         ("models_eligible", "gauge", "Models that a request can have.", health["models"]["eligible"]),
         ("keys_active", "gauge", "Keys that open anything.", health["keys"]["active"]),
         ("limits_unchecked_total", "counter", "Requests served unchecked.", health["limits"]["unchecked"]),
-        ("configuration_failed", "gauge", "1 while newer files cannot be used.", health["status"] != "ok"),
+        ("ready", "gauge", "1 while a request can succeed.", health["ready"]),
+        ("degraded", "gauge", "1 while `/health` lists a fault.", health["status"] != "ok"),
+        ("configuration_failed", "gauge", "1 while newer files cannot be used.", _has_old_files(health)),
     ):
         yield from _series(name, kind, text, (), () if value is None else (((), value),))
     yield from _series(
@@ -211,6 +215,10 @@ def _gauges(health: Mapping[str, Any]) -> Iterator[str]:
     yield from _series(
         "model_ejected", "gauge", "1 while the model is left out.", ("model",), (((m,), 1) for m in ejected)
     )
+
+
+def _has_old_files(health: Mapping[str, Any]) -> bool:
+    return any(fault["part"] in FILES for fault in health["faults"])
 
 
 def _series(

@@ -11,6 +11,7 @@ from router.server.observe import may_see
 
 if TYPE_CHECKING:
     from router.keys.keys import Caller
+    from router.readiness.faults import Fault
     from router.records import Record
     from router.router import Router
     from router.server.auth import Keys
@@ -52,6 +53,10 @@ class Shim:
     def own_health(self) -> dict[str, Any]:
         """The health of this process."""
         return health.report(self.router, keys=self.keys, in_flight=self.in_flight)
+
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults of this process."""
+        return tuple(health.faults(self.router, keys=self.keys, in_flight=self.in_flight))
 
     def health(self) -> dict[str, Any]:
         """The report behind `/health`."""

@@ -41,8 +41,12 @@ MAX_RESERVATIONS = 10
 """Most decisions for one request while others take the rest of its budget."""
 
 
-def route(parts: Parts, request: Request) -> Decision:
-    """Decide without a call and without a record. It raises the errors of `Router.route`."""
+def route(parts: Parts, request: Request, *, draw: float | None = None) -> Decision:
+    """Decide without a call and without a record. It raises the errors of `Router.route`.
+
+    A `draw` makes it a trial: it replaces the router's own random number, so that a seeded router does not
+    use one up, and it spends nothing of the budgets for exploration.
+    """
     request_id, timestamp = new_id()
     knowledge, session = parts.refresher.knowledge, _session(parts, request)
     demand = request.measure(session.tokens_per_estimate)
@@ -54,10 +58,11 @@ def route(parts: Parts, request: Request) -> Decision:
         request,
         demand,
         knowledge.policy_of(request, session, parts.settings.default_policy),
-        Moment(request_id, timestamp, parts.random.random()),
+        Moment(request_id, timestamp, parts.random.random() if draw is None else draw),
         session=session,
         ejections=parts.breaker.view(),
         funds=funds,
+        is_trial=draw is not None,
     )
 
 

@@ -307,9 +307,11 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextMa
 def test_a_record_that_cannot_be_written_withholds_the_answer(open_router: Any, full_disk: Any) -> None:
     """Under `refuse` there is no response whose record silently vanished."""
     router, _ = open_router("small")
-    with full_disk(), pytest.raises(JournalError, match="No space left on device"):
-        router.complete_sync(Request(messages=MESSAGES))
-    assert router.health()["status"] == "degraded"
+    with full_disk():
+        with pytest.raises(JournalError, match="No space left on device"):
+            router.complete_sync(Request(messages=MESSAGES))
+        assert router.health()["ready"] is False
+    assert router.health()["ready"] is True
 
 
 def test_while_nothing_can_be_recorded_no_provider_is_paid(open_router: Any, full_disk: Any) -> None:

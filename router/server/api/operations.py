@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from router.errors import RequestError
+from router.errors import NotReadyError, RequestError
 from router.request.request import AUTO
 from router.server.api.chat import request_of
 from router.server.errors import error_body
@@ -78,9 +78,11 @@ async def livez(_: Shim, __: HttpRequest) -> HttpResponse:
 
 
 async def readyz(shim: Shim, _: HttpRequest) -> HttpResponse:
-    """`GET /readyz`. JournalError if no record can be written."""
-    # A shim that answers has a valid configuration, because the router does not open without one.
+    """`GET /readyz`. JournalError if no record can be written, NotReadyError if no request can succeed."""
     shim.router.sink.check_writable()
+    blocking = [str(fault) for fault in shim.faults() if fault.is_blocking]
+    if blocking:
+        raise NotReadyError("; ".join(blocking))
     return json_response({"status": "ready"})
 
 

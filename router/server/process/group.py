@@ -137,8 +137,10 @@ def _merged(own: Mapping[str, Any], others: list[dict[str, Any]], workers: int) 
         _put(health, path, sum(_at(item, path) for item in healths))
     for part in ("journal", "limits"):
         health[part]["error"] = next((item[part]["error"] for item in healths if item[part]["error"]), None)
-    if any(item["status"] != "ok" for item in healths):
-        health["status"] = "degraded"
+    faults = {repr(fault): fault for item in healths for fault in item["faults"]}
+    health["faults"] = list(faults.values())
+    health["status"] = "degraded" if faults else "ok"
+    health["ready"] = any(item["ready"] for item in healths)
     return health
 
 

@@ -8,22 +8,29 @@ from typing import TYPE_CHECKING
 from router.router import Router
 from router.server.app import create_app
 from router.server.auth import Keys
-from router.server.process.supervisor import Supervisor, url_of
+from router.server.process.supervisor import Supervisor, announce, url_of
 from router.server.process.uvicorn_server import Server, config_of
 
 if TYPE_CHECKING:
     import socket
 
+    import uvicorn
+
     from router.config import Settings
+    from router.server.dispatch import App
 
 
 class _OnlyServer(Server):
-    """Prints its URL once it accepts connections, because port 0 picks a free one."""
+    """Prints its URL once it accepts connections, because port 0 picks a free one, and its readiness."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for server in self.servers:
-            print(f"intellirouter listening on {url_of(server.sockets[0])}", flush=True)  # noqa: T201
+            announce(url_of(server.sockets[0]), self._app.shim.faults())
 
 
 def serve(settings: Settings) -> None:
@@ -36,4 +43,4 @@ def serve(settings: Settings) -> None:
     if settings.workers > 1:
         sys.exit(Supervisor(settings).run())
     app = create_app(Router.open(settings, is_server=True), keys)
-    _OnlyServer(config_of(app, settings)).run()
+    _OnlyServer(config_of(app, settings), app).run()

@@ -32,12 +32,13 @@ from router.files import TEMPORARY_PREFIX, make_folder
 from router.server.process import worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
     from pathlib import Path
 
     from router.config import Settings
+    from router.readiness.faults import Fault
 
 logger = logging.getLogger("router.server")
 
@@ -91,6 +92,8 @@ class Supervisor:
         self._deaths = _Deaths()
         self._has_served = False
         self._is_announced = False
+        self._faults: tuple[Fault, ...] = ()
+        """The faults that the worker found which became ready last."""
         self._signals: list[int] = []
         self._kill_at: float | None = None
         """Set when the supervisor stops."""
@@ -151,7 +154,7 @@ class Supervisor:
                 self._start(folder)
         if len(ready) >= self._settings.workers and not self._is_announced:
             self._is_announced = True
-            print(f"intellirouter listening on {url_of(self._listener)}", flush=True)  # noqa: T201
+            announce(url_of(self._listener), self._faults)
 
     def _start(self, folder: Path) -> None:
         taken = {item.slot for item in self._workers}
@@ -184,7 +187,8 @@ class Supervisor:
         for item in list(self._workers):
             if item.link in happened and not item.is_ready:
                 with contextlib.suppress(EOFError, OSError):
-                    item.is_ready = self._has_served = bool(item.link.recv())
+                    self._faults = item.link.recv()
+                    item.is_ready = self._has_served = True
             if item.process.sentinel in happened:
                 self._bury(item)
 
@@ -222,6 +226,14 @@ class Supervisor:
                 signal.signal(number, handler)
             ours.close()
             theirs.close()
+
+
+def announce(url: str, faults: Iterable[Fault]) -> None:
+    """Print the address, then whether a request can succeed now, with each reason against it."""
+    found = list(faults)
+    state = "not ready" if any(fault.is_blocking for fault in found) else "degraded"
+    lines = [f"intellirouter is {state}: {fault}" for fault in found] or ["intellirouter is ready"]
+    print("\n".join([f"intellirouter listening on {url}", *lines]), flush=True)  # noqa: T201
 
 
 def url_of(listener: socket.socket) -> str:

@@ -54,7 +54,7 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.publishing = asyncio.create_task(group.publish_forever())
-            link.send(True)
+            link.send(app.shim.faults())
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await super().shutdown(sockets)

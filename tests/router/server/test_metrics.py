@@ -35,6 +35,8 @@ PRICED = {"prices": [{"start": "2026-01-01", "input_usd_per_mtok": "1", "output_
 LINE = re.compile(r'intellirouter_[a-z_]+(\{[a-z]+="[^"\\\n]*"(,[a-z]+="[^"\\\n]*")*\})? (-?[0-9.e+-]+|NaN)')
 HEALTH: dict[str, Any] = {
     "status": "ok",
+    "ready": True,
+    "faults": [],
     "in_flight": 0,
     "workers": {"wanted": 1, "running": 1},
     "journal": {"backlog_bytes": 0, "unrecorded": 0, "unlogged": 0, "error": None},
@@ -195,7 +197,8 @@ def test_health_has_the_shims_own_state(url: str) -> None:
     health = httpx.get(f"{url}/health").json()
     assert health["keys"] == {"active": 0, "is_loopback_open": True, "error": None}
     assert health["in_flight"] == 0
-    assert health["warehouse"] == {"age_s": None, "published_at": None, "query_ms": None}
+    assert health["warehouse"] == {"age_s": None, "published_at": None, "query_ms": None, "error": None}
+    assert [health[name] for name in ("database", "connection", "query_performance_ms")] == [None] * 3
 
 
 def test_health_tells_how_fast_the_warehouse_answered(open_router: OpenRouter, tmp_path: Path) -> None:
@@ -206,6 +209,9 @@ def test_health_tells_how_fast_the_warehouse_answered(open_router: OpenRouter, t
     assert refresh(Settings.load({}, home=tmp_path)).success
     warehouse = call(router, "GET", "/health", peer=HERE).json()["warehouse"]
     assert 0 < warehouse["query_ms"] < 60_000
+    health = call(router, "GET", "/health", peer=HERE).json()
+    assert (health["database"], health["connection"]) == ("healthy", "ok")
+    assert health["query_performance_ms"] == warehouse["query_ms"]
     published_at = datetime.fromisoformat(warehouse["published_at"])
     assert abs(time.time() - published_at.timestamp()) < 600
     assert warehouse["age_s"] >= 0
