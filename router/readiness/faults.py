@@ -27,7 +27,7 @@ class Fault:
 
     part: str
     """`models`, `journal`, `disk`, `limits`, `configuration`, `scores`, `task classifier`, `warehouse`,
-    `keys` or `load`."""
+    `sessions`, `keys` or `load`."""
     reason: str
     is_blocking: bool = False
     """Whether no request can succeed until it is gone."""
@@ -57,6 +57,9 @@ def faults_of(parts: Parts) -> Iterator[Fault]:
     error = parts.limits.error
     if error is not None:
         yield limits_fault(str(error), on_error=parts.settings.limits_on_error)
+    lost = parts.sessions.health()["error"]
+    if lost is not None:
+        yield Fault("sessions", lost)
     for name, problem in parts.refresher.errors.items():
         yield Fault(name, f"{problem}. The last usable version stays in use")
 
