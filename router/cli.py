@@ -37,6 +37,9 @@ COMMAND_MODULES = {
     "pipelines.replay.replay_commands": ("demo", "replay"),
 }
 
+SUBCOMMANDS = {"config": "router.readiness.commands"}
+"""Modules whose commands belong into a group of another room, by its name."""
+
 
 def main() -> None:
     """Entry point: an IntelliRouterError prints one line and exits with 1."""
@@ -69,6 +72,13 @@ def _group() -> click.Group:
     for module, names in COMMAND_MODULES.items():
         for command in _commands(module, names):
             group.add_command(command)
+    for name, module in SUBCOMMANDS.items():
+        parent = group.commands.get(name)
+        if not isinstance(parent, click.Group):
+            parent = click.Group(name, help="The configuration.")
+            group.add_command(parent)
+        for command in _commands(module, ()):
+            parent.add_command(command)
     return group
 
 

@@ -7,7 +7,7 @@ documentation with `Settings.describe`.
 
 from __future__ import annotations
 
-import os
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,12 +17,17 @@ from router.documents import REFUSAL, problems
 from router.errors import ConfigError, has_secret
 from router.records import BodyMode
 from router.settings.database_url import postgresql_url
-from router.settings.names import current_names
+from router.settings.environment import Variables
+from router.settings.names import current_names, misspelt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+logger = logging.getLogger("router")
+
 COMPLIANCE_FILE = "compliance_logs.jsonl"
+_named: set[str] = set()
+"""Misspelt variables that this process has named already."""
 
 
 class Settings(BaseModel):
@@ -575,12 +580,10 @@ class Settings(BaseModel):
 
 
 def read_environment(env_file: Path = Path(".env")) -> dict[str, str]:
-    """The process's environment over the `.env` file's."""
-    from dotenv import dotenv_values
-
-    try:
-        from_file = dotenv_values(env_file)
-    except (OSError, UnicodeDecodeError) as error:
-        fault = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigError(f"`{env_file}` cannot be read ({fault}): correct it, or remove it") from None
-    return {**{key: value for key, value in from_file.items() if value is not None}, **os.environ}
+    """The process's environment over the `.env` file's. The log names variables that look misspelt."""
+    variables = Variables.read(env_file)
+    for item in misspelt(variables, [name for name, _, _ in Settings.describe()]):
+        if item.name not in _named:
+            _named.add(item.name)
+            logger.warning("%s", item)
+    return variables.merged

@@ -76,7 +76,7 @@ class Limits:
         Without budgets neither lake nor journal is read.
         """
         book = LimitBook.load(settings.limits_file)
-        _check_retention(book, settings)
+        check_retention(book, settings)
         opening = Opening(settings.home, book)
         log: ReservationLog | None = None
         store: LimitStore
@@ -297,7 +297,8 @@ class Limits:
         self.error = error
 
 
-def _check_retention(book: LimitBook, settings: Settings) -> None:
+def check_retention(book: LimitBook, settings: Settings) -> None:
+    """ConfigError for a budget whose period is longer than the records that a restart reads."""
     for entry in book.budgets:
         needed = LONGEST_DAYS[entry.period]
         if settings.retention_days < needed:

@@ -1,6 +1,7 @@
 """Variables of the environment, before they are settings.
 
-    environment and `.env` ─► names ─► `router.config.Settings`
+    environment and `.env` ─► environment ─► names ─► `router.config.Settings`
 
-Read `database_url` for the addresses that DATABASE_URL takes, then `names` for other names of variables.
+Read `environment` for the variables and their origin, `names` for other names and misspellings, then
+`database_url` for the addresses that DATABASE_URL takes.
 """

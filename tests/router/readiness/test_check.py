@@ -1,0 +1,122 @@
+"""`intellirouter config check`: what is in force, from where, and what is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from router.readiness.check import Report, check
+from router.settings.environment import Variables
+from tests.factories import write_catalog
+from tests.places import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def checked(home: Path, file: dict[str, str] | None = None, **process: str) -> Report:
+    """A check of a folder with these variables."""
+    variables = {"INTELLIROUTER_HOME": str(home), **process}
+    return check(Variables(from_file=file or {}, from_process=variables))
+
+
+def setting(report: Report, name: str) -> tuple[str, str]:
+    """(value, origin) of a setting."""
+    return next((item.value, item.origin) for item in report.settings if item.name == name)
+
+
+@pytest.mark.smoke
+def test_every_setting_is_listed_with_its_origin(tmp_path: Path) -> None:
+    """The environment wins over .env, and an argument over both."""
+    write_catalog(tmp_path)
+    report = checked(tmp_path, {"MAX_ATTEMPTS": "4", "ENABLE_REQUEST_LOGGING": "false"}, MAX_RETRIES="2")
+    assert report.problems == []
+    assert setting(report, "MAX_ATTEMPTS") == ("4", ".env")
+    assert setting(report, "MAX_RETRIES") == ("2", "environment")
+    assert setting(report, "REQUEST_LOGGING") == ("False", ".env")
+    assert setting(report, "WORKERS") == ("1", "default")
+    variables = Variables(from_file={}, from_process={"INTELLIROUTER_HOME": "elsewhere"})
+    assert setting(check(variables, tmp_path), "INTELLIROUTER_HOME") == (str(tmp_path), "argument")
+
+
+def test_secrets_are_masked(tmp_path: Path) -> None:
+    """Neither a password in a URL nor a key of a provider is shown."""
+    write_catalog(tmp_path, api_key_env="FAKE_KEY")
+    report = checked(
+        tmp_path, REDIS_URL="redis://:hunter2@127.0.0.1:9/0", DATABASE_URL="postgresql://a:hunter2@db/x",
+        FAKE_KEY="hunter2",
+    )  # fmt: skip
+    assert setting(report, "REDIS_URL") == ("[key]", "environment")
+    assert "hunter2" not in str(report)
+    assert "key of provider fake: FAKE_KEY is set in environment" in report.good
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("limits.yaml", "limits.yaml` is not usable"),
+        ("policies.yaml", "policies.yaml` is not usable"),
+        ("catalog.yaml", "catalog.yaml` is not usable"),
+        ("retention.yaml", "retention.yaml` is not usable"),
+        ("keys.json", "keys.json` is not usable"),
+        ("scores/current.json", "is corrupt"),
+        ("warehouse/intellirouter.duckdb", "is no DuckDB database"),
+    ],
+)
+def test_a_broken_file_is_a_problem(tmp_path: Path, file: str, words: str) -> None:
+    """Each file is looked at, and the first broken one hides no other."""
+    write_catalog(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text('{"wrong": 1}')
+    assert [problem for problem in checked(tmp_path).problems if words in problem] != []
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"WORKERS": "many"}, "WORKERS=`many`"),
+        ({"DEFAULT_POLICY": "balancd"}, "unknown policy `balancd`"),
+        ({"BASELINE_MODEL": "smal"}, "unknown model `smal`"),
+        ({"REDIS_URL": "redis://127.0.0.1:9/0"}, "Redis does not count"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_a_problem(
+    tmp_path: Path, variables: dict[str, str], words: str
+) -> None:
+    """The same faults that a start or a request would meet."""
+    write_catalog(tmp_path)
+    (tmp_path / "limits.yaml").write_text("limits: [{scope: user, subject: '*', requests: 1, per: day}]")
+    problems = checked(tmp_path, None, **variables).problems
+    assert len(problems) == 1
+    assert words in problems[0]
+
+
+def test_missing_keys_of_all_providers_are_a_problem(tmp_path: Path) -> None:
+    """No request could succeed. A misspelt name of the key is named."""
+    write_catalog(tmp_path, api_key_env="FAKE_PROVIDER_KEY")
+    problems = checked(tmp_path, FAKE_PROVIDR_KEY="x").problems
+    assert [problem for problem in problems if "no model can be asked" in problem] != []
+    assert (
+        "`FAKE_PROVIDR_KEY` is not a setting and is ignored: nearest known: `FAKE_PROVIDER_KEY`" in problems
+    )
+
+
+@pytest.mark.parametrize(("variables", "code"), [({}, 0), ({"ANALYTICS_RETENTION_DAY": "9"}, 1)])
+def test_the_command_exits_with_1_on_a_problem(tmp_path: Path, variables: dict[str, str], code: int) -> None:
+    """So that a deployment can ask first."""
+    write_catalog(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "router.cli", "config", "check", "--home", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables},
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    assert "INTELLIROUTER_HOME" in done.stdout
+    assert ("PROBLEM" in done.stdout) is bool(code)
