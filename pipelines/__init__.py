@@ -13,8 +13,9 @@
                           ├─ published_scores, model_performance_history  defs/publish  scores/current.json
                           └─ models, model_prices     defs/publish      the catalog, with prices
                                └─ published_warehouse defs/publish      a copy that no refresh locks
+                                    └─ postgres_mirror  defs/copies     the same tables in PostgreSQL
 
-    compliance_logs (defs/publish), routing_experiments (defs/experiments): files as tables
+    compliance_logs, decision_factors (defs/publish), routing_experiments (defs/experiments): files as tables
     price_book (defs/prices): public list prices, once a day; retained_records (defs/retention)
 
 Five files are at the door. Read `flow` first: it states the refresh, retention and erasure step by step.
@@ -34,6 +35,7 @@ The rooms, in the order in which data flows (`sql/` holds the statements):
     experiments   which variant is better; `statistics` has the arithmetic
     evaluation    the cost and quality that another policy would have had
     retention     rows past their period leave        erasure   persons leave, with a certificate
+    copies        the same tables in PostgreSQL, documents for MongoDB
     reports       questions to the warehouse          doctor    whether everything agrees
     prices        list prices and the price book      replay    the whole loop on recorded outcomes
 

@@ -205,9 +205,10 @@ def erase_command(
     for name in certificate.pending_journals:
         click.echo(f"  {name}: a running router writes this journal. The refresh after its sealing erases it")
     if certificate.remaining:
+        problems = {copy.target: copy.problem for copy in certificate.copies}
         raise ErasureError(
-            "these files still hold the id, or cannot be read: "
-            + "; ".join(f"`{name}`: {advice(name)}" for name in certificate.remaining)
+            "these files or copies still hold the id, or cannot be read: "
+            + "; ".join(f"`{name}`: {problems.get(name) or advice(name)}" for name in certificate.remaining)
             + "; then erase again"
         )
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.defs import automation, erasures, experiments, load, prices, publish, retention, rollups
+from pipelines.defs import (
+    automation,
+    copies,
+    erasures,
+    experiments,
+    load,
+    prices,
+    publish,
+    retention,
+    rollups,
+)
 from pipelines.defs.common import with_columns, workspace_of
 
 ASSETS = [
@@ -17,8 +27,10 @@ ASSETS = [
     publish.published_scores,
     publish.model_registry,
     publish.compliance_logs,
+    publish.decision_factors,
     publish.task_classifier,
     publish.published_warehouse,
+    copies.postgres_mirror,
     retention.retained_records,
     prices.price_book,
 ]
@@ -29,6 +41,7 @@ defs = dg.Definitions(
         automation.refresh_job,
         automation.retention_job,
         automation.prices_job,
+        automation.mirror_job,
         automation.housekeeping,
     ],
     schedules=[
@@ -37,7 +50,7 @@ defs = dg.Definitions(
         automation.prices_schedule,
         automation.housekeeping_schedule,
     ],
-    sensors=[automation.new_segments],
+    sensors=[automation.new_segments, automation.stale_mirror],
     resources={"workspace": workspace_of()},
     # One process for a whole run: half a second instead of eleven, and one writer of the warehouse.
     executor=dg.in_process_executor,

@@ -68,3 +68,28 @@ class EvaluationError(IntelliRouterError):
     """The recorded traffic does not allow an estimate for this policy."""
 
     code = "not_evaluable"
+
+
+class CopyError(IntelliRouterError):
+    """A copy for another engine could not be brought up to date. Serving and publishing go on."""
+
+    code = "copy_error"
+    is_retryable = True
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        """PostgreSQL's code of the failure, if it gave one."""
+
+
+class CopyBusyError(CopyError):
+    """Another process writes the copy."""
+
+    code = "copy_busy"
+
+
+class RefusedRowsError(CopyError):
+    """The other engine refuses rows for their content. Only their part is left out."""
+
+    code = "copy_refused_rows"
+    is_retryable = False

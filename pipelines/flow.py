@@ -20,6 +20,7 @@ from pipelines.scores.publishing import publish_scores
 from pipelines.scores.scoring import score
 from pipelines.tasks.classifier import refresh_classifier
 from pipelines.warehouse.compliance import load_compliance
+from pipelines.warehouse.factors import load_decision_factors
 from pipelines.warehouse.loading import load_all
 from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.registry import load_model_registry
@@ -55,6 +56,7 @@ REFRESH: tuple[Step, ...] = (
     honour_erasures,
     *TO_SCORES,
     load_model_registry,  # catalog.yaml -> models, model_prices
+    load_decision_factors,  # history of policies.yaml -> decision_factors
     load_compliance,  # the trail of changes -> compliance_logs
     refresh_classifier,  # labelled prompts -> scores/classifier.bin
     publish_warehouse,  # the build database -> the copy that people query

@@ -31,6 +31,7 @@ COMMAND_MODULES = {
         "report",
         "explain",
     ),
+    "pipelines.copies.copy_commands": ("mirror", "export"),
     "pipelines.experiments.experiment_commands": ("experiments",),
     "pipelines.evaluation.evaluation_commands": ("evaluate",),
     "pipelines.prices.price_commands": ("prices",),

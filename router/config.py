@@ -1,7 +1,7 @@
 """Settings: the environment variable, default and bounds of each.
 
 `Settings.load` reads them once, from the environment and a `.env` file (the environment wins). A value
-that looks like a secret is refused, except in REDIS_URL and DATABASE_URL. A test compares the table in the
+that looks like a secret is refused, except in the URLs of servers. A test compares the table in the
 documentation with `Settings.describe`.
 """
 
@@ -383,6 +383,29 @@ class Settings(BaseModel):
             le=1000,
         ),
     ] = 3.0
+    mirror_url: Annotated[
+        SecretStr | None,
+        Field(
+            alias="MIRROR_URL",
+            description="PostgreSQL server that gets a copy of the published warehouse; unset: no copy.",
+        ),
+    ] = None
+    mirror_schema: Annotated[
+        str,
+        Field(
+            alias="MIRROR_SCHEMA",
+            description="Schema that holds this copy and nothing else.",
+            pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        ),
+    ] = "analytics"
+    mirror_reader: Annotated[
+        str,
+        Field(
+            alias="MIRROR_READER",
+            description="Role that may read this copy; the mirror creates it; empty: none.",
+            pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62})?$",
+        ),
+    ] = "intellirouter_reader"
     duckdb_memory_limit: Annotated[
         str,
         Field(
@@ -404,7 +427,7 @@ class Settings(BaseModel):
         ),
     ] = True
 
-    @field_validator("ssl_cert_file", "ssl_cert_dir", "database_url", mode="before")
+    @field_validator("ssl_cert_file", "ssl_cert_dir", "database_url", "mirror_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -567,6 +590,16 @@ class Settings(BaseModel):
     def warehouse_facts_file(self) -> Path:
         """When the warehouse was published, and how fast it answered. `/health` shows it."""
         return self.home / "warehouse" / "published.json"
+
+    @property
+    def mirror_facts_file(self) -> Path:
+        """Which published warehouse the mirror in PostgreSQL equals."""
+        return self.home / "warehouse" / "mirrored.json"
+
+    @property
+    def exports_file(self) -> Path:
+        """Places that documents were exported to, so that an erasure can name them."""
+        return self.home / "exports.json"
 
     @property
     def build_file(self) -> Path:

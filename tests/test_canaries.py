@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipelines.copies.mirror import mirror
 from pipelines.erasure.search import search
 from pipelines.refresh import open_instance, refresh
 from router import ProviderError, Request, Router
@@ -399,7 +400,7 @@ def test_a_key_in_a_provider_is_refused_and_not_shown(tmp_path: Path, member: st
 @pytest.mark.parametrize("name", SETTINGS)
 def test_no_setting_shows_or_keeps_a_key(name: str) -> None:
     """A key in the wrong variable stops the start, and the error names the variable only."""
-    if name == "REDIS_URL":
+    if name in ("REDIS_URL", "MIRROR_URL"):
         assert SHAPED not in repr(Settings.load({name: SHAPED}))
         return
     for value in (SHAPED, f"https://user:{PLAIN}@host/", f"https://host/?api_key={PLAIN}"):
@@ -410,11 +411,13 @@ def test_no_setting_shows_or_keeps_a_key(name: str) -> None:
 
 
 def test_a_url_that_is_wrong_is_not_shown(tmp_path: Path) -> None:
-    """PRICES_URL and REDIS_URL may hold a password of any shape."""
+    """PRICES_URL, REDIS_URL and MIRROR_URL may hold a password of any shape."""
     assert PLAIN not in refusal(lambda: Settings.load({"PRICES_URL": PLAIN}))
     settings = Settings.load({"REDIS_URL": PLAIN}, home=tmp_path)
     (tmp_path / "limits.yaml").write_text("limits: [{scope: user, subject: '*', requests: 1, per: day}]")
     assert PLAIN not in refusal(lambda: Limits.open(settings))
+    mirrored = Settings.load({"MIRROR_URL": PLAIN}, home=tmp_path)
+    assert PLAIN not in refusal(lambda: mirror(mirrored))
 
 
 def test_the_price_book_shows_nothing_of_itself(tmp_path: Path) -> None:

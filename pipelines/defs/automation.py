@@ -7,6 +7,7 @@ import time
 
 import dagster as dg
 
+from pipelines.defs import copies
 from pipelines.defs.prices import price_book
 from pipelines.defs.retention import compact_lake, purge_old_runs, retained_records
 from pipelines.warehouse.pending import pending_segments
@@ -27,7 +28,8 @@ _UNFINISHED = [
 
 refresh_job = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(retained_records, price_book),
+    selection=dg.AssetSelection.all()
+    - dg.AssetSelection.assets(retained_records, price_book, copies.postgres_mirror),
     description="Load new records, fold them into rollups and scores, publish both.",
 )
 retention_job = dg.define_asset_job(
@@ -40,6 +42,12 @@ prices_job = dg.define_asset_job(
     "prices_refresh",
     selection=dg.AssetSelection.assets(price_book),
     description="Compare the price book with public list prices, and let a person decide on suspicious ones.",
+)
+
+mirror_job = dg.define_asset_job(
+    "mirror",
+    selection=dg.AssetSelection.assets(copies.postgres_mirror),
+    description="Bring the copy in PostgreSQL up to the published warehouse.",
 )
 
 
@@ -58,7 +66,7 @@ def housekeeping() -> None:
 )
 def new_segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Compare the lake with the segments that the published warehouse has loaded."""
-    if _is_refreshing(context.instance):
+    if _is_unfinished(context.instance, "refresh"):
         return dg.SkipReason("a refresh is queued or running")
     pending = pending_segments(Settings.load())
     if not pending:
@@ -69,6 +77,21 @@ def new_segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
     return dg.RunRequest(
         run_key=f"{names}-{int(time.time() // RETRY_INTERVAL_S)}", tags={"segments": str(len(pending))}
     )
+
+
+@dg.sensor(
+    job=mirror_job,
+    minimum_interval_seconds=SENSOR_INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Copy to PostgreSQL what was published, if MIRROR_URL is set.",
+)
+def stale_mirror(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Compare the published warehouse with the one that the mirror's last run copied."""
+    if not copies.waits():
+        return dg.SkipReason("there is no mirror, or it is up to date")
+    if _is_unfinished(context.instance, "mirror"):
+        return dg.SkipReason("a mirror run is queued or running")
+    return dg.RunRequest(run_key=f"mirror-{int(time.time() // RETRY_INTERVAL_S)}")
 
 
 refresh_schedule = dg.ScheduleDefinition(
@@ -98,8 +121,6 @@ housekeeping_schedule = dg.ScheduleDefinition(
 )
 
 
-def _is_refreshing(instance: dg.DagsterInstance) -> bool:
-    records = instance.get_run_records(
-        filters=dg.RunsFilter(job_name="refresh", statuses=_UNFINISHED), limit=10
-    )
+def _is_unfinished(instance: dg.DagsterInstance, job: str) -> bool:
+    records = instance.get_run_records(filters=dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=10)
     return any(time.time() - record.create_timestamp.timestamp() < STUCK_AFTER_S for record in records)

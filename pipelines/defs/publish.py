@@ -9,7 +9,7 @@ import dagster as dg
 from pipelines.defs.common import KINDS, POOL, Workspace
 from pipelines.scores.publishing import publish_scores
 from pipelines.tasks import classifier
-from pipelines.warehouse import compliance, publishing, registry
+from pipelines.warehouse import compliance, factors, publishing, registry
 
 
 @dg.multi_asset(
@@ -79,6 +79,14 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
 
 
 @dg.asset(group_name="registry", kinds=KINDS, pool=POOL)
+def decision_factors(workspace: Workspace) -> dg.MaterializeResult[None]:
+    """The weights of each configuration in the history."""
+    result = factors.load_decision_factors(workspace)
+    facts = {"note": result.problem} if result.problem else {"added": result.added}
+    return dg.MaterializeResult(metadata=facts)
+
+
+@dg.asset(group_name="registry", kinds=KINDS, pool=POOL)
 def compliance_logs(workspace: Workspace) -> dg.MaterializeResult[None]:
     """The changes to keys: actor, time, and the state before."""
     result = compliance.load_compliance(workspace)
@@ -115,6 +123,7 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "models",
         "model_prices",
         "compliance_logs",
+        "decision_factors",
         "task_cost_daily",
         "usage_by_org_daily",
         "model_performance_history",

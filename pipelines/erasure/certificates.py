@@ -69,6 +69,16 @@ class Search(_Part):
     unreadable: tuple[str, ...]
 
 
+class CopyState(_Part):
+    """A copy outside of the data folder: the mirror, or exported documents."""
+
+    target: str
+    is_current: bool
+    """Whether it holds the same rows as the warehouse after the erasure."""
+    problem: str | None = None
+    """Why not, and what to do."""
+
+
 class Certificate(_Part):
     """The content of the file."""
 
@@ -95,6 +105,8 @@ class Certificate(_Part):
     """None: not searched (late segments, or one organisation of a person who may be in others)."""
     remaining: tuple[str, ...] = ()
     """Files that still hold the id, including those that people edit, or that could not be read."""
+    copies: tuple[CopyState, ...] = ()
+    """Those that are not current are in `remaining` too."""
     pending_journals: tuple[str, ...] = ()
     """Journals of running routers that held the id. Their segments are rewritten when they load."""
 
@@ -109,6 +121,7 @@ def issue(
     pending_journals: Sequence[str],
     searched: Found | None,
     mentioned: Collection[str] = (),
+    copies: Sequence[CopyState] = (),
 ) -> Certificate:
     """Write the certificate next to the tombstone. One for late segments has its own time in its name."""
     files = rewritings(settings, tombstone.moments)
@@ -120,7 +133,7 @@ def issue(
     is_late = path.exists()
     if is_late:
         path = path.with_name(f"{tombstone.name}-late-{finished_at:%Y%m%dT%H%M%S%f}.json")
-    remaining = set(mentioned)
+    remaining = set(mentioned) | {copy.target for copy in copies if not copy.is_current}
     if searched is not None:
         found = {_relative(name, settings) for name in (*searched.hits, *searched.unreadable)}
         remaining |= found - set(pending_journals)
@@ -139,6 +152,7 @@ def issue(
         warehouse_sha256=sha256_of(settings.warehouse_file),
         searched=None if searched is None else _search(searched, settings),
         remaining=tuple(sorted(remaining)),
+        copies=tuple(copies),
         pending_journals=tuple(pending_journals),
     )
     write_atomically(path, certificate.model_dump_json(indent=1).encode())

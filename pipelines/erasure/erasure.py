@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.copies.remaining import after_erasure
 from pipelines.erasure import certificates, leftovers, tombstones
 from pipelines.erasure.config_mentions import mentions
 from pipelines.erasure.persons import Doomed, columns, trace
@@ -144,6 +145,8 @@ def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
     searched = None
     if user and tombstone.organization is None:
         searched = search(_roots(settings), [user], others=others)
+    removed = certificates.rewritings(settings, tombstone.moments)
+    copies = after_erasure(settings, rows_removed=sum(item.rows_removed for item in removed))
     certificate = certificates.issue(
         settings,
         tombstone,
@@ -153,6 +156,10 @@ def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
         pending_journals=leftovers.pending_journals(settings, erasing.doomed.users),
         searched=searched,
         mentioned=mentions(settings, user, organization=tombstone.organization) if user else (),
+        copies=[
+            certificates.CopyState(target=copy.target, is_current=copy.problem is None, problem=copy.problem)
+            for copy in copies
+        ],
     )
     tombstone.model_copy(update={"moments": ()}).write(settings.erasures)
     return certificate

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 QUERY_TIMEOUT_S = 30.0
+NULL_BY_ZERO: dict[str, str | bool | int | float | list[str]] = {
+    "ieee_floating_point_ops": False,
+    "error_on_division_by_zero": False,
+}
+"""A quotient by zero is not known. DuckDB's default is infinity, and then every average of it is too."""
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -125,7 +130,9 @@ def opened(
         raise WarehouseError(f"no warehouse at `{path}` yet: run `intellirouter refresh` to build it")
     try:
         connection = duckdb.connect(
-            str(path), read_only=True, config={**configuration(settings), "enable_external_access": False}
+            str(path),
+            read_only=True,
+            config={**configuration(settings), **NULL_BY_ZERO, "enable_external_access": False},
         )
     except duckdb.Error as error:
         raise WarehouseError(

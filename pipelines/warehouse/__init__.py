@@ -9,5 +9,6 @@ Read in this order:
     registry     catalog.yaml as tables                 compliance    the trail of changes as a table
     publishing   the copy that people query             pending       segments that wait in the lake
     archive      rollups without their raw rows         history       published scores, after a rebuild
+    factors      weights of each configuration
     differences  the first changed record of a file     ranges        hours and days in ranges
 """

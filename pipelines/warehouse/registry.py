@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from pipelines.warehouse import sqlfiles
 from router.catalog.catalog import Catalog
 from router.catalog.price_book import row_to_json
 from router.errors import ConfigError
+from router.health.breaker import BreakerRules, is_ejection
 from router.scores.snapshot import ALL_TASKS, ANY_MODEL
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from router.catalog.catalog import Model
 
 PER_1K = Decimal(1000)
+EJECTED = "ejected"
+"""The status of a model that the routers leave out for a while, because it or its provider fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,8 @@ class ModelRegistryResult:
     """Why the tables were not changed. None if they were loaded."""
 
 
-def load_model_registry(warehouse: Warehouse) -> ModelRegistryResult:
-    """Load the catalog into `models` and `model_prices`."""
+def load_model_registry(warehouse: Warehouse, *, now: datetime | None = None) -> ModelRegistryResult:
+    """Load the catalog into `models` and `model_prices`, with the statuses of `now`."""
     path = warehouse.settings.catalog_file
     if not path.exists():
         return ModelRegistryResult(problem=f"no catalog at `{path}`: the tables were not changed")
@@ -43,19 +46,22 @@ def load_model_registry(warehouse: Warehouse) -> ModelRegistryResult:
     except ConfigError as error:
         return ModelRegistryResult(problem=f"{error}; the tables were not changed")
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    qualities = _qualities(warehouse)
+    moment = now or datetime.now(UTC)
+    qualities, ejected = _qualities(warehouse), _ejected(warehouse, moment)
+    before = _rows(warehouse, "models")
     models = [
-        _model_row(model, qualities.get(model.id), changed)
+        _dated(
+            _model_row(model, qualities.get(model.id), moment, is_ejected=model.id in ejected),
+            before,
+            changed if not before else moment,
+        )
         for model in sorted(catalog.models.values(), key=lambda model: model.id)
     ]
     prices = [row for model in catalog.models.values() for row in _price_rows(model)]
     warehouse.replace_rows("models", models)
     # Keep rows that left the catalog: old records name them.
     named = {row["price_id"] for row in prices}
-    found = warehouse.run(sqlfiles.load("tables/rows", table="model_prices"))
-    columns = [item[0] for item in found.description or []]
-    kept = (dict(zip(columns, row, strict=True)) for row in found.fetchall())
-    prices += [row for row in kept if row["price_id"] not in named]
+    prices += [row for row in _rows(warehouse, "model_prices") if row["price_id"] not in named]
     warehouse.replace_rows("model_prices", sorted(prices, key=lambda row: str(row["price_id"])))
     return ModelRegistryResult(models=len(models))
 
@@ -70,8 +76,32 @@ def _qualities(warehouse: Warehouse) -> dict[str, dict[str, float]]:
     return found
 
 
-def _model_row(model: Model, qualities: dict[str, float] | None, changed: datetime) -> dict[str, Any]:
-    price = model.price_at(datetime.now(UTC))
+def _rows(warehouse: Warehouse, table: str) -> list[dict[str, Any]]:
+    found = warehouse.run(sqlfiles.load("tables/rows", table=table))
+    columns = [item[0] for item in found.description or []]
+    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+
+
+def _ejected(warehouse: Warehouse, now: datetime) -> set[str]:
+    """Models that the last decision found ejected, unless that was longer ago than an ejection can last."""
+    rules = BreakerRules.of(warehouse.settings)
+    longest = timedelta(seconds=rules.max_ejection_s * (1 + rules.jitter))
+    found = warehouse.run("marts/last_exclusions", since=now - longest).fetchall()
+    return {model for model, exclusion in found if is_ejection(exclusion)}
+
+
+def _dated(row: dict[str, Any], before: list[dict[str, Any]], moment: datetime) -> dict[str, Any]:
+    """The row with the moment at which anything in it last changed."""
+    for known in before:
+        if {**known, "last_updated": None} == {**row, "last_updated": None}:
+            return known
+    return {**row, "last_updated": moment}
+
+
+def _model_row(
+    model: Model, qualities: dict[str, float] | None, now: datetime, *, is_ejected: bool
+) -> dict[str, Any]:
+    price = model.price_at(now)
     return {
         "id": model.id,
         "name": model.name or model.provider_model,
@@ -81,9 +111,14 @@ def _model_row(model: Model, qualities: dict[str, float] | None, changed: dateti
         "context_window": model.context_window,
         "capabilities": None if model.capabilities is None else json.dumps(sorted(model.capabilities)),
         "quality_scores": None if qualities is None else json.dumps(qualities),
-        "availability_status": model.availability_status,
-        "last_updated": changed,
+        "availability_status": _status(model, is_ejected=is_ejected),
+        "last_updated": now,
     }
+
+
+def _status(model: Model, *, is_ejected: bool) -> str:
+    """The catalog's `unavailable` is a person's word, and stays."""
+    return EJECTED if is_ejected and model.availability_status != "unavailable" else model.availability_status
 
 
 def _per_1k(per_mtok: Decimal | None) -> Decimal | None:

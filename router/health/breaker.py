@@ -36,6 +36,19 @@ COUNTED = frozenset(
 """Error types that the provider causes, see `router.errors.ProviderError`."""
 WINDOW_SLOTS = 10
 PROBING = "it was ejected, and the request that tries it again is under way"
+_BEGINNINGS = (
+    "it is ejected",
+    "it was ejected",
+    "it is rate limited: its",
+    "provider `",
+    "several models of",
+)
+"""The beginnings of every reason of a breaker."""
+
+
+def is_ejection(exclusion: str | None) -> bool:
+    """Whether a candidate's exclusion is the reason of a breaker."""
+    return exclusion is not None and exclusion.startswith(_BEGINNINGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

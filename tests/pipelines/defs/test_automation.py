@@ -76,7 +76,7 @@ def test_a_quarantined_segment_does_not_wait(home: Settings, instance: dg.Dagste
     """A bad file is tried once, not at every tick."""
     (manifest,) = seal_records(home, [make_record()])
     (home.lake / manifest.path).write_bytes(b"junk")
-    assert pending_segments(home) == [manifest.name]
+    assert pending_segments(home) == [f"request_analytics/{manifest.name}"]
     assert refresh(home, instance=instance).quarantined == 1
     assert pending_segments(home) == []
 
@@ -110,7 +110,7 @@ def test_schedules_and_the_sensor_run_by_default() -> None:
         "housekeeping_hourly",
     }
     assert all(item.default_status.value == "RUNNING" for item in repository.schedule_defs)
-    assert [item.default_status.value for item in repository.sensor_defs] == ["RUNNING"]
+    assert [item.default_status.value for item in repository.sensor_defs] == ["RUNNING"] * 2
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from router.records import DATASETS
 
 ADDED = {
     "request_analytics": [("segment", "VARCHAR", False)],
-    "request_logs": [("segment", "VARCHAR", False)],
+    "request_logs": [("segment", "VARCHAR", False), ("id", "VARCHAR", True)],
     "feedback": [("request_hour", "TIMESTAMP WITH TIME ZONE", True), ("segment", "VARCHAR", False)],
 }
 

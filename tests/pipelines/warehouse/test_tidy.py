@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.copies import published
 from pipelines.errors import WarehouseError
 from pipelines.retention.retention import ROLLUP_MOMENTS
 from pipelines.warehouse import loading, sqlfiles
@@ -18,7 +19,8 @@ from pipelines.warehouse.archive import TABLES
 from pipelines.warehouse.columns import as_in_file
 from pipelines.warehouse.differences import first_difference_file
 from pipelines.warehouse.sqlfiles import SqlFile
-from pipelines.warehouse.warehouse import Warehouse
+from pipelines.warehouse.warehouse import Warehouse, in_memory
+from router.config import Settings
 from router.records import DATASETS
 
 ROOMS = (
@@ -32,7 +34,10 @@ ROOMS = (
     "erasure",
     "reports",
     "evaluation",
+    "copies",
 )
+POSTGRESQL = "postgres"
+"""A room of statements for another engine. The tests of the copies run each of them on a server."""
 KEYS = [key for room in ROOMS for key in sqlfiles.names(room)]
 RECORDS = [(dataset, record.MOMENT, fields(record)[0].name) for dataset, record in DATASETS.items()]
 MOMENTS = [*ROLLUP_MOMENTS.items(), *((dataset, moment) for dataset, moment, _ in RECORDS)]
@@ -44,6 +49,10 @@ WRITTEN = [
     "model_prices",
     "compliance_logs",
 ]
+
+
+with in_memory(Settings.load({})) as _connection:
+    PUBLISHED = published.tables(_connection)
 
 
 def _filled(key: str, *places: str, tables: Iterable[Sequence[str]]) -> list[SqlFile]:
@@ -80,12 +89,18 @@ TEMPLATES: dict[str, list[SqlFile]] = {
         sqlfiles.load("tables/delete_prefixed", table="pipeline.settled_folders", column="folder")
     ],
     "tables/insert": [sqlfiles.insert("pipeline.stale_days", ("mart", "day"))],
+    "copies/parts": [table.parts_file for table in PUBLISHED],
+    "copies/rows": [table.rows_file for table in PUBLISHED],
     "tables/take_found": _filled("tables/take_found", "table", tables=[item[:1] for item in RECORDS]),
     "tables/rows": _filled("tables/rows", "table", tables=[(name,) for name in WRITTEN]),
     "tables/clear": _filled("tables/clear", "table", tables=[(name,) for name in WRITTEN]),
     "tables/count": _filled("tables/count", "table", tables=[(name,) for name in WRITTEN]),
 }
 """Each template, filled for the tables that it serves."""
+PLACES = [
+    sqlfiles.parse(key, (sqlfiles.folder() / f"{key}.sql").read_text(encoding="utf-8"))
+    for key in sqlfiles.names(POSTGRESQL)
+]
 FILES = [file for key in KEYS for file in TEMPLATES.get(key) or [sqlfiles.load(key)]]
 STATEMENTS = [file for file in FILES if not file.key.startswith(("migrations/", "tables/migrations"))]
 PIPELINES = Path(sqlfiles.__file__).parents[1]
@@ -113,10 +128,10 @@ def _body(text: str) -> str:
 def test_every_room_has_files() -> None:
     """No room is empty, and every file is in a known room."""
     assert all(sqlfiles.names(room) for room in ROOMS)
-    assert len(list(sqlfiles.folder().rglob("*.sql"))) == len(KEYS)
+    assert len(list(sqlfiles.folder().rglob("*.sql"))) == len(KEYS) + len(sqlfiles.names(POSTGRESQL))
 
 
-@pytest.mark.parametrize("file", FILES, ids=_id)
+@pytest.mark.parametrize("file", [*FILES, *PLACES], ids=_id)
 def test_a_file_has_its_header(file: SqlFile) -> None:
     """The name, grain, unique key, tables it reads and a sentence come first."""
     assert list(file.header) == ["name", "grain", "unique", "reads"]
@@ -124,7 +139,7 @@ def test_a_file_has_its_header(file: SqlFile) -> None:
     assert all(file.header[item] for item in ("name", "grain", "unique"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=_id)
+@pytest.mark.parametrize("file", [*FILES, *PLACES], ids=_id)
 def test_keywords_are_lower_case(file: SqlFile) -> None:
     """SQL reads the same everywhere."""
     assert KEYWORDS.findall(_body(file.text)) == []
@@ -162,10 +177,12 @@ def _tables(warehouse: Warehouse, text: str) -> set[str]:
         name if schema == "main" else f"{schema}.{name}"
         for schema, name in warehouse.rows(
             "select schema_name, table_name from duckdb_tables() where not internal"
+            " union all select schema_name, view_name from duckdb_views() where not internal"
         )
     }
     query = _query_of(text)
-    if query is not None:
+    views = {name for (name,) in warehouse.rows("select view_name from duckdb_views() where not internal")}
+    if query is not None and not named & views:  # of a view, DuckDB gives the tables behind it
         by_duckdb = {
             name.replace('"', "").removeprefix("main.").removeprefix("temp.")
             for name in warehouse.connection.get_table_names(query, qualified=True)

@@ -1,0 +1,6 @@
+-- name: {table}
+-- grain: the same as the warehouse's table
+-- unique: the same as the warehouse's table
+-- reads: {table}
+-- Remove every row.
+delete from {table}
