@@ -141,6 +141,15 @@ class Settings(BaseModel):
             le=1_000_000,
         ),
     ] = 2048
+    cors_origins: Annotated[
+        str,
+        Field(
+            alias="CORS_ORIGINS",
+            description="Origins whose web pages may read answers, separated by commas; `*`: any. A page"
+            " still needs a key.",
+            max_length=4000,
+        ),
+    ] = ""
     body_timeout_s: Annotated[
         float,
         Field(alias="BODY_TIMEOUT_S", description="Longest wait for a request's body.", gt=0, le=3600),

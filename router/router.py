@@ -12,12 +12,15 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError, UnknownPolicyError
+from router.providers.base import unreadable
 from router.readiness.faults import status_of
 from router.readiness.watch import Watch
 from router.records import FeedbackRecord, new_id
+from router.request.arms import armed
 from router.request.feedback import FeedbackSource, check_feedback
 from router.request.request import Response
 from router.serving.admission import admit, route
@@ -137,7 +140,7 @@ class Router:
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await serving.call(ask)
+            answer = await serving.call(partial(_accepted, request, ask))
         except BaseException as error:  # a cancelled request is recorded like any other
             failure = error
         record = await serving.finish(answer, failure)
@@ -157,6 +160,7 @@ class Router:
             overhead_ms=record.overhead_ms or 0.0,
             attempts=len(serving.attempts),
             limit_headers=serving.limit_headers,
+            ignored=answer.ignored,
         )
 
     @asynccontextmanager
@@ -186,7 +190,7 @@ class Router:
         """
         model = self.catalog.models[request.model]
         provider = self._parts.providers.of(self.catalog)[model.provider]
-        return await provider.count_tokens(model, request.body())
+        return await provider.count_tokens(model, armed(request.body(), model))
 
     def complete_sync(self, request: Request) -> Response:
         """`complete` for callers without an event loop: any thread may call it that does not run one."""
@@ -356,6 +360,22 @@ class Router:
 def _check_chat(request: Request) -> None:
     if request.operation != "chat":
         raise RequestError("`complete` and `stream` do not take embeddings: use `Router.embed`")
+
+
+async def _accepted(
+    request: Request,
+    ask: Callable[[Provider, Model, Body], Awaitable[Answer]],
+    provider: Provider,
+    model: Model,
+    body: Body,
+) -> Answer:
+    """The answer, if the caller's API can express it. Otherwise the next candidate is asked."""
+    answer = await ask(provider, model, body)
+    try:
+        request.accept(answer.body)
+    except RequestError as error:
+        raise unreadable(error, model) from error
+    return answer
 
 
 async def _complete(provider: Provider, model: Model, body: Body) -> Answer:

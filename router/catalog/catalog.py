@@ -8,10 +8,12 @@ the names of key variables come from this file only, never from a request.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from router.catalog.entries import ALL_TASKS, CatalogFile
 from router.catalog.price_book import BOOK_NAME, PriceBook
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from router.catalog.entries import ModelEntry, OutputLimit, ProviderEntry, Thinking
+    from router.catalog.entries import DeveloperRole, ModelEntry, OutputLimit, ProviderEntry, Thinking
 
+_OPENAI_MODEL = re.compile(r"(gpt|chatgpt|codex|o\d)(?![a-z])")
 EXAMPLE_FILE = Path(__file__).with_name("example.yaml")
 """The catalog that `intellirouter init` writes."""
 
@@ -46,6 +49,16 @@ class Model:
     """Whether it may be asked for the usage of a stream (`stream_options`)."""
     max_tokens_as: OutputLimit | None = None
     """The one name it knows for the bound on the output. None: the name that the client used."""
+    developer_as: DeveloperRole = "developer"
+    """`system` for a server that does not know the role `developer`."""
+    default_parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Parameters of chat completions that hold if a request does not set them."""
+    forced_parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Parameters that replace those of a request."""
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Headers of each call."""
+    drop_params: bool = False
+    """Whether parameters that its API lacks are left out, instead of refused."""
     capabilities: frozenset[str] | None = None
     thinking: Thinking | None = None
     """The way a model of Anthropic's takes a reasoning effort. None: by the version in its name."""
@@ -70,6 +83,15 @@ class Model:
     def price_at(self, at: datetime) -> Price | None:
         """The price row in force at `at`. None when none is known."""
         return price_at(self.prices, at)
+
+    def bound_of_output(self, asked: int) -> int | None:
+        """The most tokens of one choice, if the caller asks for `asked` (0: any). None: there is no bound."""
+        for given, is_last in ((self.forced_parameters, True), (self.default_parameters, not asked)):
+            bounds = [given.get(name) for name in ("max_completion_tokens", "max_tokens")]
+            bound = next((bound for bound in bounds if isinstance(bound, int) and bound > 0), None)
+            if is_last and bound is not None:
+                return bound
+        return asked or self.max_output_tokens or self.context_window
 
     def quality_score(self, task_type: str) -> float | None:
         """Expected quality on the task before any feedback. None: not stated."""
@@ -157,6 +179,11 @@ def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, p
         attempt_timeout_s=entry.attempt_timeout_s or provider.attempt_timeout_s,
         stream_usage=(provider if entry.stream_usage is None else entry).stream_usage is not False,
         max_tokens_as=entry.max_tokens_as or provider.max_tokens_as,
+        developer_as=entry.developer_as or provider.developer_as or _developer_role(entry, provider),
+        default_parameters=MappingProxyType(dict(entry.parameters.default)),
+        forced_parameters=MappingProxyType(dict(entry.parameters.forced)),
+        headers=MappingProxyType(dict(entry.headers)),
+        drop_params=bool(provider.drop_params if entry.drop_params is None else entry.drop_params),
         thinking=entry.thinking,
         capabilities=_labels(entry.capabilities),
         apis=frozenset(apis if entry.vectors is None else ("embeddings",)),
@@ -168,6 +195,15 @@ def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, p
         cost_source=entry.cost_source,
         prices=_prices(entry, book, path),
     )
+
+
+def _developer_role(entry: ModelEntry, provider: ProviderEntry) -> DeveloperRole:
+    """Only OpenAI's models are sure to know the role `developer`. For them, `system` means the same."""
+    host = urlsplit(provider.base_url).hostname or ""
+    name = (entry.provider_model or entry.id).rpartition("/")[2]
+    if provider.kind == "azure" or host.endswith("openai.com") or _OPENAI_MODEL.match(name):
+        return "developer"
+    return "system"
 
 
 def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Price, ...]:

@@ -17,7 +17,7 @@ models:
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -45,6 +45,8 @@ DEFAULT_TASKS = (
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
 BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
 """Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
+OTHER_KINDS = ("anthropic", "gemini", "bedrock")
+"""Kinds of providers that speak none of OpenAI's APIs."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -62,28 +64,59 @@ Variable = Annotated[str, AfterValidator(_is_variable)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]
 OutputLimit = Literal["max_tokens", "max_completion_tokens"]
+DeveloperRole = Literal["developer", "system"]
 Capability = Literal["tools", "vision", "json", "reasoning", "streaming"]
 Api = Literal["chat", "responses"]
 Thinking = Literal["adaptive", "budget", "none"]
+REQUEST_MEMBERS = frozenset(
+    {"input", "instructions", "messages", "model", "stream", "stream_options", "user"}
+)
+"""Members that no catalog can set for a request."""
+OWN_HEADERS = frozenset(
+    {"accept-encoding", "api-key", "authorization", "connection", "content-length", "content-type", "cookie"}
+    | {"expect", "host", "te", "transfer-encoding", "upgrade", "x-api-key", "x-goog-api-key"}
+)
+"""Headers that the connection or the provider's key sets."""
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
+_HEADER_VALUE = re.compile(r"[ -~]{0,1000}")
 ALL_TASKS = "*"
 """The key of a quality score that holds for every task without one of its own."""
 
 
 def _has_switch(entry: ProviderEntry | ModelEntry) -> bool:
-    return not (entry.stream_usage is None and entry.max_tokens_as is None)
+    return not (entry.stream_usage is None and entry.max_tokens_as is None and entry.developer_as is None)
+
+
+class ParametersEntry(Entry):
+    """Parameters of chat completions that a model's requests get, such as `reasoning_effort`."""
+
+    default: dict[str, Any] = Field(default_factory=dict)
+    """They hold if the request does not set them."""
+    forced: dict[str, Any] = Field(default_factory=dict)
+    """They replace those of the request."""
+
+    @model_validator(mode="after")
+    def _of_a_model(self) -> ParametersEntry:
+        for name in (*self.default, *self.forced):
+            if name in REQUEST_MEMBERS:
+                raise ValueError(f"`{name}` belongs to each request: it cannot be a parameter of a model")
+        return self
 
 
 class ProviderEntry(Entry):
     """The way to reach one provider."""
 
-    kind: Literal["openai", "anthropic", "azure"]
-    """The API it speaks: OpenAI's chat completions, Anthropic's messages, or OpenAI's as Azure serves it."""
+    kind: Literal["openai", "anthropic", "azure", "gemini", "bedrock"]
+    """The API it speaks: OpenAI's chat completions, Anthropic's messages, OpenAI's as Azure serves it,
+    Google's generateContent, or Amazon's Converse (with the extra `bedrock`)."""
     base_url: Annotated[str, Field(pattern=BASE_URL)]
-    """Up to and including the version: `/chat/completions` or `/messages` is appended. Of `azure`: only the
-    resource."""
+    """Up to and including the version: `/chat/completions`, `/messages` or `/models/…` is appended. Of
+    `azure` and `bedrock`: only the host."""
     api_key_env: Variable | tuple[Variable, ...] | None = None
     """Environment variable that holds the key. With several, the next one is used when the provider refuses
     one (401, 402, 403) or limits its rate (429). None for a provider that needs none."""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = None
+    """Only of `bedrock`: the region of the signature. None: the one in `base_url`."""
     api_version: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] | None = None
     """The version of Azure's API, which needs one: `2024-10-21`."""
     apis: tuple[Api, ...] = ("chat",)
@@ -95,6 +128,12 @@ class ProviderEntry(Entry):
     """False: it refuses `stream_options`, so that the usage of a stream is unknown. None: True."""
     max_tokens_as: OutputLimit | None = None
     """The one name it knows for the bound on the output. None: the name that the client used."""
+    developer_as: DeveloperRole | None = None
+    """`system` if it does not know the role `developer`. None: `developer` for OpenAI's models, by host and
+    name, and `system` for others."""
+    drop_params: bool | None = None
+    """True: leave out parameters that its API lacks, and name them in `x-intellirouter-ignored`. None: refuse
+    such a request by name."""
 
     @field_validator("base_url")
     @classmethod
@@ -106,12 +145,18 @@ class ProviderEntry(Entry):
     @model_validator(mode="after")
     def _of_a_kind(self) -> ProviderEntry:
         _check_apis(self.apis)
-        if self.kind == "anthropic" and self.apis != ("chat",):
-            raise ValueError("`apis` are OpenAI's: leave them out of a provider of `kind: anthropic`")
+        if self.kind in OTHER_KINDS and self.apis != ("chat",):
+            raise ValueError(f"`apis` are OpenAI's: leave them out of a provider of `kind: {self.kind}`")
+        if self.kind != "bedrock" and self.region is not None:
+            raise ValueError(
+                "`region` belongs to `kind: bedrock`; a model states where it computes in `regions`"
+            )
         if (self.kind == "azure") != (self.api_version is not None):
             raise ValueError("`api_version` belongs to `kind: azure`, which needs one, such as `2024-10-21`")
-        if self.kind == "anthropic" and _has_switch(self):
-            raise ValueError("`stream_usage` and `max_tokens_as` are for servers that speak OpenAI's API")
+        if self.kind in OTHER_KINDS and _has_switch(self):
+            raise ValueError(
+                "`stream_usage`, `max_tokens_as` and `developer_as` are for servers that speak OpenAI's API"
+            )
         return self
 
     @property
@@ -143,6 +188,15 @@ class ModelEntry(Entry):
     """See ProviderEntry."""
     max_tokens_as: OutputLimit | None = None
     """See ProviderEntry."""
+    developer_as: DeveloperRole | None = None
+    """See ProviderEntry."""
+    drop_params: bool | None = None
+    """See ProviderEntry."""
+    parameters: ParametersEntry = ParametersEntry()
+    """Parameters that make this entry an arm of its own, such as one effort of a model. OpenRouter's own
+    `provider` object can be one of them."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers of each call, such as `anthropic-beta`. Never a key."""
     thinking: Thinking | None = None
     """How a model of Anthropic's takes a reasoning effort: `adaptive` (from Claude 4.6 on), `budget` (3.7 to
     4.5) or `none`. None: by the version in its name."""
@@ -165,6 +219,16 @@ class ModelEntry(Entry):
     """`provider/model` in the price book. None: `provider` and `provider_model` of this entry."""
     prices: tuple[PriceEntry, ...] = ()
     """Your own prices. From the start of the first one they replace the price book."""
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, content in value.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(content):
+                raise ValueError(f"header `{name:.80}` must be a name and a line of printable ASCII")
+            if name.lower() in OWN_HEADERS:
+                raise ValueError(f"header `{name}` is set for each call: give a key by `api_key_env`")
+        return {name.lower(): content for name, content in value.items()}
 
     @field_validator("prices")
     @classmethod
@@ -220,17 +284,18 @@ class CatalogFile(Entry):
 
     def _check_kind(self, model: ModelEntry) -> None:
         """Check a model's members against its provider's kind."""
-        if self.providers[model.provider].kind == "anthropic" and (model.apis or model.vectors):
+        kind = self.providers[model.provider].kind
+        if kind in OTHER_KINDS and (model.apis or model.vectors):
             raise ValueError(
                 f"model `{model.id}` of provider `{model.provider}` has `apis` or `vectors`, which a provider"
-                " of `kind: anthropic` does not serve"
+                f" of `kind: {kind}` does not serve"
             )
-        if self.providers[model.provider].kind == "anthropic" and _has_switch(model):
+        if kind in OTHER_KINDS and _has_switch(model):
             raise ValueError(
-                f"model `{model.id}` is Anthropic's: `stream_usage` and `max_tokens_as` are for"
-                " servers that speak OpenAI's API"
+                f"model `{model.id}` is of `kind: {kind}`: `stream_usage`, `max_tokens_as` and `developer_as`"
+                " are for servers that speak OpenAI's API"
             )
-        if self.providers[model.provider].kind != "anthropic" and model.thinking is not None:
+        if kind not in ("anthropic", "bedrock") and model.thinking is not None:
             raise ValueError(f"model `{model.id}` is not Anthropic's: `thinking` is only for those")
         if model.apis is not None:
             _check_apis(model.apis)

@@ -97,6 +97,9 @@ class Policy(BaseModel):
     content_filter_fallback: bool = True
     """Whether another model may serve a request that a provider's content filter refuses. False: the
     refusal is the answer, so that no request goes round a filter."""
+    drop_params: bool = False
+    """Whether parameters that a model's API lacks are left out, and named in `x-intellirouter-ignored`.
+    False: such a request goes to another model, or is refused."""
 
     def permits(self, model: str, provider: str) -> bool:
         """Whether the lists of models and providers permit the model."""

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from router.errors import ProviderError, RequestError
-from router.providers.base import Answer
+from router.providers.base import Answer, Asked, EventSource
 from router.providers.http.sse import StreamEvent
 from router.providers.openai import HEADERS, OpenAIProvider, is_done
 from router.providers.reading.refusals import is_refusal, said_by
 from router.providers.reading.texts import Halves
-from router.request.request import chat_body
+from router.request.request import chat_body, ignored_of
 from router.translate.anthropic.answers import completion_of
-from router.translate.anthropic.requests_out import BETAS, DEFAULT_MAX_TOKENS, messages_request
+from router.translate.anthropic.requests_out import BETA, BETAS, DEFAULT_MAX_TOKENS, messages_request
 from router.translate.anthropic.streams import EventsToChunks
-from router.translate.anthropic.thinking import thinking_of
-from router.translate.members import NATIVE
+from router.translate.anthropic.thinking import takes_of
+from router.translate.members import NATIVE, LeftOut
+from router.translate.names import ToolNames, rename_messages
 from router.translate.usage import usage_from_anthropic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
 
     from router.catalog.catalog import Model
     from router.request.request import Body
@@ -44,6 +46,8 @@ COUNTED = (
     "cache_control",
 )
 """Members of a request that affect its token count."""
+LONGEST_NAME = 128
+"""The most characters of a tool's name."""
 _BETA = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -52,27 +56,30 @@ class AnthropicProvider(OpenAIProvider):
 
     async def count_tokens(self, model: Model, body: Body) -> int:
         """See Provider."""
-        request, headers = self._asked(model, chat_body(body))
-        counted = {name: request[name] for name in COUNTED if name in request}
-        raw = await self._send(f"{self._address(model)}/count_tokens", counted, headers, model)
+        asked = self._asked(model, chat_body(body))
+        counted = {name: asked.request[name] for name in COUNTED if name in asked.request}
+        raw = await self._send(f"{self._address(model)}/count_tokens", counted, asked.headers, model)
         count = self._object(raw, model).get("input_tokens")
         if not isinstance(count, int):
             raise self._broken("bad_response", "sent no `input_tokens`", model)
         return count
 
-    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
+    def stream(self, model: Model, body: Body) -> EventSource:
         """See Provider: Anthropic's events as OpenAI's chunks, always with the usage."""
         chat = chat_body(body)
-        request, headers = self._asked(model, chat)
+        asked = self._asked(model, chat)
         chunks = EventsToChunks(created=int(time.time()), keep_native=NATIVE in chat)
-        post = self._post(self._address(model), orjson.dumps({**request, "stream": True}), headers, model)
-        take = partial(self._take_message, chunks, Halves(), model)
-        return self._events(post, model, take, lambda: chunks.is_finished)
+        content = orjson.dumps({**asked.request, "stream": True})
+        post = self._post(self._address(model), content, asked.headers, model)
+        take = partial(self._take_message, chunks, Halves(), asked.names, model)
+        ignored = asked.ignored | ignored_of(body)
+        return EventSource(self._events(post, model, take, lambda: chunks.is_finished), ignored)
 
     def _take_message(
         self,
         chunks: EventsToChunks,
         halves: Halves,
+        names: ToolNames | None,
         model: Model,
         raw: bytes,
         data: bytes | None,
@@ -94,6 +101,8 @@ class AnthropicProvider(OpenAIProvider):
             return
         if "type" not in event and is_refusal(event):
             raise self._said(said_by(event), "in its stream", model)
+        if names:
+            names.restore_messages(event)
         try:
             found = chunks.feed(event)
         except (KeyError, TypeError, AttributeError) as error:
@@ -112,16 +121,28 @@ class AnthropicProvider(OpenAIProvider):
     def _key_headers(self, key: str) -> dict[str, str]:
         return {"x-api-key": key}
 
-    def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
-        default = model.max_output_tokens or DEFAULT_MAX_TOKENS
-        thinking = model.thinking or thinking_of(model.provider_model)
-        request = messages_request(body, default_max_tokens=default, thinking=thinking)
+    def _request(self, model: Model, body: Mapping[str, Any]) -> Asked:
+        left = LeftOut(drops_wishes=model.drop_params)
+        request = messages_request(
+            body,
+            default_max_tokens=model.max_output_tokens or DEFAULT_MAX_TOKENS,
+            takes=takes_of(model.provider_model, model.thinking),
+            left=left,
+        )
         request["model"] = model.provider_model
+        names = ToolNames(LONGEST_NAME)
+        rename_messages(request, names)
         headers = {**HEADERS, "anthropic-version": VERSION}
-        betas = (body.get(NATIVE) or {}).get(BETAS)
+        betas = [*((body.get(NATIVE) or {}).get(BETAS) or ()), *_betas(body.get(BETA))]
         if betas:
-            headers["anthropic-beta"] = ",".join(_checked(beta) for beta in betas)
-        return request, headers
+            headers["anthropic-beta"] = ",".join(dict.fromkeys(_checked(beta) for beta in betas))
+        return Asked(request, headers, frozenset(left.names), names or None)
+
+    def _renamed(self, answer: Answer, names: ToolNames) -> Answer:
+        restored = super()._renamed(answer, names)
+        for holder in (restored.body, restored.body["choices"][0]["message"]):
+            names.restore_messages(holder.get(NATIVE) or {})
+        return replace(restored, raw=orjson.dumps(restored.body))
 
     def _parse(self, raw: bytes, model: Model) -> Answer:
         message, _ = self._answered(raw, "content", model)
@@ -137,6 +158,13 @@ class AnthropicProvider(OpenAIProvider):
             provider_cost_usd=None,
             finish_reason=body["choices"][0]["finish_reason"],
         )
+
+
+def _betas(given: object) -> list[object]:
+    """The betas of a request: a list, or names with commas."""
+    if isinstance(given, str):
+        return [name.strip() for name in given.split(",") if name.strip()]
+    return list(given) if isinstance(given, list) else []
 
 
 def _checked(beta: object) -> str:

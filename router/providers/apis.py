@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.errors import RequestError
-from router.providers.base import Answer
+from router.providers.base import Answer, EventSource
 from router.providers.http.sse import StreamEvent
 from router.providers.openai import HEADERS, OpenAIProvider, is_done
 from router.providers.reading.refusals import is_refusal, said_by
@@ -24,7 +24,7 @@ from router.translate.responses.streams import EventsToChunks, to_sse
 from router.translate.usage import reported_cost_usd, usage_from_embeddings, usage_from_openai
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
 
     from router.catalog.catalog import Model
     from router.errors import ProviderError
@@ -38,22 +38,24 @@ class ApisProvider(OpenAIProvider):
         if RESPONSES not in model.apis:
             return await super()._respond(model, body)
         request = {**body.responses, "model": model.provider_model}
-        return self._response(await self._send(self._responses_address(), request, HEADERS, model), model)
+        return self._response(
+            await self._send(self._responses_address(), request, {**HEADERS, **model.headers}, model), model
+        )
 
-    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
+    def stream(self, model: Model, body: Body) -> EventSource:
         """See Provider: the `native` of each chunk is the responses API's event that the chunk translates."""
         if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
             return super().stream(model, body)
         content = orjson.dumps({**body.responses, "model": model.provider_model, "stream": True})
         chunks = EventsToChunks()
-        post = self._post(self._responses_address(), content, HEADERS, model)
+        post = self._post(self._responses_address(), content, {**HEADERS, **model.headers}, model)
         take = partial(self._take_response, chunks, Halves(), model)
-        return self._events(post, model, take, lambda: chunks.is_finished)
+        return EventSource(self._events(post, model, take, lambda: chunks.is_finished))
 
     async def embed(self, model: Model, body: Body) -> Answer:
         """See Provider."""
         request = {**chat_body(body), "model": model.provider_model}
-        raw = await self._send(self._embeddings_address(model), request, HEADERS, model)
+        raw = await self._send(self._embeddings_address(model), request, {**HEADERS, **model.headers}, model)
         answered, raw = self._answered(raw, "data", model)
         if (fault := fault_of_vectors(answered["data"], count_of(request.get("input")))) is not None:
             raise self._broken("bad_response", fault, model)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from router.errors import ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
     from decimal import Decimal
 
     from router.catalog.catalog import Model
     from router.catalog.prices import Usage
+    from router.errors import RequestError
     from router.providers.http.sse import StreamEvent
     from router.providers.reading.refusals import Refusal
     from router.request.request import Body
+    from router.translate.names import ToolNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,53 @@ class Answer:
     """The provider's id of the request, for its support and its bills."""
     provider_region: str | None = None
     """Where the answer was computed. None: the provider does not say."""
+    ignored: frozenset[str] = frozenset()
+    """The members of the request that the provider did not get."""
+
+
+class EventSource:
+    """The events of one stream in the portions that arrive, and the members that the provider did not get."""
+
+    __slots__ = ("_events", "ignored")
+
+    def __init__(
+        self, events: AsyncGenerator[list[StreamEvent], None], ignored: frozenset[str] = frozenset()
+    ) -> None:
+        self.ignored = ignored
+        self._events = events
+
+    def __aiter__(self) -> AsyncIterator[list[StreamEvent]]:
+        """Iterate over the portions."""
+        return self._events
+
+    def __anext__(self) -> Awaitable[list[StreamEvent]]:
+        """The next portion."""
+        return self._events.__anext__()
+
+    async def aclose(self) -> None:
+        """End the call."""
+        await self._events.aclose()
+
+
+class Splitter(Protocol):
+    """Cuts the bytes of a stream into events."""
+
+    stray: bytes
+    """Bytes between the events that belong to none of them."""
+
+    def feed(self, part: bytes) -> list[tuple[bytes, bytes | None]]:
+        """The events that are complete now, each with its data. A blank line is the end of the bytes."""
+
+
+class Asked(NamedTuple):
+    """A request in the provider's own words."""
+
+    request: dict[str, Any]
+    headers: Mapping[str, str]
+    ignored: frozenset[str] = frozenset()
+    """The members of the caller's request that it leaves out."""
+    names: ToolNames | None = None
+    """The tool names that it replaces; None if it replaces none."""
 
 
 class Provider(Protocol):
@@ -63,7 +112,7 @@ class Provider(Protocol):
         ProviderError as for `complete`.
         """
 
-    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
+    def stream(self, model: Model, body: Body) -> EventSource:
         """Answer a chat completion in OpenAI's chunks. It yields the events in the portions that arrive.
 
         It asks for usage even if the body does not. The last event is DONE if the provider sends it.
@@ -105,6 +154,18 @@ def failure_of_status(
     if said.is_used_up:
         failure.should_retry = False  # a quota that is used up does not come back within a request
     return failure
+
+
+def unreadable(error: RequestError, model: Model) -> ProviderError:
+    """The error of an answer that the caller's API cannot express."""
+    return ProviderError(
+        f"the answer of model `{model.id}` at provider `{model.provider}` cannot be read: {error}",
+        provider=model.provider,
+        model=model.id,
+        error_type="bad_response",
+        status_code=200,
+        is_retryable=True,
+    )
 
 
 _KINDS: Mapping[int, tuple[str, bool]] = {

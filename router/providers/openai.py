@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ import httpx
 import orjson
 
 from router.errors import InexpressibleError, ProviderError, RequestError
-from router.providers.base import Answer, failure_of_status
+from router.providers.base import Answer, Asked, EventSource, failure_of_status
 from router.providers.http.authorities import refusal_of as refused_certificate
 from router.providers.http.client import Client
 from router.providers.http.retry_after import retry_after_s
@@ -27,9 +28,10 @@ from router.providers.reading.refusals import (
     said_by,
 )
 from router.providers.reading.texts import Halves, NotJsonError, clean, loads
-from router.request.request import ResponsesBody, chat_body
+from router.request.request import ResponsesBody, chat_body, ignored_of
 from router.translate.anthropic.portable import portable
-from router.translate.members import RESPONSES
+from router.translate.members import RESPONSES, LeftOut
+from router.translate.names import LONGEST_CHAT_NAME, ToolNames, rename_chat
 from router.translate.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from router.catalog.catalog import Model
     from router.catalog.entries import OutputLimit
+    from router.providers.base import Splitter
     from router.providers.http.client import Reply
     from router.providers.key_ring import ProviderKeyRing
     from router.request.request import Body
@@ -90,8 +93,12 @@ class OpenAIProvider:
         """See Provider."""
         if isinstance(body, ResponsesBody):
             return await self._respond(model, body)
-        request, headers = self._asked(model, body)
-        return self._parse(await self._send(self._address(model), request, headers, model), model)
+        asked = self._asked(model, body)
+        raw = await self._send(self._address(model), asked.request, asked.headers, model)
+        answer = self._parse(raw, model)
+        if asked.names:
+            answer = self._renamed(answer, asked.names)
+        return replace(answer, ignored=asked.ignored) if asked.ignored else answer
 
     async def embed(self, model: Model, body: Body) -> Answer:  # noqa: ARG002 - other kinds do
         """See Provider. The catalog refuses `vectors` for a provider without embeddings."""
@@ -102,11 +109,18 @@ class OpenAIProvider:
         """See Provider."""
         return None
 
-    def stream(self, model: Model, body: Body) -> AsyncGenerator[list[StreamEvent], None]:
+    def stream(self, model: Model, body: Body) -> EventSource:
         """See Provider."""
-        request, headers = self._asked(model, _streamed(chat_body(body), model))
-        post = self._post(self._address(model), orjson.dumps(request), headers, model)
-        return self._events(post, model, partial(self._take, Halves(), model))
+        chat, halves = chat_body(body), Halves()
+        asked = self._asked(model, _streamed(chat, model))
+        post = self._post(self._address(model), orjson.dumps(asked.request), asked.headers, model)
+        take = partial(self._take, halves, model)
+        if asked.names:
+            take = partial(self._take_renamed, asked.names, halves, model)
+        ignored = asked.ignored | ignored_of(body)
+        if chat.get("stream_options") and not model.stream_usage:
+            ignored |= {"stream_options"}
+        return EventSource(self._events(post, model, take), ignored)
 
     async def aclose(self) -> None:
         """See Provider."""
@@ -115,6 +129,8 @@ class OpenAIProvider:
     async def _respond(self, model: Model, body: ResponsesBody) -> Answer:
         """Serve a request of the responses API as a chat completion."""
         answer = await self.complete(model, body.chat)
+        if body.ignored:
+            answer = replace(answer, ignored=answer.ignored | body.ignored)
         if RESPONSES not in answer.body:
             return answer
         # This member is the server's own, and not a response.
@@ -127,19 +143,25 @@ class OpenAIProvider:
     def _key_headers(self, key: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}"}
 
-    def _asked(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
+    def _asked(self, model: Model, body: Mapping[str, Any]) -> Asked:
         """Call `_request`. ProviderError, before a call, if the provider's API cannot express the request."""
         try:
-            return self._request(model, body)
+            return with_headers(self._request(model, body), model)
         except RequestError as error:
             raise InexpressibleError(error, provider=self.name, model=model.id) from error
 
-    def _request(self, model: Model, body: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """The provider's own request for `body`, and its headers. RequestError if it cannot express it."""
-        request = {**portable(body)[0], "model": model.provider_model}
+    def _request(self, model: Model, body: Mapping[str, Any]) -> Asked:
+        """The provider's own request for `body`. RequestError if it cannot express it."""
+        left = LeftOut(drops_wishes=model.drop_params)
+        name, is_known = model.provider_model, model.developer_as != "system"
+        chat = portable(body, left, provider=self.name, name=name, has_developers=is_known)
+        request = {**chat, "model": name}
         if model.max_tokens_as is not None:
             _name_limit(request, model.max_tokens_as)
-        return request, HEADERS
+        names = ToolNames(LONGEST_CHAT_NAME)
+        if request.get("tools"):
+            rename_chat(request, names)
+        return Asked(request, HEADERS, frozenset(left.names), names or None)
 
     async def _send(
         self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
@@ -249,7 +271,7 @@ class OpenAIProvider:
         `take` translates an event of the provider and adds the result to a portion. DONE is added to a
         stream that `is_finished` at its end.
         """
-        splitter, size, part = EventSplitter(), 0, b" "
+        splitter, size, part = self._splitter(), 0, b" "
         async with post as reply:
             if is_json(reply):
                 for events in self._whole(await self._read(reply, model), model):
@@ -299,6 +321,9 @@ class OpenAIProvider:
                 return self._said(said_by(value), "in its stream", model)
         return None
 
+    def _splitter(self) -> Splitter:
+        return EventSplitter()
+
     def _take(
         self, halves: Halves, model: Model, raw: bytes, data: bytes | None, events: list[StreamEvent]
     ) -> None:
@@ -336,6 +361,30 @@ class OpenAIProvider:
         if value.get("error"):
             raise self._said(said_by(value), "in its stream", model)
         return value, is_portable
+
+    def _renamed(self, answer: Answer, names: ToolNames) -> Answer:
+        """The answer with the client's names of tools."""
+        body = copy.deepcopy(dict(answer.body))
+        names.restore_chat(body)
+        return replace(answer, body=body, raw=orjson.dumps(body))
+
+    def _take_renamed(
+        self,
+        names: ToolNames,
+        halves: Halves,
+        model: Model,
+        raw: bytes,
+        data: bytes | None,
+        events: list[StreamEvent],
+    ) -> None:
+        """As `_take`, with the client's names of tools."""
+        taken: list[StreamEvent] = []
+        self._take(halves, model, raw, data, taken)
+        for event in taken:
+            if event.data is not None and b'"tool_calls"' in event.raw:
+                names.restore_chat(event.data)
+                event = event._replace(raw=b"data: " + orjson.dumps(event.data) + b"\n\n")
+            events.append(event)
 
     def _object(self, raw: bytes, model: Model) -> dict[str, Any]:
         """The object in a body. ProviderError if it is not JSON, an empty object if it is another value."""
@@ -419,6 +468,16 @@ class _Post:
         self._reply.close()
         if isinstance(error, httpx.HTTPError):
             raise self._provider._unanswered(error, self._model) from error
+
+
+def with_headers(asked: Asked, model: Model) -> Asked:
+    """The request with the headers that the model's catalog entry states."""
+    if not model.headers:
+        return asked
+    headers = {**asked.headers, **model.headers}
+    for name in asked.headers.keys() & model.headers.keys():  # a list of betas
+        headers[name] = f"{asked.headers[name]},{model.headers[name]}"
+    return asked._replace(headers=headers)
 
 
 def _streamed(body: Mapping[str, Any], model: Model) -> dict[str, Any]:

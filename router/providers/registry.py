@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from router.providers.anthropic import AnthropicProvider
 from router.providers.apis import ApisProvider
 from router.providers.azure import AzureProvider
+from router.providers.gemini import GeminiProvider
 from router.providers.http.authorities import tls_of
 from router.providers.key_ring import ProviderKeyRing
 
@@ -58,6 +59,12 @@ class Providers:
         }
         if entry.kind == "anthropic":
             return AnthropicProvider(name, **arguments)
+        if entry.kind == "gemini":
+            return GeminiProvider(name, **arguments)
+        if entry.kind == "bedrock":
+            from router.providers.bedrock import BedrockProvider  # its extra may be missing
+
+            return BedrockProvider(name, region=entry.region, **arguments)
         if entry.kind == "azure":
             return AzureProvider(name, api_version=entry.api_version or "", **arguments)
         return ApisProvider(name, **arguments)

@@ -5,5 +5,6 @@ Input: messages, parameters and labels. Output: a checked `Request` and its `Dem
     request      chat: `Request` and `Response`      decision     `Decision`: the model and why
     demand       its measures, taken once            preferences  wishes of one request
     embeddings   vectors, which do not mix           feedback     judgements of an answer
-    responses    OpenAI's responses API
+    arms         parameters of a catalog entry
+    responses    OpenAI's responses API              messages     Anthropic's messages API
 """

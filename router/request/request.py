@@ -39,6 +39,8 @@ class ResponsesBody:
 
     chat: Mapping[str, Any]
     responses: Mapping[str, Any]
+    ignored: frozenset[str] = frozenset()
+    """Hints that the form of chat lacks."""
 
 
 Body: TypeAlias = "Mapping[str, Any] | ResponsesBody"
@@ -47,6 +49,11 @@ Body: TypeAlias = "Mapping[str, Any] | ResponsesBody"
 def chat_body(body: Body) -> Mapping[str, Any]:
     """The body in the form of chat completions."""
     return body.chat if isinstance(body, ResponsesBody) else body
+
+
+def ignored_of(body: Body) -> frozenset[str]:
+    """The hints that the form of chat completions lacks."""
+    return body.ignored if isinstance(body, ResponsesBody) else frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +142,9 @@ class Request:
         """The body in the form of the caller's API, for the audit trail."""
         return {**chat_body(self.body()), "model": self.model}
 
+    def accept(self, body: Mapping[str, Any]) -> None:
+        """RequestError if the caller's API cannot express an answer in chat's shape."""
+
     def last_text(self) -> str:
         """The text of the last message, or an empty text."""
         return "".join(_texts(self.messages[-1].get("content")))
@@ -170,7 +180,7 @@ class Request:
 
         `max_input_tokens` is the request's own, computed once.
         """
-        allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
+        allowed = model.bound_of_output(self.max_output_tokens())
         return NO_OUTPUT_BOUND if allowed is None else (max_input_tokens, allowed)
 
     def max_output_tokens(self) -> int:
@@ -263,6 +273,8 @@ class Response:
     attempts: int
     limit_headers: Mapping[str, str] = field(default_factory=dict)
     """`x-ratelimit-*`: the remainder of the tightest rate limits; empty if none is set."""
+    ignored: frozenset[str] = frozenset()
+    """Members of the request that the provider did not get."""
 
     @property
     def text(self) -> str:

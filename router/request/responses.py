@@ -86,7 +86,8 @@ class ResponsesRequest(Request):
 
     def body(self) -> ResponsesBody:
         """See Request."""
-        return ResponsesBody(chat={**self.parameters, "messages": self.messages}, responses=self.given)
+        chat = {**self.parameters, "messages": self.messages}
+        return ResponsesBody(chat=chat, responses=self.given, ignored=self.ignored)
 
     def asked(self) -> Mapping[str, Any]:
         """See Request."""
@@ -96,7 +97,7 @@ class ResponsesRequest(Request):
         """See Request. A model may read stored input up to its context window."""
         if self.is_hosted:
             return NO_TOOL_BOUND
-        allowed = self.max_output_tokens() or model.max_output_tokens or model.context_window
+        allowed = model.bound_of_output(self.max_output_tokens())
         if allowed is None:
             return NO_OUTPUT_BOUND
         if self.only_native is None:
@@ -104,10 +105,17 @@ class ResponsesRequest(Request):
         window = model.context_window
         return NO_INPUT_BOUND if window is None else (max(max_input_tokens, window), allowed)
 
-    def answer(self, completion: Mapping[str, Any], *, response_id: str | None = None) -> dict[str, Any]:
-        """The response object for `Response.body`. A provider's own is returned as received."""
+    def answer(
+        self, completion: Mapping[str, Any], *, response_id: str | None = None, maker: str | None = None
+    ) -> dict[str, Any]:
+        """The response object for `Response.body`. A provider's own is returned as received.
+
+        `maker` is `Response.provider`. It lets the response carry members that this provider demands back
+        on the next turn.
+        """
         made = response_id or new_response_id()
-        return response_of(completion, self.asked(), response_id=made, created=int(time.time()))
+        asked = self.asked()
+        return response_of(completion, asked, response_id=made, created=int(time.time()), maker=maker)
 
 
 def new_response_id() -> str:

@@ -142,6 +142,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="GET",
+        path="/v1/models/{model}",
+        handler=operations.model,
+        summary="One model that may be asked for.",
+        scopes=("route",),
+        answer="Model",
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
         path="/v1/decisions/{id}",
         handler=operations.decision,
         summary="Why a recent request went where it went.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from router.errors import IntelliRouterError, RequestError
@@ -18,12 +19,12 @@ from router.server.guard import ClientGoneError, check_headers, read_body
 from router.server.http import Headers, HttpRequest, HttpResponse, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from typing import Any
 
     from router.keys.keys import Caller
     from router.server.api.endpoints import Endpoint
-    from router.server.http import AsgiScope, Receive, Send
+    from router.server.http import AsgiScope, Message, Receive, Send
     from router.server.shim import Shim
 
 logger = logging.getLogger("router.server")
@@ -34,6 +35,16 @@ RETRY_AFTER_S = 1
 """Sent with an error that may pass by itself and carries no better advice."""
 
 
+VERSION = "/v1"
+LEGACY = "/v1/completions"
+"""OpenAI's API before chat, which some clients still know."""
+CORS_HEADERS: Mapping[str, str] = {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-max-age": "600",
+    "vary": "origin",
+}
+
+
 class NotServedError(RequestError):
     """No endpoint has this path, or the endpoint has another method."""
 
@@ -41,7 +52,12 @@ class NotServedError(RequestError):
 
     def __init__(self, scope: AsgiScope, endpoints: Iterable[Endpoint], methods: Iterable[str]) -> None:
         known = ", ".join(endpoint.label for endpoint in endpoints)
-        super().__init__(f"{scope['method']} `{scope['path']:.200}` is not served here; known are {known}")
+        what = f"{scope['method']} `{scope['path']:.200}` is not served here"
+        if scope["path"].rstrip("/") in (LEGACY, LEGACY.removeprefix(VERSION)):
+            what = f"`{LEGACY}`, OpenAI's API before chat, is not served: send the prompt as `messages` to"
+            super().__init__(f"{what} `POST /v1/chat/completions`, or use your client's chat model")
+        else:
+            super().__init__(f"{what}; known are {known}")
         self.http_status = 405 if methods else 404
         self.headers = {"allow": ", ".join(methods)} if methods else {}
 
@@ -52,11 +68,16 @@ class App:
     def __init__(self, shim: Shim, endpoints: Iterable[Endpoint]) -> None:
         self.shim = shim
         self.endpoints = tuple(endpoints)
+        origins = shim.router.settings.cors_origins.split(",")
+        self._origins = frozenset(origin.strip().rstrip("/") for origin in origins if origin.strip())
         self._paths: dict[str, dict[str, Endpoint]] = {}
         for endpoint in self.endpoints:
             self._paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
         self._patterns = [
-            (re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path)), methods)
+            (
+                re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path.replace("{model}", "(?P<model>.+)"))),
+                methods,
+            )
             for path, methods in self._paths.items()
             if "{" in path
         ]
@@ -66,6 +87,15 @@ class App:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        if self._origins and (origin := _origin_of(scope)) is not None:
+            if not ("*" in self._origins or origin in self._origins):
+                origin = None
+            elif scope["method"] == "OPTIONS":
+                await _preflight(scope, origin)(scope, receive, send)
+                return
+            else:
+                send = _readable(send, origin)
+        scope["path"] = self._canonical(scope["path"])
         try:
             await self._serve(scope, receive, send)
             return
@@ -97,6 +127,16 @@ class App:
             answer = await endpoint.handler(shim, _request(scope, caller, parameters, body))
             await answer(scope, receive, send)
 
+    def _canonical(self, path: str) -> str:
+        """The path of an endpoint. Clients leave out `/v1`, or write a slash twice or at the end."""
+        if path in self._paths:
+            return path
+        plain = re.sub(r"//+", "/", path).rstrip("/")
+        for known in (plain, f"{VERSION}{plain}"):
+            if known in self._paths or any(pattern.fullmatch(known) for pattern, _ in self._patterns):
+                return known
+        return path
+
     def _found(self, scope: AsgiScope) -> tuple[Endpoint, Mapping[str, str]]:
         path, method = scope["path"], scope["method"]
         methods, parameters = self._paths.get(path, {}), {}
@@ -116,6 +156,39 @@ class App:
         await self.shim.router.aclose_connections()
         await asyncio.to_thread(self.shim.router.close)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _origin_of(scope: AsgiScope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _preflight(scope: AsgiScope, origin: str) -> HttpResponse:
+    """The answer to a browser that asks whether a page may call."""
+    wanted = dict(scope["headers"]).get(b"access-control-request-headers", b"authorization, content-type")
+    allowed = {
+        "access-control-allow-origin": origin,
+        "access-control-allow-headers": wanted.decode("latin-1"),
+    }
+    return HttpResponse(b"", 204, {**CORS_HEADERS, **allowed})
+
+
+def _readable(send: Send, origin: str) -> Send:
+    """A `send` whose answers a page of the origin may read."""
+    shown = [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"*"),
+        (b"vary", b"origin"),
+    ]
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *shown]}
+        await send(message)
+
+    return sending
 
 
 def _request(

@@ -39,6 +39,9 @@ SLOW_CLIENT_S = 10.0
 class Shape(Protocol):
     """How an API writes a stream. Each API has its own class."""
 
+    def begin(self, stream: Stream) -> None:
+        """Take note of the model that answers."""
+
     def pieces(self, batch: list[StreamEvent]) -> bytes:
         """Translate `batch` to the API's events."""
 
@@ -51,6 +54,9 @@ class Shape(Protocol):
 
 class OpenAIShape:
     """Passes on OpenAI's chunks unchanged."""
+
+    def begin(self, stream: Stream) -> None:
+        """See Shape."""
 
     def pieces(self, batch: list[StreamEvent]) -> bytes:
         """See Shape."""
@@ -83,6 +89,7 @@ class EventStream:
         try:
             async with asyncio.timeout(self._router.settings.request_timeout_s + SLOW_CLIENT_S):
                 async with self._router.stream(self._request) as stream:
+                    self._shape.begin(stream)
                     await self._send_all(stream, send, watcher)
         except asyncio.CancelledError:
             if not self._is_abandoned:

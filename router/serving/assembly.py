@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from router.errors import RequestError
 from router.providers.base import Answer
 from router.providers.reading.endings import finish_of
+from router.translate.calls import Calls
 from router.translate.usage import reported_cost_usd, usage_from_openai
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Assembly:
         """Whether anything came that a caller can show: more than a role."""
         self._head: dict[str, Any] = {}
         self._messages: dict[int, dict[str, Any]] = {}
+        self._calls: dict[int, Calls] = {}
         self._finish_reasons: dict[int, str] = {}
         self._usage: Mapping[str, Any] | None = None
         self._is_usage_final = False
@@ -83,7 +87,12 @@ class Assembly:
         choices = [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": None, **_joined(message)},
+                "message": {
+                    "role": "assistant",
+                    "content": None,
+                    **_joined(message),
+                    **({"tool_calls": self._calls[index].written()} if index in self._calls else {}),
+                },
                 "finish_reason": self._finish_reasons.get(index),
             }
             for index, message in sorted(self._messages.items())
@@ -100,6 +109,9 @@ class Assembly:
         delta = choice.get("delta")
         if isinstance(delta, dict):
             for name, value in delta.items():
+                if name == "tool_calls":
+                    self._call(index, value)
+                    continue
                 held = message.get(name)
                 if type(held) is _Pieces and type(value) is str:  # nearly every piece
                     held.append(value)
@@ -109,6 +121,11 @@ class Assembly:
         reason = finish_of(choice.get("finish_reason"))
         if reason is not None:
             self._finish_reasons[index] = reason
+
+    def _call(self, index: int, pieces: object) -> None:
+        with suppress(RequestError):  # a malformed piece
+            if self._calls.setdefault(index, Calls()).feed(pieces):
+                self.has_content = True
 
 
 def _merge(into: dict[str, Any], name: str, value: Any) -> None:

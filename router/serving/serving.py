@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from router.errors import REFUSALS, ProviderError
 from router.records import Attempt
+from router.request.arms import armed
 from router.serving.fallback import end_of_try, silence, since_ms
 from router.serving.recording import Outcome, build_record
 from router.sessions.sessions import owned_session, save_session
@@ -99,12 +101,16 @@ class Serving:
         settings, decision = self._parts.settings, self.decision
         names = (decision.model, *decision.fallbacks)[: settings.max_attempts]
         body = self.request.body()
+        policy = self._parts.refresher.knowledge.state.policies.by_id.get(decision.policy_id)
+        is_dropping = policy is not None and policy.drop_params
         clock = asyncio.get_running_loop().time
         deadline = clock() + settings.request_timeout_s
         failure: ProviderError | None = None
         refusal: ProviderError | None = None
         for name in names:
             model = self.catalog.models[name]
+            if is_dropping and not model.drop_params:
+                model = replace(model, drop_params=True)
             if self.attempts and not await self._may_try(model):
                 continue
             if failure is not None:
@@ -152,7 +158,7 @@ class Serving:
         started = time.perf_counter()
         try:
             async with asyncio.timeout_at(ends_at):
-                answer = await ask(provider, model, body)
+                answer = await ask(provider, model, armed(body, model))
         except TimeoutError:
             failure = silence(model, since_ms(started), is_cut_short=is_cut_short)
         except ProviderError as error:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import ProviderError
+from router.errors import ProviderError, RequestError
+from router.providers.base import unreadable
 from router.providers.http.sse import DONE, StreamEvent, without_usage
 from router.serving.admission import admit
 from router.serving.assembly import answer_of
@@ -58,9 +59,8 @@ class Stream:
         self._is_recorded = False
         self._pending: Iterator[StreamEvent] = iter(())
         options = serving.request.parameters.get("stream_options")
-        is_unheard = bool(options) and not serving.catalog.models[self.model].stream_usage
-        self.ignored = ("stream_options",) if is_unheard else ()
-        """Members of the request that were not sent to the provider, since it refuses them."""
+        self.ignored = upstream.ignored
+        """Members of the request that the provider did not get."""
         self._passes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
 
     @classmethod
@@ -121,15 +121,26 @@ class Stream:
     async def _read(self) -> list[StreamEvent] | None:
         try:
             with self._deadline:
-                return await self._upstream.read()
+                batch = await self._upstream.read()
+            if batch is None:
+                self._check()
+            return batch
         except TimeoutError:
             failure = self._failure("timeout", f"was not over within {self._serving.timeout_s:g} s")
         except ProviderError as error:
             failure = error
-            if error.error_type in ("connection", "bad_response"):
+            if error.error_type in ("connection", "bad_response") and error.status_code is None:
                 failure = self._failure("stream_cut", f"was cut ({error.error_type})")
         await self._finish(failure)
         raise failure
+
+    def _check(self) -> None:
+        """ProviderError if the caller's API cannot express the whole answer."""
+        serving = self._serving
+        try:
+            serving.request.accept(self._upstream.assembly.answer(is_whole=True).body)
+        except RequestError as error:
+            raise unreadable(error, serving.catalog.models[self.model]) from error
 
     def _failure(self, error_type: str, what: str) -> ProviderError:
         return ProviderError(

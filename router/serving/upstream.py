@@ -32,6 +32,7 @@ class Upstream:
         self.started = time.perf_counter()
         self._model = model
         self._batches = provider.stream(model, body)
+        self.ignored = self._batches.ignored
         self._held: list[StreamEvent] = []
         """Events up to the first content: until then another candidate may serve the request."""
         self._is_done = False

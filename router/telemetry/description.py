@@ -28,7 +28,12 @@ Attributes = dict[str, Value]
 
 OTHER = "_OTHER"
 """The conventions' word for an unknown value."""
-KINDS = {"anthropic": "anthropic", "azure": "azure.ai.openai"}
+KINDS = {
+    "anthropic": "anthropic",
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+}
 HOSTS = {
     "api.anthropic.com": "anthropic",
     "api.cohere.ai": "cohere",

@@ -1,8 +1,11 @@
-"""Translate between OpenAI's chat completions, which are the router's own shape, and the two other APIs.
+"""Translate between OpenAI's chat completions, which are the router's own shape, and other APIs.
 
     members      reading members of bodies that come from outside
     usage        token counts of every API as one `Usage`
-    anthropic/   Anthropic's messages      responses/   OpenAI's responses API
+    calls        tool calls, in every spelling       thoughts   reasoning
+    returned     members that come back next turn    names      names of tools, ids of calls
+    anthropic/   Anthropic's messages                responses/   OpenAI's responses API
+    gemini/      Google's generateContent            bedrock/     Amazon's Converse
 
 All of it is pure. A member that the other shape cannot express is refused by name or carried along. It
 is never dropped in silence:

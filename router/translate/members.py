@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import orjson
-
 from router.errors import RequestError
 
 if TYPE_CHECKING:
@@ -69,6 +67,45 @@ def only(item: Mapping[str, Any], known: Iterable[str], member: str, *, api: str
             refuse(f"{member}.{name}" if member else name, f"has no counterpart in {api}; leave it out")
 
 
+class LeftOut:
+    """The members of a request that its provider does not get.
+
+    A hint changes nothing in the answer that a client could see, so that it is left out. A wish does. It is
+    refused by name, unless `drop_params` gives it up.
+    """
+
+    def __init__(self, *, drops_wishes: bool = False) -> None:
+        self.names: set[str] = set()
+        self._drops_wishes = drops_wishes
+
+    def hint(self, name: str) -> None:
+        """Leave out a hint."""
+        self.names.add(name)
+
+    def wish(self, member: str, why: str) -> None:
+        """Leave out a wish if the catalog or the policy says so, else raise RequestError."""
+        if not self._drops_wishes:
+            refuse(member, f"{why}; or set `drop_params` in catalog.yaml or in the policy")
+        self.names.add(member)
+
+    def others(
+        self,
+        item: Mapping[str, Any],
+        known: Iterable[str],
+        member: str,
+        *,
+        api: str,
+        hints: Iterable[str] = (),
+    ) -> None:
+        """Handle the members outside `known`: `hints` are left out, and the rest is refused as in `only`."""
+        for name, value in item.items():
+            if name in hints:
+                if name not in known and value not in (None, [], {}):
+                    self.names.add(name)
+            elif name not in known and value not in (None, [], {}):
+                only({name: value}, (), member, api=api)
+
+
 def extras(item: Mapping[str, Any], member: str) -> dict[str, Any]:
     """Anthropic's members that an item of OpenAI's carries."""
     kept = {name: item[name] for name in ITEM_MEMBERS if item.get(name) is not None}
@@ -90,12 +127,3 @@ def with_extras(item: dict[str, Any], source: Mapping[str, Any], known: Iterable
     if rest:
         item[NATIVE] = rest
     return item
-
-
-def arguments(value: object, member: str) -> dict[str, Any]:
-    """The arguments of a tool call, which OpenAI writes as a JSON text."""
-    try:
-        parsed = orjson.loads(text(value, member) or "{}")
-    except orjson.JSONDecodeError:
-        refuse(member, "is not valid JSON; Anthropic's API takes tool arguments as an object")
-    return mapping(parsed, member)

@@ -21,7 +21,7 @@ class Endpoint:
 
     method: Literal["GET", "POST"]
     path: str
-    """`{id}` matches one segment."""
+    """`{id}` matches one segment, and `{model}` any number, since ids of models may hold slashes."""
     handler: Handler
     summary: str
     scopes: tuple[Scope, ...]

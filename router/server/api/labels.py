@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import RequestError
 from router.request.preferences import Preferences
-from router.request.request import AUTO, Response
+from router.request.request import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from router.catalog.catalog import Catalog
+    from router.request.request import Response
     from router.server.http import Headers
     from router.serving.streaming import Stream
 
@@ -53,8 +54,8 @@ def response_headers(response: Response | Stream) -> dict[str, str]:
     }
     if response.cost_usd is not None:
         headers["x-intellirouter-cost-usd"] = f"{response.cost_usd:f}"
-    if not isinstance(response, Response) and response.ignored:
-        headers["x-intellirouter-ignored"] = ", ".join(response.ignored)
+    if response.ignored:
+        headers["x-intellirouter-ignored"] = ", ".join(sorted(response.ignored))
     return {**headers, **response.limit_headers}
 
 

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import ProviderError, RequestError
+from router.request.messages import MessagesRequest
 from router.request.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
-from router.server.api.chat import parsed
+from router.server.api.chat import betas_of, parsed
 from router.server.api.labels import name_model, response_headers
 from router.server.auth import admitted
 from router.server.http import HttpResponse, json_response
 from router.server.sse import EventStream
 from router.translate.anthropic.answers import message_of
-from router.translate.anthropic.portable import portable
 from router.translate.anthropic.requests_in import chat_request
 from router.translate.anthropic.requests_out import BETAS
 from router.translate.anthropic.streams import ChunksToEvents, to_sse
@@ -22,10 +21,11 @@ from router.translate.members import NATIVE
 
 if TYPE_CHECKING:
     from router.providers.http.sse import StreamEvent
-    from router.request.request import Request, Response
+    from router.request.request import Request
     from router.router import Router
-    from router.server.http import Answer, Headers, HttpRequest
+    from router.server.http import Answer, HttpRequest
     from router.server.shim import Shim
+    from router.serving.streaming import Stream
 
 PATH = "/v1/messages"
 ERROR_TYPES = {
@@ -49,17 +49,10 @@ async def messages(shim: Shim, http: HttpRequest) -> Answer:
     """`POST /v1/messages`."""
     router, request = shim.router, _request_of(shim, http)
     if request.is_streaming:
-        return EventStream(router, request, AnthropicShape())
+        return EventStream(router, request, AnthropicShape(_estimated(request)))
     response = await router.complete(request)
-    try:
-        message = message_of(response.body)
-    except RequestError as error:
-        raise _unusable(response, error) from error
+    message = message_of(response.body, maker=response.provider, tokens_input=_estimated(request))
     headers = {**response_headers(response), "request-id": response.request_id}
-    if router.catalog.providers[response.provider].kind != "anthropic":
-        _, ignored = portable({**request.parameters, "messages": request.messages})
-        if ignored:
-            headers["x-intellirouter-ignored"] = ", ".join(sorted(ignored))
     return json_response(message, headers=headers)
 
 
@@ -79,8 +72,13 @@ async def count_tokens(shim: Shim, http: HttpRequest) -> HttpResponse:
 class AnthropicShape:
     """A Shape: OpenAI's chunks as Anthropic's events."""
 
-    def __init__(self) -> None:
-        self._events = ChunksToEvents()
+    def __init__(self, tokens_input: int) -> None:
+        """`tokens_input` is the estimate that clients read until the answer ends."""
+        self._events = ChunksToEvents(tokens_input=tokens_input)
+
+    def begin(self, stream: Stream) -> None:
+        """See Shape."""
+        self._events.maker = stream.provider
 
     def pieces(self, batch: list[StreamEvent]) -> bytes:
         """See Shape."""
@@ -129,27 +127,10 @@ def _request_of(shim: Shim, http: HttpRequest) -> Request:
     chat = chat_request(body)
     if body.get("stream"):  # Anthropic's streams always report the usage
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
-    if betas := _betas(http.headers):
+    if betas := betas_of(http.headers):
         chat[NATIVE][BETAS] = betas
-    return admitted(parsed(chat, http.headers, ip_address=http.ip_address), http.caller)
-
-
-def _betas(headers: Headers) -> list[str]:
-    named = ",".join(headers.all("anthropic-beta"))
-    return [beta.strip() for beta in named.split(",") if beta.strip()]
-
-
-def _unusable(response: Response, error: RequestError) -> ProviderError:
-    """The error for a model that called a tool with arguments that are not a JSON object."""
-    failure = ProviderError(
-        f"the answer of model `{response.model}` has no counterpart in Anthropic's shape: {error}",
-        provider=response.provider,
-        model=response.model,
-        error_type="bad_response",
-        is_retryable=True,
-    )
-    failure.request_id = response.request_id
-    return failure
+    request = parsed(chat, http.headers, ip_address=http.ip_address, kind=MessagesRequest)
+    return admitted(request, http.caller)
 
 
 async def _counted(router: Router, request: Request) -> int | None:
@@ -162,4 +143,4 @@ async def _counted(router: Router, request: Request) -> int | None:
 
 def _estimated(request: Request) -> int:
     described = [request.parameters[name] for name in INPUT_PARAMETERS if name in request.parameters]
-    return request.estimated_input_tokens() + len(orjson.dumps(described)) // CHARACTERS_PER_TOKEN
+    return max(request.estimated_input_tokens() + len(orjson.dumps(described)) // CHARACTERS_PER_TOKEN, 1)

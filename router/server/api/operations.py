@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from router.errors import NotReadyError, RequestError
+from router.errors import NotReadyError, RequestError, UnknownModelError
 from router.request.request import AUTO
 from router.server.api.chat import request_of
 from router.server.errors import error_body
@@ -45,13 +45,42 @@ async def feedback(shim: Shim, http: HttpRequest) -> HttpResponse:
 
 
 async def models(shim: Shim, http: HttpRequest) -> HttpResponse:
-    """`GET /v1/models`: the models that the caller's key may use."""
+    """`GET /v1/models`: the models that the caller's key may use, in the shape of the caller's API."""
+    data = _listed(shim, http)
+    if not _is_anthropic(http):
+        return json_response({"object": "list", "data": data})
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
+    return json_response({"data": data, "has_more": False, **ends})
+
+
+async def model(shim: Shim, http: HttpRequest) -> HttpResponse:
+    """`GET /v1/models/{model}`: one of them, by its id, an alias or its provider's name."""
+    asked = http.parameters["model"]
+    name, listed = shim.router.catalog.named(asked), _listed(shim, http)
+    found = next((row for row in listed if row["id"] == name), None)
+    if found is None:
+        raise UnknownModelError(asked, [row["id"] for row in listed])
+    return json_response(found)
+
+
+def _listed(shim: Shim, http: HttpRequest) -> list[dict[str, Any]]:
     router, allowed = shim.router, http.caller.models
-    created = int(router.opened_at.timestamp())
     models = [model for model in router.catalog.models.values() if allowed is None or model.id in allowed]
-    listed = [(AUTO, "intellirouter"), *((model.id, model.provider) for model in models)]
-    data = [{"id": name, "object": "model", "created": created, "owned_by": owner} for name, owner in listed]
-    return json_response({"object": "list", "data": data})
+    if _is_anthropic(http):
+        created_at = router.opened_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        named = [(AUTO, "IntelliRouter's choice"), *((model.id, model.name or model.id) for model in models)]
+        return [
+            {"type": "model", "id": name, "display_name": shown, "created_at": created_at}
+            for name, shown in named
+        ]
+    created = int(router.opened_at.timestamp())
+    owned = [(AUTO, "intellirouter"), *((model.id, model.provider) for model in models)]
+    return [{"id": name, "object": "model", "created": created, "owned_by": owner} for name, owner in owned]
+
+
+def _is_anthropic(http: HttpRequest) -> bool:
+    """Whether the caller is a client of Anthropic's API, which always names its version."""
+    return http.headers.get("anthropic-version") is not None
 
 
 async def decision(shim: Shim, http: HttpRequest) -> HttpResponse:

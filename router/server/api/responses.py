@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from router.providers.http.sse import StreamEvent
     from router.server.http import Answer, HttpRequest
     from router.server.shim import Shim
+    from router.serving.streaming import Stream
 
 PATH = "/v1/responses"
 
@@ -30,9 +31,7 @@ async def responses(shim: Shim, http: HttpRequest) -> Answer:
     headers = response_headers(response)
     if RESPONSES in response.body:
         return HttpResponse(response.raw, headers=headers)
-    if request.ignored:
-        headers["x-intellirouter-ignored"] = ", ".join(sorted(request.ignored))
-    return json_response(request.answer(response.body), headers=headers)
+    return json_response(request.answer(response.body, maker=response.provider), headers=headers)
 
 
 class ResponsesShape:
@@ -42,6 +41,10 @@ class ResponsesShape:
         self._events = ChunksToEvents(
             request.asked(), response_id=new_response_id(), created=int(time.time())
         )
+
+    def begin(self, stream: Stream) -> None:
+        """See Shape."""
+        self._events.maker = stream.provider
 
     def pieces(self, batch: list[StreamEvent]) -> bytes:
         """See Shape."""

@@ -199,9 +199,11 @@ SCHEMAS: dict[str, Any] = {
     },
     "Models": {
         "type": "object",
-        "required": ["object", "data"],
+        "description": "OpenAI's list, or Anthropic's for a client that sends `anthropic-version`.",
+        "required": ["data"],
         "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"type": "object"}}},
     },
+    "Model": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
     "Error": {
         "type": "object",
         "required": ["error"],

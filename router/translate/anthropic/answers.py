@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.errors import RequestError
 from router.translate.anthropic.requests_in import assistant_message
-from router.translate.members import JSON_TOOL, NATIVE, arguments, items, optional, optional_items
+from router.translate.calls import arguments_object, whole_calls
+from router.translate.members import JSON_TOOL, NATIVE, items, optional, optional_items
+from router.translate.returned import marked_id
+from router.translate.thoughts import Thoughts
 from router.translate.usage import usage_from_anthropic, usage_from_openai
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ STOP_REASONS: Mapping[str, str] = {
     "stop": "end_turn",
     "tool_calls": "tool_use",
 }
+CHARACTERS_PER_TOKEN = 4
+"""For estimates where Anthropic's API requires a count that the provider does not give."""
 
 
 def finish_reason_of(stop_reason: object, *, is_json: bool = False) -> str | None:
@@ -42,7 +48,17 @@ def finish_reason_of(stop_reason: object, *, is_json: bool = False) -> str | Non
 
 def stop_reason_of(finish_reason: object) -> str | None:
     """Anthropic's word for OpenAI's."""
-    return None if finish_reason is None else STOP_REASONS.get(str(finish_reason), "end_turn")
+    return STOP_REASONS.get(str(finish_reason), "end_turn") if finish_reason else None
+
+
+def stop_reason_with(stop_reason: str | None, *, has_calls: bool) -> str | None:
+    """The stop reason of an answer. Clients run tools by it, so that calls decide, and not the server's word.
+
+    An answer that was cut or filtered says so, even if it has calls.
+    """
+    if stop_reason in (None, "end_turn", "tool_use"):
+        return "tool_use" if has_calls else (stop_reason and "end_turn")
+    return stop_reason
 
 
 def completion_of(message: Mapping[str, Any], *, created: int) -> dict[str, Any]:
@@ -81,42 +97,75 @@ def completion_of(message: Mapping[str, Any], *, created: int) -> dict[str, Any]
     return completion
 
 
-def message_of(completion: Mapping[str, Any]) -> dict[str, Any]:
-    """Anthropic's message of a completion. RequestError if its tool arguments are not a JSON object."""
+def message_of(
+    completion: Mapping[str, Any], *, maker: str | None = None, tokens_input: int | None = None
+) -> dict[str, Any]:
+    """Anthropic's message of a completion. RequestError if its tool arguments are not a JSON object.
+
+    `maker` is the name of the provider that answered, for the members that it demands back. If
+    `tokens_input` is given, it replaces a count that the provider leaves out.
+    """
     choice = next(iter(optional_items(completion.get("choices"), "choices")), {})
     said = optional(choice.get("message"), "message")
+    is_native = NATIVE in completion or NATIVE in said
     stop_reason = "refusal" if said.get("refusal") else stop_reason_of(choice.get("finish_reason"))
+    content = _content(said, maker, is_cut=stop_reason == "max_tokens")
+    if not is_native:
+        has_calls = any(block.get("type") == "tool_use" for block in content)
+        stop_reason = stop_reason_with(stop_reason, has_calls=has_calls)
     message = {
         "id": completion.get("id"),
         "type": "message",
         "role": "assistant",
         "model": completion.get("model"),
-        "content": _content(said),
+        "content": content,
         "stop_reason": stop_reason,
         "stop_sequence": None,
         "usage": message_usage(completion),
     }
-    return {**message, **optional(completion.get(NATIVE), NATIVE)}
+    message |= optional(completion.get(NATIVE), NATIVE)
+    if tokens_input is not None:
+        _fill(message["usage"], tokens_input, content)
+    return message
 
 
-def _content(said: Mapping[str, Any]) -> list[Block]:
+def _fill(usage: Any, tokens_input: int, content: list[Block]) -> None:
+    """Anthropic's API requires both counts, and its clients compute with them."""
+    if not isinstance(usage, dict):
+        return
+    if usage.get("input_tokens") is None:
+        usage["input_tokens"] = tokens_input
+    if usage.get("output_tokens") is None:
+        pieces = (
+            str(block.get("text") or block.get("thinking") or block.get("input") or "") for block in content
+        )
+        usage["output_tokens"] = -(-sum(map(len, pieces)) // CHARACTERS_PER_TOKEN)
+
+
+def _content(said: Mapping[str, Any], maker: str | None, *, is_cut: bool) -> list[Block]:
     native = optional(said.get(NATIVE), NATIVE)
     if "content" in native:
         return items(native["content"], f"{NATIVE}.content")
     blocks: list[Block] = []
-    if thought := said.get("reasoning_content") or said.get("reasoning"):
-        blocks.append({"type": "thinking", "thinking": str(thought), "signature": ""})
+    thoughts = Thoughts()
+    if thought := thoughts.feed(said):
+        blocks.append({"type": "thinking", "thinking": thought, "signature": thoughts.signature(maker) or ""})
+    blocks.extend({"type": "redacted_thinking", "data": data} for data in thoughts.left(maker))
     if isinstance(said.get("content"), list):
         parts = items(said["content"], "content")
         blocks.extend({"type": "text", "text": str(part.get("text", ""))} for part in parts)
     texts = [said.get(name) for name in ("content", "refusal")]
     blocks.extend({"type": "text", "text": text} for text in texts if isinstance(text, str) and text)
-    for position, call in enumerate(optional_items(said.get("tool_calls"), "tool_calls")):
-        function = optional(call.get("function"), f"tool_calls.{position}.function")
-        given = arguments(function.get("arguments"), f"tool_calls.{position}.function.arguments")
-        blocks.append(
-            {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
-        )
+    for position, call in enumerate(whole_calls(said.get("tool_calls"))):
+        where = f"tool_calls.{position}.function.arguments"
+        try:
+            given = arguments_object(call.arguments, where)
+        except RequestError:
+            if not is_cut:
+                raise
+            given = {}  # the bound on the output cut the call, which the stop reason says
+        call_id = marked_id(call.id, maker, call.extra)
+        blocks.append({"type": "tool_use", "id": call_id, "name": call.name, "input": given})
     return blocks
 
 

@@ -1,107 +1,281 @@
-"""Remove the members of a chat request that only Anthropic's API knows, for every other provider.
+"""Write a chat request so that a server other than Anthropic's takes it.
 
-Hints, which change the processing and not the question (caching, the signed reasoning of earlier
-turns, …), are left out and named. Any other member of Anthropic's is refused.
+Members that only Anthropic's API knows are removed. Hints, which change the processing and not the question
+(caching, the signed reasoning of earlier turns, the editing of a context that is not there, …), are left
+out and named. Any other member of Anthropic's is refused, unless `drop_params` gives it up.
+
+Members that a provider demands back on the next turn (`router.translate.returned`) are put where it expects
+them, and ids of calls are written as the server takes them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.translate.members import ITEM_MEMBERS, NATIVE, items, mapping, optional, optional_items, refuse
+from router.translate.anthropic.requests_out import BETA
+from router.translate.members import (
+    ITEM_MEMBERS,
+    NATIVE,
+    items,
+    mapping,
+    optional,
+    optional_items,
+    refuse,
+)
+from router.translate.names import LONGEST_CHAT_ID, MISTRALS, chat_id
+from router.translate.returned import RETURNED
+from router.translate.thoughts import BLOCKS, KINDS, sent_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HINTS = ("betas", "cache_control", "diagnostics", "thinking")
+    from router.translate.members import LeftOut
+
+HINTS = ("betas", "cache_control", "context_management", "diagnostics", "metadata", "speed", "thinking")
 """Members of a request. `reasoning_effort` expresses `thinking`, except its exact budget."""
-OUTPUT_HINTS = ("effort", "format")
-"""Members of `output_config` that `reasoning_effort` and `response_format` express."""
-ITEM_HINTS = ("caller", "citations", "eager_input_streaming", "is_error")
+OUTPUT_HINTS = ("effort", "format", "task_budget")
+"""Members of `output_config` that `reasoning_effort` and `response_format` express, or that are hints."""
+ITEM_HINTS = (
+    "allowed_callers",
+    "caller",
+    "citations",
+    "context",
+    "defer_loading",
+    "eager_input_streaming",
+    "input_examples",
+    "is_error",
+)
 """Members of a block or a tool."""
 PLAIN_BLOCKS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
 """Blocks of an answer that OpenAI's shape has, with the members that it can express."""
-THOUGHTS = ("thinking", "redacted_thinking")
+OWN_MEMBERS = frozenset({NATIVE, BLOCKS, "tool_calls", "tool_call_id", "cache_control"})
+"""Members of a message that need a look."""
+THREAD = "; leave it out (`thread=False` in Anthropic's tool runner), and send the whole conversation"
 
 
-def portable(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
-    """The request without Anthropic's members, and the names of the hints left out.
+def portable(
+    body: Mapping[str, Any],
+    left: LeftOut,
+    *,
+    provider: str | None = None,
+    name: str = "",
+    has_developers: bool = True,
+) -> Mapping[str, Any]:
+    """The request for the model `name` of `provider`. The names of hints are added to `left`.
 
-    A body without such members is returned as it is, so that it reaches its provider untouched.
+    A body that the server takes is returned as it is, so that it reaches its provider untouched. If not
+    `has_developers`, the server knows no role `developer`, and gets `system` instead.
     RequestError names a member that no other provider can serve.
     """
     given = body.get("messages")
-    if NATIVE not in body and (given is None or _is_plain(given)):
-        return body, frozenset()
+    is_foreign = NATIVE in body
+    if not is_foreign and BETA not in body and (given is None or _is_plain(given, name, has_developers)):
+        return body
     messages = optional_items(given, "messages")
-    ignored: set[str] = set()
     native = optional(body.get(NATIVE), NATIVE)
-    for name, value in native.items():
-        if name == "output_config" and isinstance(value, dict) and value.keys() <= set(OUTPUT_HINTS):
-            continue
-        if name not in HINTS:
-            _refuse(name)
-        if name != "thinking" or "reasoning_effort" not in body:
-            ignored.add(name)
-    plain = {name: value for name, value in body.items() if name != NATIVE}
-    plain["messages"] = [_message(message, f"messages.{at}", ignored) for at, message in enumerate(messages)]
+    for member, value in native.items():
+        if member == "output_config" and isinstance(value, dict) and value.keys() <= set(OUTPUT_HINTS):
+            if "task_budget" in value:
+                left.hint("output_config.task_budget")
+        elif member in HINTS:
+            if member != "thinking" or "reasoning_effort" not in body:
+                left.hint(member)
+        else:
+            left.wish(member, _only_anthropic(THREAD if member == "thread" else ""))
+    if body.get(BETA):
+        left.hint("betas")
+    plain = {member: value for member, value in body.items() if member not in (NATIVE, BETA)}
+    writer = _Messages(left, provider, name, has_developers=has_developers)
+    for at, message in enumerate(messages):
+        writer.add(message, f"messages.{at}")
+    plain["messages"] = writer.finish()
     if body.get("tools"):
         tools = items(body["tools"], "tools")
-        plain["tools"] = [_item(tool, f"tools.{at}", ignored) for at, tool in enumerate(tools)]
-    return plain, frozenset(ignored)
-
-
-def _is_plain(messages: object) -> bool:
-    """Whether these are messages without a member of Anthropic's."""
-    return isinstance(messages, list | tuple) and all(
-        isinstance(message, dict) and NATIVE not in message for message in messages
-    )
-
-
-def _message(message: dict[str, Any], where: str, ignored: set[str]) -> dict[str, Any]:
-    content = message.get("content")
-    if message.get("role") == "assistant" and NATIVE in message:
-        _check_turn(optional(message[NATIVE], f"{where}.{NATIVE}"), where, ignored)
-        message = {
-            name: value for name, value in message.items() if name not in (NATIVE, "reasoning_content")
-        }
-    plain = _item(message, where, ignored)
-    if isinstance(content, list):
-        parts = items(content, f"{where}.content")
-        plain["content"] = [_item(part, f"{where}.content.{at}", ignored) for at, part in enumerate(parts)]
-        if plain.get("role") == "tool" and any(part.get("type") != "text" for part in plain["content"]):
-            _refuse(f"{where}.content", "an image in a tool's result")
-    if plain.get("tool_calls"):
-        calls = items(plain["tool_calls"], f"{where}.tool_calls")
-        plain["tool_calls"] = [_item(call, f"{where}.tool_calls", ignored) for call in calls]
+        plain["tools"] = [_tool(tool, f"tools.{at}", left, is_foreign) for at, tool in enumerate(tools)]
     return plain
 
 
-def _check_turn(native: Mapping[str, Any], where: str, ignored: set[str]) -> None:
-    for at, block in enumerate(optional_items(native.get("content"), f"{where}.{NATIVE}.content")):
-        kind = str(block.get("type"))
-        if kind in THOUGHTS:
-            ignored.add("thinking")
-        elif kind not in PLAIN_BLOCKS:
-            _refuse(f"{where}.content.{at}", f"a block of type `{kind:.40}`")
-        else:
-            for name in block.keys() - PLAIN_BLOCKS[kind]:
-                _leave_out(name, f"{where}.content.{at}", ignored)
+def _is_plain(messages: object, name: str, has_developers: bool) -> bool:
+    """Whether these are messages that the server takes as they are."""
+    if not isinstance(messages, list | tuple):
+        return False
+    for message in messages:
+        if not isinstance(message, dict) or (not has_developers and message.get("role") == "developer"):
+            return False
+        if not OWN_MEMBERS.isdisjoint(message) and not _has_plain_calls(message, name):
+            return False
+    return True
 
 
-def _item(item: dict[str, Any], where: str, ignored: set[str]) -> dict[str, Any]:
+def _has_plain_calls(message: Mapping[str, Any], name: str) -> bool:
+    if NATIVE in message or BLOCKS in message or "cache_control" in message:
+        return False
+    calls = message.get("tool_calls")
+    listed = calls if isinstance(calls, list) else []
+    ids = [call.get("id") for call in listed if isinstance(call, dict)] + [message.get("tool_call_id")]
+    longest = 9 if any(maker in name.lower() for maker in MISTRALS) else LONGEST_CHAT_ID
+    return not any(isinstance(call, dict) and RETURNED in call for call in listed) and not any(
+        isinstance(call_id, str) and (len(call_id) > longest or longest == 9) for call_id in ids
+    )
+
+
+class _Messages:
+    """The messages of one request."""
+
+    def __init__(self, left: LeftOut, provider: str | None, name: str, *, has_developers: bool) -> None:
+        self._left = left
+        self._provider = provider
+        self._name = name
+        self._has_developers = has_developers
+        self._made: list[dict[str, Any]] = []
+        self._shown: list[dict[str, Any]] = []
+        """Images and files of tool results, which chat takes from the user only."""
+
+    def add(self, message: dict[str, Any], where: str) -> None:
+        """Write a message."""
+        made = self._message(message, where)
+        if made.get("role") != "tool" and self._shown:
+            shown, self._shown = self._shown, []
+            if made.get("role") == "user":
+                content = made.get("content")
+                said = (
+                    [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+                )
+                made["content"] = [*shown, *said]
+            else:
+                self._made.append({"role": "user", "content": shown})
+        self._made.append(made)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """All messages."""
+        if self._shown:
+            self._made.append({"role": "user", "content": self._shown})
+        return self._made
+
+    def _message(self, message: dict[str, Any], where: str) -> dict[str, Any]:
+        thoughts: list[dict[str, Any]] = []
+        if message.get("role") == "assistant" and (NATIVE in message or BLOCKS in message):
+            if NATIVE in message:
+                thoughts = self._turn(optional(message[NATIVE], f"{where}.{NATIVE}"), where)
+                message = {name: value for name, value in message.items() if name != "reasoning_content"}
+            thoughts = thoughts or optional_items(message.get(BLOCKS), f"{where}.{BLOCKS}")
+            message = {name: value for name, value in message.items() if name not in (NATIVE, BLOCKS)}
+        plain = _item(message, where, self._left)
+        if thoughts:
+            members = sent_back(thoughts, provider=self._provider, name=self._name)
+            plain.update(members)
+            if not members:
+                self._left.hint("thinking")
+        if plain.get("role") == "developer" and not self._has_developers:
+            plain["role"] = "system"
+        content = message.get("content")
+        if isinstance(content, list):
+            parts = items(content, f"{where}.content")
+            plain["content"] = [
+                _part(part, f"{where}.content.{at}", self._left) for at, part in enumerate(parts)
+            ]
+        if plain.get("role") == "tool":
+            self._result(plain)
+        if plain.get("tool_calls"):
+            calls = items(plain["tool_calls"], f"{where}.tool_calls")
+            plain["tool_calls"] = [self._call(call, f"{where}.tool_calls") for call in calls]
+        return plain
+
+    def _result(self, plain: dict[str, Any]) -> None:
+        """Write a tool's result: texts only, and its images in the user's next message."""
+        if isinstance(plain.get("tool_call_id"), str):
+            plain["tool_call_id"] = chat_id(plain["tool_call_id"], self._name)
+        content = plain.get("content")
+        if not isinstance(content, list) or all(part.get("type") == "text" for part in content):
+            return
+        texts = [part for part in content if part.get("type") == "text"]
+        shown = [part for part in content if part.get("type") != "text"]
+        what = (
+            f"The next message of the user shows what the tool call `{plain.get('tool_call_id')}` returned."
+        )
+        plain["content"] = [*texts, {"type": "text", "text": what}]
+        self._shown += shown
+
+    def _call(self, call: dict[str, Any], where: str) -> dict[str, Any]:
+        made = _item(call, where, self._left)
+        returned = made.pop(RETURNED, None)
+        if isinstance(returned, dict):
+            members = {name: value for name, value in returned.items() if name != "provider"}
+            if returned.get("provider") == self._provider:
+                made |= members
+            else:
+                self._left.names.update(members)
+        if isinstance(made.get("id"), str):
+            made["id"] = chat_id(made["id"], self._name)
+        return made
+
+    def _turn(self, native: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+        """Check a turn as Anthropic writes it, and return its thoughts."""
+        thoughts = []
+        for at, block in enumerate(optional_items(native.get("content"), f"{where}.{NATIVE}.content")):
+            kind = str(block.get("type"))
+            if kind in KINDS:
+                thoughts.append(block)
+            elif kind not in PLAIN_BLOCKS:
+                _refuse(f"{where}.content.{at}", f"a block of type `{kind:.40}`")
+            else:
+                for name in block.keys() - PLAIN_BLOCKS[kind]:
+                    _leave_out(name, f"{where}.content.{at}", self._left)
+        return thoughts
+
+
+def _part(part: dict[str, Any], where: str, left: LeftOut) -> dict[str, Any]:
+    """A content part. Texts that Anthropic writes as documents and search results become texts."""
+    block = part.get(NATIVE) if part.get("type") == NATIVE else None
+    if isinstance(block, dict):
+        source = optional(block.get("source"), f"{where}.source") if block.get("type") == "document" else {}
+        if source.get("type") == "text" and isinstance(source.get("data"), str):
+            head = f"{block['title']}\n\n" if isinstance(block.get("title"), str) else ""
+            _note(block, ("type", "source", "title"), where, left)
+            return {"type": "text", "text": head + source["data"]}
+        if source.get("type") == "url" and isinstance(source.get("url"), str):
+            _refuse(where, "a document by its URL")
+        if block.get("type") == "search_result":
+            texts = [str(item.get("text", "")) for item in optional_items(block.get("content"), where)]
+            named = [str(block[name]) for name in ("title", "source") if isinstance(block.get(name), str)]
+            _note(block, ("type", "source", "title", "content"), where, left)
+            return {"type": "text", "text": "\n\n".join([*named, *texts])}
+    return _item(part, where, left)
+
+
+def _note(block: Mapping[str, Any], known: tuple[str, ...], where: str, left: LeftOut) -> None:
+    for name in block.keys() - set(known):
+        _leave_out(name, where, left)
+
+
+def _tool(tool: dict[str, Any], where: str, left: LeftOut, is_foreign: bool) -> dict[str, Any]:
+    """A tool. Servers of OpenAI's API want a schema with `type` and `properties`."""
+    made = _item(tool, where, left)
+    function = made.get("function")
+    if not is_foreign or not isinstance(function, dict) or "parameters" not in function:
+        return made
+    schema = function["parameters"] if isinstance(function["parameters"], dict) else {}
+    fitting = {"type": "object", "properties": {}, **schema}
+    return {**made, "function": {**function, "parameters": schema if fitting == schema else fitting}}
+
+
+def _item(item: dict[str, Any], where: str, left: LeftOut) -> dict[str, Any]:
     if item.get("type") == NATIVE:
         _refuse(where, f"`{mapping(item.get(NATIVE), where).get('type')!s:.40}`")
     for name in optional(item.get(NATIVE), f"{where}.{NATIVE}"):
-        _leave_out(name, where, ignored)
-    ignored.update(name for name in ITEM_MEMBERS if name in item)
+        _leave_out(name, where, left)
+    left.names.update(name for name in ITEM_MEMBERS if name in item)
     return {name: value for name, value in item.items() if name not in (NATIVE, *ITEM_MEMBERS)}
 
 
-def _leave_out(name: str, where: str, ignored: set[str]) -> None:
+def _leave_out(name: str, where: str, left: LeftOut) -> None:
     if name not in ITEM_HINTS and name not in ITEM_MEMBERS:
         _refuse(f"{where}.{name}")
-    ignored.add(name)
+    left.hint(name)
+
+
+def _only_anthropic(advice: str = "") -> str:
+    return f"cannot be served by this provider: only Anthropic's API has it{advice}"
 
 
 def _refuse(member: str, what: str = "it") -> None:

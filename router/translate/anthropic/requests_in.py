@@ -12,7 +12,8 @@ import orjson
 
 from router.translate.anthropic.contents import blocks_of, tool_use
 from router.translate.anthropic.requests_out import options_of
-from router.translate.members import NATIVE, items, mapping, refuse, text, with_extras, word
+from router.translate.members import NATIVE, LeftOut, items, mapping, refuse, text, with_extras, word
+from router.translate.returned import CALL_MARK, RETURNED, parted_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ def chat_request(body: Mapping[str, Any]) -> dict[str, Any]:
     RequestError names a member that Anthropic's API would not accept.
     """
     given = {name: value for name, value in body.items() if value is not None}
-    messages = items(given.pop("messages", None), "messages")
+    messages = [_parted(message) for message in items(given.pop("messages", None), "messages")]
     system = given.pop("system", None)
     chat: dict[str, Any] = {"messages": [], **_options(given)}
     if system is not None:
@@ -78,7 +79,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     if config.get("format") is not None:
         chat["response_format"] = _format(mapping(config["format"], "output_config.format"))
     # Members that would not translate back the same are carried along unchanged.
-    again = options_of({name: value for name, value in chat.items() if name != "provider"})
+    again = options_of({name: value for name, value in chat.items() if name != "provider"}, LeftOut())
     chat[NATIVE] = {name: value for name, value in given.items() if again.get(name, {}) != value}
     if any(again.get(name) != given.get(name) for name in REASONING):
         chat[NATIVE].update({name: given[name] for name in REASONING if name in given})
@@ -140,6 +141,28 @@ def _messages(message: dict[str, Any], where: str) -> list[dict[str, Any]]:
     return [*made, {"role": role, "content": rest}] if rest or not made else made
 
 
+def _parted(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with the providers' own ids of calls. The members that travelled in an id are set apart."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {
+        **message,
+        "content": [_parted_block(block) if isinstance(block, dict) else block for block in content],
+    }
+
+
+def _parted_block(block: Block) -> Block:
+    name = {"tool_use": "id", "tool_result": "tool_use_id"}.get(str(block.get("type")))
+    if name is None or not isinstance(block.get(name), str) or CALL_MARK not in block[name]:
+        return block
+    plain, kept = parted_id(block[name])
+    block = {**block, name: plain}
+    if kept is not None and name == "id":
+        block[RETURNED] = kept
+    return block
+
+
 def _parts(content: Any, where: str) -> list[dict[str, Any]]:
     return [_part(block) for block in items(content, where)]
 
@@ -187,18 +210,27 @@ def assistant_message(blocks: Sequence[Block], where: str) -> dict[str, Any]:
         message["tool_calls"] = calls
     if thoughts := [str(block.get("thinking")) for block in blocks if block.get("type") == "thinking"]:
         message["reasoning_content"] = "".join(thoughts)
-    if _plainly(message, where) != list(blocks):
-        message[NATIVE] = {"content": list(blocks)}
+    native = [_without(block, RETURNED) for block in blocks]
+    if _plainly(message, where) != native:
+        message[NATIVE] = {"content": native}
     return message
+
+
+def _without(block: Block, name: str) -> Block:
+    return {known: value for known, value in block.items() if known != name} if name in block else block
 
 
 def _plainly(message: Mapping[str, Any], where: str) -> list[Block]:
     """The blocks that a translation back from only OpenAI's members would give."""
-    blocks = blocks_of(message["content"], where) if message["content"] is not None else []
-    return [*blocks, *(tool_use(call, where) for call in message.get("tool_calls", []))]
+    left = LeftOut()
+    blocks = blocks_of(message["content"], where, left) if message["content"] is not None else []
+    return [*blocks, *(tool_use(call, where, left) for call in message.get("tool_calls", []))]
 
 
 def _tool_call(block: Block) -> dict[str, Any]:
     function = {"name": block.get("name"), "arguments": orjson.dumps(block.get("input") or {}).decode()}
     call = {"id": block.get("id"), "type": "function", "function": function}
-    return with_extras(call, block, ("type", "id", "name", "input"))
+    if RETURNED in block:
+        kept = block[RETURNED]
+        call[RETURNED] = {"provider": kept.maker, kept.member: kept.value}
+    return with_extras(call, block, ("type", "id", "name", "input", RETURNED))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.translate.anthropic.contents import conversation, system_of
-from router.translate.anthropic.thinking import ADAPTIVE, as_it_thinks
+from router.translate.anthropic.contents import PART_HINTS, conversation, system_of
+from router.translate.anthropic.thinking import ADAPTIVE, NEWEST, as_it_thinks
 from router.translate.members import (
     JSON_TOOL,
     NATIVE,
+    LeftOut,
     extras,
     items,
     mapping,
@@ -25,7 +26,8 @@ from router.translate.members import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.catalog.entries import Thinking
+    from router.translate.anthropic.contents import Block
+    from router.translate.anthropic.thinking import Takes
 
 API = "Anthropic's messages API"
 DEFAULT_MAX_TOKENS = 4096
@@ -35,6 +37,7 @@ NEUTRAL: Mapping[str, Any] = {
     "frequency_penalty": 0,
     "logprobs": False,
     "modalities": ["text"],
+    "logit_bias": {},
     "n": 1,
     "presence_penalty": 0,
     "store": False,
@@ -51,6 +54,35 @@ EFFORTS: Mapping[str, str] = {
 }
 SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only"}
 TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"}
+HINTS = (
+    "metadata",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "store",
+)
+"""Members that change the processing, the price or what is kept, but not the answer."""
+WISHES = (
+    "audio",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "min_p",
+    "modalities",
+    "n",
+    "presence_penalty",
+    "repetition_penalty",
+    "seed",
+    "top_logprobs",
+    "verbosity",
+    "web_search_options",
+)
+"""Members that change the answer, and that Anthropic lacks."""
+SAMPLING = ("temperature", "top_p", "top_k")
+"""Members that Anthropic's models refuse from 4.7 on."""
+BETA = "anthropic_beta"
+"""The member of a request that holds names for Anthropic's `anthropic-beta` header."""
 INLINE = ("cache_control", "thinking", "top_k")
 """Members of Anthropic's that clients also put next to OpenAI's."""
 BETAS = "betas"
@@ -61,25 +93,52 @@ def messages_request(
     body: Mapping[str, Any],
     *,
     default_max_tokens: int = DEFAULT_MAX_TOKENS,
-    thinking: Thinking = "adaptive",
+    takes: Takes = NEWEST,
+    left: LeftOut | None = None,
 ) -> dict[str, Any]:
     """Translate OpenAI's `body` to Anthropic's request.
 
-    `default_max_tokens` holds if the body sets no bound on the output. `thinking` is how the model takes
-    a reasoning effort. RequestError names the member that Anthropic's API cannot express.
+    `default_max_tokens` holds if the body sets no bound on the output, and `takes` says which members the
+    model takes. RequestError names the member that Anthropic's API cannot express. The names of hints are
+    added to `left`.
     """
+    left = LeftOut() if left is None else left
     chat = items(body.get("messages"), "messages")
-    system, start = system_of(chat)
-    request = options_of({name: value for name, value in body.items() if name != "messages"})
+    system, start = system_of(chat, left)
+    request = options_of({name: value for name, value in body.items() if name != "messages"}, left)
     request.setdefault("max_tokens", default_max_tokens)
+    turns = conversation(chat, start, left)
+    if not takes.system_turns:
+        system, turns = _system_first(system, turns)
     if system is not None:
         request["system"] = system
-    request["messages"] = conversation(chat, start)
-    return as_it_thinks(request, body, thinking)
+    request["messages"] = turns
+    if not takes.sampling:
+        for name in SAMPLING:
+            if name in request:
+                left.hint(name)
+                del request[name]
+    return as_it_thinks(request, body, takes.thinking)
 
 
-def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Every member of a request except its conversation."""
+def _system_first(
+    system: str | list[Block] | None, turns: list[Block]
+) -> tuple[str | list[Block] | None, list[Block]]:
+    """Move system turns within the conversation into the system prompt, the only place older models read."""
+    late = [turn["content"] for turn in turns if turn["role"] == "system"]
+    if not late:
+        return system, turns
+    blocks: list[Block] = []
+    for content in (system, *late):
+        if isinstance(content, str):
+            blocks.append({"type": "text", "text": content})
+        else:
+            blocks.extend(content or ())
+    return blocks, [turn for turn in turns if turn["role"] != "system"]
+
+
+def options_of(body: Mapping[str, Any], left: LeftOut) -> dict[str, Any]:
+    """Every member of a request except its conversation. The names of hints are added to `left`."""
     given = {
         name: value
         for name, value in body.items()
@@ -89,13 +148,21 @@ def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
     native.pop(BETAS, None)
     native = {**{name: given.pop(name) for name in INLINE if name in given}, **native}
     given.pop("stream_options", None)  # changes the form of OpenAI's stream, not the question
+    given.pop(BETA, None)
+    for name in HINTS:
+        if given.pop(name, None):
+            left.hint(name)
+    for name in WISHES:
+        if name in given:
+            left.wish(name, f"has no counterpart in {API}; leave it out")
+            del given[name]
     request: dict[str, Any] = {}
     for name in ("model", "stream", "top_p"):
         if name in given:
             request[name] = given.pop(name)
     _bound(given, request)
     if "temperature" in given:
-        request["temperature"] = _temperature(given.pop("temperature"))
+        _temperature(given.pop("temperature"), request, left)
     if "stop" in given:
         stop = given.pop("stop")
         request["stop_sequences"] = [stop] if isinstance(stop, str) else stop
@@ -104,13 +171,15 @@ def options_of(body: Mapping[str, Any]) -> dict[str, Any]:
         tier = given.pop("service_tier")
         request["service_tier"] = word(tier, SERVICE_TIERS)
         if request["service_tier"] is None:
-            refuse("service_tier", f"`{tier!s:.40}` has no counterpart in {API}; use one of auto, default")
-    _tools(given, request)
+            del request["service_tier"]
+            why = f"`{tier!s:.40}` has no counterpart in {API}; use one of auto, default"
+            left.wish("service_tier", why)
+    _tools(given, request, left)
     effort = given.pop("reasoning_effort", None)
     says_itself = "thinking" in native or "effort" in optional(native.get("output_config"), "output_config")
     if effort is not None and not says_itself:
-        _reason(effort, request)
-    _format(given, request)
+        _reason(effort, request, left)
+    _format(given, request, left)
     only(given, (), "", api=API)
     if isinstance(native.get("output_config"), dict):
         native["output_config"] = {**request.get("output_config", {}), **native["output_config"]}
@@ -123,10 +192,11 @@ def _bound(given: dict[str, Any], request: dict[str, Any]) -> None:
         request["max_tokens"] = bounds[0]
 
 
-def _temperature(value: Any) -> Any:
-    if not isinstance(value, int | float) or value > MAX_TEMPERATURE:
-        refuse("temperature", f"is `{value!s:.40}`; {API} takes 0 to {MAX_TEMPERATURE}")
-    return value
+def _temperature(value: Any, request: dict[str, Any], left: LeftOut) -> None:
+    if isinstance(value, int | float) and value <= MAX_TEMPERATURE:
+        request["temperature"] = value
+    else:
+        left.wish("temperature", f"is `{value!s:.40}`; {API} takes 0 to {MAX_TEMPERATURE}")
 
 
 def _user(given: dict[str, Any], request: dict[str, Any]) -> None:
@@ -138,10 +208,10 @@ def _user(given: dict[str, Any], request: dict[str, Any]) -> None:
         request["metadata"] = {"user_id": named.pop()}
 
 
-def _tools(given: dict[str, Any], request: dict[str, Any]) -> None:
+def _tools(given: dict[str, Any], request: dict[str, Any], left: LeftOut) -> None:
     tools = items(given.pop("tools", []), "tools")
     if tools:
-        request["tools"] = [_tool(tool, f"tools.{position}") for position, tool in enumerate(tools)]
+        request["tools"] = [_tool(tool, f"tools.{position}", left) for position, tool in enumerate(tools)]
     choice = given.pop("tool_choice", None)
     is_parallel = given.pop("parallel_tool_calls", True)
     if choice is not None:
@@ -152,21 +222,29 @@ def _tools(given: dict[str, Any], request: dict[str, Any]) -> None:
             request["tool_choice"]["disable_parallel_tool_use"] = True
 
 
-def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
+def _tool(tool: dict[str, Any], where: str, left: LeftOut) -> dict[str, Any]:
     if tool.get("type") == NATIVE:
         return mapping(tool.get(NATIVE), f"{where}.{NATIVE}")
     if tool.get("type") != "function":
         refuse(f"{where}.type", f"is `{tool.get('type')!s:.40}`; {API} takes tools of type `function`")
-    only(tool, ("type", "function", "cache_control", NATIVE), where, api=API)
+    left.others(tool, ("type", "function", "cache_control", NATIVE), where, api=API, hints=PART_HINTS)
     function = mapping(tool.get("function"), f"{where}.function")
     only(function, ("name", "description", "parameters", "strict"), f"{where}.function", api=API)
     made: dict[str, Any] = {"name": text(function.get("name"), f"{where}.function.name")}
     if function.get("description") is not None:
         made["description"] = function["description"]
-    made["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
+    made["input_schema"] = _input_schema(function.get("parameters"), f"{where}.function.parameters")
     if function.get("strict") is not None:
         made["strict"] = function["strict"]
     return {**made, **extras(tool, where)}
+
+
+def _input_schema(given: Any, where: str) -> dict[str, Any]:
+    """The schema of a tool's input, which Anthropic wants to be of an object in so many words."""
+    if given in (None, {}):
+        return {"type": "object", "properties": {}}
+    schema = mapping(given, where)
+    return schema if schema.get("type") == "object" else {**schema, "type": "object"}
 
 
 def _tool_choice(choice: Any) -> dict[str, Any]:
@@ -179,22 +257,23 @@ def _tool_choice(choice: Any) -> dict[str, Any]:
     return {"type": "tool", "name": text(function.get("name"), "tool_choice.function.name")}
 
 
-def _reason(effort: Any, request: dict[str, Any]) -> None:
+def _reason(effort: Any, request: dict[str, Any], left: LeftOut) -> None:
     if effort == "none":
         request["thinking"] = {"type": "disabled"}
     elif (said := word(effort, EFFORTS)) is not None:
         request["thinking"] = dict(ADAPTIVE)
         request["output_config"] = {"effort": said}
     else:
-        refuse("reasoning_effort", f"is `{effort!s:.40}`; use one of none, {', '.join(EFFORTS)}")
+        why = f"is `{effort!s:.40}`; use one of none, {', '.join(EFFORTS)}"
+        left.wish("reasoning_effort", why)
 
 
-def _format(given: dict[str, Any], request: dict[str, Any]) -> None:
+def _format(given: dict[str, Any], request: dict[str, Any], left: LeftOut) -> None:
     if "response_format" not in given:
         return
     wanted = mapping(given.pop("response_format"), "response_format")
     if wanted.get("type") == "json_schema":
-        schema = _schema(mapping(wanted.get("json_schema"), "response_format.json_schema"))
+        schema = _schema(mapping(wanted.get("json_schema"), "response_format.json_schema"), left)
         config = request.setdefault("output_config", {})
         config["format"] = {"type": "json_schema", "schema": schema}
     elif wanted.get("type") == "json_object":
@@ -203,14 +282,16 @@ def _format(given: dict[str, Any], request: dict[str, Any]) -> None:
         refuse("response_format.type", f"is `{wanted.get('type')!s:.40}`; use text, json_object, json_schema")
 
 
-def _schema(wanted: dict[str, Any]) -> dict[str, Any]:
+def _schema(wanted: dict[str, Any], left: LeftOut) -> dict[str, Any]:
     """The schema, with OpenAI's separate name and description as its annotations."""
     where = "response_format.json_schema"
     only(wanted, ("name", "description", "schema", "strict"), where, api=API)
     schema = dict(mapping(wanted.get("schema"), f"{where}.schema"))
-    for name, annotation in (("name", "title"), ("description", "description")):
-        if wanted.get(name) is not None and schema.setdefault(annotation, wanted[name]) != wanted[name]:
-            refuse(f"{where}.{name}", f"differs from the schema's own `{annotation}`; {API} takes one")
+    name, described, own = wanted.get("name"), wanted.get("description"), schema.get("description")
+    if name is not None and schema.setdefault("title", name) != name:
+        left.hint(f"{where}.name")  # a name constrains nothing
+    if described is not None and own != described:
+        schema["description"] = described if own is None else f"{described}\n\n{own}"
     return schema
 
 

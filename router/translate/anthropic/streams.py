@@ -11,11 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.translate.anthropic.answers import chat_usage, finish_reason_of, message_usage, stop_reason_of
+from router.translate.anthropic.answers import (
+    CHARACTERS_PER_TOKEN,
+    chat_usage,
+    finish_reason_of,
+    message_usage,
+    stop_reason_of,
+    stop_reason_with,
+)
+from router.translate.calls import Calls
 from router.translate.members import JSON_TOOL, NATIVE, optional, optional_items, refuse
+from router.translate.returned import marked_id
+from router.translate.thoughts import BLOCKS, Thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from router.translate.calls import Call
 
 ERROR_TYPE = "api_error"
 
@@ -60,6 +72,8 @@ class EventsToChunks:
         self._keep_native = keep_native
         self._usage: dict[str, Any] = {}
         self._tools: dict[int, int] = {}  # Anthropic's block to OpenAI's tool call
+        self._thoughts: dict[int, list[str]] = {}  # Anthropic's block to the pieces of its thought
+        self._signed = 0
         self._json_block: int | None = None
 
     def feed(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -81,6 +95,9 @@ class EventsToChunks:
             return self._start(_index(event), optional(event.get("content_block"), "content_block"))
         if kind == "content_block_delta":
             return self._delta(_index(event), optional(event.get("delta"), "delta"))
+        if kind == "content_block_stop":
+            self._thoughts.pop(_index(event), None)
+            return []
         if kind == "message_delta":
             self._tell(event.get("usage"))
             stop_reason = optional(event.get("delta"), "delta").get("stop_reason")
@@ -102,8 +119,12 @@ class EventsToChunks:
     def _start(self, index: int, block: Mapping[str, Any]) -> list[dict[str, Any]]:
         if block.get("type") == "text" and block.get("text"):
             return [self._chunk({"content": block["text"]})]
-        if block.get("type") == "thinking" and block.get("thinking"):
-            return [self._chunk({"reasoning_content": block["thinking"]})]
+        if block.get("type") == "thinking":
+            self._thoughts[index] = []
+            chunks = self._think(index, block.get("thinking"))
+            return chunks + (self._sign(index, block["signature"]) if block.get("signature") else [])
+        if block.get("type") == "redacted_thinking":
+            return [self._block({"type": "redacted_thinking", "data": block.get("data")})]
         if block.get("type") != "tool_use":
             return []
         if block.get("name") == JSON_TOOL:
@@ -122,13 +143,30 @@ class EventsToChunks:
         if kind == "text_delta":
             return [self._chunk({"content": delta.get("text", "")})]
         if kind == "thinking_delta":
-            return [self._chunk({"reasoning_content": delta.get("thinking", "")})]
+            return self._think(index, delta.get("thinking"))
+        if kind == "signature_delta" and delta.get("signature"):
+            return self._sign(index, delta["signature"])
         if kind == "input_json_delta" and delta.get("partial_json"):
             if index == self._json_block:
                 return [self._chunk({"content": delta["partial_json"]})]
             if index in self._tools:  # excludes tools that Anthropic runs itself
                 return [self._arguments(self._tools[index], delta["partial_json"])]
         return []
+
+    def _think(self, index: int, piece: Any) -> list[dict[str, Any]]:
+        if not piece:
+            return []
+        self._thoughts.setdefault(index, []).append(str(piece))
+        return [self._chunk({"reasoning_content": piece})]
+
+    def _sign(self, index: int, signature: Any) -> list[dict[str, Any]]:
+        """The whole thought with its signature, which the client sends back in its next turn."""
+        thought = "".join(self._thoughts.get(index, []))
+        return [self._block({"type": "thinking", "thinking": thought, "signature": signature})]
+
+    def _block(self, block: dict[str, Any]) -> dict[str, Any]:
+        self._signed += 1
+        return self._chunk({BLOCKS: [{"index": self._signed - 1, **block}]})
 
     def _arguments(self, position: int, piece: str) -> dict[str, Any]:
         return self._chunk({"tool_calls": [{"index": position, "function": {"arguments": piece}}]})
@@ -145,18 +183,28 @@ class ChunksToEvents:
     """Translates OpenAI's chunks to Anthropic's events.
 
     You must `feed` each chunk, then `finish` (or `fail`) once. OpenAI reports usage after the finish
-    reason, so the message ends when the stream does.
+    reason, so the message ends when the stream does. Anthropic writes each block without interruption, so
+    pieces that come while a tool call is incomplete wait for its end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tokens_input: int = 0) -> None:
+        """`tokens_input` is an estimate, which clients read until the end reports the count."""
+        self.maker: str | None = None
+        """The name of the provider that answers. Without it, nothing is kept for its next turn."""
+        self._tokens_input = tokens_input
         self._is_started = False
         self._is_over = False
         self._is_native = False
         """Whether Anthropic's own events pass unchanged."""
-        self._kind: str | None = None  # of the open block: text, thinking, or a tool call's index
+        self._kind: str | None = None  # of the open block: text, thinking or tool
         self._blocks = 0
-        self._seen_tools: set[int] = set()
+        self._calls = Calls()
+        self._call: Call | None = None  # the open one
+        self._waiting: list[Call] = []
+        self._later: list[tuple[str, str]] = []  # texts and thoughts that came before the end of a call
+        self._thoughts = Thoughts()
         self._stop_reason: str | None = None
+        self._length = 0
         self._usage: dict[str, Any] = {}
 
     def feed(self, chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,8 +223,8 @@ class ChunksToEvents:
         if isinstance(chunk.get("usage"), dict):
             self._usage = message_usage(chunk)
         for choice in optional_items(chunk.get("choices"), "choices"):
-            events.extend(self._delta(optional(choice.get("delta"), "delta")))
-            if choice.get("finish_reason") is not None:
+            self._delta(optional(choice.get("delta"), "delta"), events)
+            if choice.get("finish_reason"):
                 self._stop_reason = self._stop_reason or stop_reason_of(choice["finish_reason"])
         return events
 
@@ -189,12 +237,24 @@ class ChunksToEvents:
             return [{"type": "message_stop"}]  # the message said why it stops, and its server no more
         if self._stop_reason is None:
             return self.fail(ERROR_TYPE, "the provider's stream ended before its answer did")
+        events: list[dict[str, Any]] = []
+        if self._call is not None:
+            self._close(events)
+        for call in self._waiting:
+            self._open_call(call, call.arguments, events)
+            self._close(events)
+        for kind, piece in self._later:
+            self._say(kind, piece, events)
+        self._close(events)
+        self._redacted(events)
         self._is_over = True
         usage = {name: count for name, count in self._usage.items() if count is not None}
-        delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
+        usage.setdefault("output_tokens", -(-self._length // CHARACTERS_PER_TOKEN))
+        reason = stop_reason_with(self._stop_reason, has_calls=bool(self._calls.all))
+        delta = {"stop_reason": reason, "stop_sequence": None}
         return [
-            *self._close(),
-            {"type": "message_delta", "delta": delta, "usage": {"output_tokens": None, **usage}},
+            *events,
+            {"type": "message_delta", "delta": delta, "usage": usage},
             {"type": "message_stop"},
         ]
 
@@ -216,60 +276,81 @@ class ChunksToEvents:
             "stop_reason": None,
             "stop_sequence": None,
             # `message_delta` replaces these running totals. Clients add them up, so they must be numbers.
-            "usage": {"input_tokens": 0, "output_tokens": 0},
+            "usage": {"input_tokens": self._tokens_input, "output_tokens": 0},
         }
         return {"type": "message_start", "message": message}
 
-    def _delta(self, delta: Mapping[str, Any]) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = []
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and thought:
-            events += self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-            events.append(self._piece({"type": "thinking_delta", "thinking": thought}))
+    def _delta(self, delta: Mapping[str, Any], events: list[dict[str, Any]]) -> None:
+        thought = self._thoughts.feed(delta)
+        if thought:
+            self._say("thinking", thought, events)
         if delta.get("refusal"):
             self._stop_reason = "refusal"
         for name in ("content", "refusal"):
             if isinstance(delta.get(name), str) and delta[name]:
-                events += self._open("text", {"type": "text", "text": ""})
-                events.append(self._piece({"type": "text_delta", "text": delta[name]}))
-        for call in optional_items(delta.get("tool_calls"), "tool_calls"):
-            events += self._call(call)
-            if self._is_over:
-                break
-        return events
+                self._say("text", delta[name], events)
+        if delta.get("tool_calls"):
+            for call, piece, is_new in self._calls.feed(delta["tool_calls"]):
+                self._length += len(piece)
+                self._take(call, piece, events, is_new=is_new)
 
-    def _call(self, call: Mapping[str, Any]) -> list[dict[str, Any]]:
-        index, function = _index(call), optional(call.get("function"), "function")
-        kind = f"tool {index}"
-        if kind != self._kind and index in self._seen_tools:
-            # Anthropic writes each block without interruption.
-            return self.fail(ERROR_TYPE, "the provider's stream goes back to a tool call that was over")
-        self._seen_tools.add(index)
-        block: dict[str, Any] = {
-            "type": "tool_use",
-            "id": call.get("id"),
-            "name": function.get("name"),
-            "input": {},
-        }
-        events = self._open(kind, block)
-        if function.get("arguments"):
-            events.append(self._piece({"type": "input_json_delta", "partial_json": function["arguments"]}))
-        return events
+    def _take(self, call: Call, piece: str, events: list[dict[str, Any]], *, is_new: bool) -> None:
+        if self._is_over:
+            return
+        if is_new and self._call is not None and not (self._call.is_whole and not self._waiting):
+            self._waiting.append(call)
+        elif is_new:
+            self._open_call(call, piece, events)
+        elif call is self._call:
+            if piece:
+                events.append(self._piece({"type": "input_json_delta", "partial_json": piece}))
+            while self._waiting and self._call is not None and self._call.is_whole:
+                following = self._waiting.pop(0)
+                self._open_call(following, following.arguments, events)
+        elif call not in self._waiting and piece.strip():
+            events += self.fail(ERROR_TYPE, "the provider's stream goes back to a tool call that was over")
 
-    def _open(self, kind: str, block: dict[str, Any]) -> list[dict[str, Any]]:
-        """The events that make a block of `kind` the open one."""
-        if kind == self._kind:
-            return []
-        events = self._close()
+    def _open_call(self, call: Call, piece: str, events: list[dict[str, Any]]) -> None:
+        self._close(events)
+        self._redacted(events)
+        self._call = call
+        call_id = marked_id(call.id, self.maker, call.extra)
+        block: dict[str, Any] = {"type": "tool_use", "id": call_id, "name": call.name, "input": {}}
+        self._open("tool", block, events)
+        if piece:
+            events.append(self._piece({"type": "input_json_delta", "partial_json": piece}))
+
+    def _say(self, kind: str, piece: str, events: list[dict[str, Any]]) -> None:
+        if self._call is not None and not (self._call.is_whole and not self._waiting):
+            self._later.append((kind, piece))
+            return
+        self._length += len(piece)
+        if kind != self._kind:
+            self._close(events)
+            empty = {"type": "text", "text": ""}
+            if kind == "thinking":
+                empty = {"type": "thinking", "thinking": "", "signature": ""}
+            self._open(kind, empty, events)
+        events.append(self._piece({"type": f"{kind}_delta", kind: piece}))
+
+    def _redacted(self, events: list[dict[str, Any]]) -> None:
+        """Add the thoughts that the provider encrypted whole."""
+        for data in self._thoughts.left(self.maker):
+            self._open("redacted_thinking", {"type": "redacted_thinking", "data": data}, events)
+            self._close(events)
+
+    def _open(self, kind: str, block: dict[str, Any], events: list[dict[str, Any]]) -> None:
         self._kind = kind
         self._blocks += 1
-        return [*events, {"type": "content_block_start", "index": self._blocks - 1, "content_block": block}]
+        events.append({"type": "content_block_start", "index": self._blocks - 1, "content_block": block})
 
-    def _close(self) -> list[dict[str, Any]]:
+    def _close(self, events: list[dict[str, Any]]) -> None:
         if self._kind is None:
-            return []
-        self._kind = None
-        return [{"type": "content_block_stop", "index": self._blocks - 1}]
+            return
+        if self._kind == "thinking" and (signature := self._thoughts.signature(self.maker)):
+            events.append(self._piece({"type": "signature_delta", "signature": signature}))
+        self._kind = self._call = None
+        events.append({"type": "content_block_stop", "index": self._blocks - 1})
 
     def _piece(self, delta: dict[str, Any]) -> dict[str, Any]:
         return {"type": "content_block_delta", "index": self._blocks - 1, "delta": delta}

@@ -8,7 +8,8 @@ refuse an effort and take a budget of tokens. Older ones do not think. Source: A
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from router.translate.members import NATIVE, optional
 
@@ -26,16 +27,50 @@ MIN_BUDGET = 1024
 """Anthropic's own minimum, in tokens."""
 ANSWER_SHARE = 0.5
 """The share of `max_tokens`, which bounds thoughts and answer together, that remains for the answer."""
+FIRST_WITHOUT_SAMPLING = (4, 7)
+"""The version from which models refuse `temperature`, `top_p` and `top_k`."""
+FIRST_WITH_SYSTEM_TURNS = (4, 8)
+"""The version from which models take a system message within the conversation."""
 _VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d)(?:[-.](\d))?(?!\d)")
+
+
+class Takes(NamedTuple):
+    """The members that a model takes."""
+
+    thinking: Thinking
+    sampling: bool
+    """Whether it takes `temperature`, `top_p` and `top_k`."""
+    system_turns: bool
+    """Whether it takes a system message within the conversation."""
+
+
+NEWEST = Takes("adaptive", sampling=True, system_turns=True)
+"""A model whose version is unknown."""
+
+
+@lru_cache(maxsize=1024)
+def takes_of(name: str, thinking: Thinking | None = None) -> Takes:
+    """The members that a model takes, by its name at Anthropic. `thinking` is stated in the catalog."""
+    version = version_of(name)
+    if version is None:
+        return NEWEST._replace(thinking=thinking or "adaptive")
+    return Takes(
+        thinking or thinking_of(name),
+        sampling=version < FIRST_WITHOUT_SAMPLING,
+        system_turns=version >= FIRST_WITH_SYSTEM_TURNS,
+    )
+
+
+def version_of(name: str) -> tuple[int, int] | None:
+    """The version in a model's name, or None if it states none."""
+    found = _VERSION.search(name)
+    return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
 def thinking_of(name: str) -> Thinking:
     """How a model thinks, by its name at Anthropic. A name without a version counts as a new model."""
-    found = _VERSION.search(name)
-    if found is None:
-        return "adaptive"
-    version = (int(found[1]), int(found[2] or 0))
-    if version >= (4, 6):
+    version = version_of(name)
+    if version is None or version >= (4, 6):
         return "adaptive"
     return "budget" if version >= (3, 7) else "none"
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from router.translate.calls import whole_calls
 from router.translate.members import RESPONSES, items, optional, optional_items
+from router.translate.returned import marked_id
+from router.translate.thoughts import thoughts_in
 from router.translate.usage import UNPRICED, usage_from_openai, usage_from_openai_responses
 
 if TYPE_CHECKING:
@@ -63,14 +66,22 @@ def head_of(asked: Mapping[str, Any], *, response_id: str, created: int) -> dict
 
 
 def response_of(
-    completion: Mapping[str, Any], asked: Mapping[str, Any], *, response_id: str, created: int
+    completion: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    *,
+    response_id: str,
+    created: int,
+    maker: str | None = None,
 ) -> dict[str, Any]:
-    """Translate a completion to a response. The responses API's own answer stays unchanged."""
+    """Translate a completion to a response. The responses API's own answer stays unchanged.
+
+    `maker` is the name of the provider that answered, for the members that it demands back.
+    """
     native = completion.get(RESPONSES)
     if isinstance(native, dict):
         return native
     choice = next(iter(optional_items(completion.get("choices"), "choices")), {})
-    output = output_of(optional(choice.get("message"), "message"), response_id)
+    output = output_of(optional(choice.get("message"), "message"), response_id, maker)
     head = head_of(asked, response_id=response_id, created=created)
     return finished(
         {**head, "model": completion.get("model") or head["model"]},
@@ -94,12 +105,12 @@ def finished(
     }
 
 
-def output_of(said: Mapping[str, Any], response_id: str) -> list[Item]:
+def output_of(said: Mapping[str, Any], response_id: str, maker: str | None = None) -> list[Item]:
     """The items of a chat message: reasoning, message, calls."""
     output: list[Item] = []
-    thought = said.get("reasoning_content") or said.get("reasoning")
-    if isinstance(thought, str) and thought:
-        output.append(reasoning_item(item_id("rs", response_id, len(output)), thought))
+    for thought, signature in thoughts_in(said, maker):
+        name = item_id("rs", response_id, len(output))
+        output.append(reasoning_item(name, thought or None, signature=signature))
     content = said.get("content")
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in items(content, "content"))
@@ -110,12 +121,9 @@ def output_of(said: Mapping[str, Any], response_id: str) -> list[Item]:
         parts.append(refusal_part(said["refusal"]))
     if parts:
         output.append(message_item(item_id("msg", response_id, len(output)), parts))
-    for call in optional_items(said.get("tool_calls"), "tool_calls"):
-        function = optional(call.get("function"), "tool_calls.function")
-        name, arguments = function.get("name"), function.get("arguments")
-        output.append(
-            call_item(item_id("fc", response_id, len(output)), call.get("id"), name, str(arguments or ""))
-        )
+    for call in whole_calls(said.get("tool_calls")):
+        name, call_id = item_id("fc", response_id, len(output)), marked_id(call.id, maker, call.extra)
+        output.append(call_item(name, call_id, call.name, call.arguments or "{}"))
     return output
 
 
@@ -139,10 +147,13 @@ def message_item(name: str, parts: list[Item], status: str = "completed") -> Ite
     return {"id": name, "type": "message", "role": "assistant", "status": status, "content": parts}
 
 
-def reasoning_item(name: str, thought: str | None, status: str = "completed") -> Item:
-    """The model's reasoning."""
+def reasoning_item(
+    name: str, thought: str | None, status: str = "completed", *, signature: str | None = None
+) -> Item:
+    """The model's reasoning. Clients send the signature back as they got it."""
     content = [] if thought is None else [{"type": "reasoning_text", "text": thought}]
-    return {"id": name, "type": "reasoning", "summary": [], "content": content, "status": status}
+    item = {"id": name, "type": "reasoning", "summary": [], "content": content, "status": status}
+    return item if signature is None else {**item, "encrypted_content": signature}
 
 
 def call_item(name: str, call_id: Any, function: Any, arguments: str, status: str = "completed") -> Item:

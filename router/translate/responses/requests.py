@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from router.translate.members import items, mapping, optional, optional_items, refuse, text
+from router.translate.returned import RETURNED, kept_in, parted_id
+from router.translate.thoughts import BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +43,18 @@ NEUTRAL: Mapping[str, Any] = {
     "truncation": "disabled",
 }
 """Values with which members that chat lacks have no effect."""
+EMPTY_INCLUDES = frozenset(
+    {
+        "code_interpreter_call.outputs",
+        "computer_call_output.output.image_url",
+        "file_search_call.results",
+        "message.input_image.image_url",
+        "reasoning.encrypted_content",
+        "web_search_call.action.sources",
+        "web_search_call.results",
+    }
+)
+"""Parts of an answer that only OpenAI's own tools and reasoning have."""
 STATE = ("previous_response_id", "conversation", "prompt")
 """Members that refer to state which only one provider has, and which the model reads as input."""
 ECHOED = {
@@ -95,6 +109,8 @@ class _Reading:
         self._native: list[str] = []
         self._refers_to: list[str] = []
         self._ignored: set[str] = set()
+        self._thoughts: list[dict[str, Any]] = []
+        """Thoughts whose message is still to come."""
         self._is_hosted = "prompt" in self._given
 
     def chat(self) -> Chat:
@@ -109,6 +125,7 @@ class _Reading:
         self._text(optional(given.pop("text", None), "text"), chat)
         self._tools(optional_items(given.pop("tools", None), "tools"), chat)
         self._choice(given.pop("tool_choice", None), chat)
+        self._include(given)
         if given.pop("truncation", None) is not None:  # models with too small a window are never chosen
             self._ignored.add("truncation")
         options = dict(optional(given.pop("stream_options", None), "stream_options"))
@@ -129,6 +146,19 @@ class _Reading:
             frozenset(self._ignored),
             self._is_hosted,
         )
+
+    def _include(self, given: dict[str, Any]) -> None:
+        """Leave out wishes for parts of an answer that no other API has: without them, nothing is missing."""
+        wanted = given.pop("include", None)
+        if not isinstance(wanted, list):
+            if wanted is not None:
+                refuse("include", "must be a list of texts")
+            return
+        for name in wanted:
+            if name in EMPTY_INCLUDES:
+                self._ignored.add(f"include {name}")
+            else:
+                self._only_native(f"`include` (`{name!s:.60}`)")
 
     def _only_native(self, what: str, *, refers_to: str | None = None) -> None:
         self._native.append(what)
@@ -169,8 +199,26 @@ class _Reading:
         elif kind == "function_call_output":
             output = item.get("output")
             content = output if isinstance(output, str) else self._result(output, f"{where}.output")
-            called = text(item.get("call_id"), f"{where}.call_id")
+            called, _ = parted_id(text(item.get("call_id"), f"{where}.call_id"))
             messages.append({"role": "tool", "tool_call_id": called, "content": content})
+        else:
+            self._thought(item, where)
+
+    def _thought(self, item: dict[str, Any], where: str) -> None:
+        """Put a thought into the assistant's message that follows it."""
+        parts = optional_items(item.get("content"), f"{where}.content") or optional_items(
+            item.get("summary"), f"{where}.summary"
+        )
+        thought = "".join(str(part.get("text") or "") for part in parts)
+        signature = item.get("encrypted_content")
+        kept = kept_in(signature)
+        if kept is not None and kept.member in ("signature", "data"):
+            signature = kept.value
+        if kept is not None and (kept.member == "data" or not thought):
+            self._thoughts.append({"type": "redacted_thinking", "data": signature})
+        elif thought:
+            own = "" if kept is None else signature
+            self._thoughts.append({"type": "thinking", "thinking": thought, "signature": own})
         else:
             self._ignored.add("reasoning of earlier turns")
 
@@ -185,7 +233,7 @@ class _Reading:
             content = [part for part in made if part is not None]
             if role == "assistant" and all(part["type"] == "text" for part in content):
                 content = "".join(part["text"] for part in content)  # every server accepts a plain text
-        return {"role": ROLES[role], "content": content}
+        return self._after_thoughts({"role": ROLES[role], "content": content})
 
     def _part(self, part: dict[str, Any], where: str) -> dict[str, Any] | None:
         kind = part.get("type")
@@ -219,11 +267,11 @@ class _Reading:
         }
 
     def _result(self, output: Any, where: str) -> list[dict[str, Any]]:
-        """A tool's result in parts. Chat accepts only texts."""
+        """A tool's result in parts."""
         parts = []
         for at, part in enumerate(items(output, where)):
             made = self._part(part, f"{where}.{at}")
-            if made is not None and made["type"] == "text":
+            if made is not None and made["type"] in ("text", "image_url", "file"):
                 parts.append(made)
             elif made is not None:
                 self._only_native(f"`{where}.{at}` (`{part['type']}`)")
@@ -235,10 +283,19 @@ class _Reading:
             "name": text(item.get("name"), f"{where}.name"),
             "arguments": text(item.get("arguments"), f"{where}.arguments"),
         }
-        call = {"id": text(item.get("call_id"), f"{where}.call_id"), "type": "function", "function": function}
-        if not messages or messages[-1]["role"] != "assistant":
-            messages.append({"role": "assistant", "content": None})
+        call_id, kept = parted_id(text(item.get("call_id"), f"{where}.call_id"))
+        call: dict[str, Any] = {"id": call_id, "type": "function", "function": function}
+        if kept is not None:
+            call[RETURNED] = {"provider": kept.maker, kept.member: kept.value}
+        if not messages or messages[-1]["role"] != "assistant" or self._thoughts:
+            messages.append(self._after_thoughts({"role": "assistant", "content": None}))
         messages[-1].setdefault("tool_calls", []).append(call)
+
+    def _after_thoughts(self, message: dict[str, Any]) -> dict[str, Any]:
+        """An assistant's message with the thoughts before it."""
+        if self._thoughts and message["role"] == "assistant":
+            message[BLOCKS], self._thoughts = self._thoughts, []
+        return message
 
     def _reasoning(self, reasoning: dict[str, Any], chat: dict[str, Any]) -> None:
         for name, value in reasoning.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.translate.calls import Calls
 from router.translate.members import optional, optional_items
 from router.translate.responses.answers import (
     call_item,
@@ -24,10 +25,13 @@ from router.translate.responses.answers import (
     response_usage,
     text_part,
 )
+from router.translate.returned import marked_id, wrapped
+from router.translate.thoughts import Thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from router.translate.calls import Call
     from router.translate.responses.answers import Item
 
     Event = dict[str, Any]
@@ -116,8 +120,8 @@ class _Open:
         """Complete parts of a message."""
         self.kind = ""
         """The kind of a message's open part: `output_text` or `refusal`."""
-        self.call: tuple[Any, Any] = (None, None)
-        """The id of a function call, and the function's name."""
+        self.call_id = ""
+        """The id of a function call, as the client sends it back."""
 
 
 class ChunksToEvents:
@@ -136,7 +140,11 @@ class ChunksToEvents:
         self._count = 0
         self._message: _Open | None = None
         self._thought: _Open | None = None
-        self._calls: dict[int, _Open] = {}
+        self._calls: dict[Call, _Open] = {}
+        self._read = Calls()
+        self._thoughts = Thoughts()
+        self.maker: str | None = None
+        """The name of the provider that answers. Without it, nothing is kept for its next turn."""
         self._finish_reason: str | None = None
         self._usage: dict[str, Any] | None = None
 
@@ -209,14 +217,14 @@ class ChunksToEvents:
         return [item for _, item in sorted(self._output.items())]
 
     def _delta(self, delta: Mapping[str, Any], events: list[Event]) -> None:
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and thought:
+        if thought := self._thoughts.feed(delta):
             self._think(thought, events)
         for name, kind in (("content", "output_text"), ("refusal", "refusal")):
             if isinstance(delta.get(name), str) and delta[name]:
                 self._say(kind, delta[name], events)
-        for call in optional_items(delta.get("tool_calls"), "tool_calls"):
-            self._call(call, events)
+        if delta.get("tool_calls"):
+            for call, piece, is_new in self._read.feed(delta["tool_calls"]):
+                self._call(call, piece, events, is_new=is_new)
 
     def _open(self, kind: str) -> _Open:
         self._count += 1
@@ -259,29 +267,28 @@ class ChunksToEvents:
             where["logprobs"] = []
         events.append(self._event(f"response.{kind}.delta", **where))
 
-    def _call(self, call: Mapping[str, Any], events: list[Event]) -> None:
+    def _call(self, call: Call, piece: str, events: list[Event], *, is_new: bool) -> None:
         self._close_thought(events)
         self._close_message(events)
-        index, function = call.get("index", 0), optional(call.get("function"), "function")
-        item = self._calls.get(index)
-        if item is None:
-            item = self._calls[index] = self._open("fc")
-            item.call = (call.get("id"), function.get("name"))
-            started = call_item(item.id, *item.call, "", "in_progress")
+        if is_new:
+            item = self._calls[call] = self._open("fc")
+            item.call_id = marked_id(call.id, self.maker, call.extra)
+            started = call_item(item.id, item.call_id, call.name, "", "in_progress")
             events.append(self._event("response.output_item.added", output_index=item.index, item=started))
-        if isinstance(piece := function.get("arguments"), str) and piece:
-            item.pieces.append(piece)
+        if piece:
             kind = "response.function_call_arguments.delta"
-            events.append(self._event(kind, **self._at(item, delta=piece)))
+            events.append(self._event(kind, **self._at(self._calls[call], delta=piece)))
 
     def _close_all(self, events: list[Event]) -> None:
         self._close_thought(events)
         self._close_message(events)
-        for item in self._calls.values():  # pieces of several calls can alternate
-            arguments = "".join(item.pieces)
-            where = self._at(item, name=item.call[1], arguments=arguments)
+        for call, item in self._calls.items():  # pieces of several calls can alternate
+            if not call.pieces:
+                self._call(call, "{}", events, is_new=False)
+            arguments = call.arguments or "{}"
+            where = self._at(item, name=call.name, arguments=arguments)
             events.append(self._event("response.function_call_arguments.done", **where))
-            self._done(item, call_item(item.id, *item.call, arguments), events)
+            self._done(item, call_item(item.id, item.call_id, call.name, arguments), events)
 
     def _close_thought(self, events: list[Event]) -> None:
         item, self._thought = self._thought, None
@@ -293,7 +300,13 @@ class ChunksToEvents:
             events.append(
                 self._event("response.content_part.done", **self._at(item, content_index=0, part=part))
             )
-            self._done(item, reasoning_item(item.id, content), events)
+            signature = wrapped(self._thoughts.signature(self.maker), self.maker)
+            self._done(item, reasoning_item(item.id, content, signature=signature), events)
+        for data in self._thoughts.left(self.maker):
+            item = self._open("rs")
+            hidden = reasoning_item(item.id, None, signature=wrapped(data, self.maker, "data"))
+            events.append(self._event("response.output_item.added", output_index=item.index, item=hidden))
+            self._done(item, hidden, events)
 
     def _close_message(self, events: list[Event]) -> None:
         item, self._message = self._message, None

@@ -216,7 +216,10 @@ def test_a_body_that_is_no_message(server: AnthropicServer, model: str) -> None:
         ({"temperature": 1.5}, "temperature"),
         ({"seed": 7}, "seed"),
         ({"anthropic": {"betas": ["bad\r\nx: y"]}}, "betas"),
-        ({"messages": [{"role": "user", "content": "x", "name": "ada"}]}, "messages.0.name"),
+        (
+            {"messages": [{"role": "user", "content": "x", "member_of_tomorrow": 1}]},
+            "messages.0.member_of_tomorrow",
+        ),
     ],
 )
 def test_what_anthropic_cannot_be_asked(server: AnthropicServer, body: dict[str, Any], member: str) -> None:

@@ -20,6 +20,8 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "openai": {},
     "anthropic": {},
     "azure": {"api_version": "2024-10-21"},
+    "gemini": {},
+    "bedrock": {"region": "us-east-1"},
 }
 """The members that each kind requires besides its name and its address."""
 

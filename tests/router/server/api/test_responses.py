@@ -325,7 +325,7 @@ def test_ignored_hints_are_named(client: openai.OpenAI) -> None:
         ({"previous_response_id": "resp_1"}, "`previous_response_id`"),
         ({"conversation": "conv_1"}, "`conversation`"),
         ({"background": True}, "`background`"),
-        ({"include": ["reasoning.encrypted_content"]}, "`include`"),
+        ({"include": ["message.output_text.logprobs"]}, "`include` (`message.output_text.logprobs`)"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "`input.0` (`item_reference`)"),
         ({"extra_body": {"member_of_tomorrow": 1}}, "`member_of_tomorrow`"),
     ],

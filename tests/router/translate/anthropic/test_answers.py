@@ -69,13 +69,14 @@ def test_a_completion_as_a_message() -> None:
     [
         ("stop", "end_turn"),
         ("length", "max_tokens"),
-        ("tool_calls", "tool_use"),
+        ("tool_calls", "end_turn"),
+        ("", None),
         ("content_filter", "refusal"),
         (None, None),
     ],
 )
 def test_why_it_stopped(finish_reason: str | None, stop_reason: str | None) -> None:
-    """Each of OpenAI's words has one of Anthropic's."""
+    """Each of OpenAI's words has one of Anthropic's; an answer without a call does not ask for its result."""
     assert message_of(completion({"content": "x"}, finish_reason))["stop_reason"] == stop_reason
 
 

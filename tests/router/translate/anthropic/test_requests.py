@@ -15,6 +15,7 @@ from router.errors import RequestError
 from router.translate.anthropic.portable import portable
 from router.translate.anthropic.requests_in import chat_request
 from router.translate.anthropic.requests_out import messages_request
+from router.translate.members import LeftOut
 
 WEATHER_SCHEMA = {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]}
 PIXEL = "iVBORw0KGgo="
@@ -157,8 +158,6 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
         (chat(logprobs=True), "logprobs"),
         (chat(frequency_penalty=0.5), "frequency_penalty"),
         (chat(logit_bias={"1": 5}), "logit_bias"),
-        (chat(metadata={"a": "b"}), "metadata"),
-        (chat(prediction={"type": "content"}), "prediction"),
         (chat(temperature=1.01), "temperature"),
         (chat(temperature="hot"), "temperature"),
         (chat(user="a", safety_identifier="b"), "safety_identifier"),
@@ -425,8 +424,9 @@ def test_another_provider_is_sent_plain_openai() -> None:
             ],
         }
     )
-    plain, ignored = portable(request)
-    assert ignored == {"cache_control", "is_error", "thinking"}
+    left = LeftOut()
+    plain = portable(request, left)
+    assert left.names == {"cache_control", "is_error", "thinking"}
     assert plain == {
         "model": "m",
         "max_completion_tokens": 9,
@@ -449,7 +449,6 @@ def test_another_provider_is_sent_plain_openai() -> None:
     [
         ({"top_k": 5}, "top_k"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools.0"),
-        ({"tools": [{"name": "f", "input_schema": {}, "defer_loading": True}]}, "tools.0.defer_loading"),
         (
             {"messages": [user({"type": "document", "source": {"type": "url", "url": "u"}})]},
             "messages.0.content.0",
@@ -458,31 +457,17 @@ def test_another_provider_is_sent_plain_openai() -> None:
             {"messages": [{"role": "assistant", "content": [{"type": "server_tool_use", "id": "s"}]}]},
             "messages.0.content.0",
         ),
-        (
-            {
-                "messages": [
-                    user(
-                        {
-                            "type": "tool_result",
-                            "tool_use_id": "a",
-                            "content": [{"type": "image", "source": {"type": "url", "url": "u"}}],
-                        }
-                    )
-                ]
-            },
-            "messages.0.content",
-        ),
     ],
 )
 def test_what_only_anthropic_can_be_asked_is_named(members: dict[str, Any], member: str) -> None:
     """Another provider is not sent half of a request."""
     request = chat_request({"messages": [{"role": "user", "content": "hi"}], **members})
     with pytest.raises(RequestError) as caught:
-        portable(request)
+        portable(request, LeftOut())
     assert caught.value.param == member
 
 
 def test_a_plain_body_is_untouched() -> None:
     """What an OpenAI client sends to an OpenAI provider is the same object, `cache_control` included."""
     body = chat(user({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}), unknown=1)
-    assert portable(body)[0] is body
+    assert portable(body, LeftOut()) is body

@@ -226,7 +226,9 @@ def test_usage_after_the_finish_reason_is_told() -> None:
         [],
         [{"error": {"message": "boom", "type": "server_error"}}],
         [
-            chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}]}),
+            chunk(
+                {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a":1}'}}]}
+            ),
             chunk({"tool_calls": [{"index": 1, "id": "b", "function": {"name": "f", "arguments": ""}}]}),
             chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}),
         ],
@@ -277,12 +279,18 @@ def test_a_native_stream_is_restored_exactly(content: list[dict[str, Any]], stop
     assert to_events(to_chunks(events, keep_native=True)) == kept
 
 
-@given(st.lists(thoughts, max_size=1), st.lists(texts, max_size=1), st.lists(tool_uses, max_size=3), stops)
+@given(
+    st.lists(thoughts, max_size=1),
+    st.lists(texts, max_size=1),
+    st.lists(tool_uses, max_size=3, unique_by=lambda call: call["id"]),
+    st.sampled_from(["end_turn", "max_tokens"]),
+)
 def test_a_stream_says_what_the_whole_answer_says(
     thinking: list[Any], said: list[Any], calls: list[Any], stop_reason: str
 ) -> None:
     """Both ways, the pieces add up to what the translation of the whole message is."""
     content = [*thinking, *said, *calls]
+    stop_reason = "tool_use" if calls and stop_reason == "end_turn" else stop_reason
     events = events_of(content, stop_reason)
     message = message_in(events)
     assert message["content"] == content

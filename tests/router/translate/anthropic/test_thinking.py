@@ -8,7 +8,7 @@ import pytest
 
 from router.translate.anthropic.requests_in import chat_request
 from router.translate.anthropic.requests_out import messages_request
-from router.translate.anthropic.thinking import thinking_of
+from router.translate.anthropic.thinking import NEWEST, thinking_of
 
 if TYPE_CHECKING:
     from router.catalog.entries import Thinking
@@ -45,7 +45,9 @@ def test_a_name_says_how_its_model_thinks(name: str, expected: str) -> None:
 
 def asked(kind: Thinking, **body: Any) -> dict[str, Any]:
     """What of Anthropic's request says how to think."""
-    request = messages_request({"messages": MESSAGES, "max_tokens": 100_000, **body}, thinking=kind)
+    request = messages_request(
+        {"messages": MESSAGES, "max_tokens": 100_000, **body}, takes=NEWEST._replace(thinking=kind)
+    )
     return {name: request[name] for name in ("thinking", "output_config") if name in request}
 
 
@@ -157,7 +159,7 @@ def test_a_clients_budget_survives_another_kind_of_model() -> None:
             "output_config": {"effort": "medium"},
         }
     )
-    request = messages_request(chat, thinking="budget")
+    request = messages_request(chat, takes=NEWEST._replace(thinking="budget"))
     assert request["thinking"] == {"type": "enabled", "budget_tokens": 16384}
     again = chat_request({**request, "model": "m"})
     assert again["reasoning_effort"] == "medium"
