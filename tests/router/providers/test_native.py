@@ -294,7 +294,7 @@ FAILED = orjson.dumps(
 @pytest.mark.parametrize(
     ("content", "status", "error_type", "said"),
     [
-        (BLOCKED, "200 OK", "bad_request", "blocked"),
+        (BLOCKED, "200 OK", "content_filter", "blocked"),
         (MALFORMED, "200 OK", "bad_response", "MALFORMED_FUNCTION_CALL"),
         (FAILED, "503 Busy", "overloaded", "overloaded"),
         (b"[]", "200 OK", "bad_response", "candidates"),
