@@ -45,6 +45,7 @@ def _merged(
         given[NATIVE] = {name: value for name, value in native.items() if name not in REASONING}
     if any(name in forced for name in BOUNDS):
         given = {name: value for name, value in given.items() if name not in BOUNDS}
+        body = {name: value for name, value in body.items() if name not in BOUNDS}
     elif any(name in given for name in BOUNDS):
         default = {name: value for name, value in default.items() if name not in BOUNDS}
     merged = {**body, **default, **given, **forced}

@@ -102,9 +102,18 @@ def _is_plain(messages: object, name: str, has_developers: bool) -> bool:
     for message in messages:
         if not isinstance(message, dict) or (not has_developers and message.get("role") == "developer"):
             return False
+        if message.get("role") == "tool" and not _has_texts(message.get("content")):
+            return False
         if not OWN_MEMBERS.isdisjoint(message) and not _has_plain_calls(message, name):
             return False
     return True
+
+
+def _has_texts(content: object) -> bool:
+    """Whether a tool's result is of texts, which alone chat takes."""
+    if not isinstance(content, list):
+        return True
+    return all(not isinstance(part, dict) or part.get("type") in ("text", None) for part in content)
 
 
 def _has_plain_calls(message: Mapping[str, Any], name: str) -> bool:
