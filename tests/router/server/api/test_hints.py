@@ -423,7 +423,7 @@ def test_a_long_name_comes_back_as_the_client_wrote_it(before: Before, name: str
         tools: Any = [{"type": "function", "function": {"name": name, "parameters": SCHEMA}}]
         if is_streamed:
             with other.chat.completions.stream(model="calling", messages=[USER], tools=tools) as chunks:
-                said = chunks.get_final_completion().choices[0].message
+                said: Any = chunks.get_final_completion().choices[0].message
         else:
             said = (
                 other.chat.completions.create(model="calling", messages=[USER], tools=tools)
