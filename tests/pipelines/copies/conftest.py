@@ -61,12 +61,17 @@ class Mirrored:
 
     def differences(self) -> dict[str, tuple[Rows, Rows]]:
         """By table: what the warehouse and the copy hold, where their counts or exact sums are not equal."""
+        import psycopg
+
         found = {}
-        for table, sums in self.totals_of_tables().items():
-            query = f"select count(*), {', '.join(sums)} from {table}"  # noqa: S608
-            here, there = self.ask_warehouse(query), self.ask(query)
-            if [tuple(map(_plain, row)) for row in here] != [tuple(map(_plain, row)) for row in there]:
-                found[table] = (here, there)
+        totals = self.totals_of_tables()
+        options = "-c search_path=analytics -c timezone=UTC"
+        with opened(self.settings) as warehouse, psycopg.connect(self.url, options=options) as copy:
+            for table, sums in totals.items():
+                query = f"select count(*), {', '.join(sums)} from {table}"  # noqa: S608
+                here, there = warehouse.execute(query).fetchall(), copy.execute(query.encode()).fetchall()
+                if [tuple(map(_plain, row)) for row in here] != [tuple(map(_plain, row)) for row in there]:
+                    found[table] = (here, there)
         return found
 
     def totals_of_tables(self) -> dict[str, list[str]]:

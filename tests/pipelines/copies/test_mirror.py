@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pipelines.copies.mirror import is_current
 from pipelines.lake import compaction
 from pipelines.warehouse.warehouse import Warehouse, set_aside
 from tests.pipelines.helpers import NOW, make_feedback, make_log, make_record, seal_records
+from tests.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,9 +225,17 @@ def test_a_reader_reads_and_writes_nothing(mirrored: Mirrored, postgres_server: 
     mirrored.refresh()
     mirrored.mirror()
     database = mirrored.url.rpartition("/")[2]
-    mirrored.ask(f"create role ana_{database} login password 'x' in role {mirrored.settings.mirror_reader}")
-    url = f"postgresql://ana_{database}:x@127.0.0.1:{postgres_server.port}/{database}"
-    assert mirrored.ask("select count(*) from request_analytics", url=url) == [(2,)]
+    manual = (ROOT / "pipelines" / "README.md").read_text()
+    statements = re.search(r"<!-- test: reader -->\n```sql\n(.*?)```", manual, re.DOTALL)
+    assert statements is not None
+    mirrored.ask(
+        statements[1]
+        .replace("intellirouter_reader", mirrored.settings.mirror_reader)
+        .replace("ana ", f"ana_{database} ")
+    )
+    url = f"postgresql://ana_{database}:change-me@127.0.0.1:{postgres_server.port}/{database}"
+    with psycopg.connect(url) as reader:
+        assert reader.execute("select count(*), 1.0 / 0 from request_analytics").fetchall() == [(2, None)]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         mirrored.ask("delete from request_analytics", url=url)
 
