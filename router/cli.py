@@ -107,13 +107,12 @@ def _init() -> click.Command:
         from router.config import Settings
 
         settings = Settings.load(home=home)
-        if settings.catalog_file.exists():
-            raise ConfigError(
-                f"`{settings.catalog_file}` exists and is left as it is: edit it, or remove it first"
-            )
+        catalog = settings.home / "catalog.yaml"
+        if catalog.exists():
+            raise ConfigError(f"`{catalog}` exists and is left as it is: edit it, or remove it first")
         settings.home.mkdir(parents=True, exist_ok=True)
-        settings.catalog_file.write_bytes(EXAMPLE_FILE.read_bytes())
-        click.echo(f"wrote {settings.catalog_file}: set the keys it names, check its prices, then")
+        catalog.write_bytes(EXAMPLE_FILE.read_bytes())
+        click.echo(f"wrote {catalog}: set the keys it names, check its prices, then")
         click.echo(f"  intellirouter serve --home {settings.home}")
 
     return init

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("router")
 
 COMPLIANCE_FILE = "compliance_logs.jsonl"
+DATABASE_COPIES = "database"
+"""The folder, in the data folder, of the copies that serve while DATABASE_URL's server is away."""
 _named: set[str] = set()
 """Misspelt variables that this process has named already."""
 
@@ -521,29 +523,34 @@ class Settings(BaseModel):
         return "file" if self.workers > 1 else "memory"
 
     @property
+    def documents(self) -> Path:
+        """The folder of the documents in force: the data folder, or the copies of those in DATABASE_URL."""
+        return self.home if self.database_url is None else self.home / DATABASE_COPIES
+
+    @property
     def catalog_file(self) -> Path:
         """Models, providers, prices and task types."""
-        return self.home / "catalog.yaml"
+        return self.documents / "catalog.yaml"
 
     @property
     def price_book_file(self) -> Path:
         """List prices as last refreshed. `pending.json` in the same folder holds those that need approval."""
-        return self.home / "prices" / "book.json"
+        return self.documents / "prices" / "book.json"
 
     @property
     def policies_file(self) -> Path:
         """Custom routing policies (optional)."""
-        return self.home / "policies.yaml"
+        return self.documents / "policies.yaml"
 
     @property
     def experiments_file(self) -> Path:
         """Running and finished experiments (optional)."""
-        return self.home / "experiments.yaml"
+        return self.documents / "experiments.yaml"
 
     @property
     def limits_file(self) -> Path:
         """Rate limits and budgets (optional)."""
-        return self.home / "limits.yaml"
+        return self.documents / "limits.yaml"
 
     @property
     def keys_file(self) -> Path:
@@ -558,7 +565,7 @@ class Settings(BaseModel):
     @property
     def retention_file(self) -> Path:
         """Other periods for single organisations, and legal holds (optional)."""
-        return self.home / "retention.yaml"
+        return self.documents / "retention.yaml"
 
     @property
     def erasures(self) -> Path:

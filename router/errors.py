@@ -2,7 +2,8 @@
 
     IntelliRouterError
     ├── ConfigError                 settings, catalog or policy files cannot be used
-    │   └── ConfigConflictError     the configuration changed since a change to it was made
+    │   ├── ConfigConflictError     the configuration changed since a change to it was made
+    │   └── DatabaseUnavailableError  DATABASE_URL's server does not answer
     ├── RequestError                the caller's request is not valid
     │   ├── UnknownModelError
     │   ├── UnknownTaskError
@@ -123,6 +124,10 @@ class ConfigConflictError(ConfigError):
         super().__init__(message)
         self.expected = expected
         self.newest = newest
+
+
+class DatabaseUnavailableError(ConfigError):
+    """DATABASE_URL's server does not answer, or refuses. Routers go on with what they have."""
 
 
 class RequestError(IntelliRouterError):

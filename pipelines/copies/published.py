@@ -87,12 +87,17 @@ class PublishedTable:
         )
 
 
+DOCUMENTS = ("request_documents",)
+"""Views that document stores get. Their content is in the tables too."""
+
+
 def tables(connection: duckdb.DuckDBPyConnection) -> list[PublishedTable]:
     """Every table that people query, raw tables first."""
     found = [
         _published(table)
         for table in descriptions.tables(connection)
         if "." not in table.name  # the schema `pipeline` is the pipelines' own
+        and table.name not in DOCUMENTS
     ]
     return sorted(found, key=lambda table: (not table.is_raw, table.name))
 

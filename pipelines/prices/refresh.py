@@ -18,6 +18,7 @@ from pipelines.errors import PriceSourceError, UnknownPriceChangeError
 from pipelines.prices import source
 from pipelines.prices.book import added, compare
 from pipelines.prices.checks import Finding
+from pipelines.warehouse.documents import follow_documents, share_prices
 from router.catalog.price_book import PriceBook, row_from_json, row_to_json
 from router.errors import ConfigError
 from router.files import make_folder, write_atomically
@@ -147,6 +148,7 @@ def accept(
 
 def read_book(settings: Settings) -> PriceBook | None:
     """The book in force. None if there is none yet."""
+    follow_documents(settings)
     try:
         return PriceBook.read(settings.price_book_file)
     except FileNotFoundError:
@@ -213,6 +215,7 @@ def _from_json(raw: dict[str, Any]) -> Pending:
 
 def _write_book(settings: Settings, book: PriceBook) -> None:
     write_atomically(settings.price_book_file, book.to_json())
+    share_prices(settings)
 
 
 def _write_pending(settings: Settings, pending: Sequence[Pending]) -> None:

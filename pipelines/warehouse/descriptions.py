@@ -41,9 +41,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of a database, with its line. The line is None if the file has none."""
+    """A table or view of a database, with its line. The line is None if the file has none."""
 
     name: str
+    relation: str
+    """`table` or `view`."""
     description: str | None
     comment: str | None
     columns: tuple[Column, ...]
@@ -56,11 +58,12 @@ def lines() -> Mapping[str, Mapping[str, str]]:
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
-    """Every table of a database, with its columns in order. Tables of the schema `pipeline` come last."""
+    """Every table and view of a database, with its columns in order. The schema `pipeline` comes last."""
     columns: dict[str, list[Column]] = {}
     found = connection.execute(sqlfiles.load("tables/columns").text).fetchall()
     comments = {table: comment for table, comment, *_ in found}
-    for table, _, name, kind, is_nullable, comment in found:
+    relations = {table: relation for table, *_, relation in found}
+    for table, _, name, kind, is_nullable, comment, _ in found:
         columns.setdefault(table, []).append(
             Column(
                 name=name,
@@ -73,6 +76,7 @@ def tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
     return [
         Table(
             name=table,
+            relation=relations[table],
             description=_line(table, TABLE),
             comment=comments[table],
             columns=tuple(items),
@@ -85,7 +89,7 @@ def comment(connection: duckdb.DuckDBPyConnection) -> None:
     """Set each line as the comment on its table or column."""
     connection.begin()
     for table in tables(connection):
-        named = {f"table {table.name}": table} | {
+        named = {f"{table.relation} {table.name}": table} | {
             f"column {table.name}.{column.name}": column for column in table.columns
         }
         for name, item in named.items():

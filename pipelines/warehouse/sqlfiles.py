@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _HEADER = re.compile(r"^-- (name|grain|unique|reads): ?(.*)$")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-_TABLE = re.compile(r"^create table (?:if not exists )?([a-z_.]+)", re.MULTILINE)
+_TABLE = re.compile(r"^create (?:table|view) (?:if not exists )?([a-z_.]+)", re.MULTILINE)
 _COLUMN = re.compile(
     r"(?:^    |\badd column )([a-z][a-z0-9_]*)"
     r" (?:bigint|boolean|date|decimal|double|integer|json|map|struct|timestamptz|varchar)\b",
@@ -120,7 +120,7 @@ def _listed(value: str | tuple[str, ...]) -> str:
 
 @cache
 def known_names() -> frozenset[str]:
-    """Every table and column that a migration creates."""
+    """Every table, view and column that a migration creates."""
     text = "\n".join(load(key).text for key in ("tables/migrations", *names("migrations")))
     return frozenset(_TABLE.findall(text)) | frozenset(_COLUMN.findall(text))
 

@@ -18,6 +18,7 @@ import duckdb
 
 from pipelines.errors import WarehouseBusyError, WarehouseError
 from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.documents import follow_documents
 from router.files import TEMPORARY_PREFIX, sync_folder
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Warehouse:
     def __enter__(self) -> Warehouse:
         self.settings.build_file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.settings.build_file.with_suffix(".lock"), self._lock_wait_s)
+        try:
+            follow_documents(self.settings)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

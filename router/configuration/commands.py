@@ -12,6 +12,7 @@ from router.config import Settings
 from router.configuration.backups import backup, restore
 from router.configuration.changing import apply, checked_change, rollback
 from router.configuration.documents import EDITED
+from router.configuration.moving_commands import MOVING
 from router.configuration.opening import open_source
 from router.configuration.resolving import (
     alike,
@@ -228,4 +229,6 @@ def restore_command(file: Path, home: Path | None) -> None:
     click.echo(f"  copy the lake to {settings.lake}, then run `intellirouter rebuild`")
 
 
+for command in MOVING:
+    config.add_command(command)
 COMMANDS: list[click.Command] = [config, backup_command, restore_command]

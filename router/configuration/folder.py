@@ -28,7 +28,7 @@ from router.errors import ConfigConflictError, ConfigError
 from router.files import TEMPORARY_PREFIX, locked, make_folder, sync_folder, version_of, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from router.configuration.source import Draft
@@ -147,6 +147,20 @@ class StateFolder:
         if self._applying.exists():
             with suppress(PermissionError), self._locked():
                 pass  # the lock settles
+
+    def adopt(self, versions: Sequence[Version], document: Callable[[str], bytes]) -> None:
+        """Copy a whole history into a folder without one. The documents in force stay as they are."""
+        with self._locked():
+            self._require(None)
+            folder = self._folder / "documents"
+            make_folder(folder)
+            for digest in sorted({digest for version in versions for digest in version.documents.values()}):
+                content = document(digest)
+                is_whole = digest_of(content) == digest
+                path = self._place(digest) if is_whole else self._erased_place(digest)
+                write_atomically(path, content, mode=OWNER_ONLY)
+            lines = b"".join(orjson.dumps(asdict(version)) + b"\n" for version in versions)
+            write_atomically(self._history, lines, mode=OWNER_ONLY)
 
     # Its parts.
 

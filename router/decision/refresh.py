@@ -102,6 +102,7 @@ class Refresher:
         self.knowledge = self._know(None)
         self._lock = threading.Lock()  # one refresh at a time, by the thread or a caller
         self._closing = threading.Event()
+        self._wake = threading.Event()
         self._refresh_quietly()
         self._thread = threading.Thread(target=self._refresh_forever, name="score-refresh", daemon=True)
         self._thread.start()
@@ -129,9 +130,14 @@ class Refresher:
                 raise next(iter(errors.values()))
             return bool(changed)
 
+    def wake(self) -> None:
+        """Let the thread refresh now, since something changed."""
+        self._wake.set()
+
     def close(self) -> None:
         """Stop the thread; the knowledge stays."""
         self._closing.set()
+        self._wake.set()
         self._thread.join()
 
     def _know(self, earlier: Knowledge | None) -> Knowledge:
@@ -151,7 +157,11 @@ class Refresher:
         )
 
     def _refresh_forever(self) -> None:
-        while not self._closing.wait(self._interval_s):
+        while True:
+            self._wake.wait(self._interval_s)
+            self._wake.clear()
+            if self._closing.is_set():
+                return
             self._refresh_quietly()
 
     def _refresh_quietly(self) -> None:

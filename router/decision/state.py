@@ -40,6 +40,7 @@ class ConfiguredState:
     def __init__(self, source: StateSource, settings: Settings) -> None:
         self._source = source
         self._settings = settings
+        self._has_loaded = False
         self.history_error: str | None = None
         """Why the newest set is not in the history, so that its hash cannot be resolved. None if it is."""
 
@@ -56,6 +57,7 @@ class ConfiguredState:
             raise UnknownPolicyError(settings.default_policy, found.policies.by_id)
         if settings.baseline_model is not None and settings.baseline_model not in found.catalog.models:
             raise UnknownModelError(settings.baseline_model, found.catalog.models)
+        self._has_loaded = True
         return State(
             catalog=found.catalog,
             policies=found.policies,
@@ -66,6 +68,9 @@ class ConfiguredState:
     def version(self) -> object:
         """Changes when `load` would return something else. It is cheap enough to read every second."""
         self._source.settle()
+        # A source that is away is reported once a state is there: the router serves with that one.
+        if self._has_loaded and (error := getattr(self._source, "error", None)) is not None:
+            raise error
         return self._source.revision()
 
     def _report(self, error: Exception | None) -> None:

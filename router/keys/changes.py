@@ -1,34 +1,34 @@
-"""Create, rotate and revoke keys: each change is one atomic replacement of `keys.json`.
+"""Create, rotate and revoke keys, in `keys.json` or in another KeyStore. Each change is atomic.
 
-The audit trail in the same folder (`router.keys.audit_trail`) records every change and its actor.
+The audit trail of the machine (`router.keys.audit_trail`) records every change and its actor.
 """
 
 from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from router.config import COMPLIANCE_FILE
 from router.documents import REFUSAL
 from router.errors import ConfigError, has_secret, nearest
-from router.files import locked, write_atomically
 from router.keys import audit_trail
-from router.keys.keys import PREFIX, KeyEntry, KeyFile, KeysFile, SecretEntry, digest_of, now
+from router.keys.keys import PREFIX, KeyEntry, KeyFile, SecretEntry, digest_of, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from router.keys.keys import Scope
+    from router.keys.keys import Held, KeyStore, Scope
+
+    Place = Path | KeyStore
 
 SECRET_BYTES = 32
-OWNER_ONLY = 0o600
 
 
 def create(
-    path: Path,
+    place: Place,
     *,
     name: str,
     scopes: Sequence[Scope],
@@ -38,7 +38,10 @@ def create(
     expires_at: datetime | None = None,
     actor: str | None = None,
 ) -> tuple[KeyEntry, str]:
-    """A new key and its token, which is stored nowhere. `actor` None: the operating system's user."""
+    """A new key and its token, which is stored nowhere.
+
+    `place` is a KeyStore, or the path of `keys.json`. `actor` None: the operating system's user.
+    """
     if any(has_secret(text) for text in (name, organization_id, user_id, *(models or ())) if text):
         raise ConfigError(f"the description of a key {REFUSAL}")
     token, secret = _secret()
@@ -53,12 +56,13 @@ def create(
         expires_at=expires_at,
         secrets=(secret,),
     )
-    with locked(path):
-        _write(path, (*KeyFile(path).read().keys, entry), "key.created", None, entry, actor)
+    store = _store(place)
+    with store.held() as held:
+        _write(store, held, (*held.entries, entry), "key.created", None, entry, actor)
     return entry, token
 
 
-def rotate(path: Path, key_id: str, *, grace: timedelta, actor: str | None = None) -> tuple[KeyEntry, str]:
+def rotate(place: Place, key_id: str, *, grace: timedelta, actor: str | None = None) -> tuple[KeyEntry, str]:
     """A new token for a key that keeps its id, limits and budgets. Older tokens work for `grace` longer.
 
     ConfigError for a key that is unknown, expired or revoked.
@@ -76,10 +80,10 @@ def rotate(path: Path, key_id: str, *, grace: timedelta, actor: str | None = Non
         ]
         return entry.model_copy(update={"secrets": (*old, secret)})
 
-    return _change(path, key_id, rotated, "key.rotated", actor), token
+    return _change(place, key_id, rotated, "key.rotated", actor), token
 
 
-def revoke(path: Path, key_id: str, *, actor: str | None = None) -> KeyEntry:
+def revoke(place: Place, key_id: str, *, actor: str | None = None) -> KeyEntry:
     """Revoke a key, so that it opens nothing. It stays in the file, so that records can be read.
 
     A key that is revoked already is not changed.
@@ -88,7 +92,7 @@ def revoke(path: Path, key_id: str, *, actor: str | None = None) -> KeyEntry:
     def revoked(entry: KeyEntry) -> KeyEntry:
         return entry.model_copy(update={"revoked_at": entry.revoked_at or now()})
 
-    return _change(path, key_id, revoked, "key.revoked", actor)
+    return _change(place, key_id, revoked, "key.revoked", actor)
 
 
 def _secret() -> tuple[str, SecretEntry]:
@@ -96,31 +100,35 @@ def _secret() -> tuple[str, SecretEntry]:
     return token, SecretEntry(sha256=digest_of(token), created_at=now())
 
 
+def _store(place: Place) -> KeyStore:
+    return KeyFile(place) if isinstance(place, PurePath) else place
+
+
 def _change(
-    path: Path, key_id: str, change: Callable[[KeyEntry], KeyEntry], action: str, actor: str | None
+    place: Place, key_id: str, change: Callable[[KeyEntry], KeyEntry], action: str, actor: str | None
 ) -> KeyEntry:
-    with locked(path):
-        entries = KeyFile(path).read().keys
-        known = {entry.id: entry for entry in entries}
+    store = _store(place)
+    with store.held() as held:
+        known = {entry.id: entry for entry in held.entries}
         if key_id not in known:
-            raise ConfigError(f"no key `{key_id}` in `{path}`: {nearest(key_id, known)}")
+            raise ConfigError(f"no key `{key_id}` in `{store}`: {nearest(key_id, known)}")
         old = known[key_id]
         changed = change(old)
         if changed != old:
-            keys = tuple(changed if entry is old else entry for entry in entries)
-            _write(path, keys, action, old, changed, actor)
+            keys = tuple(changed if entry is old else entry for entry in held.entries)
+            _write(store, held, keys, action, old, changed, actor)
     return changed
 
 
 def _write(
-    path: Path,
+    store: KeyStore,
+    held: Held,
     keys: tuple[KeyEntry, ...],
     action: str,
     before: KeyEntry | None,
     after: KeyEntry,
     actor: str | None,
 ) -> None:
-    content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True)
     event = audit_trail.new_event(
         action,
         after.id,
@@ -128,8 +136,8 @@ def _write(
         after=_without_secrets(after),
         actor=actor,
     )
-    with audit_trail.recorded(path.with_name(COMPLIANCE_FILE), event):
-        write_atomically(path, content.encode() + b"\n", mode=OWNER_ONLY)
+    with audit_trail.recorded(store.trail, event):
+        held.write(keys)
 
 
 def _without_secrets(entry: KeyEntry) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import click
 from router.config import Settings
 from router.errors import ConfigError, nearest
 from router.keys import changes
-from router.keys.keys import KeyFile, Scope, now
+from router.keys.keys import Scope, now
+from router.keys.opening import open_key_database, open_key_store
 
 if TYPE_CHECKING:
     from router.keys.keys import KeyEntry
@@ -64,7 +65,7 @@ def create(
         if value is not None and not (0 < len(value) <= 255 and value.isprintable()):
             raise ConfigError(f"`{option}` must be 1 to 255 printable characters, got `{value!r:.80}`")
     entry, token = changes.create(
-        settings.keys_file,
+        open_key_store(settings),
         name=name,
         scopes=scopes,
         models=names,
@@ -80,7 +81,7 @@ def create(
 @home_option
 def list_keys(home: Path | None) -> None:
     """One line a key."""
-    entries = KeyFile(Settings.load(home=home).keys_file).read().keys
+    entries = open_key_store(Settings.load(home=home)).read().keys
     if not entries:
         click.echo("there are no keys: intellirouter keys create --name NAME")
     for entry in entries:
@@ -93,7 +94,7 @@ def list_keys(home: Path | None) -> None:
 @home_option
 def rotate(key_id: str, grace: str, home: Path | None) -> None:
     """Print only the new token to standard output."""
-    entry, token = changes.rotate(Settings.load(home=home).keys_file, key_id, grace=_period(grace))
+    entry, token = changes.rotate(open_key_store(Settings.load(home=home)), key_id, grace=_period(grace))
     click.echo(f"key {entry.id} ({entry.name}), its new token, shown only this once:", err=True)
     click.echo(token)
 
@@ -103,14 +104,18 @@ def rotate(key_id: str, grace: str, home: Path | None) -> None:
 @home_option
 def revoke(key_id: str, home: Path | None) -> None:
     """Say so."""
-    entry = changes.revoke(Settings.load(home=home).keys_file, key_id)
+    entry = changes.revoke(open_key_store(Settings.load(home=home)), key_id)
     click.echo(f"revoked {entry.id} ({entry.name}): running routers follow within seconds")
 
 
 def _check_models(names: tuple[str, ...], settings: Settings) -> None:
     from router.catalog.catalog import Catalog
 
-    known = Catalog.load(settings.catalog_file).models
+    if settings.database_url is None:
+        catalog = Catalog.load(settings.catalog_file)
+    else:
+        catalog = Catalog.parse(open_key_database(settings).catalog(), None, settings.catalog_file)
+    known = catalog.models
     for name in names:
         if name not in known:
             raise ConfigError(f"unknown model `{name:.80}` in `--models`: {nearest(name, known)}")

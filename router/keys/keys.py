@@ -13,20 +13,25 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from router.config import COMPLIANCE_FILE
 from router.documents import Entry, parse_json
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError
-from router.files import version_of
+from router.files import locked, version_of, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 PREFIX = "ir_"
+OWNER_ONLY = 0o600
 Scope = Literal["route", "feedback", "report", "admin"]
 """`route` calls models, `feedback` judges answers, `report` reads health, metrics and decisions.
 `admin` may do all that."""
@@ -158,11 +163,43 @@ class KeySource(Protocol):
         """Changes when `load` would return something else. Cheap enough to ask every second."""
 
 
+class Held(Protocol):
+    """The keys while no other process changes them."""
+
+    @property
+    def entries(self) -> tuple[KeyEntry, ...]:
+        """The keys now."""
+
+    def write(self, entries: Sequence[KeyEntry]) -> None:
+        """Replace the keys, atomically."""
+
+
+class KeyStore(KeySource, Protocol):
+    """A KeySource that can be changed."""
+
+    @property
+    def trail(self) -> Path:
+        """The audit trail of its changes."""
+
+    def read(self) -> KeysFile:
+        """The keys with the digests of their secrets. ConfigError when they are not usable."""
+
+    def held(self) -> AbstractContextManager[Held]:
+        """The keys, for one change by one process at a time."""
+
+    def close(self) -> None:
+        """Release the connections."""
+
+
 class KeyFile:
-    """A KeySource on `keys.json`, which may be missing."""
+    """A KeyStore on `keys.json`, which may be missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.trail = path.with_name(COMPLIANCE_FILE)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def load(self) -> KeyRing:
         """See KeySource."""
@@ -183,6 +220,28 @@ class KeyFile:
                 f"`{self.path}` cannot be read ({error.strerror}): give it to the user who serves"
             ) from error
         return parse_json(content, KeysFile, self.path)
+
+    @contextmanager
+    def held(self) -> Iterator[HeldFile]:
+        """See KeyStore."""
+        with locked(self.path):
+            yield HeldFile(self.path, self.read().keys)
+
+    def close(self) -> None:
+        """See KeyStore; there is nothing to release."""
+
+
+class HeldFile:
+    """See Held."""
+
+    def __init__(self, path: Path, entries: tuple[KeyEntry, ...]) -> None:
+        self._path = path
+        self.entries = entries
+
+    def write(self, entries: Sequence[KeyEntry]) -> None:
+        """See Held."""
+        content = KeysFile(keys=tuple(entries)).model_dump_json(indent=2, exclude_none=True)
+        write_atomically(self._path, content.encode() + b"\n", mode=OWNER_ONLY)
 
 
 def digest_of(token: str) -> str:

@@ -17,7 +17,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError, LimitsUnavailableError
-from router.files import version_of
 from router.limits.admission import UNLIMITED, Admission, notices_of, rate_limited
 from router.limits.book import LimitBook
 from router.limits.counters import Subjects
@@ -25,6 +24,7 @@ from router.limits.memory import MemoryStore
 from router.limits.opening import Opening
 from router.limits.periods import DAY_S, LONGEST_DAYS
 from router.limits.reservations import ReservationLog
+from router.limits.source import FileOfLimits
 from router.request.demand import Missing
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from router.config import Settings
     from router.limits.counters import LimitStore, Rate
+    from router.limits.source import LimitsSource
 
 logger = logging.getLogger("router.limits")
 
@@ -51,7 +52,8 @@ class Limits:
         store: LimitStore,
         log: ReservationLog | None = None,
         opening: Opening | None = None,
-        file: Path | None = None,
+        source: LimitsSource | None = None,
+        version: object = None,
         on_error: Literal["refuse", "serve"] = "refuse",
     ) -> None:
         """Use `Limits.open`. This is for tests and for stores of your own."""
@@ -65,17 +67,20 @@ class Limits:
         """The reason why limits could not be checked last. None when they could."""
         self._log = log
         self._opening = opening
-        self._file = file
-        self._file_version = None if file is None else version_of(file)
+        self._source = source
+        self._version = version
         self.on_error = on_error
 
     @classmethod
-    def open(cls, settings: Settings) -> Limits:
+    def open(cls, settings: Settings, source: LimitsSource | None = None) -> Limits:
         """Read `limits.yaml`, and the earlier charges to its budgets. ConfigError when unusable.
 
+        `source` None: the file of the data folder.
         Without budgets neither lake nor journal is read.
         """
-        book = LimitBook.load(settings.limits_file)
+        source = source or FileOfLimits(settings.limits_file)
+        version = source.version()  # before the load: a change in between is seen at the next reload
+        book = source.load()
         check_retention(book, settings)
         opening = Opening(settings.home, book)
         log: ReservationLog | None = None
@@ -97,7 +102,8 @@ class Limits:
             store=store,
             log=log,
             opening=opening,
-            file=settings.limits_file,
+            source=source,
+            version=version,
             on_error=settings.limits_on_error,
         )
 
@@ -226,21 +232,21 @@ class Limits:
 
     def reload(self) -> bool:
         """Read `limits.yaml` if it changed, and return whether it did. ConfigError keeps the old book."""
-        if self._file is None:
+        if self._source is None:
             return False
-        version = version_of(self._file)
-        if version == self._file_version:
+        version = self._source.version()
+        if version == self._version:
             return False
-        book = LimitBook.load(self._file)
+        book = self._source.load()
         if self._opening is not None:
             self._opening.use(book)
             if not self.store.is_remote:
                 self._opening.read()  # an account that is new to a running store has no reservations
         if self._log is None and not self.store.is_remote and _has_hard(book):
-            self._log = ReservationLog(self._file.parent / "budgets")
+            self._log = ReservationLog(self._source.home / "budgets")
             if self._opening is not None:
                 self._opening.adopt(self._log)
-        self.book, self._file_version = book, version
+        self.book, self._version = book, version
         return True
 
     def check(self) -> LimitsUnavailableError | None:

@@ -1,6 +1,6 @@
 """`intellirouter config check`: every setting in force, every document, and the health of the folder.
 
-It opens no router and writes nothing. Documents are those of the data folder.
+It opens no router and writes nothing. Documents and keys are those of the data folder, or of DATABASE_URL.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from router.config import Settings
 from router.configuration.checking import OTHERS, deciding
 from router.configuration.documents import EDITED, LIMITS
-from router.configuration.folder import StateFolder
+from router.configuration.opening import open_source
 from router.decision.eligibility import standing_exclusions
-from router.documents import hidden
+from router.documents import hidden, parse_yaml
 from router.errors import MASK, IntelliRouterError, UnknownModelError, UnknownPolicyError
-from router.keys.keys import KeyFile
-from router.limits.book import LimitBook
+from router.keys.opening import open_key_store
+from router.limits.book import LimitBook, LimitsFile
 from router.limits.limits import Limits, check_retention
 from router.readiness.probes import disk_faults, limit_faults, score_faults, warehouse_faults
 from router.scores.snapshot import ScoreSnapshot
@@ -102,7 +102,7 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
     documents: dict[str, bytes] = {}
 
     def read() -> None:
-        documents.update(StateFolder(home).read())
+        documents.update(open_source(settings).read())
 
     def decide() -> str:
         decides = deciding(documents, home)
@@ -120,7 +120,7 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
     def parse(name: str) -> str:
         OTHERS[name](documents[name], home / name)
         if name == LIMITS:
-            check_retention(LimitBook.load(settings.limits_file), settings)
+            check_retention(LimitBook(parse_yaml(documents[name], LimitsFile, home / name)), settings)
         return f"{name}: usable"
 
     report.attempt(read)
@@ -128,7 +128,8 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
     for name in EDITED:
         if name in OTHERS and name in documents:
             report.attempt(lambda name=name: parse(name))  # type: ignore[misc]
-    report.attempt(lambda: f"keys.json: {len(KeyFile(settings.keys_file).read().keys)} keys")
+    place = "keys.json" if settings.database_url is None else "DATABASE_URL"
+    report.attempt(lambda: f"{place}: {len(open_key_store(settings).read().keys)} keys")
     return found[0] if found else None
 
 

@@ -16,7 +16,8 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
 from router.errors import ConfigError, ForbiddenError, InvalidKeyError, RequestError
-from router.keys.keys import ANYONE_HERE, PREFIX, Caller, KeyFile, KeyRing, now
+from router.keys.keys import ANYONE_HERE, PREFIX, Caller, KeyRing, now
+from router.keys.opening import open_key_source
 from router.request.preferences import Preferences
 from router.request.request import AUTO, has_control
 
@@ -65,12 +66,13 @@ class Keys:
 
     @classmethod
     def open(cls, settings: Settings) -> Keys:
-        """The keys of the data folder."""
+        """The keys of the data folder, or of DATABASE_URL."""
+        source, interval_s = open_key_source(settings)
         return cls(
-            KeyFile(settings.keys_file),
+            source,
             host=settings.host,
             loopback=settings.allow_unauthenticated_loopback,
-            interval_s=settings.scores_refresh_interval_s,
+            interval_s=interval_s,
         )
 
     def check_host(self) -> None:
@@ -124,6 +126,12 @@ class Keys:
             "is_loopback_open": self.is_open,
             "error": None if self.error is None else str(self.error),
         }
+
+    def close(self) -> None:
+        """Stop looking at a server, if the keys are on one. The keys stay."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
 
     def _look(self) -> None:
         try:

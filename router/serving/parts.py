@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from router.configuration.opening import open_source
+from router.configuration.limits_in_force import LimitsInForce
+from router.configuration.opening import open_router_state
 from router.decision.refresh import Refresher
 from router.decision.state import ConfiguredState
 from router.health.breaker import Breaker, BreakerRules
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from router.config import Settings
+    from router.configuration.source import StateSource
     from router.serving.recording import Observer
     from router.sessions.sessions import SessionStore
 
@@ -38,6 +40,8 @@ class Parts:
     settings: Settings
     refresher: Refresher
     """Holds the `knowledge` that decisions read, and renews it."""
+    state: StateSource
+    """The documents in force and their history."""
     limits: Limits
     sessions: SessionStore
     breaker: Breaker
@@ -50,6 +54,8 @@ class Parts:
     def close(self) -> None:
         """Stop the refresh, seal the journal and export the telemetry. You can call it twice."""
         self.refresher.close()
+        if (close := getattr(self.state, "close", None)) is not None:
+            close()
         self.limits.close()
         self.recorder.close()
         self.sessions.close()
@@ -80,10 +86,15 @@ def open_parts(
         opened.callback(journal.close)
         features = _feature_space(settings)
         breaker = Breaker((), BreakerRules.of(settings))
-        limits = Limits.open(settings)
+        state = open_router_state(settings)
+        if (close := getattr(state, "close", None)) is not None:
+            opened.callback(close)
+        limits = Limits.open(
+            settings, None if settings.database_url is None else LimitsInForce(state, settings.home)
+        )
         opened.callback(limits.close)
         refresher = Refresher(
-            ConfiguredState(open_source(settings), settings),
+            ConfiguredState(state, settings),
             ScoreFile(settings.scores_file),
             None if features is None else ClassifierSource(settings.classifier_file, features),
             settings=settings,
@@ -92,6 +103,8 @@ def open_parts(
             on_state=lambda state: breaker.watch(state.catalog.models.values()),
         )
         opened.callback(refresher.close)
+        if (listen := getattr(state, "listen", None)) is not None:
+            listen(refresher.wake)
         if sessions is None:
             sessions = open_sessions(settings)
             opened.callback(sessions.close)
@@ -99,6 +112,7 @@ def open_parts(
         parts = Parts(
             settings=settings,
             refresher=refresher,
+            state=state,
             limits=limits,
             sessions=sessions,
             breaker=breaker,

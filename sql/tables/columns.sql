@@ -2,22 +2,30 @@
 -- grain: table_name, column_name
 -- unique: table_name, column_name
 -- reads:
--- Every column of the database with its table's comment and its own; the schema `pipeline` comes last.
+-- Every column of the database with the comment of its table or view and its own. The schema `pipeline`
+-- comes last.
+with relations as (
+    select schema_name, table_name, table_oid, comment, 'table' as kind
+    from duckdb_tables()
+    where not internal and not temporary and database_name = current_database()
+    union all
+    select schema_name, view_name, view_oid, comment, 'view' as kind
+    from duckdb_views()
+    where not internal and not temporary and database_name = current_database()
+)
 select
-    if(tables.schema_name = 'main', '', tables.schema_name || '.') || tables.table_name as table_name,
-    tables.comment as table_comment,
+    if(relations.schema_name = 'main', '', relations.schema_name || '.') || relations.table_name
+        as table_name,
+    relations.comment as table_comment,
     columns.column_name,
     columns.data_type,
     columns.is_nullable,
-    columns.comment
-from duckdb_tables() as tables
-join duckdb_columns() as columns on columns.table_oid = tables.table_oid
-where
-    not tables.internal
-    and not tables.temporary
-    and tables.database_name = current_database()
-    and columns.database_name = current_database()
+    columns.comment,
+    relations.kind
+from relations
+join duckdb_columns() as columns on columns.table_oid = relations.table_oid
+where columns.database_name = current_database()
 order by
-    tables.schema_name,
-    tables.table_name,
+    relations.schema_name,
+    relations.table_name,
     columns.column_index

@@ -39,8 +39,12 @@ def serve(settings: Settings) -> None:
     ConfigError if other machines can call and there is no active key.
     """
     keys = Keys.open(settings)
-    keys.check_host()
+    try:
+        keys.check_host()
+        if settings.workers == 1:
+            app = create_app(Router.open(settings, is_server=True), keys)
+            _OnlyServer(config_of(app, settings), app).run()
+    finally:
+        keys.close()
     if settings.workers > 1:
         sys.exit(Supervisor(settings).run())
-    app = create_app(Router.open(settings, is_server=True), keys)
-    _OnlyServer(config_of(app, settings), app).run()

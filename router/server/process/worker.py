@@ -46,7 +46,8 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
         settings = settings.model_copy(update={"seed": settings.seed + slot})
     router = Router.open(settings, is_server=True)
     group = Group(folder, slot=slot, workers=settings.workers)
-    app = create_app(router, Keys.open(settings), group)
+    keys = Keys.open(settings)
+    app = create_app(router, keys, group)
 
     class WorkerServer(Server):
         """Reports its readiness to the supervisor, and its health to the other workers."""
@@ -63,6 +64,7 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
 
     server = WorkerServer(config_of(app, settings))
     server.run(sockets=[listener])
+    keys.close()
     if not server.started:
         sys.exit(3)
 

@@ -11,11 +11,14 @@ import pytest
 
 from router.config import Settings
 from router.configuration.folder import StateFolder
+from router.configuration.opening import open_source_database
 from tests.factories import write_catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from router.configuration.database import StateDatabase
     from router.configuration.source import StateSource
 
 
@@ -52,7 +55,37 @@ class Folder:
             path.write_text(content)
 
 
-@pytest.fixture(params=["folder"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+class InDatabase:
+    """A PostgreSQL database. Close it."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        variables = {"INTELLIROUTER_ENVIRONMENT": "test", "DATABASE_URL": url}
+        self.settings = Settings.load(variables, home=home)
+        self._opened: list[StateDatabase] = []
+        write_catalog(home)
+        self.edit("catalog.yaml", (home / "catalog.yaml").read_text())
+
+    def source(self) -> StateDatabase:
+        """See Place."""
+        self._opened.append(open_source_database(self.settings))
+        return self._opened[-1]
+
+    def edit(self, name: str, content: str | None) -> None:
+        """See Place."""
+        self.source().edit(name, None if content is None else content.encode())
+
+    def close(self) -> None:
+        """Close the connections of every source."""
+        for source in self._opened:
+            source.database.close()
+
+
+@pytest.fixture(params=["folder", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Each kind of StateSource."""
-    return Folder(tmp_path / "home")
+    if request.param == "folder":
+        yield Folder(tmp_path / "home")
+        return
+    found = InDatabase(tmp_path / "home", request.getfixturevalue("postgres_url"))
+    yield found
+    found.close()

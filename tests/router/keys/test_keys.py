@@ -132,7 +132,7 @@ def test_what_changes_nothing_leaves_no_event(path: Path) -> None:
             rotate(path, failing, grace=HOUR)
     before = path.read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("router.keys.changes.write_atomically", _no_space)
+        patch.setattr("router.keys.keys.write_atomically", _no_space)
         with pytest.raises(OSError, match="No space"):
             make(path)
     assert path.read_bytes() == before
