@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from router.errors import ConfigError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import sqlalchemy as sa
 
@@ -61,14 +61,7 @@ class Database:
                 **_pool_options(sa, pool),
                 echo=echo,
                 hide_parameters=True,
-                connect_args={
-                    "connect_timeout": CONNECT_S,
-                    "application_name": "intellirouter",
-                    "options": f"-c statement_timeout={STATEMENT_MS}",
-                    # A machine that vanished is noticed after this time.
-                    "tcp_user_timeout": 2 * CONNECT_S * 1000,
-                    "keepalives_idle": 2 * CONNECT_S,
-                },
+                connect_args=_connect_options(parsed.query),
             )
         except (sa.exc.ArgumentError, ValueError, TypeError) as error:
             fault = type(error).__name__
@@ -92,9 +85,13 @@ class Database:
                 if is_change
                 else self._engine.execution_options(isolation_level="REPEATABLE READ")
             )
+            function = self._sa.func
             with engine.begin() as connection:
+                connection.execute(
+                    self._sa.select(function.set_config("statement_timeout", str(STATEMENT_MS), True))
+                )
                 if is_change:
-                    connection.execute(self._sa.select(self._sa.func.pg_advisory_xact_lock(LOCK_KEY)))
+                    connection.execute(self._sa.select(function.pg_advisory_xact_lock(LOCK_KEY)))
                 yield connection
 
     def migrate(self) -> None:
@@ -146,13 +143,12 @@ class Database:
         failure: str | None = None
         try:
             yield
+        except self._sa.exc.OperationalError as error:
+            failure = f"does not answer ({self._reason(error)}): check DATABASE_URL, and that its server runs"
         except self._sa.exc.SQLAlchemyError as error:
-            failure = self._reason(error)
+            failure = f"refuses ({self._reason(error)}): check DATABASE_URL, and the rights of its user"
         if failure is not None:  # after the handler: a traceback shows the cause
-            raise DatabaseUnavailableError(
-                f"PostgreSQL at `{self.name}` does not answer ({failure}): check DATABASE_URL, and that its"
-                " server runs"
-            )
+            raise DatabaseUnavailableError(f"PostgreSQL at `{self.name}` {failure}")
 
     def _reason(self, error: Any) -> str:
         """The first line of the server's message, without the password."""
@@ -172,6 +168,19 @@ def open_database(url: str | None, *, pool: tuple[int, int] | None, echo: bool) 
             " after USER"
         )
     return Database(url, pool=pool, echo=echo)
+
+
+def _connect_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a connection, except those that the URL has itself. Poolers take them too."""
+    options = {
+        "connect_timeout": CONNECT_S,
+        "application_name": "intellirouter",
+        # A machine that vanished is noticed after this time.
+        "tcp_user_timeout": 2 * CONNECT_S * 1000,
+        "keepalives_idle": 2 * CONNECT_S,
+    }
+    # Statements are not prepared: behind a pooler, the next one may reach another connection.
+    return {"prepare_threshold": None} | {name: value for name, value in options.items() if name not in given}
 
 
 def _pool_options(sa: Any, pool: tuple[int, int] | None) -> dict[str, Any]:

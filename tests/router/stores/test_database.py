@@ -117,6 +117,28 @@ def test_no_message_shows_the_password(
     assert "check DATABASE_URL" in shown
 
 
+def test_a_user_without_rights_is_told_so(postgres_server: PostgresServer, open_one: Open) -> None:
+    """The server's reason is shown, with what to check."""
+    url = postgres_server.create_database()
+    postgres_server.execute("drop role if exists visitor")
+    postgres_server.execute("create role visitor login password 'visitor-password'")
+    with pytest.raises(DatabaseUnavailableError, match=r"refuses \(permission denied.*rights of its user"):
+        open_one(url.replace(f"intellirouter:{PASSWORD}", "visitor:visitor-password")).migrate()
+
+
+def test_options_of_the_url_are_kept(postgres_url: str, open_one: Open) -> None:
+    """A URL may name its own application, schema path or TLS mode."""
+    database = open_one(
+        f"{postgres_url}?application_name=mine&options=-csearch_path%3Delsewhere&sslmode=prefer"
+    )
+    with database.transaction() as connection:
+        found = [
+            connection.execute(sa.select(sa.func.current_setting(name))).scalar()
+            for name in ("application_name", "search_path", "statement_timeout")
+        ]
+    assert found == ["mine", "elsewhere", "10s"]
+
+
 def test_echo_shows_statements_without_values(open_one: Open, caplog: pytest.LogCaptureFixture) -> None:
     """DB_ECHO is for people who look for slow statements, and documents are not for their eyes."""
     from router.stores.tables import in_force
