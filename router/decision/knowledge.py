@@ -175,12 +175,11 @@ class Knowledge:
         if choice is None:
             excluded = plan.exclusions if pinned is None else {pinned: plan.exclusions[pinned]}
             raise NoEligibleModelError(task_type, excluded, request_id=moment.request_id)
-        if self.note is not None:
-            choice = replace(choice, reason=f"{choice.reason}; {self.note}")
         snapshot = self.board.snapshot
         shadow = treatment if treatment is not None and treatment.is_shadow else None
         return Decision.of(
             choice,
+            reason=choice.reason if self.note is None else f"{choice.reason}; {self.note}",
             request_id=moment.request_id,
             timestamp=moment.timestamp,
             provider=catalog.models[choice.model].provider,
