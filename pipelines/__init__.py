@@ -16,6 +16,7 @@
                                     └─ postgres_mirror  defs/copies     the same tables in PostgreSQL
 
     compliance_logs, decision_factors (defs/publish), routing_experiments (defs/experiments): files as tables
+    config_versions, routing_configs, organizations and their history (defs/configurations)
     price_book (defs/prices): public list prices, once a day; retained_records (defs/retention)
 
 Five files are at the door. Read `flow` first: it states the refresh, retention and erasure step by step.
@@ -32,6 +33,7 @@ The rooms, in the order in which data flows (`sql/` holds the statements):
     rollups       hourly and daily aggregates of hours that a load touched
     scores        from outcomes to the snapshot that the router reads
     tasks         the task classifier: training and publishing
+    configurations  the history of the configuration, as tables
     experiments   which variant is better; `statistics` has the arithmetic
     evaluation    the cost and quality that another policy would have had
     retention     rows past their period leave        erasure   persons leave, with a certificate

@@ -7,6 +7,7 @@ import dagster as dg
 from pipelines.defs import (
     automation,
     copies,
+    configurations,
     erasures,
     experiments,
     load,
@@ -26,6 +27,7 @@ ASSETS = [
     experiments.experiment_results,
     publish.published_scores,
     publish.model_registry,
+    configurations.configurations,
     publish.compliance_logs,
     publish.decision_factors,
     publish.task_classifier,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipelines.configurations.history import load_configurations
 from pipelines.erasure import erasure, tombstones
 from pipelines.experiments.registry import load_experiment_registry
 from pipelines.experiments.results import compute_results
@@ -57,6 +58,7 @@ REFRESH: tuple[Step, ...] = (
     *TO_SCORES,
     load_model_registry,  # catalog.yaml -> models, model_prices
     load_decision_factors,  # history of policies.yaml -> decision_factors
+    load_configurations,  # the history of the documents -> config_versions, routing_configs, organizations
     load_compliance,  # the trail of changes -> compliance_logs
     refresh_classifier,  # labelled prompts -> scores/classifier.bin
     publish_warehouse,  # the build database -> the copy that people query

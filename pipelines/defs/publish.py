@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from pipelines.defs import configurations
 from pipelines.defs.common import KINDS, POOL, Workspace
 from pipelines.scores.publishing import publish_scores
 from pipelines.tasks import classifier
@@ -86,9 +87,9 @@ def decision_factors(workspace: Workspace) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata=facts)
 
 
-@dg.asset(group_name="registry", kinds=KINDS, pool=POOL)
+@dg.asset(deps=["config_versions"], group_name="registry", kinds=KINDS, pool=POOL)
 def compliance_logs(workspace: Workspace) -> dg.MaterializeResult[None]:
-    """The changes to keys: actor, time, and the state before."""
+    """The changes of keys, documents and prices, and erasures: actor, time, and the state before."""
     result = compliance.load_compliance(workspace)
     facts = {"note": result.problem} if result.problem else {"events": result.events}
     return dg.MaterializeResult(metadata=facts)
@@ -122,6 +123,7 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "honoured_erasures",
         "models",
         "model_prices",
+        *configurations.DESCRIPTIONS,
         "compliance_logs",
         "decision_factors",
         "task_cost_daily",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.doctor import erasure_checks
+from pipelines.doctor import config_checks, erasure_checks
 from pipelines.doctor.findings import Finding, bounded, error, warning
 from pipelines.lake import audit, reading
 from pipelines.retention import progress
@@ -62,6 +62,7 @@ def inspect(
     doctor = _Doctor(settings)
     findings = [*doctor.files(), *doctor.tables(), *_build(settings), *_journals(settings)]
     findings += [*_scores(settings), *_classifier(settings), *erasure_checks.erasures(settings)]
+    findings += config_checks.configurations(settings)
     heads: list[KeptHead] = []
     if with_audit:
         broken, heads = doctor.chains(expected)

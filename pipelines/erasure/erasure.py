@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.copies.remaining import after_erasure
+from pipelines.configurations.history import load_configurations
 from pipelines.erasure import certificates, leftovers, tombstones
 from pipelines.erasure.config_mentions import mentions
 from pipelines.erasure.persons import Doomed, columns, trace
@@ -33,6 +34,7 @@ from pipelines.warehouse import publishing
 from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.sqlfiles import delete_equal
 from pipelines.warehouse.warehouse import Warehouse
+from router.configuration.opening import open_source
 from router.configuration.retention import RetentionFile
 from router.errors import SegmentError
 from router.journal.journal import Journal
@@ -91,6 +93,15 @@ def begin(warehouse: Warehouse, user: str, organization: str | None, *, now: dat
     _learn_from_tables(warehouse, doomed, found, user)
     _refuse_if_held(settings, user, organization, found)
     audit_trail.forget(settings.compliance_file, user, organization=organization)
+    if organization is None:  # documents name a person without an organisation
+        open_source(settings).forget(user)
+    event = audit_trail.new_event(
+        "person.erased",
+        tombstone.name,
+        before=None,
+        after={"person": tombstone.person, "organization_id": organization, "erased_at": now.isoformat()},
+    )
+    audit_trail.note(settings.compliance_file, event)
     tombstone = _put_down(settings, tombstone, doomed)
     return Erasing(tombstone=tombstone, doomed=Doomed(tombstone, key, user), user=user)
 
@@ -128,7 +139,8 @@ def remove_person(warehouse: Warehouse, erasing: Erasing) -> None:
         )
     erasing.removed_files.extend(leftovers.clear(warehouse, doomed, now))
     erasing.journals.extend(leftovers.clean_journals(warehouse.settings, doomed))
-    load_compliance(warehouse)
+    load_configurations(warehouse, from_start=True)
+    load_compliance(warehouse, from_start=True)
 
 
 def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:

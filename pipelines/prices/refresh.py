@@ -20,8 +20,10 @@ from pipelines.prices.book import added, compare
 from pipelines.prices.checks import Finding
 from pipelines.warehouse.documents import follow_documents, share_prices
 from router.catalog.price_book import PriceBook, row_from_json, row_to_json
+from router.catalog.prices import price_at
 from router.errors import ConfigError
 from router.files import make_folder, write_atomically
+from router.keys import audit_trail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,16 +133,26 @@ def accept(
         if book is None or not chosen:
             return ()
         rows = {ref: book.prices(ref) for ref in book.models}
+        events = []
         for item in chosen:
             standing = rows.get(item.ref, ())
             price = row_from_json(row_to_json(item.price))
             if standing and price.start < moment:
                 price = row_from_json(row_to_json(price) | {"start": moment.isoformat()})
             rows[item.ref] = added(item.ref, standing, price)
+            before = price_at(standing, moment)
+            events.append(
+                audit_trail.new_event(
+                    "price.accepted",
+                    item.ref,
+                    before=None if before is None else row_to_json(before),
+                    after={**row_to_json(price), "reason": item.reason},
+                )
+            )
         unlisted = frozenset(ref for ref in book.models if not book.is_listed(ref))
-        _write_book(
-            settings, PriceBook.of(rows, unlisted=unlisted, source=book.source, updated_at=book.updated_at)
-        )
+        new = PriceBook.of(rows, unlisted=unlisted, source=book.source, updated_at=book.updated_at)
+        with audit_trail.recorded(settings.compliance_file, *events):
+            _write_book(settings, new)
         taken = {item.id for item in chosen}
         _write_pending(settings, [item for item in waiting.values() if item.id not in taken])
         return tuple(chosen)

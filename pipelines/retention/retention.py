@@ -30,6 +30,7 @@ from router.configuration.retention import RetentionFile
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
 from router.journal.places import ARCHIVE, REMOVALS, dated_folders
+from router.keys import audit_trail
 from router.records import DATASETS, RequestRecord
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def plan_retention(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = Fa
 def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
     """Remove the rows from the lake. The tables follow when the caller catches up."""
     lake, now = warehouse.settings.lake, expiring.now
+    _note(warehouse.settings, expiring.result)
     # Thin the history first: a rebuild restores exactly what the archive holds.
     warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
     for day in expiring.result.archived_days:
@@ -133,6 +135,24 @@ def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
             _trim(lake, plan, segments, now)
     _drop_partitions(warehouse, expiring.folders)
     _shorten(warehouse, expiring.plans, now)
+
+
+def _note(settings: Settings, result: RetentionResult) -> None:
+    """Put a run that removes rows into the trail of changes."""
+    if any(result.rows.values()) or result.partitions:
+        event = audit_trail.new_event(
+            "records.expired",
+            "retention",
+            before=None,
+            after={
+                "expired_before": result.expired_before.isoformat(),
+                "rows": result.rows,
+                "held": result.held,
+                "partitions": len(result.partitions),
+                "rewritten": len(result.rewritten),
+            },
+        )
+        audit_trail.note(settings.compliance_file, event)
 
 
 def tidy(warehouse: Warehouse, expiring: Expiring) -> None:

@@ -15,5 +15,7 @@ set, and a line in the history for each set that a router, a job or a command sa
     moving         `push` and `pull` between folder and database
     resolving      from a record's hash to the documents, and the difference of two sets
     commands       `intellirouter config`          backups    `backup` and `restore`
-    organizations  organizations.yaml        retention   retention.yaml
+    events         changes as events of the trail
+    organizations  organizations.yaml             unlisted   names that it lacks
+    retention      retention.yaml
 """

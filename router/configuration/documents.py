@@ -56,15 +56,16 @@ def config_hash_of(digests: Mapping[str, str]) -> str:
 
 def policy_digest(policy: Policy) -> str:
     """A digest of a policy's content, the same in every process: sets are sorted."""
-    return digest_of(_canonical(policy))[:HASH_CHARS]
+    return digest_of(canonical(policy))[:HASH_CHARS]
 
 
 def built_in_policies() -> bytes:
     """The document of the policies that this release has built in."""
-    return b"[" + b",\n".join(map(_canonical, BUILT_IN)) + b"]\n"
+    return b"[" + b",\n".join(map(canonical, BUILT_IN)) + b"]\n"
 
 
-def _canonical(policy: Policy) -> bytes:
+def canonical(policy: Policy) -> bytes:
+    """A policy as JSON, the same in every process: names and sets are sorted."""
     members = policy.model_dump(mode="json").items()
     tree = {name: sorted(value) if isinstance(value, list) else value for name, value in members}
     return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)

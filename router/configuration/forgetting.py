@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-ERASED = "[erased]"
-"""Replaces an erased person's id."""
+ERASED = "erased-person"
+"""Replaces an erased person's id. YAML reads it as a plain text wherever the id was."""
 _WORD = r"[\w.@+-]"
 
 

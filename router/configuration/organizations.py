@@ -9,7 +9,7 @@
       - {id: globex, discount: 0.1}    # or a contracted discount
 
 The file describes organisations, and does not admit them: a name that it lacks is served all the same.
-`used_names` finds such names in the other documents and in the keys.
+`router.configuration.unlisted` finds such names in the other documents, the keys and the records.
 """
 
 from __future__ import annotations

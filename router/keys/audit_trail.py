@@ -1,10 +1,11 @@
-"""The audit trail of changes by people: the actor, the change, its time, and the state before and after.
+"""The audit trail of changes: the actor, the change, its time, and the state before and after.
 
     compliance_logs.jsonl    one AuditEvent a line, oldest first, in the folder of the files that change
 
 An event is on disk before its change is. No change lacks an event, and a crash between the two leaves an
 event without a change. An event holds no secret, not even hashed. Lines are only added, except that
-erasing a person removes their id. The pipelines load the file as the table `compliance_logs`.
+erasing a person removes their id. The pipelines load the file as the table `compliance_logs`, with the
+changes of documents, which their own history holds (`router.configuration.events`).
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ class AuditEvent:
     actor: str
     """The user who made it: for the command line, the operating system's user."""
     action: str
-    """`key.created`, `key.rotated`, `key.revoked`."""
+    """`key.created`, `key.rotated`, `key.revoked`, `price.accepted`, `person.erased`, `records.expired`.
+    Of the configuration: `config.edited`, `config.applied`, `config.rolled_back`, `hold.placed`,
+    `hold.lifted`."""
     subject: str
-    """The id of the changed key."""
+    """The id of the changed key, the model of a price, the name of a document, the id of a tombstone."""
     before: Mapping[str, Any] | None
     """The state before. None where the subject is new."""
     after: Mapping[str, Any]
@@ -71,17 +74,23 @@ def new_event(
 
 
 @contextmanager
-def recorded(path: Path, event: AuditEvent) -> Iterator[None]:
-    """Put the event on disk, then run the change. A failed change removes it. OSError leaves neither."""
+def recorded(path: Path, *events: AuditEvent) -> Iterator[None]:
+    """Put the events on disk, then run the change. A failed change removes them. OSError leaves neither."""
     with locked(path):
         size = len(_whole(path))
         try:
-            _append(path, orjson.dumps(event) + b"\n", size)
+            _append(path, b"".join(orjson.dumps(event) + b"\n" for event in events), size)
             yield
         except BaseException:
             with suppress(FileNotFoundError):
                 os.truncate(path, size)
             raise
+
+
+def note(path: Path, event: AuditEvent) -> None:
+    """Put an event on disk before a long change, which then runs without the lock of the trail."""
+    with recorded(path, event):
+        pass
 
 
 def read_events(path: Path) -> list[AuditEvent]:

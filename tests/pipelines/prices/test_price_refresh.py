@@ -26,6 +26,7 @@ from router.catalog.price_book import ALWAYS
 from router.catalog.prices import Price, Tier, price_at
 from router.config import Settings
 from router.errors import ConfigError
+from router.keys.audit_trail import read_events
 from tests.factories import write_catalog
 
 if TYPE_CHECKING:
@@ -305,6 +306,9 @@ def test_a_person_lists_and_accepts(settings: Settings, monkeypatch: pytest.Monk
     assert waiting["reason"].startswith("zero")
     assert "p/zero: in force" in run("accept", waiting["id"])
     assert orjson.loads(run("pending", "--format", "json")) == []
+    (event,) = read_events(settings.compliance_file)
+    assert (event.action, event.subject, event.before) == ("price.accepted", "p/zero", None)
+    assert (event.after["input_usd_per_mtok"], event.after["reason"][:4]) == ("0", "zero")
     write_catalog(settings.home, [{"id": "mine", "price_ref": "p/m"}])
     (mine,) = orjson.loads(run("list", "--format", "json"))
     assert (mine["model"], mine["price_id"], mine["input_usd_per_mtok"]) == ("mine", "book/p/m@always", 1)

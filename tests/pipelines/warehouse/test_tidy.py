@@ -48,6 +48,12 @@ WRITTEN = [
     "models",
     "model_prices",
     "compliance_logs",
+    "config_versions",
+    "config_documents",
+    "routing_configs",
+    "models_history",
+    "organizations",
+    "organizations_history",
 ]
 
 
