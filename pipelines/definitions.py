@@ -6,8 +6,8 @@ import dagster as dg
 
 from pipelines.defs import (
     automation,
-    copies,
     configurations,
+    copies,
     erasures,
     experiments,
     load,

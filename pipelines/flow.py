@@ -57,8 +57,8 @@ REFRESH: tuple[Step, ...] = (
     honour_erasures,
     *TO_SCORES,
     load_model_registry,  # catalog.yaml -> models, model_prices
-    load_decision_factors,  # history of policies.yaml -> decision_factors
     load_configurations,  # the history of the documents -> config_versions, routing_configs, organizations
+    load_decision_factors,  # history of policies.yaml -> decision_factors
     load_compliance,  # the trail of changes -> compliance_logs
     refresh_classifier,  # labelled prompts -> scores/classifier.bin
     publish_warehouse,  # the build database -> the copy that people query

@@ -79,7 +79,7 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
     yield dg.MaterializeResult(asset_key="model_prices", metadata=facts)
 
 
-@dg.asset(group_name="registry", kinds=KINDS, pool=POOL)
+@dg.asset(deps=["config_versions"], group_name="registry", kinds=KINDS, pool=POOL)
 def decision_factors(workspace: Workspace) -> dg.MaterializeResult[None]:
     """The weights of each configuration in the history."""
     result = factors.load_decision_factors(workspace)

@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.copies.remaining import after_erasure
 from pipelines.configurations.history import load_configurations
+from pipelines.copies.remaining import after_erasure
 from pipelines.erasure import certificates, leftovers, tombstones
 from pipelines.erasure.config_mentions import mentions
 from pipelines.erasure.persons import Doomed, columns, trace

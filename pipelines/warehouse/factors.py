@@ -14,7 +14,7 @@ import orjson
 
 from pipelines.warehouse import sqlfiles
 from router.configuration.documents import BUILT_IN_POLICIES, POLICIES
-from router.configuration.folder import StateFolder
+from router.configuration.opening import open_source
 from router.errors import ConfigError
 from router.policies.policy import BUILT_IN, Policies
 
@@ -42,7 +42,7 @@ class FactorsResult:
 
 def load_decision_factors(warehouse: Warehouse) -> FactorsResult:
     """Add the weights of each configuration of the history that the table lacks."""
-    source = StateFolder(warehouse.settings.home)
+    source = open_source(warehouse.settings)
     known = {row[0] for row in warehouse.run(sqlfiles.load("tables/rows", table=TABLE)).fetchall()}
     rows: list[dict[str, Any]] = []
     problem = None
