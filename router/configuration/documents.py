@@ -55,8 +55,11 @@ def config_hash_of(digests: Mapping[str, str]) -> str:
 
 
 def policy_digest(policy: Policy) -> str:
-    """A digest of a policy's content, the same in every process: sets are sorted."""
-    return digest_of(canonical(policy))[:HASH_CHARS]
+    """A digest of a policy's content, the same in every process and release.
+
+    Members with their default do not count: a release that adds a member changes no policy.
+    """
+    return digest_of(canonical(policy, exclude_defaults=True))[:HASH_CHARS]
 
 
 def built_in_policies() -> bytes:
@@ -64,8 +67,8 @@ def built_in_policies() -> bytes:
     return b"[" + b",\n".join(map(canonical, BUILT_IN)) + b"]\n"
 
 
-def canonical(policy: Policy) -> bytes:
+def canonical(policy: Policy, *, exclude_defaults: bool = False) -> bytes:
     """A policy as JSON, the same in every process: names and sets are sorted."""
-    members = policy.model_dump(mode="json").items()
+    members = policy.model_dump(mode="json", exclude_defaults=exclude_defaults).items()
     tree = {name: sorted(value) if isinstance(value, list) else value for name, value in members}
     return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)

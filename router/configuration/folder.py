@@ -53,9 +53,9 @@ class StateFolder:
 
     def revision(self) -> object:
         """See StateSource."""
-        applying = version_of(self._applying)
+        applying = _mark_of(self._applying)
         files = tuple(map(version_of, self._files.values()))
-        return files, applying, None if applying is None else version_of(self._history)
+        return files, applying, None if applying is None else _mark_of(self._history)
 
     def read(self) -> Documents:
         """See StateSource."""
@@ -79,7 +79,7 @@ class StateFolder:
 
     def versions(self) -> Sequence[Version]:
         """See StateSource."""
-        mark = version_of(self._history)
+        mark = _mark_of(self._history)
         known, versions = self._known
         if mark is None or mark != known:
             versions = tuple(self._parsed())
@@ -199,7 +199,7 @@ class StateFolder:
         return {name: (base, digest) for name, (base, digest) in change["documents"].items()}
 
     def _mark(self) -> object:
-        return version_of(self._applying), version_of(self._history)
+        return _mark_of(self._applying), _mark_of(self._history)
 
     def _read_files(self) -> Documents:
         documents: Documents = {}
@@ -289,10 +289,17 @@ class StateFolder:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ConfigError(f"`{path}` cannot be read ({error.strerror}): correct its permissions") from None
+
+
+def _mark_of(path: Path) -> object:
+    try:
+        return version_of(path)
+    except NotADirectoryError:  # a file has the name of the folder: nothing can be written there
+        return None
 
 
 def _digest(content: bytes | None) -> str | None:

@@ -32,6 +32,8 @@ class State:
     experiments: tuple[Experiment, ...]
     config_hash: str
     """Identifies the configuration that a decision was made under. The history resolves it."""
+    history_error: str | None = None
+    """Why the history does not hold it, so that its hash cannot be resolved. None if it does."""
 
 
 class ConfiguredState:
@@ -41,8 +43,7 @@ class ConfiguredState:
         self._source = source
         self._settings = settings
         self._has_loaded = False
-        self.history_error: str | None = None
-        """Why the newest set is not in the history, so that its hash cannot be resolved. None if it is."""
+        self._history_error: str | None = None
 
     def load(self) -> State:
         """The state now. ConfigError when it is not usable or contradicts itself."""
@@ -63,6 +64,7 @@ class ConfiguredState:
             policies=found.policies,
             experiments=found.experiments,
             config_hash=found.config_hash,
+            history_error=self._history_error,
         )
 
     def version(self) -> object:
@@ -71,11 +73,13 @@ class ConfiguredState:
         # A source that is away is reported once a state is there: the router serves with that one.
         if self._has_loaded and (error := getattr(self._source, "error", None)) is not None:
             raise error
-        return self._source.revision()
+        if self._history_error is not None:  # try again: the disk may have room now
+            self._report(look(self._source, self._settings).history_error)
+        return self._source.revision(), self._history_error
 
     def _report(self, error: Exception | None) -> None:
         # Serving never waits for the history: the router serves with the new set, and /health says so.
         problem = None if error is None else str(error)
-        if problem is not None and problem != self.history_error:
+        if problem is not None and problem != self._history_error:
             logger.error("the configuration was not added to its history: %s", problem)
-        self.history_error = problem
+        self._history_error = problem

@@ -60,6 +60,10 @@ def faults_of(parts: Parts) -> Iterator[Fault]:
     lost = getattr(parts.sessions, "error", None)  # of the stores that can lose sight of others
     if lost is not None:
         yield Fault("sessions", lost)
+    history_error = parts.refresher.knowledge.state.history_error
+    if history_error is not None:
+        reason = f"the configuration in use is not in its history: {history_error}"
+        yield Fault("history", f"{reason}. Records carry a hash that `config show` cannot resolve")
     for name, problem in parts.refresher.errors.items():
         yield Fault(name, f"{problem}. The last usable version stays in use")
 
