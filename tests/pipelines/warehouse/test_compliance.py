@@ -31,6 +31,12 @@ QUESTION = (
 )
 
 
+def users_of_keys(settings: Settings) -> list[str | None]:
+    """The user of each event of a new key: an erasure is an event too."""
+    events = read_events(settings.compliance_file)
+    return [event.after.get("user_id") for event in events if event.action == "key.created"]
+
+
 def test_who_changed_which_key_is_a_question_in_sql(settings: Settings) -> None:
     """The table says what the file says, once, whatever is loaded how often, and after a rebuild."""
     entry, _ = create(
@@ -99,10 +105,10 @@ def test_files_that_name_the_person_remain_and_say_what_to_do(
     certificate = Certificate.model_validate_json(path.read_bytes())
     assert list(certificate.remaining) == files
     # The trail keeps what happened, and not whose key it was.
-    keys = [item for item in read_events(named.compliance_file) if item.action == "key.created"]
-    assert [item.after.get("user_id") for item in keys] == [ERASED, "other"]
+    assert users_of_keys(named) == [ERASED, "other"]
     assert query(
-        "select after ->> 'user_id', after ->> 'name' from compliance_logs where action = 'key.created' order by 1"
+        "select after ->> 'user_id', after ->> 'name' from compliance_logs"
+        " where action = 'key.created' order by 1"
     ) == [
         (ERASED, ERASED),
         ("other", "other"),
@@ -135,6 +141,6 @@ def test_an_organisations_erasure_looks_at_its_own_keys(settings: Settings) -> N
     assert mentions(settings, "ada", organization="umbra") == ["keys.json"]
     assert mentions(settings, "ada") == ["keys.json"]
     assert erase(settings, "ada", organization="acme").remaining == ()
-    assert [item.after.get("user_id") for item in read_events(settings.compliance_file)] == ["ada"]
+    assert users_of_keys(settings) == ["ada"]
     assert erase(settings, "ada", organization="umbra").remaining == ("keys.json",)
-    assert [item.after.get("user_id") for item in read_events(settings.compliance_file)] == [ERASED]
+    assert users_of_keys(settings) == [ERASED]
