@@ -1,4 +1,4 @@
--- name: 0018_configurations
+-- name: 0019_configurations
 -- grain: one row per version; per version or period of a document, policy, model and organisation
 -- unique: see each table
 -- reads:
