@@ -78,14 +78,15 @@ def _report_refresh(result: RefreshResult) -> None:
 @_home
 @click.option("--dry-run", is_flag=True, help="List the rows and files to remove, and change nothing.")
 @click.option("--now", "now_text", metavar="MOMENT", help="Use this moment instead of now.")
-def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool) -> None:
+@click.option("--force", is_flag=True, help="Accept a moment far beyond the newest record.")
+def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool, force: bool) -> None:
     """Remove raw records past their retention period, and keep rollups and history."""
     from pipelines.errors import WarehouseError
     from pipelines.refresh import retain
     from pipelines.reports.reports import parse_moment
 
     now = None if now_text is None else parse_moment(now_text)
-    result = retain(_settings(home), now=now, dry_run=dry_run)
+    result = retain(_settings(home), now=now, dry_run=dry_run, force=force)
     if not result.success:
         raise WarehouseError(f"retention failed: {result.error}")
     verb = "would remove" if dry_run else "removed"

@@ -23,6 +23,13 @@ class WarehouseBusyError(WarehouseError):
     is_retryable = True
 
 
+class RetentionError(IntelliRouterError):
+    """Retention would remove more than its moment can justify. Nothing was removed."""
+
+    code = "retention_refused"
+    http_status = 409
+
+
 class LegalHoldError(IntelliRouterError):
     """A person is under a legal hold: nothing of theirs may be erased."""
 

@@ -77,12 +77,19 @@ def catch_up(warehouse: Warehouse) -> None:
         step(warehouse)
 
 
-def retain(warehouse: Warehouse, *, now: datetime, dry_run: bool = False) -> RetentionResult:
-    """Drop records past their period as of `now`. A dry run lists them and changes nothing."""
+def retain(
+    warehouse: Warehouse, *, now: datetime, dry_run: bool = False, force: bool = False
+) -> RetentionResult:
+    """Drop records past their period as of `now`. A dry run lists them and changes nothing.
+
+    RetentionError if `now` is far beyond the newest record, unless `force` is set.
+    """
     if not dry_run:
         catch_up(warehouse)  # a partition may expire before its first refresh
     expiring = retention.plan_retention(warehouse, now=now, is_dry_run=dry_run)
     if not dry_run:
+        if not force:
+            retention.check_moment(warehouse, expiring)
         retention.remove_expired(warehouse, expiring)
         catch_up(warehouse)
         retention.tidy(warehouse, expiring)

@@ -106,11 +106,15 @@ def retain(
     *,
     now: datetime | None = None,
     dry_run: bool = False,
+    force: bool = False,
     instance: dg.DagsterInstance | None = None,
 ) -> RetainResult:
-    """Run the `retention` job as of `now`. With `dry_run`, list the rows and change nothing."""
+    """Run the `retention` job as of `now`. With `dry_run`, list the rows and change nothing.
+
+    The run fails if `now` is far beyond the newest record, unless `force` is set.
+    """
     started = time.perf_counter()
-    config = {"dry_run": dry_run} | ({} if now is None else {"now": now.isoformat()})
+    config = {"dry_run": dry_run, "force": force} | ({} if now is None else {"now": now.isoformat()})
     result = _run("retention", settings, instance, ops={"retained_records": {"config": config}})
     facts = _facts(result).get("retained_records", {})
     return RetainResult(

@@ -17,13 +17,17 @@ DESCRIPTIONS = {
     RequestLog.DATASET: "The audit trail: what was sent and answered, as far as `body_mode` keeps it.",
 }
 
+ALL_CHECKS = (*checks.RECORD_CHECKS, *checks.CLOCK_CHECKS, "lake_is_clean")
+
 
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(dataset, group_name="records", kinds=KINDS, description=description)
         for dataset, description in DESCRIPTIONS.items()
     ],
-    check_specs=check_specs(RequestRecord.DATASET, *checks.RECORD_CHECKS, "lake_is_clean"),
+    check_specs=check_specs(
+        RequestRecord.DATASET, *checks.RECORD_CHECKS, *checks.CLOCK_CHECKS, "lake_is_clean"
+    ),
     pool=POOL,
 )
 def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
@@ -34,7 +38,8 @@ def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.As
     hours = sorted(results[RequestRecord.DATASET].hours)
     for check in checks.check_hours(workspace, checks.RECORD_CHECKS, hours):
         yield check_result(RequestRecord.DATASET, check)
-    yield check_result(RequestRecord.DATASET, checks.check_lake(workspace))
+    for check in (*checks.check_clock(workspace), checks.check_lake(workspace)):
+        yield check_result(RequestRecord.DATASET, check)
 
 
 def _facts(result: LoadResult) -> dict[str, int]:

@@ -21,6 +21,8 @@ class RetentionConfig(dg.Config):
     """ISO moment to count from. Default: the clock."""
     dry_run: bool = False
     """List the rows to remove, and change nothing."""
+    force: bool = False
+    """Accept a moment far beyond the newest record."""
 
 
 @dg.asset(
@@ -40,7 +42,7 @@ def retained_records(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Drop raw records older than the retention period, keep rollups, publish."""
     now = datetime.now(UTC) if config.now is None else datetime.fromisoformat(config.now).astimezone(UTC)
-    result = flow.retain(workspace, now=now, dry_run=config.dry_run)
+    result = flow.retain(workspace, now=now, dry_run=config.dry_run, force=config.force)
     failed = [check for check in checks.check_everything(workspace) if not check.passed]
     runs: list[str] = []
     if not config.dry_run:

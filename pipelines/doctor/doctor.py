@@ -277,8 +277,17 @@ def _published(settings: Settings) -> Any:
 
 
 def _sql_checks(connection: duckdb.DuckDBPyConnection, known: Progress) -> Iterator[Finding]:
+    start, end = checks.from_ahead()
+    ahead = sqlfiles.load("checks/records_are_not_ahead").text
+    for dataset, name, rows, last_at in connection.execute(ahead, {"start": start, "end": end}).fetchall():
+        yield warning(
+            "a segment holds records from the future",
+            f"{dataset}/{name}: {rows} rows, the last is of {last_at:%Y-%m-%d %H:%M} UTC",
+            "set the clock of the machine that wrote them. The records count; scores and retention do not"
+            " go by their moment",
+        )
     start = known.cutoffs.get(RequestRecord.DATASET, datetime(1970, 1, 1, tzinfo=UTC))
-    bounds = {"start": start, "end": datetime(9999, 1, 1, tzinfo=UTC)}
+    bounds = {"start": start, "end": checks.END}
     for name in ("ids_are_unique", *checks.ROLLUP_CHECKS, *checks.DAILY_CHECKS):
         failing = connection.execute(sqlfiles.load(f"checks/{name}").text, bounds).fetchall()
         if failing:

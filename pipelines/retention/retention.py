@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.errors import RetentionError
 from pipelines.lake import audit, reading, replacing
 from pipelines.retention import expiry, removals
 from pipelines.rollups import removed_rollups
@@ -55,6 +56,9 @@ HISTORY_KEPT_WHOLE = timedelta(days=1)
 """Older history keeps the last snapshot of each hour."""
 BROKEN_BUILD_KEPT = timedelta(days=7)
 """A build database that was set aside is kept this long, so that you can examine it."""
+IDLE = timedelta(days=30)
+"""Retention runs daily. If it would remove rows although the newest record is older than the period by
+this much, the machine was off for long, or its clock is wrong."""
 EMPTY_FOLDER_AGE_S = 3600.0
 """A younger empty folder is kept: it may be about to receive a segment."""
 
@@ -118,6 +122,22 @@ def plan_retention(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = Fa
         score_files=[path.name for path in _old_score_files(warehouse, cutoff, now)],
     )
     return Expiring(now=now, plans=plans, folders=folders, result=result)
+
+
+def check_moment(warehouse: Warehouse, expiring: Expiring) -> None:
+    """Refuse a moment far beyond the newest record. RetentionError names both.
+
+    A clock that is wrong once would otherwise remove all raw rows.
+    """
+    newest = warehouse.value(sqlfiles.load("rollups/latest_record"), now=datetime.now(UTC))
+    period = timedelta(days=warehouse.settings.retention_days)
+    if newest is None or not any(expiring.result.rows.values()) or expiring.now - newest <= period + IDLE:
+        return
+    raise RetentionError(
+        f"retention as of `{expiring.now:%Y-%m-%d %H:%M}` UTC would remove every raw record: the newest is"
+        f" of `{newest.astimezone(UTC):%Y-%m-%d %H:%M}` UTC. Check the clock and `--now`. If both are right,"
+        " run `intellirouter retention --force`"
+    )
 
 
 def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:

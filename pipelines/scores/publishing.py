@@ -52,7 +52,7 @@ def publish_scores(warehouse: Warehouse) -> PublishedScores:
 
 def _as_of(warehouse: Warehouse) -> datetime:
     """The latest record the scores have seen, a request or a judgement."""
-    moment = warehouse.value(sqlfiles.load("rollups/latest_record"))
+    moment = warehouse.value(sqlfiles.load("rollups/latest_record"), now=datetime.now(UTC))
     if not isinstance(moment, datetime):
         raise WarehouseError("there are scores but no rollups: run `intellirouter rebuild`")
     return moment.astimezone(UTC)

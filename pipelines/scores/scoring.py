@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,9 @@ def score(warehouse: Warehouse) -> bool:
     no traffic, the one with traffic in most hours). A staging router may use production's scores. A
     load test there never ranks production's models.
     """
-    found = warehouse.run("marts/scored_environment", environment=warehouse.settings.environment).fetchone()
+    found = warehouse.run(
+        "marts/scored_environment", environment=warehouse.settings.environment, now=datetime.now(UTC)
+    ).fetchone()
     if found is None:
         return False
     environment, last_hour = found

@@ -11,4 +11,5 @@ Read in this order:
     archive      rollups without their raw rows         history       published scores, after a rebuild
     factors      weights of each configuration
     differences  the first changed record of a file     ranges        hours and days in ranges
+    cutoffs      takes back a cutoff of the future
 """

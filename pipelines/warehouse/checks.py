@@ -25,8 +25,12 @@ RECORD_CHECKS = ("ids_are_unique", "ledger_matches_table", "amounts_are_not_nega
 ROLLUP_CHECKS = ("rollup_counts_match", "rollup_cost_matches")
 DAILY_CHECKS = ("daily_matches_hourly",)
 SCORE_CHECKS = ("quality_has_not_dropped",)
+CLOCK_CHECKS = ("records_are_not_ahead",)
+AHEAD = timedelta(minutes=15)
+"""Clocks of two machines may differ by this much."""
 RECENT = timedelta(days=1)
 """A drop in quality is shown for this long before the latest traffic."""
+END = datetime(9999, 1, 1, tzinfo=UTC)
 SHOWN = 10
 """The number of failing rows that a check's description names."""
 
@@ -71,19 +75,28 @@ def check_days(warehouse: Warehouse, names: Iterable[str], hours: Iterable[datet
 def check_everything(warehouse: Warehouse) -> list[CheckResult]:
     """Run every check over all raw rows that are kept."""
     start = warehouse.value(sqlfiles.load("retention/expired_before")) or EPOCH
-    end = datetime(9999, 1, 1, tzinfo=UTC)
     return [
-        _check(warehouse, name, [(start, end)]) for name in (*RECORD_CHECKS, *ROLLUP_CHECKS, *DAILY_CHECKS)
+        _check(warehouse, name, [(start, END)]) for name in (*RECORD_CHECKS, *ROLLUP_CHECKS, *DAILY_CHECKS)
     ]
 
 
 def check_scores(warehouse: Warehouse) -> list[CheckResult]:
     """Check whether a model's quality dropped lately. This only warns: the scores follow the drop."""
-    last_hour = warehouse.value(sqlfiles.load("rollups/last_hour"))
+    last_hour = warehouse.value(sqlfiles.load("rollups/last_hour"), now=datetime.now(UTC))
     if last_hour is None:
         return [CheckResult(name=name, failures=[]) for name in SCORE_CHECKS]
     ranges = [(last_hour - RECENT, last_hour + timedelta(hours=1))]
     return [replace(_check(warehouse, name, ranges), is_warning=True) for name in SCORE_CHECKS]
+
+
+def check_clock(warehouse: Warehouse) -> list[CheckResult]:
+    """Name the segments with records from the future: the clock of their router is ahead, or ours is late."""
+    return [replace(_check(warehouse, name, [from_ahead()]), is_warning=True) for name in CLOCK_CHECKS]
+
+
+def from_ahead() -> tuple[datetime, datetime]:
+    """The range of moments that lie in the future."""
+    return datetime.now(UTC) + AHEAD, END
 
 
 def check_lake(warehouse: Warehouse) -> CheckResult:

@@ -17,6 +17,7 @@ import duckdb
 from pipelines.lake import reading, versions
 from pipelines.warehouse import quarantine, sqlfiles
 from pipelines.warehouse.columns import as_in_table
+from pipelines.warehouse.cutoffs import take_back_future_cutoff
 from router.errors import SegmentError
 from router.journal.manifests import REMOVING
 from router.records import DATASETS, RequestLog
@@ -58,6 +59,7 @@ class LoadResult:
 
 def load_all(warehouse: Warehouse) -> dict[str, LoadResult]:
     """Load every segment that is not in the ledger. Returns the results by dataset."""
+    take_back_future_cutoff(warehouse)
     return {dataset: load(warehouse, dataset) for dataset in DATASETS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, get_args
 from uuid import UUID
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 FeedbackSource = Literal["user", "judge", "program"]
 MAX_COMMENT_LENGTH = 10_000
+CLOCK_SKEW = timedelta(minutes=5)
+"""The clock of the router that answered may be ahead of ours by this much."""
 
 
 def check_feedback(
@@ -49,7 +52,8 @@ def check_feedback(
 def _is_id(request_id: object, now: datetime) -> bool:
     """Whether it is spelled as in responses: another spelling of the UUID would match no request."""
     try:
-        return isinstance(request_id, str) and _is_canonical(request_id) and moment_of(request_id) <= now
+        is_canonical = isinstance(request_id, str) and _is_canonical(request_id)
+        return is_canonical and moment_of(request_id) <= now + CLOCK_SKEW
     except ValueError:
         return False
 

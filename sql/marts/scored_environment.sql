@@ -3,10 +3,11 @@
 -- unique: environment
 -- reads: usage_hourly
 -- The environment whose traffic the scores are of, and its last hour: $environment where it has
--- traffic, else the one with traffic in most hours.
+-- traffic, else the one with traffic in most hours. Hours after $now are of a wrong clock: they do not
+-- move the window, unless there are no others.
 select
     environment,
-    max(hour) as last_hour
+    coalesce(max(hour) filter (where hour <= $now), max(hour)) as last_hour
 from usage_hourly
 group by environment
 order by

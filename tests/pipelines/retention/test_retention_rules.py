@@ -115,7 +115,7 @@ def test_a_longer_period_keeps_rows_of_a_day_that_expires(filled: Settings) -> N
     rules(filled, "organizations:\n  initech: {analytics_days: 365}\n")
     before = state(filled)
     result = run(filled)
-    assert result.partitions == ["request_logs/date=2026-11-20", "request_logs/date=2027-01-19"]
+    assert result.partitions == ["request_logs/date=2026-10-20", "request_logs/date=2026-12-19"]
     found = state(filled)
     assert who(found, OLD) == {"of-initech"}
     assert found["feedback"] == 2 + 4
