@@ -25,9 +25,7 @@ ALL_CHECKS = (*checks.RECORD_CHECKS, *checks.CLOCK_CHECKS, "lake_is_clean")
         dg.AssetSpec(dataset, group_name="records", kinds=KINDS, description=description)
         for dataset, description in DESCRIPTIONS.items()
     ],
-    check_specs=check_specs(
-        RequestRecord.DATASET, *checks.RECORD_CHECKS, *checks.CLOCK_CHECKS, "lake_is_clean"
-    ),
+    check_specs=check_specs(RequestRecord.DATASET, *ALL_CHECKS),
     pool=POOL,
 )
 def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:

@@ -129,8 +129,11 @@ def check_moment(warehouse: Warehouse, expiring: Expiring) -> None:
 
     A clock that is wrong once would otherwise remove all raw rows.
     """
+    settings = warehouse.settings
+    rules = RetentionFile.load(settings.retention_file)
+    longer = [periods.analytics_days or 0 for periods in rules.organizations.values()]
+    period = timedelta(days=max([settings.retention_days, *longer]))
     newest = warehouse.value(sqlfiles.load("rollups/latest_record"), now=datetime.now(UTC))
-    period = timedelta(days=warehouse.settings.retention_days)
     if newest is None or not any(expiring.result.rows.values()) or expiring.now - newest <= period + IDLE:
         return
     raise RetentionError(

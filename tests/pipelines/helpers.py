@@ -28,7 +28,7 @@ from tests.factories import feedback_record, request_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-NOW = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
+NOW = datetime(2026, 6, 19, 12, 0, tzinfo=UTC)
 _sequence = itertools.count(1)
 
 

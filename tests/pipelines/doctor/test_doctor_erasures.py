@@ -61,7 +61,7 @@ def _vouch_for_less(settings: Settings) -> None:
 
 def _rename(settings: Settings) -> None:
     folder = _record(settings).parent
-    folder.rename(folder.with_name("date=2026-10-21"))
+    folder.rename(folder.with_name("date=2026-06-20"))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def _rename(settings: Settings) -> None:
         lambda settings: _record(settings).write_text("nothing"),
         lambda settings: _edited(settings, rows=7),
         lambda settings: _edited(settings, sources=["20261120T12-w1-00000001"]),
-        lambda settings: _edited(settings, hour="2026-10-20T13:00:00+00:00"),
+        lambda settings: _edited(settings, hour="2026-06-19T13:00:00+00:00"),
         lambda settings: _edited(settings, hour="soon"),
         lambda settings: _edited(settings, format="intellirouter.removal/9"),
     ],

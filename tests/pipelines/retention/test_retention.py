@@ -39,7 +39,7 @@ def test_old_records_go_and_rollups_stay(
     result = retain(filled, now=LATER, instance=instance)
     assert (result.success, dict(result.failed_checks)) == (True, {})
     assert dict(result.rows) == {"request_analytics": 1, "feedback": 1, "request_logs": 0}
-    assert result.partitions == ("request_analytics/date=2026-10-20", "feedback/date=2026-10-20")
+    assert result.partitions == ("request_analytics/date=2026-06-19", "feedback/date=2026-06-19")
     assert not (filled.lake / result.partitions[0]).exists()
     assert query("select timestamp from request_analytics") == [(NOW + timedelta(days=30),)]
     assert query("select count(*) from feedback") == [(0,)]
