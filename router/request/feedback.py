@@ -52,8 +52,9 @@ def check_feedback(
 def _is_id(request_id: object, now: datetime) -> bool:
     """Whether it is spelled as in responses: another spelling of the UUID would match no request."""
     try:
-        is_canonical = isinstance(request_id, str) and _is_canonical(request_id)
-        return is_canonical and moment_of(request_id) <= now + CLOCK_SKEW
+        if not isinstance(request_id, str) or not _is_canonical(request_id):
+            return False
+        return moment_of(request_id) <= now + CLOCK_SKEW
     except ValueError:
         return False
 
