@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +17,7 @@ from router.files import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pyarrow as pa
     from rich.table import Table
 
     from pipelines.reports.reports import Answer
@@ -27,6 +30,10 @@ TABLE_ROWS = 1000
 PIPE_WIDTH = 2000
 """The width of a table without a terminal, in characters, so that nothing is cut or wrapped."""
 SIGNIFICANT_DIGITS = 6
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A text that starts with one of these is a formula to a spreadsheet (CWE-1236)."""
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that change the direction of text."""
 
 
 def write(answer: Answer, *, output_format: Format, output: Path | None) -> None:
@@ -51,7 +58,7 @@ def render(answer: Answer, output_format: Format) -> str:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(answer.columns)
-        writer.writerows([["" if value is None else _exact(value) for value in row] for row in answer.rows()])
+        writer.writerows([[_csv(value) for value in row] for row in answer.rows()])
         return buffer.getvalue()
     if output_format == "json":
         rows = [dict(zip(answer.columns, map(_jsonable, row), strict=True)) for row in answer.rows()]
@@ -64,9 +71,11 @@ def render(answer: Answer, output_format: Format) -> str:
 
 
 def cell(value: Any) -> str:
-    """Format a value for a terminal table."""
+    """Format a value for a terminal table. A character that would steer the terminal is shown by its code."""
     if value is None:
         return UNKNOWN
+    if isinstance(value, str):
+        return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
     if isinstance(value, float):
         return f"{value:.{SIGNIFICANT_DIGITS}g}"
     return str(_exact(value))
@@ -96,6 +105,13 @@ def _table(answer: Answer) -> Table:
             break
         table.add_row(*(rich.text.Text(cell(value)) for value in row))
     return table
+
+
+def _csv(value: Any) -> Any:
+    """A value for a CSV file. A spreadsheet must not run a name that a client chose as a formula."""
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return "" if value is None else _exact(value)
 
 
 def _exact(value: Any) -> Any:
@@ -128,5 +144,20 @@ def _parquet(answer: Answer) -> bytes:
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(answer.table, buffer, compression="zstd")
+    pq.write_table(_plain(answer.table), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with 64-bit integers in place of HUGEINT, which Arrow writes as DECIMAL(38, 0).
+
+    pandas makes Python objects of a decimal. A column keeps its type if a value needs it.
+    """
+    import pyarrow as pa
+
+    for index, item in enumerate(table.schema):
+        if pa.types.is_decimal(item.type) and item.type.scale == 0:
+            with contextlib.suppress(pa.ArrowInvalid):
+                column = table.column(index).cast(pa.int64())
+                table = table.set_column(index, item.with_type(pa.int64()), column)
+    return table

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAPS = frozenset({"tags"})
 """Lists of {key, value} that the warehouse keeps as MAP(VARCHAR, VARCHAR)."""
+MOST_OF_A_COUNT, MOST_DOLLARS = 10**12, 10**9
+"""Bounds of the integers and amounts of a record, above and below."""
 JSON_TEXTS = frozenset({"request_data", "response_data", "routing_decision"})
 """Texts that the warehouse keeps as JSON."""
 
@@ -31,10 +33,20 @@ def as_in_table(record: type[Record]) -> SelectList:
             if name in MAPS
             else f"{as_json(f'source.{name}')} as {name}"
             if name in JSON_TEXTS
-            else f"cast(source.{name} as {kind.lower()}) as {name}"
+            else f"{_bounded(name, kind)} as {name}"
             for name, kind, _ in contract_columns(record)
         )
     )
+
+
+def _bounded(name: str, kind: str) -> str:
+    """SQL that reads a column. It refuses a number that no sum could hold."""
+    bound = {"BIGINT": MOST_OF_A_COUNT, "DECIMAL(38,12)": MOST_DOLLARS}.get(kind)
+    value = f"cast(source.{name} as {kind.lower()})"
+    if bound is None:
+        return value
+    problem = f"error('`{name}` is `' || source.{name} || '`, beyond {bound} or -{bound}')"
+    return f"case when source.{name} not between -{bound} and {bound} then {problem} else {value} end"
 
 
 def as_json(text: str) -> str:

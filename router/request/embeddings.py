@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from router.errors import RequestError, UnknownModelError
 from router.request.demand import Demand
-from router.request.request import AUTO, CHARACTERS_PER_TOKEN, Request
+from router.request.request import AUTO, CHARACTERS_PER_TOKEN, Request, check_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +48,9 @@ class EmbeddingRequest(Request):
                 " none of them empty",
                 param="input",
             )
+        for item in each:
+            if isinstance(item, str):
+                check_encodable(item, "input")
 
     def measure(self, tokens_per_estimate: float = 1.0) -> Demand:
         """See Request. Each input has the window to itself, so the longest must fit."""

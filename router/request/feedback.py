@@ -9,7 +9,7 @@ from uuid import UUID
 
 from router.errors import RequestError
 from router.records import moment_of
-from router.request.request import has_control
+from router.request.request import check_encodable, has_control
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +35,7 @@ def check_feedback(
             f"`metric` must be a text of 1 to 64 characters without control characters, got `{metric!r:.80}`",
             param="metric",
         )
+    check_encodable(metric, "metric")
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if not is_number or not 0 <= value <= 1:
         raise RequestError(f"`value` must be a number from 0 to 1, got `{value!s:.80}`", param="value")
@@ -47,6 +48,7 @@ def check_feedback(
         raise RequestError(
             f"`comment` must be a text of at most {MAX_COMMENT_LENGTH} characters", param="comment"
         )
+    check_encodable(comment, "comment")
 
 
 def _is_id(request_id: object, now: datetime) -> bool:

@@ -30,6 +30,19 @@ INPUT_PARAMETERS = ("tools", "functions", "response_format")
 """Parameters that a model reads, and a provider counts, as input."""
 NO_CAPABILITIES: frozenset[str] = frozenset()
 MAX_LABEL_LENGTH = 255
+WRITTEN = (
+    "task_type",
+    "policy",
+    "environment",
+    "organization_id",
+    "user_id",
+    "api_key_id",
+    "session_id",
+    "ip_address",
+    "user_agent",
+    "traceparent",
+)
+"""Members that the record keeps as they are."""
 MAX_TAGS = 32
 
 
@@ -111,6 +124,8 @@ class Request:
                     f"`{name}` must be a text of 1 to {MAX_LABEL_LENGTH} characters, got `{value!r:.80}`",
                     param=name,
                 )
+        for name in ("model", *WRITTEN):
+            check_encodable(getattr(self, name), name)
         if len(self.tags) > MAX_TAGS:
             raise RequestError(f"at most {MAX_TAGS} tags are kept, got `{len(self.tags)}`", param="tags")
         for label in (*self.tags, *self.tags.values()):
@@ -119,6 +134,7 @@ class Request:
                     f"tags are texts of at most {MAX_LABEL_LENGTH} characters, got `{label!r:.80}`",
                     param="tags",
                 )
+            check_encodable(label, "tags")
 
     def _check_messages(self) -> None:
         if not isinstance(self.messages, list | tuple) or not self.messages:
@@ -133,6 +149,8 @@ class Request:
                     f"`messages[{position}]` must be an object with a `role`, got `{_kind(message)}`",
                     param=f"messages.{position}",
                 )
+            for text in _texts(message.get("content")):
+                check_encodable(text, "messages")
 
     def body(self) -> Body:
         """The body for the provider, without the model."""
@@ -237,6 +255,23 @@ def has_control(text: str) -> bool:
     return not text.isprintable() and any(
         character < " " or "\x7f" <= character <= "\x9f" for character in text
     )
+
+
+def check_encodable(text: str | None, name: str) -> None:
+    """RequestError if a text cannot be written as UTF-8. The record of the paid answer would be lost.
+
+    Such texts come from file names and from `errors="surrogateescape"`.
+    """
+    if text is None or text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"`{name}` holds `{text[error.start : error.end]!r:.80}`, which is not text: decode it with the"
+            ' encoding of its source, or replace it (`errors="replace"`)',
+            param=name,
+        ) from error
 
 
 def _bytes(text: str) -> int:

@@ -282,3 +282,28 @@ def test_a_late_segment_of_an_expired_day_is_noted_not_loaded(
     result = loading.load(warehouse, "request_analytics")
     assert (result.rows, result.expired) == (0, 1)
     assert warehouse.value("select count(*) from pipeline.load_ledger where expired_at is not null") == 1
+
+
+NUMBERS = {
+    "tokens_input": (10**12, -(10**12), 10**12 + 1, -(2**63)),
+    "tokens_cache_write": (10**12, -(10**12), 2**63 - 1, -(10**13)),
+    "cost_usd": (Decimal(10**9), Decimal(-(10**9)), Decimal("9e25"), Decimal("-9e25")),
+    "provider_cost_usd": (Decimal(10**9), Decimal(-(10**9)), Decimal("9e25"), Decimal("-9e25")),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_beyond_its_bounds_costs_its_segment_alone(
+    settings: Settings, warehouse: Warehouse, name: str
+) -> None:
+    """Above and below: two such rows would stop the sums of every later refresh."""
+    most, least, *beyond = NUMBERS[name]
+    if name not in ("cost_usd", "tokens_input"):  # those have a narrower bound above
+        seal_records(settings, [make_record(**{name: most})])
+    seal_records(settings, [make_record(**{name: least})], writer_id="least")
+    refused = [seal_records(settings, [make_record(**{name: value})] * 2)[0] for value in beyond]
+    run_steps(warehouse)
+    held = warehouse.rows("select path, reason from pipeline.quarantine order by path")
+    assert [path for path, _ in held] == sorted(manifest.path for manifest in refused)
+    assert all(name in reason for _, reason in held)
+    assert warehouse.count("request_analytics") >= 1
