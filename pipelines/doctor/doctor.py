@@ -283,8 +283,8 @@ def _sql_checks(connection: duckdb.DuckDBPyConnection, known: Progress) -> Itera
         yield warning(
             "a segment holds records from the future",
             f"{dataset}/{name}: {rows} rows, the last is of {last_at:%Y-%m-%d %H:%M} UTC",
-            "set the clock of the machine that wrote them. The records count; scores and retention do not"
-            " go by their moment",
+            "The clock of the machine that wrote them is ahead: set it. The records count, and neither"
+            " scores nor retention go by their moment",
         )
     start = known.cutoffs.get(RequestRecord.DATASET, datetime(1970, 1, 1, tzinfo=UTC))
     bounds = {"start": start, "end": checks.END}

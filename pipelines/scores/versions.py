@@ -44,7 +44,7 @@ def note_versions(warehouse: Warehouse, catalog: Catalog) -> None:
     path = warehouse.settings.versions_file
     known = read_versions(path)
     current = {item.model: item.version for item in known}
-    moment = warehouse.value(sqlfiles.load("rollups/latest_record"))
+    moment = warehouse.value(sqlfiles.load("rollups/latest_record"), now=datetime.now(UTC))
     since = moment.astimezone(UTC) if isinstance(moment, datetime) else None
     new = [
         Version(model=model.id, version=model.version, since=since if model.id in current else None)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -284,7 +285,7 @@ def test_a_late_segment_of_an_expired_day_is_noted_not_loaded(
     assert warehouse.value("select count(*) from pipeline.load_ledger where expired_at is not null") == 1
 
 
-NUMBERS = {
+NUMBERS: dict[str, tuple[Any, ...]] = {
     "tokens_input": (10**12, -(10**12), 10**12 + 1, -(2**63)),
     "tokens_cache_write": (10**12, -(10**12), 2**63 - 1, -(10**13)),
     "cost_usd": (Decimal(10**9), Decimal(-(10**9)), Decimal("9e25"), Decimal("-9e25")),

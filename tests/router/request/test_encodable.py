@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,10 +21,10 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 @pytest.mark.parametrize("name", ["model", *WRITTEN])
 def test_a_label_that_cannot_be_encoded_is_refused(name: str) -> None:
     with pytest.raises(RequestError, match="is not text") as caught:
-        Request(messages=MESSAGES, **{name: BROKEN})
+        Request(messages=MESSAGES, **cast("dict[str, Any]", {name: BROKEN}))
     assert caught.value.param == name
     with pytest.raises(RequestError, match="is not text"):
-        EmbeddingRequest(input="text", **{name: BROKEN})
+        EmbeddingRequest(input="text", **cast("dict[str, Any]", {name: BROKEN}))
 
 
 @pytest.mark.parametrize("tags", [{BROKEN: "value"}, {"key": BROKEN}])
