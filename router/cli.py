@@ -113,6 +113,8 @@ def _init() -> click.Command:
         settings.home.mkdir(parents=True, exist_ok=True)
         catalog.write_bytes(EXAMPLE_FILE.read_bytes())
         click.echo(f"wrote {catalog}: set the keys it names, check its prices, then")
+        if settings.database_url is not None:
+            click.echo(f"  intellirouter config push --home {settings.home}")
         click.echo(f"  intellirouter serve --home {settings.home}")
 
     return init

@@ -183,6 +183,14 @@ def test_the_example_catalog_is_taken(tmp_path: Path) -> None:
     assert catalog.models["gpt-4o-azure"].provider_model == "my-deployment"
 
 
+def test_the_example_of_arms_is_taken(tmp_path: Path) -> None:
+    """Two efforts of one model, and a model of Gemini's own API."""
+    (tmp_path / "catalog.yaml").write_text(block("arms.yaml"))
+    models = Catalog.load(tmp_path / "catalog.yaml").models
+    assert {models[name].provider_model for name in ("r1-high", "r1-low")} == {"deepseek/deepseek-r1"}
+    assert models["gemini-3-pro"].provider == "google"
+
+
 def test_the_example_of_vectors_is_taken(tmp_path: Path) -> None:
     """Two deployments that stand in for one another, and a model of two APIs."""
     (tmp_path / "catalog.yaml").write_text(block("vectors.yaml"))
