@@ -168,7 +168,7 @@ class BedrockProvider(AnthropicProvider):
         if answer.get("stopReason") in FAILURES:
             raise self._broken("bad_response", f"ended its answer with `{answer['stopReason']}`", model)
         try:
-            message = message_of(answer, model=model.provider_model, message_id=None)
+            message = message_of(answer, model=model.provider_model)
             body = completion_of(message, created=int(time.time()))
         except RequestError as error:
             raise self._broken("bad_response", f"sent no answer of Converse ({error})", model) from error

@@ -23,6 +23,7 @@ from router.translate.gemini.answers import PortionsToChunks, block_reason, comp
 from router.translate.gemini.requests import generate_request
 from router.translate.members import LeftOut
 from router.translate.names import LONGEST_CHAT_NAME, ToolNames, rename_chat
+from router.translate.returned import marked_id
 from router.translate.usage import usage_from_gemini
 
 if TYPE_CHECKING:
@@ -81,9 +82,16 @@ class GeminiProvider(OpenAIProvider):
         except (RequestError, KeyError, TypeError, AttributeError) as error:
             raise self._broken("bad_response", "sent a portion that is not Gemini's", model) from error
         for chunk in found:
+            self._mark(chunk)
             if names:
                 names.restore_chat(chunk)
             events.append(StreamEvent(b"data: " + orjson.dumps(chunk) + b"\n\n", chunk))
+
+    def _mark(self, body: Mapping[str, Any]) -> None:
+        """Put thought signatures into the ids of calls too, because many clients keep only those."""
+        for choice in body["choices"]:
+            for call in (choice.get("message") or choice.get("delta") or {}).get("tool_calls", ()):
+                call["id"] = marked_id(call["id"], self.name, call.get("extra_content"))
 
     def _address(self, model: Model) -> str:
         return self._method(model, "generateContent")
@@ -121,6 +129,7 @@ class GeminiProvider(OpenAIProvider):
         self._check(answer, model)
         try:
             body = completion_of(answer, created=int(time.time()))
+            self._mark(body)
         except (RequestError, KeyError, TypeError, AttributeError) as error:
             raise self._broken("bad_response", "sent no answer of Gemini's", model) from error
         return Answer(

@@ -30,6 +30,7 @@ from router.providers.reading.refusals import (
 from router.providers.reading.texts import Halves, NotJsonError, clean, loads
 from router.request.request import ResponsesBody, chat_body, ignored_of
 from router.translate.anthropic.portable import portable
+from router.translate.calls import Mender
 from router.translate.members import RESPONSES, LeftOut
 from router.translate.names import LONGEST_CHAT_NAME, ToolNames, rename_chat
 from router.translate.usage import reported_cost_usd, usage_from_openai
@@ -114,9 +115,7 @@ class OpenAIProvider:
         chat, halves = chat_body(body), Halves()
         asked = self._asked(model, _streamed(chat, model))
         post = self._post(self._address(model), orjson.dumps(asked.request), asked.headers, model)
-        take = partial(self._take, halves, model)
-        if asked.names:
-            take = partial(self._take_renamed, asked.names, halves, model)
+        take = partial(self._take_chat, Mender(), asked.names, halves, model)
         ignored = asked.ignored | ignored_of(body)
         if chat.get("stream_options") and not model.stream_usage:
             ignored |= {"stream_options"}
@@ -368,23 +367,30 @@ class OpenAIProvider:
         names.restore_chat(body)
         return replace(answer, body=body, raw=orjson.dumps(body))
 
-    def _take_renamed(
+    def _take_chat(
         self,
-        names: ToolNames,
+        mender: Mender,
+        names: ToolNames | None,
         halves: Halves,
         model: Model,
         raw: bytes,
         data: bytes | None,
         events: list[StreamEvent],
     ) -> None:
-        """As `_take`, with the client's names of tools."""
-        taken: list[StreamEvent] = []
-        self._take(halves, model, raw, data, taken)
-        for event in taken:
-            if event.data is not None and b'"tool_calls"' in event.raw:
-                names.restore_chat(event.data)
-                event = event._replace(raw=b"data: " + orjson.dumps(event.data) + b"\n\n")
-            events.append(event)
+        """As `_take`, with tool calls that every client can read, under the client's names of tools."""
+        start = len(events)
+        self._take(halves, model, raw, data, events)
+        for at, event in enumerate(events[start:], start):
+            if event.data is None or not (mender.is_busy or b'"tool_calls"' in event.raw):
+                continue
+            chunk: Any = event.data
+            is_changed = bool(names)
+            with suppress(RequestError):  # a malformed chunk is for the reader to refuse
+                is_changed |= mender.chunk(chunk)
+            if names:
+                names.restore_chat(chunk)
+            if is_changed:
+                events[at] = StreamEvent(_event_of(chunk), chunk)
 
     def _object(self, raw: bytes, model: Model) -> dict[str, Any]:
         """The object in a body. ProviderError if it is not JSON, an empty object if it is another value."""
@@ -420,6 +426,10 @@ class OpenAIProvider:
         first = choices[0] if choices else None
         if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
             raise self._broken("bad_response", "sent no message in `choices`", model)
+        if b'"tool_calls"' in raw:
+            with suppress(RequestError):  # malformed calls are for the reader to refuse
+                if Mender().whole(body):
+                    raw = orjson.dumps(body)
         return Answer(
             body=body,
             raw=raw,

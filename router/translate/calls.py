@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call", "error"})
+"""The words that OpenAI's clients know, and OpenRouter's for a failure."""
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """One tool call, as far as it has come."""
@@ -112,6 +116,80 @@ class Calls:
     def written(self) -> list[dict[str, Any]]:
         """The calls as a whole answer has them."""
         return [_written(call) for call in self.all]
+
+
+class Mender:
+    """Mends the tool calls of a chat answer that strict clients cannot read. Others stay as they are."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Any, Calls] = {}
+        self._places: dict[Call, int] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call has come."""
+        return bool(self._calls)
+
+    def chunk(self, chunk: dict[str, Any]) -> bool:
+        """Mend a chunk in place, and return whether it needed that. RequestError if it is malformed."""
+        is_mended = False
+        for choice in optional_items(chunk.get("choices"), "choices"):
+            delta, place = optional(choice.get("delta"), "delta"), choice.get("index")
+            if delta.get("tool_calls"):
+                calls = self._calls.setdefault(place, Calls())
+                pieces = optional_items(delta["tool_calls"], "tool_calls")
+                for piece, (call, arguments, is_new) in zip(pieces, calls.feed(pieces), strict=True):
+                    if is_new:
+                        self._places[call] = self._place(piece.get("index"), calls)
+                    is_mended |= _mend(piece, call, arguments, self._places[call], is_new=is_new)
+            is_mended |= _mend_end(choice, has_calls=place in self._calls)
+        return is_mended
+
+    def _place(self, index: object, calls: Calls) -> int:
+        """The index of a new call: the given one, unless another call has it."""
+        taken = {self._places[call] for call in calls.all if call in self._places}
+        if type(index) is int and index not in taken:
+            return index
+        return max(taken, default=-1) + 1
+
+    def whole(self, completion: dict[str, Any]) -> bool:
+        """As `chunk`, for a whole answer."""
+        is_mended = False
+        for choice in optional_items(completion.get("choices"), "choices"):
+            message = optional(choice.get("message"), "message")
+            pieces = optional_items(message.get("tool_calls"), "tool_calls")
+            for piece, call in zip(pieces, whole_calls(pieces), strict=True):
+                is_mended |= _mend(piece, call, call.arguments, None, is_new=True)
+            is_mended |= _mend_end(choice, has_calls=bool(pieces))
+        return is_mended
+
+
+def _mend(piece: dict[str, Any], call: Call, arguments: str, index: int | None, *, is_new: bool) -> bool:
+    function = piece.get("function")
+    if not isinstance(function, dict):
+        return False
+    mended: dict[str, Any] = {}
+    if index is not None and (piece.get("index") != index or type(piece.get("index")) is not int):
+        mended["index"] = index
+    if is_new and piece.get("id") != call.id:
+        mended["id"] = call.id
+    if is_new and piece.get("type") is None:
+        mended["type"] = "function"
+    given = function.get("arguments")
+    if given is not None and not isinstance(given, str):
+        function["arguments"] = arguments
+        mended.setdefault("type", piece.get("type", "function"))
+    piece.update(mended)
+    return bool(mended)
+
+
+def _mend_end(choice: dict[str, Any], *, has_calls: bool) -> bool:
+    """Clients go on by the finish reason, so that an answer with calls must not end with an unknown word."""
+    reason = choice.get("finish_reason")
+    if not has_calls or reason is None or reason in FINISH_REASONS or not isinstance(reason, str):
+        return False
+    choice["finish_reason"] = "tool_calls" if reason else None
+    return True
 
 
 def _written(call: Call) -> dict[str, Any]:

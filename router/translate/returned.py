@@ -38,7 +38,7 @@ class Kept(NamedTuple):
 
 def marked_id(call_id: str, maker: str | None, extra: Mapping[str, Any] | None) -> str:
     """The id of a call, with the members that its provider demands back."""
-    if maker is None or not extra:
+    if maker is None or not extra or CALL_MARK in call_id:
         return call_id
     return f"{call_id}{CALL_MARK}{_packed([maker, 'extra_content', extra])}"
 

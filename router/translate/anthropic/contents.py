@@ -17,6 +17,7 @@ from router.translate.members import (
     text,
 )
 from router.translate.names import anthropic_id
+from router.translate.returned import parted_id
 from router.translate.thoughts import BLOCKS, KINDS, signed
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _tool_result(message: Mapping[str, Any], where: str, left: LeftOut) -> Block
     content = message.get("content")
     return {
         "type": "tool_result",
-        "tool_use_id": anthropic_id(text(message.get("tool_call_id"), f"{where}.tool_call_id")),
+        "tool_use_id": anthropic_id(parted_id(text(message.get("tool_call_id"), f"{where}.tool_call_id"))[0]),
         "content": content if isinstance(content, str) else blocks_of(content, where, left),
         **extras(message, where),
     }
@@ -222,7 +223,7 @@ def tool_use(call: dict[str, Any], where: str, left: LeftOut) -> Block:
     function = mapping(call.get("function"), f"{where}.function")
     return {
         "type": "tool_use",
-        "id": anthropic_id(text(call.get("id"), f"{where}.id")),
+        "id": anthropic_id(parted_id(text(call.get("id"), f"{where}.id"))[0]),
         "name": text(function.get("name"), f"{where}.function.name"),
         "input": arguments_object(
             function.get("arguments"),

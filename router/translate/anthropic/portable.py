@@ -23,7 +23,7 @@ from router.translate.members import (
     refuse,
 )
 from router.translate.names import LONGEST_CHAT_ID, MISTRALS, chat_id
-from router.translate.returned import RETURNED
+from router.translate.returned import RETURNED, parted_id
 from router.translate.thoughts import BLOCKS, KINDS, sent_back
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class _Messages:
     def _result(self, plain: dict[str, Any]) -> None:
         """Write a tool's result: texts only, and its images in the user's next message."""
         if isinstance(plain.get("tool_call_id"), str):
-            plain["tool_call_id"] = chat_id(plain["tool_call_id"], self._name)
+            plain["tool_call_id"] = chat_id(parted_id(plain["tool_call_id"])[0], self._name)
         content = plain.get("content")
         if not isinstance(content, list) or all(part.get("type") == "text" for part in content):
             return
@@ -208,6 +208,10 @@ class _Messages:
     def _call(self, call: dict[str, Any], where: str) -> dict[str, Any]:
         made = _item(call, where, self._left)
         returned = made.pop(RETURNED, None)
+        if isinstance(made.get("id"), str):
+            made["id"], kept = parted_id(made["id"])
+            if kept is not None:
+                returned = {"provider": kept.maker, kept.member: kept.value}
         if isinstance(returned, dict):
             members = {name: value for name, value in returned.items() if name != "provider"}
             if returned.get("provider") == self._provider:

@@ -5,6 +5,7 @@ Source: the API reference of Amazon Bedrock Runtime (Converse, ConverseStream).
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -37,6 +38,8 @@ STOP_REASONS = {
     "model_context_window_exceeded": "max_tokens",
 }
 """Stop reasons that Anthropic names otherwise."""
+NO_TOKENS = {"input_tokens": 0, "output_tokens": 0}
+"""The running totals at the start of a stream, which its end replaces."""
 FAILURES = ("malformed_model_output", "malformed_tool_use")
 """Stop reasons that say that the answer is no answer."""
 
@@ -172,12 +175,17 @@ def _known(block: Block, known: tuple[str, ...], where: str, left: LeftOut) -> N
     left.others(block, ("type", "cache_control", *known), where, api=API)
 
 
-def message_of(answer: Mapping[str, Any], *, model: str, message_id: str | None) -> dict[str, Any]:
+def new_message_id() -> str:
+    """An id for a message, which Converse has none of."""
+    return f"msg_{secrets.token_hex(12)}"
+
+
+def message_of(answer: Mapping[str, Any], *, model: str) -> dict[str, Any]:
     """Anthropic's message of an answer of Converse. RequestError if it is malformed."""
     said = mapping(mapping(answer.get("output"), "output").get("message"), "output.message")
     reason = answer.get("stopReason")
     return {
-        "id": message_id,
+        "id": new_message_id(),
         "type": "message",
         "role": "assistant",
         "model": model,
@@ -251,13 +259,13 @@ class ConverseEvents:
         index = event.get("contentBlockIndex", 0)
         if kind == "messageStart":
             message: Block = {
-                "id": None,
+                "id": new_message_id(),
                 "type": "message",
                 "role": "assistant",
                 "model": self._model,
                 "content": [],
             }
-            return [{"type": "message_start", "message": {**message, "usage": {}}}]
+            return [{"type": "message_start", "message": {**message, "usage": dict(NO_TOKENS)}}]
         if kind == "contentBlockStart":
             call = optional(optional(event.get("start"), "start").get("toolUse"), "toolUse")
             if not call:
@@ -278,6 +286,7 @@ class ConverseEvents:
             self._stop_reason = STOP_REASONS.get(str(reason), reason)
             return []  # the usage is still to come
         if kind == "metadata":
+            mapping(event.get("usage"), "usage")
             delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
             return [
                 {"type": "message_delta", "delta": delta, "usage": usage_of(event)},

@@ -253,6 +253,8 @@ class _Handler(BaseHTTPRequestHandler):
 def answer_of(body: dict[str, Any]) -> Any:
     """The answer of the model that is named for its spelling."""
     spelling = MODELS[body["model"]]
+    if "tools" not in body:
+        return spoken(body, ANSWER)
     if not any(message["role"] == "tool" for message in body["messages"]):
         made = SPELLINGS[spelling]
         return [*made["stream"], DONE] if body.get("stream") else made["whole"]

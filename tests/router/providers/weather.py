@@ -15,34 +15,37 @@ from tests.router.providers.spelled import ANSWER
 
 CITIES = ("Rome", "Oslo")
 RESULTS = {"Rome": "sunny", "Oslo": "rainy"}
+PLEASE, SENTENCE = "an error, please", "no zebras are allowed"
+"""The text of a request that every server refuses, and the reason that it gives."""
 SIGNATURE = "c2lnbmVkIGJ5IG1l"
 
 
 def anthropic(body: dict[str, Any]) -> Any:
-    """Anthropic's messages: signed thinking must come back before the calls."""
+    """Anthropic's messages: where thinking is asked for, it must come back before the calls."""
+    is_thinking = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
     results: dict[str, str] = {}
     calls: dict[str, str] = {}
     for turn in body["messages"]:
         for block in turn["content"] if isinstance(turn["content"], list) else []:
             if block["type"] == "tool_use":
                 calls[block["id"]] = block["input"]["city"]
-                if turn["content"][0]["type"] != "thinking":
+                if is_thinking and turn["content"][0]["type"] != "thinking":
                     return _claude_error("Expected `thinking`, but found `tool_use`")
             if block["type"] == "thinking" and block["signature"] != SIGNATURE:
                 return _claude_error("Invalid `signature` in `thinking` block")
             if block["type"] == "tool_result":
                 results[calls[block["tool_use_id"]]] = _text(block["content"])
     blocks: list[dict[str, Any]] = [{"type": "text", "text": ANSWER}]
-    if not results:
+    if not results and "tools" in body:
         blocks = [{"type": "thinking", "thinking": "I should look.", "signature": SIGNATURE}]
         blocks += [
             {"type": "tool_use", "id": f"toolu_{number}", "name": "get_weather", "input": {"city": city}}
             for number, city in enumerate(CITIES)
         ]
-    elif results != RESULTS:
+    elif results not in ({}, RESULTS):
         return _claude_error(f"wrong results {results}")
     usage = {"input_tokens": 100, "output_tokens": 20}
-    reason = "end_turn" if results else "tool_use"
+    reason = "end_turn" if len(blocks) == 1 else "tool_use"
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"]}
     if not body.get("stream"):
         return {**head, "content": blocks, "stop_reason": reason, "stop_sequence": None, "usage": usage}
@@ -96,11 +99,11 @@ def gemini(body: dict[str, Any], *, is_streamed: bool) -> Any:
         ]
         results.update(zip(calls, found, strict=False))
     parts: list[dict[str, Any]] = [{"text": ANSWER}]
-    if not results:
+    if not results and "tools" in body:
         parts = [{"text": "I should look.", "thought": True}]
         parts += [{"functionCall": {"name": "get_weather", "args": {"city": city}}} for city in CITIES]
         parts[1]["thoughtSignature"] = SIGNATURE
-    elif results != RESULTS:
+    elif results not in ({}, RESULTS):
         return 400, {
             "error": {"code": 400, "message": f"wrong results {results}", "status": "INVALID_ARGUMENT"}
         }
@@ -125,7 +128,9 @@ def gemini(body: dict[str, Any], *, is_streamed: bool) -> Any:
 
 
 def converse(body: dict[str, Any], *, is_streamed: bool) -> Any:
-    """Bedrock's Converse: signed reasoning must come back before the calls."""
+    """Bedrock's Converse: where thinking is asked for, it must come back before the calls."""
+    fields = body.get("additionalModelRequestFields", {})
+    is_thinking = fields.get("thinking", {}).get("type") in ("enabled", "adaptive")
     results: dict[str, str] = {}
     calls: dict[str, str] = {}
     for turn in body["messages"]:
@@ -133,22 +138,22 @@ def converse(body: dict[str, Any], *, is_streamed: bool) -> Any:
             if "toolUse" in block:
                 calls[block["toolUse"]["toolUseId"]] = block["toolUse"]["input"]["city"]
                 first = turn["content"][0].get("reasoningContent", {}).get("reasoningText", {})
-                if first.get("signature") != SIGNATURE:
+                if is_thinking and first.get("signature") != SIGNATURE:
                     return 400, {"message": "Expected `thinking`, but found `tool_use`"}
             if "toolResult" in block:
                 results[calls[block["toolResult"]["toolUseId"]]] = block["toolResult"]["content"][0]["text"]
     blocks: list[dict[str, Any]] = [{"text": ANSWER}]
-    if not results:
+    if not results and "toolConfig" in body:
         thought = {"text": "I should look.", "signature": SIGNATURE}
         blocks = [{"reasoningContent": {"reasoningText": thought}}]
         blocks += [
             {"toolUse": {"toolUseId": f"tooluse_{number}", "name": "get_weather", "input": {"city": city}}}
             for number, city in enumerate(CITIES)
         ]
-    elif results != RESULTS:
+    elif results not in ({}, RESULTS):
         return 400, {"message": f"wrong results {results}"}
     usage = {"inputTokens": 100, "outputTokens": 20, "totalTokens": 120, "cacheReadInputTokens": 10}
-    reason = "end_turn" if results else "tool_use"
+    reason = "end_turn" if len(blocks) == 1 else "tool_use"
     if not is_streamed:
         return {
             "output": {"message": {"role": "assistant", "content": blocks}},
@@ -210,7 +215,7 @@ def responses(body: dict[str, Any]) -> Any:
         if item.get("type") == "function_call_output":
             results[calls[item["call_id"]]] = item["output"]
     output: list[dict[str, Any]]
-    if results:
+    if results or not body.get("tools"):
         part = {"type": "output_text", "text": ANSWER, "annotations": [], "logprobs": []}
         output = [
             {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
@@ -294,6 +299,9 @@ def _text(content: Any) -> str:
 
 def answer_at(path: str, body: dict[str, Any]) -> Any:
     """The answer at a path other than chat's; None for chat's."""
+    if PLEASE in orjson.dumps(body).decode():
+        error = {"type": "invalid_request_error", "code": "invalid_value", "message": SENTENCE}
+        return 400, {"message": SENTENCE} if "/converse" in path else {"type": "error", "error": error}
     if path.endswith("/messages"):
         return anthropic(body)
     if path.endswith("/responses"):

@@ -17,7 +17,8 @@ def anthropic_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
     """By the `anthropic` package."""
     tools: list[Any] = [{"name": "get_weather", "input_schema": SCHEMA}]
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
-    asked: dict[str, Any] = {"model": model, "max_tokens": 99, "tools": tools}
+    asked: dict[str, Any] = {"model": model, "max_tokens": 4000, "tools": tools}
+    asked["thinking"] = {"type": "enabled", "budget_tokens": 1024}
     with anthropic.Anthropic(base_url=url, api_key="unused", max_retries=0) as client:
         for _ in range(2):
             if is_streamed:
@@ -46,7 +47,7 @@ def responses_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
     """By the `openai` package's responses, with the items sent back as they came."""
     tools: list[Any] = [{"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}]
     given: list[Any] = [{"role": "user", "content": QUESTION}]
-    asked: dict[str, Any] = {"model": model, "tools": tools, "store": False}
+    asked: dict[str, Any] = {"model": model, "tools": tools, "store": False, "reasoning": {"effort": "low"}}
     asked["include"] = ["reasoning.encrypted_content"]
     with openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client:
         for _ in range(2):
@@ -78,6 +79,7 @@ def chat_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
     function = {"name": "get_weather", "parameters": SCHEMA}
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     asked: dict[str, Any] = {"model": model, "tools": [{"type": "function", "function": function}]}
+    asked["reasoning_effort"] = "low"
     with openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client:
         for _ in range(2):
             if is_streamed:
