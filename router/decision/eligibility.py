@@ -119,9 +119,7 @@ def _api_reason(model: Model, needs: Needs) -> str:
     if "embeddings" in needs.apis:
         return "it does not embed: catalog.yaml states no `vectors` of it"
     if needs.native is not None and "item_reference" in needs.native:
-        return (
-            f"{needs.native} names an item that is stored elsewhere: send the item whole, with `store: false`"
-        )
+        return f"{needs.native} needs OpenAI's responses API: send the item whole, with `store: false`"
     if needs.native is not None:
         return (
             f"{needs.native} needs OpenAI's responses API, which catalog.yaml does not state among its `apis`"
