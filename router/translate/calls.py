@@ -140,17 +140,10 @@ class Mender:
                 pieces = optional_items(delta["tool_calls"], "tool_calls")
                 for piece, (call, arguments, is_new) in zip(pieces, calls.feed(pieces), strict=True):
                     if is_new:
-                        self._places[call] = self._place(piece.get("index"), calls)
+                        self._places[call] = calls.all.index(call)  # without a gap, as some clients need
                     is_mended |= _mend(piece, call, arguments, self._places[call], is_new=is_new)
             is_mended |= _mend_end(choice, has_calls=place in self._calls)
         return is_mended
-
-    def _place(self, index: object, calls: Calls) -> int:
-        """The index of a new call: the given one, unless another call has it."""
-        taken = {self._places[call] for call in calls.all if call in self._places}
-        if type(index) is int and index not in taken:
-            return index
-        return max(taken, default=-1) + 1
 
     def whole(self, completion: dict[str, Any]) -> bool:
         """As `chunk`, for a whole answer."""
@@ -171,7 +164,7 @@ def _mend(piece: dict[str, Any], call: Call, arguments: str, index: int | None, 
     mended: dict[str, Any] = {}
     if index is not None and (piece.get("index") != index or type(piece.get("index")) is not int):
         mended["index"] = index
-    if is_new and piece.get("id") != call.id:
+    if piece.get("id") != call.id and (is_new or piece.get("id")):
         mended["id"] = call.id
     if is_new and piece.get("type") is None:
         mended["type"] = "function"

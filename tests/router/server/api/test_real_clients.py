@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -79,9 +80,16 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def installed(command: list[str], folder: Path) -> None:
     """Run an installer, or skip the test."""
+    environment = {**os.environ, "UV_NATIVE_TLS": "true"}  # the machine's authorities, as pip takes them
     try:
         made = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         pytest.skip(f"`{command[0]}` did not install the clients within {INSTALL_S} s")

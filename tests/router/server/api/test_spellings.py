@@ -96,7 +96,7 @@ def before(shared: Before) -> Before:
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("shape", ["messages", "responses"])
+@pytest.mark.parametrize("shape", LOOPS)
 @pytest.mark.parametrize("model", MODELS)
 def test_a_loop_ends_before_every_spelling(before: Before, model: str, shape: str, is_streamed: bool) -> None:
     """Both calls arrive with ids of their own, and all that the model demands comes back to it."""
