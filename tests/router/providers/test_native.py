@@ -137,7 +137,7 @@ def test_usage_is_counted(
         record.tokens_cached_input,
         record.tokens_reasoning,
     )
-    assert (record.finish_reason, record.success) == ("tool_calls", True)
+    assert (record.finish_reason, record.success) == ("stop", True)
     assert record.cost_usd is not None
 
 
