@@ -27,6 +27,8 @@ by its session, by name, by the request's own order, or by an experiment whose v
 
 SINCE_2 = {"since": 2}
 """Marks the fields of schema version 2 of their dataset."""
+SINCE_3 = {"since": 3}
+"""Marks the fields of schema version 3 of their dataset."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONEY_SCALE = 12
 """Digits after the point of every stored amount: enough for a single token's price."""
@@ -77,14 +79,14 @@ class RequestRecord:
     """One client request: the question, the decision, the usage, the cost and the outcome."""
 
     DATASET: ClassVar[str] = "request_analytics"
-    SCHEMA_VERSION: ClassVar[int] = 2
+    SCHEMA_VERSION: ClassVar[int] = 3
     MOMENT: ClassVar[str] = "timestamp"
     """The column that places a row in its hour."""
 
     # identity
     id: str
     """UUIDv7; its embedded milliseconds equal `timestamp`'s."""
-    schema_version: int = 2
+    schema_version: int = 3
     timestamp: datetime
     """When the request arrived."""
     environment: str
@@ -167,6 +169,14 @@ class RequestRecord:
     """The model that this policy chose."""
     prompt_features: str | None = field(default=None, metadata=SINCE_2)
     """Input of the task classifier's training (`router.tasks.features`), from some labelled requests."""
+    model_answered: str | None = field(default=None, metadata=SINCE_3)
+    """The provider's name of the model that answered; None if it does not say. The cost is that model's."""
+    service_tier: str | None = field(default=None, metadata=SINCE_3)
+    """The provider's name of the tier that served the answer (`default`, `flex`); None if it does not say."""
+    provider_request_id: str | None = field(default=None, metadata=SINCE_3)
+    """The provider's own id of the request, for its bills and its support."""
+    provider_region: str | None = field(default=None, metadata=SINCE_3)
+    """Where the answer was computed, by the provider's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

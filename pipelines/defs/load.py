@@ -25,7 +25,7 @@ ALL_CHECKS = (*checks.RECORD_CHECKS, *checks.CLOCK_CHECKS, "lake_is_clean")
         dg.AssetSpec(dataset, group_name="records", kinds=KINDS, description=description)
         for dataset, description in DESCRIPTIONS.items()
     ],
-    check_specs=check_specs(RequestRecord.DATASET, *ALL_CHECKS),
+    check_specs=check_specs(RequestRecord.DATASET, *ALL_CHECKS, *checks.PROVIDER_CHECKS),
     pool=POOL,
 )
 def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
@@ -37,6 +37,8 @@ def records(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.As
     for check in checks.check_hours(workspace, checks.RECORD_CHECKS, hours):
         yield check_result(RequestRecord.DATASET, check)
     for check in (*checks.check_clock(workspace), checks.check_lake(workspace)):
+        yield check_result(RequestRecord.DATASET, check)
+    for check in checks.check_providers(workspace, hours):
         yield check_result(RequestRecord.DATASET, check)
 
 

@@ -123,6 +123,11 @@ def _parts(price: Price) -> Iterator[tuple[str, Rates]]:
         yield where, window
         for tier in window.tiers:
             yield f"{where}above {tier.above_input_tokens}: ", tier
+    for served in price.service_tiers:
+        where = f"tier {served.name}: "
+        yield where, served
+        for tier in served.tiers:
+            yield f"{where}above {tier.above_input_tokens}: ", tier
 
 
 def _rates(rates: Rates) -> Iterator[tuple[str, Decimal]]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import PriceSourceError
 from router.catalog.price_book import ALWAYS
-from router.catalog.prices import Price, Tier, Window
+from router.catalog.prices import Price, ServiceTier, Tier, Window, tier_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider
+    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, PriceVariant, Provider
 
 PER_K_REQUESTS = Decimal(1000)
 FREE_SUFFIX = ":free"
@@ -26,6 +27,21 @@ _RATES = {
     "cache_write_usd_per_mtok": "cache_write_mtok",
     "cache_write_1h_usd_per_mtok": "cache_write_1h_mtok",
     "reasoning_usd_per_mtok": "output_reasoning_mtok",
+    "audio_input_usd_per_mtok": "input_audio_mtok",
+    "image_input_usd_per_mtok": "input_image_mtok",
+    "video_input_usd_per_mtok": "input_video_mtok",
+    "cached_audio_input_usd_per_mtok": "cache_audio_read_mtok",
+    "cached_image_input_usd_per_mtok": "cache_image_read_mtok",
+    "audio_output_usd_per_mtok": "output_audio_mtok",
+    "image_output_usd_per_mtok": "output_image_mtok",
+    "video_output_usd_per_mtok": "output_video_mtok",
+}
+TIER_KEYS = ("service_tier", "speed", "processing")
+"""The source's conditions on a request that our service tiers express."""
+_USES = {
+    "request_usd": "requests_kcount",
+    "web_search_usd": "web_searches_kcount",
+    "file_search_usd": "storage_searches_kcount",
 }
 
 
@@ -98,6 +114,7 @@ def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
         model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
     )
     dated: dict[datetime, Price] = {}
+    standards: dict[datetime, ModelPrice] = {}
     for position, condition in enumerate(conditions):
         constraint = condition.constraint
         if position and isinstance(constraint, TimeOfDateConstraint):
@@ -126,9 +143,60 @@ def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
             start=start,
             tiers=_tiers(condition.prices),
             windows=tuple(windows),
+            service_tiers=_service_tiers(ref, model, condition.prices, start),
             **rates,
         )
+        standards[start] = condition.prices
+    for changed in sorted(set(_variant_starts(model)) - dated.keys()):
+        before = max((start for start in standards if start < changed), default=None)
+        if before is not None:
+            tiers = _service_tiers(ref, model, standards[before], changed)
+            dated[changed] = replace(
+                dated[before], price_id=row_id(ref, changed), start=changed, service_tiers=tiers
+            )
     return tuple(dated[start] for start in sorted(dated))
+
+
+def _service_tiers(ref: str, model: ModelInfo, standard: ModelPrice, at: datetime) -> tuple[ServiceTier, ...]:
+    """The rates of each service tier in force at `at`: the standard ones, with those that it replaces."""
+    replaced: dict[str, dict[str, Any]] = {}
+    for variant in model.price_variants or ():
+        named = [name for key, name in variant.when.items() if key in TIER_KEYS]
+        starts_at = _start_of(variant)
+        if len(variant.when) != 1 or not named or tier_name(named[0]) == "":
+            continue
+        if starts_at is None or starts_at > max(at, ALWAYS):
+            continue
+        own = replaced.setdefault(tier_name(named[0]), {})
+        for key, price in vars(variant.prices).items():
+            if price is not None:
+                own.setdefault(key, price)  # the source takes the first
+    made = []
+    for name in sorted(replaced):
+        prices = copy(standard)
+        vars(prices).update(replaced[name])
+        if (rates := _rates(ref, prices)) is not None:
+            made.append(ServiceTier(name=name, tiers=_tiers(prices), **rates))
+    return tuple(made)
+
+
+def _variant_starts(model: ModelInfo) -> Iterator[datetime]:
+    for variant in model.price_variants or ():
+        starts_at = _start_of(variant)
+        if starts_at is not None and starts_at > ALWAYS:
+            yield starts_at
+
+
+def _start_of(variant: PriceVariant) -> datetime | None:
+    """From when a variant holds. None for one that holds at some times of day, which no row expresses."""
+    from genai_prices.types import StartDateConstraint
+
+    if variant.constraint is None:
+        return ALWAYS
+    if isinstance(variant.constraint, StartDateConstraint):
+        day = variant.constraint.start_date
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return None
 
 
 def _rates(ref: str, prices: ModelPrice, above: int | None = None) -> dict[str, Any] | None:
@@ -138,8 +206,10 @@ def _rates(ref: str, prices: ModelPrice, above: int | None = None) -> dict[str, 
     rates = {ours: _amount(getattr(prices, theirs), above) for ours, theirs in _RATES.items()}
     if rates["input_usd_per_mtok"] is None:
         return None
-    per_k = _amount(prices.requests_kcount, above)
-    return rates | {"request_usd": None if per_k is None else per_k / PER_K_REQUESTS}
+    for ours, theirs in _USES.items():
+        per_k = _amount(getattr(prices, theirs), above)
+        rates[ours] = None if per_k is None else per_k / PER_K_REQUESTS
+    return rates
 
 
 def _tiers(prices: ModelPrice) -> tuple[Tier, ...]:

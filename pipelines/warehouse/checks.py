@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 RECORD_CHECKS = ("ids_are_unique", "ledger_matches_table", "amounts_are_not_negative")
+PROVIDER_CHECKS = ("models_are_not_redirected",)
 ROLLUP_CHECKS = ("rollup_counts_match", "rollup_cost_matches")
 DAILY_CHECKS = ("daily_matches_hourly",)
 SCORE_CHECKS = ("quality_has_not_dropped",)
@@ -78,6 +79,11 @@ def check_everything(warehouse: Warehouse) -> list[CheckResult]:
     return [
         _check(warehouse, name, [(start, END)]) for name in (*RECORD_CHECKS, *ROLLUP_CHECKS, *DAILY_CHECKS)
     ]
+
+
+def check_providers(warehouse: Warehouse, hours: Iterable[datetime]) -> list[CheckResult]:
+    """Check that providers answered with the models they were asked for. This only warns: rows are right."""
+    return [replace(result, is_warning=True) for result in check_hours(warehouse, PROVIDER_CHECKS, hours)]
 
 
 def check_scores(warehouse: Warehouse) -> list[CheckResult]:

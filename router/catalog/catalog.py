@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from router.catalog.entries import ALL_TASKS, CatalogFile
+from router.catalog.names import is_placeholder, is_same_model
 from router.catalog.price_book import BOOK_NAME, PriceBook
 from router.catalog.prices import Price, price_at
 from router.documents import parse_yaml
@@ -71,6 +72,8 @@ class Model:
     availability_status: str = "available"
     quality_scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Expected quality before any feedback, by task or `*`."""
+    answers_as: frozenset[str] = frozenset()
+    """Other names that its provider gives in its answers."""
     cost_source: Literal["prices", "provider"] = "prices"
     prices: tuple[Price, ...] = ()
     """The price book's rows, then the catalog's own, in order of start."""
@@ -92,6 +95,11 @@ class Model:
             if is_last and bound is not None:
                 return bound
         return asked or self.max_output_tokens or self.context_window
+
+    def is_named(self, answered: str) -> bool:
+        """Whether a provider's answer with this name is the model's."""
+        own = (self.id, self.provider_model, *self.answers_as)
+        return answered in own or any(is_same_model(name, answered) for name in own)
 
     def quality_score(self, task_type: str) -> float | None:
         """Expected quality on the task before any feedback. None: not stated."""
@@ -117,6 +125,18 @@ class Catalog:
     def vectors(self) -> frozenset[str]:
         """The names of all vectors that its models give."""
         return frozenset(model.vectors for model in self.models.values() if model.vectors is not None)
+
+    def answered(self, asked: Model, name: str | None) -> Model | None:
+        """The model that answered as `name` in place of `asked`. None if the catalog does not know it."""
+        if is_placeholder(name) or name is None or asked.is_named(name):
+            return asked
+        models = self.models.values()
+        found = next(
+            (item for item in models if item.provider == asked.provider and item.is_named(name)), None
+        )
+        if found is None and self.providers[asked.provider].kind == "azure":
+            return asked  # Azure is asked for a deployment, whose name says nothing about its model
+        return found
 
     def named(self, name: str) -> str:
         """The model a client means: an id, else an alias, else the provider's own name of a model."""
@@ -192,6 +212,7 @@ def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, p
         data_policy=_labels(entry.data_policy),
         availability_status=entry.availability_status,
         quality_scores=MappingProxyType(dict(entry.quality_scores)),
+        answers_as=frozenset(entry.answers_as),
         cost_source=entry.cost_source,
         prices=_prices(entry, book, path),
     )

@@ -213,6 +213,9 @@ class ModelEntry(Entry):
     availability_status: Literal["available", "degraded", "unavailable"] = "available"
     quality_scores: dict[Name | Literal["*"], Share] = Field(default_factory=dict)
     """Expected quality on a task before any feedback. `*` holds for every other task."""
+    answers_as: tuple[Name, ...] = ()
+    """Other names that its provider gives in its answers. An answer of any other model is priced as that one,
+    or has no cost."""
     cost_source: Literal["prices", "provider"] = "prices"
     """`provider`: the answer's own `usage.cost` is the cost (OpenRouter and the like)."""
     price_ref: str | None = None

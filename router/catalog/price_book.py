@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.catalog.prices import Price, Rates, Tier, Window
+from router.catalog.prices import Price, Rates, ServiceTier, Tier, Window
 from router.documents import REFUSAL
 from router.errors import ConfigError, has_secret
 
@@ -139,6 +139,14 @@ def row_to_json(price: Price) -> dict[str, Any]:
             }
             for window in price.windows
         ]
+    if price.service_tiers:
+        row["service_tiers"] = {
+            tier.name: {
+                **_rates(tier),
+                **({"tiers": [_tier(item) for item in tier.tiers]} if tier.tiers else {}),
+            }
+            for tier in price.service_tiers
+        }
     return row
 
 
@@ -158,9 +166,13 @@ def row_from_json(row: Mapping[str, Any]) -> Price:
                 )
                 for window in row.get("windows", ())
             ),
+            service_tiers=tuple(
+                ServiceTier(name=name, tiers=_tiers(tier), **_rates_of(tier))
+                for name, tier in row.get("service_tiers", {}).items()
+            ),
             **_rates_of(row),
         )
-    except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation) as error:
         fault = type(error).__name__
     raise ConfigError(f"a row of the price book is not usable ({fault}); {_REMEDY}")
 

@@ -7,6 +7,8 @@ prices:
     cached_input_usd_per_mtok: 0.125
     tiers: # above the threshold every token of the request costs this
       - {above_input_tokens: 200000, input_usd_per_mtok: 2.5, output_usd_per_mtok: 15}
+    service_tiers: # of the answer; without its row the cost of such an answer is unknown
+      flex: {input_usd_per_mtok: 0.625, output_usd_per_mtok: 5}
     windows: # daily, in UTC
       - {start_time_utc: "16:30", end_time_utc: "00:30", input_usd_per_mtok: 0.6, output_usd_per_mtok: 5}
 """
@@ -20,10 +22,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from router.catalog.prices import Price, Rates, Tier, Window
+from router.catalog.prices import STANDARD_TIERS, Price, Rates, ServiceTier, Tier, Window
 from router.documents import Entry
 
 Money = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=12)]
+ServiceTierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,40}$")]
 _MINUTES_A_DAY = 24 * 60
 
 
@@ -37,7 +40,17 @@ class RatesEntry(Entry):
     cache_write_usd_per_mtok: Money | None = None
     cache_write_1h_usd_per_mtok: Money | None = None
     reasoning_usd_per_mtok: Money | None = None
+    audio_input_usd_per_mtok: Money | None = None
+    image_input_usd_per_mtok: Money | None = None
+    video_input_usd_per_mtok: Money | None = None
+    cached_audio_input_usd_per_mtok: Money | None = None
+    cached_image_input_usd_per_mtok: Money | None = None
+    audio_output_usd_per_mtok: Money | None = None
+    image_output_usd_per_mtok: Money | None = None
+    video_output_usd_per_mtok: Money | None = None
     request_usd: Money | None = None
+    web_search_usd: Money | None = None
+    file_search_usd: Money | None = None
 
     def rates(self) -> dict[str, Decimal | None]:
         """The fields of `router.prices.Rates`."""
@@ -111,6 +124,15 @@ class WindowEntry(_TieredEntry):
         )
 
 
+class ServiceTierEntry(_TieredEntry):
+    """The rates of requests that the provider served in one of its service tiers."""
+
+    def to_service_tier(self, name: str) -> ServiceTier:
+        """For the request path."""
+        tiers = tuple(tier.to_tier() for tier in self.tiers)
+        return ServiceTier(name=name, tiers=tiers, **self.rates())  # type: ignore[arg-type]
+
+
 class PriceEntry(_TieredEntry):
     """One dated price row."""
 
@@ -119,6 +141,8 @@ class PriceEntry(_TieredEntry):
     is_free: bool = False
     """Whether a price of 0 in this row is meant. Elsewhere a 0 is refused: it bills nothing, silently."""
     windows: tuple[WindowEntry, ...] = ()
+    service_tiers: dict[ServiceTierName, ServiceTierEntry] = Field(default_factory=dict)
+    """By the name that the provider's answer gives: `flex`, `priority`."""
 
     @field_validator("start", mode="before")
     @classmethod
@@ -153,7 +177,16 @@ class PriceEntry(_TieredEntry):
     @property
     def parts(self) -> tuple[RatesEntry, ...]:
         """Everything in the row that has rates of its own."""
-        return (self, *self.tiers, *self.windows, *(tier for item in self.windows for tier in item.tiers))
+        named = (*self.windows, *self.service_tiers.values())
+        return (self, *self.tiers, *named, *(tier for item in named for tier in item.tiers))
+
+    @field_validator("service_tiers")
+    @classmethod
+    def _not_standard(cls, value: dict[str, ServiceTierEntry]) -> dict[str, ServiceTierEntry]:
+        for name in value:
+            if name in STANDARD_TIERS:
+                raise ValueError(f"the rates of the tier `{name}` are those of the row itself: remove it")
+        return value
 
     @model_validator(mode="after")
     def _zero_is_meant(self) -> PriceEntry:
@@ -174,6 +207,9 @@ class PriceEntry(_TieredEntry):
             start=self.start,
             tiers=tuple(tier.to_tier() for tier in self.tiers),
             windows=tuple(window.to_window() for window in self.windows),
+            service_tiers=tuple(
+                self.service_tiers[name].to_service_tier(name) for name in sorted(self.service_tiers)
+            ),
             **self.rates(),  # type: ignore[arg-type]
         )
 

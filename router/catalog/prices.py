@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from router.records import MONEY_SCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MILLION = Decimal(1_000_000)
 QUANTUM = Decimal(1).scaleb(-MONEY_SCALE)
@@ -34,7 +34,13 @@ _UNIT: int = 10 ** (_PER_TOKEN_DIGITS - MONEY_SCALE)
 _Bound = tuple[int, int, int | None, int]
 """(threshold, dearest input rate, dearest output rate, charge per request) in 1e-18 dollars."""
 
-LineKind = Literal["input", "cached_input", "cache_write", "cache_write_1h", "output", "reasoning", "request"]
+LineKind = Literal[
+    "input", "cached_input", "cache_write", "cache_write_1h", "audio_input", "image_input", "video_input",
+    "cached_audio_input", "cached_image_input", "output", "reasoning", "audio_output", "image_output",
+    "video_output", "request", "web_search", "file_search",
+]  # fmt: skip
+STANDARD_TIERS = frozenset({"default", "standard", "on_demand", "on-demand", "auto", ""})
+"""Names of the service tier that a row's own rates are for. `auto` names no tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,22 @@ class Usage:
     tokens_cache_write_1h: int | None = None
     """The part of `tokens_cache_write` that is kept for an hour, which costs more."""
     tokens_reasoning: int | None = None
+    tokens_audio_input: int | None = None
+    """The parts of input and output that are no text, and cost more where a price says so."""
+    tokens_image_input: int | None = None
+    tokens_video_input: int | None = None
+    tokens_cached_audio_input: int | None = None
+    tokens_cached_image_input: int | None = None
+    tokens_audio_output: int | None = None
+    tokens_image_output: int | None = None
+    tokens_video_output: int | None = None
+    web_searches: int | None = None
+    """Uses that are charged each. None: none was reported."""
+    file_searches: int | None = None
+    service_tier: str | None = None
+    """The tier that served the request. None: the standard one, or not stated."""
+    unpriced: tuple[str, ...] = ()
+    """What the answer was charged for and no price covers. The cost is then unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +88,21 @@ class Rates:
     """None: keeping for an hour costs the same as any cache write."""
     reasoning_usd_per_mtok: Decimal | None = None
     """None: reasoning tokens cost the same as other output."""
+    audio_input_usd_per_mtok: Decimal | None = None
+    """None: unknown, as for every rate of sound, images and videos below."""
+    image_input_usd_per_mtok: Decimal | None = None
+    video_input_usd_per_mtok: Decimal | None = None
+    cached_audio_input_usd_per_mtok: Decimal | None = None
+    cached_image_input_usd_per_mtok: Decimal | None = None
+    audio_output_usd_per_mtok: Decimal | None = None
+    image_output_usd_per_mtok: Decimal | None = None
+    video_output_usd_per_mtok: Decimal | None = None
     request_usd: Decimal | None = None
     """A charge for each request, independent of its size. None: there is none."""
+    web_search_usd: Decimal | None = None
+    """A charge for each web search of the provider. None: unknown."""
+    file_search_usd: Decimal | None = None
+    """A charge for each search in files at the provider. None: unknown."""
 
     @property
     def cached_input(self) -> Decimal:
@@ -115,8 +150,16 @@ class Window(Rates):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTier(Rates):
+    """The rates of a request that was served in this tier (`flex`, `priority`), at any time of day."""
+
+    name: str
+    tiers: tuple[Tier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price(Rates):
-    """One dated row: its own rates, unless a window or a tier of it applies."""
+    """One dated row: its own rates, unless a service tier, a window or a tier of it applies."""
 
     price_id: str
     start: datetime
@@ -124,22 +167,29 @@ class Price(Rates):
     """The tiers, in order of threshold."""
     windows: tuple[Window, ...] = ()
     """The first window that is open applies."""
-    _bounds: tuple[_Bound, ...] = field(init=False, repr=False, compare=False)
+    service_tiers: tuple[ServiceTier, ...] = ()
+    _bounds: Mapping[str, tuple[_Bound, ...]] = field(init=False, repr=False, compare=False)
+    """By the tier that a request asks for. A request that asks for one may also be served in the standard."""
 
     def __post_init__(self) -> None:
-        holders: tuple[Price | Window, ...] = (self, *self.windows)
-        bounds = [_bound(0, holder) for holder in holders]
-        bounds += [_bound(tier.above_input_tokens, tier) for holder in holders for tier in holder.tiers]
-        object.__setattr__(self, "_bounds", tuple(bounds))
+        standard = _bounds_of(self, *self.windows)
+        bounds = {tier.name: (*standard, *_bounds_of(tier)) for tier in self.service_tiers}
+        object.__setattr__(self, "_bounds", {"": standard, **bounds})
 
     def price_at(self, at: datetime) -> Price:  # noqa: ARG002 - a row holds whenever it is named
         """See Priced."""
         return self
 
-    def rates_at(self, at: datetime, tokens_input: int) -> Rates:
-        """The rates of a request of this size at this moment."""
-        holder: Price | Window = self
-        if self.windows:
+    def rates_at(self, at: datetime, tokens_input: int, service_tier: str | None = None) -> Rates | None:
+        """The rates of a request of this size at this moment. None if its service tier has none here."""
+        holder: Price | Window | ServiceTier = self
+        name = tier_name(service_tier)
+        if name:
+            named = [tier for tier in self.service_tiers if tier.name == name]
+            if not named:
+                return None
+            holder = named[0]
+        elif self.windows:
             moment = at.astimezone(UTC).time()
             holder = next((window for window in self.windows if window.covers(moment)), self)
         for tier in reversed(holder.tiers):
@@ -147,14 +197,21 @@ class Price(Rates):
                 return tier
         return holder
 
-    def worst_case_picousd(self, input_tokens: int, max_output_tokens: int) -> int | None:
+    def worst_case_picousd(
+        self, input_tokens: int, max_output_tokens: int, service_tier: str | None = None
+    ) -> int | None:
         """The most a request can cost, in 1e-12 dollars, rounded up. None when unknown.
+
+        `service_tier` is the one that it asks for.
 
         The dearest of all windows and of the tiers that `input_tokens` can reach, every input token
         at the dearest input rate and every output token at the dearest output rate.
         """
         worst = 0
-        for above, per_input, per_output, per_request in self._bounds:
+        bounds = self._bounds.get(tier_name(service_tier))
+        if bounds is None:
+            return None
+        for above, per_input, per_output, per_request in bounds:
             if input_tokens > above or above == 0:
                 if per_output is None:
                     if max_output_tokens > 0:
@@ -201,25 +258,86 @@ def charges_of(
     price = None if priced is None else priced.price_at(at)
     if price is None or usage.tokens_input is None or usage.tokens_output is None:
         return None
+    rates = price.rates_at(at, usage.tokens_input, usage.service_tier)
+    if rates is None or usage.unpriced:
+        return None
     cached = usage.tokens_cached_input or 0
     written = usage.tokens_cache_write or 0
     written_1h = usage.tokens_cache_write_1h or 0
     reasoning = usage.tokens_reasoning or 0
     plain, answered = usage.tokens_input - cached - written, usage.tokens_output - reasoning
-    if plain < 0 or answered < 0 or written < written_1h:
+    lines: tuple[tuple[LineKind, int, Decimal | None], ...] = ()
+    if _has_media(usage):
+        fresh, kept, spoken = _media(usage, rates)
+        lines = (*fresh, *kept, *spoken)
+        plain -= sum(count for _, count, _ in fresh)
+        cached -= sum(count for _, count, _ in kept)
+        answered -= sum(count for _, count, _ in spoken)
+    if plain < 0 or cached < 0 or answered < 0 or written < written_1h:
         return None
-    rates = price.rates_at(at, usage.tokens_input)
     charges: list[tuple[LineKind, int, Decimal]] = []
-    for kind, quantity, rate in _quantities(rates, plain, cached, written, written_1h, answered, reasoning):
+    texts = _quantities(rates, plain, cached, written, written_1h, answered, reasoning)
+    for kind, quantity, rate in (*texts, *lines) if lines else texts:
         if quantity == 0:
             continue
-        if rate is None:
+        if rate is None or quantity < 0:
             return None
         amount = _EXACT.divide(_EXACT.multiply(rate, quantity), MILLION)
         charges.append((kind, quantity, _EXACT.quantize(amount, QUANTUM)))
     if rates.request_usd:
         charges.append(("request", 1, _EXACT.quantize(rates.request_usd, QUANTUM)))
+    if usage.web_searches or usage.file_searches:
+        uses: tuple[tuple[LineKind, int | None, Decimal | None], ...] = (
+            ("web_search", usage.web_searches, rates.web_search_usd),
+            ("file_search", usage.file_searches, rates.file_search_usd),
+        )
+        for kind, count, each in uses:
+            if count:
+                if each is None:
+                    return None
+                charges.append((kind, count, _EXACT.quantize(_EXACT.multiply(each, count), QUANTUM)))
     return charges
+
+
+def tier_name(service_tier: str | None) -> str:
+    """The name of a service tier as prices write it; empty for the standard one."""
+    name = (service_tier or "").strip().lower()
+    return "" if name in STANDARD_TIERS else name
+
+
+def _has_media(usage: Usage) -> bool:
+    return bool(
+        usage.tokens_audio_input
+        or usage.tokens_image_input
+        or usage.tokens_video_input
+        or usage.tokens_audio_output
+        or usage.tokens_image_output
+        or usage.tokens_video_output
+    )
+
+
+_Line = tuple[LineKind, int, Decimal | None]
+
+
+def _media(usage: Usage, rates: Rates) -> tuple[tuple[_Line, ...], tuple[_Line, ...], tuple[_Line, ...]]:
+    """The lines of sound, images and videos: of the fresh input, of the cached input, of the output."""
+    kept_audio, kept_image = usage.tokens_cached_audio_input or 0, usage.tokens_cached_image_input or 0
+    # Without a count of cached sound, none of the cached tokens is taken for it: sound costs more.
+    fresh: tuple[_Line, ...] = (
+        ("audio_input", (usage.tokens_audio_input or 0) - kept_audio, rates.audio_input_usd_per_mtok),
+        ("image_input", (usage.tokens_image_input or 0) - kept_image, rates.image_input_usd_per_mtok),
+        ("video_input", usage.tokens_video_input or 0, rates.video_input_usd_per_mtok),
+    )
+    kept: tuple[_Line, ...] = (
+        ("cached_audio_input", kept_audio, rates.cached_audio_input_usd_per_mtok),
+        ("cached_image_input", kept_image, rates.cached_image_input_usd_per_mtok),
+    )
+    spoken: tuple[_Line, ...] = (
+        ("audio_output", usage.tokens_audio_output or 0, rates.audio_output_usd_per_mtok),
+        ("image_output", usage.tokens_image_output or 0, rates.image_output_usd_per_mtok),
+        ("video_output", usage.tokens_video_output or 0, rates.video_output_usd_per_mtok),
+    )
+    return fresh, kept, spoken
 
 
 def money(value: object) -> Decimal | None:
@@ -263,15 +381,30 @@ def _first(stated: Decimal | None, otherwise: Decimal) -> Decimal:
     return otherwise if stated is None else stated
 
 
+def _bounds_of(*holders: Price | Window | ServiceTier) -> tuple[_Bound, ...]:
+    bounds = [_bound(0, holder) for holder in holders]
+    bounds += [_bound(tier.above_input_tokens, tier) for holder in holders for tier in holder.tiers]
+    return tuple(bounds)
+
+
 def _bound(above_input_tokens: int, rates: Rates) -> _Bound:
-    dearest_input = max(rates.input_usd_per_mtok, rates.cached_input, rates.cache_write, rates.cache_write_1h)
-    outputs = [rate for rate in (rates.output_usd_per_mtok, rates.reasoning) if rate is not None]
+    inputs = (
+        rates.input_usd_per_mtok, rates.cached_input, rates.cache_write, rates.cache_write_1h,
+        rates.audio_input_usd_per_mtok, rates.image_input_usd_per_mtok, rates.video_input_usd_per_mtok,
+        rates.cached_audio_input_usd_per_mtok, rates.cached_image_input_usd_per_mtok,
+    )  # fmt: skip
+    dearest_input = max(rate for rate in inputs if rate is not None)
+    spoken = (
+        rates.output_usd_per_mtok, rates.reasoning, rates.audio_output_usd_per_mtok,
+        rates.image_output_usd_per_mtok, rates.video_output_usd_per_mtok,
+    )  # fmt: skip
+    outputs = [rate for rate in spoken if rate is not None]
     per_input = _scaled(dearest_input / MILLION)
     per_output = None if rates.output_usd_per_mtok is None else _scaled(max(outputs) / MILLION)
-    # A bill rounds each of its lines, at most half a unit up: four of input, two of output, one for
+    # A bill rounds each of its lines, at most half a unit up: nine of input, five of output, one for
     # the request. Rates on the grid of a stored amount round nowhere.
     per_request = _scaled(rates.request_usd or Decimal(0))
-    lines = ((per_input, 4), (per_output or 0, 2), (per_request, 1))
+    lines = ((per_input, 9), (per_output or 0, 5), (per_request, 1))
     return (
         above_input_tokens,
         per_input,

@@ -13,7 +13,7 @@ import orjson
 from router.errors import RequestError
 from router.providers.base import Answer, EventSource
 from router.providers.http.sse import StreamEvent
-from router.providers.openai import HEADERS, OpenAIProvider, is_done
+from router.providers.openai import HEADERS, OpenAIProvider, is_done, traced
 from router.providers.reading.refusals import is_refusal, said_by
 from router.providers.reading.texts import Halves
 from router.providers.reading.vectors import count_of, fault_of_vectors
@@ -38,9 +38,9 @@ class ApisProvider(OpenAIProvider):
         if RESPONSES not in model.apis:
             return await super()._respond(model, body)
         request = {**body.responses, "model": model.provider_model}
-        return self._response(
-            await self._send(self._responses_address(), request, {**HEADERS, **model.headers}, model), model
-        )
+        headers = {**HEADERS, **model.headers}
+        raw, trace = await self._sent(self._responses_address(), request, headers, model)
+        return traced(self._response(raw, model), trace)
 
     def stream(self, model: Model, body: Body) -> EventSource:
         """See Provider: the `native` of each chunk is the responses API's event that the chunk translates."""
@@ -55,11 +55,12 @@ class ApisProvider(OpenAIProvider):
     async def embed(self, model: Model, body: Body) -> Answer:
         """See Provider."""
         request = {**chat_body(body), "model": model.provider_model}
-        raw = await self._send(self._embeddings_address(model), request, {**HEADERS, **model.headers}, model)
+        headers = {**HEADERS, **model.headers}
+        raw, trace = await self._sent(self._embeddings_address(model), request, headers, model)
         answered, raw = self._answered(raw, "data", model)
         if (fault := fault_of_vectors(answered["data"], count_of(request.get("input")))) is not None:
             raise self._broken("bad_response", fault, model)
-        return Answer(
+        answer = Answer(
             body=answered,
             raw=raw,
             status_code=200,
@@ -67,6 +68,7 @@ class ApisProvider(OpenAIProvider):
             provider_cost_usd=reported_cost_usd(answered),
             finish_reason=None,
         )
+        return traced(answer, trace)
 
     def _responses_address(self) -> str:
         return f"{self._base_url}/responses"

@@ -28,12 +28,13 @@ from router.providers.reading.refusals import (
     said_by,
 )
 from router.providers.reading.texts import Halves, NotJsonError, clean, loads
+from router.providers.reading.traces import NO_TRACE, Trace, answered_model, id_of, region_of
 from router.request.request import ResponsesBody, chat_body, ignored_of
 from router.translate.anthropic.portable import portable
 from router.translate.calls import Mender
 from router.translate.members import RESPONSES, LeftOut
 from router.translate.names import LONGEST_CHAT_NAME, ToolNames, rename_chat
-from router.translate.usage import reported_cost_usd, usage_from_openai
+from router.translate.usage import reported_cost_usd, service_tier_of, usage_from_openai
 
 if TYPE_CHECKING:
     import ssl
@@ -95,8 +96,8 @@ class OpenAIProvider:
         if isinstance(body, ResponsesBody):
             return await self._respond(model, body)
         asked = self._asked(model, body)
-        raw = await self._send(self._address(model), asked.request, asked.headers, model)
-        answer = self._parse(raw, model)
+        raw, trace = await self._sent(self._address(model), asked.request, asked.headers, model)
+        answer = traced(self._parse(raw, model), trace)
         if asked.names:
             answer = self._renamed(answer, asked.names)
         return replace(answer, ignored=asked.ignored) if asked.ignored else answer
@@ -166,8 +167,15 @@ class OpenAIProvider:
         self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
     ) -> bytes:
         """The body of a successful answer."""
+        raw, _ = await self._sent(address, request, headers, model)
+        return raw
+
+    async def _sent(
+        self, address: str, request: Mapping[str, Any], headers: Mapping[str, str], model: Model
+    ) -> tuple[bytes, Trace]:
+        """The body of a successful answer, and the facts in its headers."""
         async with self._post(address, orjson.dumps(request), headers, model) as reply:
-            return await self._read(reply, model)
+            return await self._read(reply, model), Trace.of(reply.headers)
 
     def _post(self, address: str, content: bytes, headers: Mapping[str, str], model: Model) -> _Post:
         """Post with the key's header, and give a reply of status 200. Read its body inside `async with`.
@@ -272,6 +280,8 @@ class OpenAIProvider:
         """
         splitter, size, part = self._splitter(), 0, b" "
         async with post as reply:
+            if (trace := Trace.of(reply.headers)) is not NO_TRACE:
+                yield [StreamEvent(b"", None, trace=trace)]
             if is_json(reply):
                 for events in self._whole(await self._read(reply, model), model):
                     yield events
@@ -516,6 +526,18 @@ async def _read_refusal(reply: Reply) -> bytes:
                 if len(content) > MAX_REFUSAL_BYTES:
                     break
     return content
+
+
+def traced(answer: Answer, trace: Trace) -> Answer:
+    """The answer with what its body and the headers of its reply say about the request."""
+    body = answer.body
+    return replace(
+        answer,
+        model_answered=answer.model_answered or answered_model(body),
+        service_tier=answer.service_tier or service_tier_of(body),
+        provider_request_id=trace.request_id or answer.provider_request_id or id_of(body),
+        provider_region=trace.region or answer.provider_region or region_of(body),
+    )
 
 
 def is_json(reply: Reply) -> bool:

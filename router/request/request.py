@@ -7,11 +7,13 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from router.catalog.prices import tier_name
 from router.errors import RequestError
-from router.request.demand import NO_OUTPUT_BOUND, Demand, Missing
+from router.request.demand import NO_OUTPUT_BOUND, NO_TOOL_BOUND, Demand, Missing
+from router.translate.members import NATIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from router.catalog.catalog import Model
@@ -28,6 +30,11 @@ MAX_ATTACHMENT_TOKENS = 40_000
 """More than any provider counts for one image, sound or file at its finest."""
 INPUT_PARAMETERS = ("tools", "functions", "response_format")
 """Parameters that a model reads, and a provider counts, as input."""
+SEARCHES = ("web_search_options", "search_parameters", "enable_search", "web_search")
+"""Members by which OpenAI, xAI, Alibaba and others are asked for a web search."""
+CLIENTS_TOOLS = ("function", "custom", "bash", "text_editor", "computer", "memory")
+FREE_OR_COUNTED = ("web_search", "web_fetch", "tool_search", "mcp")
+"""Tools that Anthropic runs, and whose uses its answers count, or that cost nothing."""
 NO_CAPABILITIES: frozenset[str] = frozenset()
 MAX_LABEL_LENGTH = 255
 WRITTEN = (
@@ -163,6 +170,30 @@ class Request:
     def accept(self, body: Mapping[str, Any]) -> None:
         """RequestError if the caller's API cannot express an answer in chat's shape."""
 
+    def asked_tier(self) -> str | None:
+        """The service tier that it asks for. None: the standard one."""
+        asked = self.parameters.get("service_tier")
+        return tier_name(asked) or None if isinstance(asked, str) else None
+
+    def asked_charge(self) -> str | None:
+        """The member that asks the provider for work that it charges and does not count, if any."""
+        return next(self._hosted(FREE_OR_COUNTED), None)
+
+    def runs_tools(self) -> bool:
+        """Whether it lets the provider run tools, so that its cost has no bound."""
+        return next(self._hosted(()), None) is not None
+
+    def _hosted(self, left_out: tuple[str, ...]) -> Iterator[str]:
+        parameters = self.parameters
+        for name in SEARCHES:
+            if parameters.get(name) not in (None, False):
+                yield name
+        for name in ("tools", "plugins"):
+            items = parameters.get(name)
+            for item in items if isinstance(items, list | tuple) else ():
+                if isinstance(item, dict) and _is_hosted(item, name, left_out):
+                    yield name
+
     def last_text(self) -> str:
         """The text of the last message, or an empty text."""
         return "".join(_texts(self.messages[-1].get("content")))
@@ -198,6 +229,8 @@ class Request:
 
         `max_input_tokens` is the request's own, computed once.
         """
+        if self.runs_tools():
+            return NO_TOOL_BOUND
         allowed = model.bound_of_output(self.max_output_tokens())
         return NO_OUTPUT_BOUND if allowed is None else (max_input_tokens, allowed)
 
@@ -248,6 +281,17 @@ class Request:
             ):
                 needs.add("vision")
         return frozenset(needs) if needs else NO_CAPABILITIES
+
+
+def _is_hosted(item: Mapping[str, Any], name: str, left_out: tuple[str, ...]) -> bool:
+    """Whether a tool or plugin is the provider's own. The client runs functions and custom tools itself."""
+    if name == "plugins":
+        return item.get("id") == "web"
+    kind = item.get("type", "function")
+    if kind == NATIVE and isinstance(own := item.get(NATIVE), dict):  # Anthropic's, with a date in its name
+        kind = str(own.get("type", "custom"))
+        return not kind.startswith((*CLIENTS_TOOLS, *left_out))
+    return kind not in CLIENTS_TOOLS
 
 
 def has_control(text: str) -> bool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from router.errors import RequestError
 from router.providers.base import Answer
 from router.providers.reading.endings import finish_of
+from router.providers.reading.traces import NO_TRACE, Trace, answered_model, id_of, region_of
 from router.translate.calls import Calls
-from router.translate.usage import reported_cost_usd, usage_from_openai
+from router.translate.usage import reported_cost_usd, service_tier_of, usage_from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +28,13 @@ class _Items(dict[str, Any]):
     """A list that comes item by item, each item under its number."""
 
 
-def answer_of(body: Mapping[str, Any], finish_reason: str | None = None) -> Answer:
+def answer_of(body: Mapping[str, Any], finish_reason: str | None = None, trace: Trace = NO_TRACE) -> Answer:
     """The answer in `body`, with the usage that it reports."""
     return Answer(
+        model_answered=answered_model(body),
+        service_tier=service_tier_of(body),
+        provider_request_id=trace.request_id or id_of(body),
+        provider_region=trace.region or region_of(body),
         body=body,
         raw=b"",
         status_code=200,
@@ -45,6 +50,7 @@ class Assembly:
     def __init__(self) -> None:
         self.has_content = False
         """Whether anything came that a caller can show: more than a role."""
+        self.trace = NO_TRACE
         self._head: dict[str, Any] = {}
         self._messages: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, Calls] = {}
@@ -57,6 +63,13 @@ class Assembly:
         choices = chunk.get("choices")
         if not self._head:
             self._head = {name: chunk[name] for name in HEAD if name in chunk}
+        else:  # Azure's first chunk has no model, and a tier may be known at the end only
+            if not self._head.get("model") and chunk.get("model"):
+                self._head["model"] = chunk["model"]
+            if chunk.get("service_tier") is not None:
+                self._head["service_tier"] = chunk["service_tier"]
+            if not self._head.get("id") and chunk.get("id"):
+                self._head["id"] = chunk["id"]
         if isinstance(choices, list):
             for choice in choices:
                 if isinstance(choice, dict):
@@ -80,7 +93,11 @@ class Assembly:
         """The answer so far. Usage from before the end counts only if the stream is whole."""
         is_counted = self._usage is not None and (is_whole or self._is_usage_final)
         body = {**self._body(), "usage": self._usage} if is_counted else self._body()
-        return answer_of(body, self._finish_reasons.get(min(self._messages, default=0)))
+        return answer_of(body, self._finish_reasons.get(min(self._messages, default=0)), self.trace)
+
+    def priced(self, usage: Mapping[str, Any]) -> Answer:
+        """An answer with the usage of a chunk, for its cost."""
+        return answer_of({**self._head, "usage": usage}, trace=self.trace)
 
     def _body(self) -> dict[str, Any]:
         """The answer so far, in the shape of an answer without streaming."""

@@ -33,6 +33,7 @@ class Funds:
         self._request = request
         self._demand = demand
         self._at = at
+        self._tier = request.asked_tier()
         self._is_hard = admission.headroom is not None
         self._max_input_tokens = request.max_input_tokens() if admission.accounts else 0
         self._maybe_billed = 0
@@ -51,7 +52,7 @@ class Funds:
         if isinstance(tokens, Missing):
             return tokens
         given, allowed = tokens
-        worst = price.worst_case_picousd(given, allowed * self._demand.choices)
+        worst = price.worst_case_picousd(given, allowed * self._demand.choices, self._tier)
         return NO_PRICE if worst is None else worst
 
     def exclusions(self, plan: Plan, models: Mapping[str, Model]) -> dict[str, str]:
@@ -69,6 +70,8 @@ class Funds:
         """Whether even the dearest model of the plan fits; False if each model must be checked."""
         demand, headroom = self._demand, self.admission.headroom
         if demand.max_output_tokens == 0 or headroom is None or demand.is_open_ended:
+            return False
+        if self._tier is not None or self._request.runs_tools():
             return False
         ceiling = plan.ceiling(
             models,

@@ -29,7 +29,6 @@ from router.request.decision import Decision
 from router.request.request import AUTO
 from router.tasks.features import is_sampled
 from router.tasks.tasks import classify
-from router.translate.usage import UNPRICED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from router.catalog.catalog import Catalog
+    from router.catalog.prices import Usage
     from router.config import Settings
     from router.decision.state import State
     from router.errors import BudgetExceededError, LimitsUnavailableError, RateLimitedError
@@ -207,7 +207,7 @@ def build_record(
     answer, failure = outcome.answer, outcome.failure
     last = outcome.attempts[-1] if outcome.attempts else None
     served = last.model if last else decision.model
-    paid, price_id = cost_of(answer, served, decision.timestamp, catalog)
+    paid, price_id = cost_of(answer, request, served, decision.timestamp, catalog)
     attempts = list(outcome.attempts)
     if answer is not None:
         attempts[-1] = replace(attempts[-1], cost_usd=paid)
@@ -222,7 +222,7 @@ def build_record(
         model_selected=served,
         model_decided=decision.model,
         provider=catalog.models[served].provider,
-        reason=_with_notices(decision.reason, outcome.admission),
+        reason=_with_notices(decision.reason, outcome.admission, _redirection(answer, served, catalog)),
         candidates=list(decision.candidates),
         tokens_input=usage.tokens_input if usage else None,
         tokens_output=usage.tokens_output if usage else None,
@@ -235,6 +235,10 @@ def build_record(
         provider_cost_usd=answer.provider_cost_usd if answer else None,
         baseline_model=baseline.id if baseline else None,
         baseline_cost_usd=cost(usage, baseline, decision.timestamp) if usage else None,
+        model_answered=answer.model_answered if answer else None,
+        service_tier=answer.service_tier if answer else None,
+        provider_request_id=answer.provider_request_id if answer else None,
+        provider_region=answer.provider_region if answer else None,
         success=failure is None,
         status_code=last.status_code if last else None,
         error_type=_error_type(failure),
@@ -287,8 +291,23 @@ def refused_record(
     )
 
 
-def _with_notices(reason: str, admission: Admission | None) -> str:
-    return "; ".join((reason, *admission.notices)) if admission else reason
+def _with_notices(reason: str, admission: Admission | None, redirection: str | None) -> str:
+    notices = (*(admission.notices if admission else ()), *((redirection,) if redirection else ()))
+    return "; ".join((reason, *notices)) if notices else reason
+
+
+REDIRECTED = "its provider redirected the request to"
+"""The check `models_are_not_redirected` and the report of it look for this."""
+
+
+def _redirection(answer: Answer | None, served: str, catalog: Catalog) -> str | None:
+    """The notice of an answer that another model gave than the one asked for."""
+    if answer is None:
+        return None
+    asked = catalog.models[served]
+    if catalog.answered(asked, answer.model_answered) is asked:
+        return None
+    return f"{REDIRECTED} `{answer.model_answered}`"
 
 
 def _reserved_usd(admission: Admission | None) -> Decimal | None:
@@ -329,23 +348,32 @@ def _identity(request: Request, settings: Settings) -> dict[str, Any]:
 
 
 def cost_of(
-    answer: Answer | None, served: str, at: datetime, catalog: Catalog
+    answer: Answer | None, request: Request, served: str, at: datetime, catalog: Catalog
 ) -> tuple[Decimal | None, str | None]:
     """(cost, price id) of an answer, or (None, None) if the cost is unknown: None, not 0.
 
-    It is unknown for a failed request, and for a request with charges in addition to its tokens.
+    It is unknown for a failed request, for an answer of a model that the catalog does not know, and where
+    the answer reports a charge that the price does not cover.
     """
     if answer is None:
         return None, None
     model = catalog.models[served]
-    usage = answer.body.get("usage")
-    if isinstance(usage, dict) and usage.get(UNPRICED):
-        return None, None
     if model.cost_source == "provider":
         return answer.provider_cost_usd, "provider" if answer.provider_cost_usd is not None else None
-    price = model.price_at(at)
-    paid = cost(answer.usage, price, at)
+    answered = catalog.answered(model, answer.model_answered)
+    price = None if answered is None else answered.price_at(at)
+    paid = cost(charged_usage(answer, request), price, at)
     return paid, price.price_id if price is not None and paid is not None else None
+
+
+def charged_usage(answer: Answer, request: Request) -> Usage:
+    """The usage, with the charges that only the request shows: a tier or a search that is not answered."""
+    usage, unpriced = answer.usage, []
+    if answer.service_tier is None and request.asked_tier() is not None:
+        unpriced.append("service_tier")
+    if usage.web_searches is None and (charge := request.asked_charge()) is not None:
+        unpriced.append(charge)
+    return replace(usage, unpriced=(*usage.unpriced, *unpriced)) if unpriced else usage
 
 
 def _error_type(failure: BaseException | None) -> str | None:

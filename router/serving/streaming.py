@@ -12,7 +12,6 @@ from router.errors import ProviderError, RequestError
 from router.providers.base import unreadable
 from router.providers.http.sse import DONE, StreamEvent, without_usage
 from router.serving.admission import admit
-from router.serving.assembly import answer_of
 from router.serving.fallback import since_ms
 from router.serving.recording import cost_of
 from router.serving.upstream import Upstream
@@ -166,8 +165,9 @@ class Stream:
         return event if data.get("choices") else None
 
     def _with_cost(self, event: StreamEvent, data: Mapping[str, Any]) -> StreamEvent:
-        counted = answer_of(data)
-        paid, _ = cost_of(counted, self.model, self.decision.timestamp, self._serving.catalog)
+        serving = self._serving
+        counted = self._upstream.assembly.priced(data["usage"])
+        paid, _ = cost_of(counted, serving.request, self.model, self.decision.timestamp, serving.catalog)
         # Keep the digits: a float would round them.
         digits = None if paid is None else orjson.Fragment(f"{paid:f}")
         raw = orjson.dumps({**data, "usage": {**data["usage"], "cost_usd": digits}})

@@ -89,6 +89,9 @@ class Upstream:
                 self._is_cut = not self._is_done
             elif event.data is not None:
                 self.assembly.add(event.data)
+            elif event.trace is not None:
+                self.assembly.trace = event.trace
+                return []
         return [event for event in batch if event is not DONE] if self._is_cut else batch
 
     def _broken(self, what: str) -> ProviderError:

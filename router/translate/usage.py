@@ -11,47 +11,148 @@ A figure that is absent or not a whole number stays None. It is never guessed fr
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from router.catalog.prices import Usage, money
+from router.catalog.prices import Usage, money, tier_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from decimal import Decimal
+
+TICKS = 10**10
+"""xAI's units of a dollar."""
 
 UNPRICED = "unpriced"
 """Member of a usage in OpenAI's chat shape: the items that are charged in addition to tokens."""
+SEARCHES = "file_search_requests"
+"""Member of a usage in OpenAI's chat shape: the searches in files at the provider."""
 MAX_TOKENS = 10**12
 """A count above this is a provider's mistake, and counts as unknown."""
 
+KNOWN = frozenset(
+    {"prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens",
+     "reasoning_tokens", "thinking_tokens", "cached_tokens", "text_tokens", "audio_tokens",
+     "image_tokens", "video_tokens", "cache_write_tokens", "cache_creation_tokens",
+     "cache_write_1h_tokens", "cache_read_tokens", "cache_read_input_tokens",
+     "cache_creation_input_tokens", "cached_input_tokens", "prompt_cache_hit_tokens",
+     "prompt_cache_miss_tokens", "num_cached_tokens", "prompt_tokens_cached",
+     "accepted_prediction_tokens", "rejected_prediction_tokens", "uncached_tokens",
+     "input_text_tokens", "output_text_tokens", "web_search_requests", "web_fetch_requests",
+     "tool_search_requests", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", SEARCHES}
+)  # fmt: skip
+"""Counts that a cost covers: they have a rate, are parts of a count that has one, or cost nothing."""
+_COUNTED = re.compile(
+    r"(?:^num_.*|.*_(?:tokens|requests|queries|searches|seconds|units|sources|sources_used|pages|characters))"
+)
+"""Names of counts that may be charged."""
+_TIMES = re.compile(r".*(?:time|latency|duration).*|total_seconds")
+STANDARD_PLACES = frozenset({"global", "not_available", "default", ""})
+
 
 def usage_from_openai(body: object) -> Usage:
-    """Usage of a chat completion, or of the last chunk of a streamed one."""
+    """Usage of a chat completion, or of the last chunk of a streamed one.
+
+    A count above its parts shows what the parts leave out: Gemini counts its thoughts in the total only.
+    """
     raw = _member(body, "usage")
-    input_details = _member(raw, "prompt_tokens_details")
+    given_details, made_details = (
+        _member(raw, name) for name in ("prompt_tokens_details", "completion_tokens_details")
+    )
     given, answered = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
-    reasoning = _count(_member(raw, "completion_tokens_details"), "reasoning_tokens")
-    if given is not None and answered is not None and reasoning:
-        # Some servers count reasoning separately from the completion. Only their total shows it.
-        beside = given + answered + reasoning
-        answered = answered + reasoning if _count(raw, "total_tokens") == beside else answered
+    reasoning = _largest(_count(made_details, "reasoning_tokens"), _count(raw, "reasoning_tokens"))
+    total = _count(raw, "total_tokens")
+    # One quantity has several names, and a gateway that fills in all of them may leave some at 0.
+    cached = _largest(
+        _count(given_details, "cached_tokens"),
+        _count(raw, "prompt_cache_hit_tokens"),
+        _count(raw, "cache_read_input_tokens"),
+        _count(raw, "cached_tokens"),
+    )
+    written = _largest(
+        _count(given_details, "cache_write_tokens"),
+        _count(given_details, "cache_creation_tokens"),
+        _count(raw, "cache_creation_input_tokens"),
+    )
+    unpriced = _unpriced(raw)
+    if given is not None and answered is not None and total:
+        excess = total - given - answered
+        if excess > 0 and excess == reasoning:
+            answered += excess  # reasoning is counted separately from the completion
+        elif excess > 0 and excess == (cached or 0) + (written or 0):
+            given += excess  # cached tokens are counted separately from the prompt
+        elif excess > 0 and not reasoning:
+            answered, reasoning = answered + excess, excess
+        elif excess != 0:
+            unpriced = (*unpriced, "total_tokens")
+    kept = _member(given_details, "cached_tokens_details")
     return Usage(
         tokens_input=given,
         tokens_output=answered,
-        # One quantity has several names, and a gateway that fills in all of them may leave some at 0.
-        tokens_cached_input=_largest(
-            _count(input_details, "cached_tokens"),
-            _count(raw, "prompt_cache_hit_tokens"),
-            _count(raw, "cache_read_input_tokens"),
-        ),
-        tokens_cache_write=_largest(
-            _count(input_details, "cache_write_tokens"),
-            _count(input_details, "cache_creation_tokens"),
-            _count(raw, "cache_creation_input_tokens"),
-        ),
-        tokens_cache_write_1h=_count(input_details, "cache_write_1h_tokens"),
+        tokens_cached_input=cached,
+        tokens_cache_write=written,
+        tokens_cache_write_1h=_count(given_details, "cache_write_1h_tokens"),
         tokens_reasoning=reasoning,
+        tokens_audio_input=_count(given_details, "audio_tokens"),
+        tokens_image_input=_count(given_details, "image_tokens"),
+        tokens_video_input=_count(given_details, "video_tokens"),
+        tokens_cached_audio_input=_count(kept, "audio_tokens"),
+        tokens_cached_image_input=_count(kept, "image_tokens"),
+        tokens_audio_output=_count(made_details, "audio_tokens"),
+        tokens_image_output=_count(made_details, "image_tokens"),
+        tokens_video_output=_count(made_details, "video_tokens"),
+        web_searches=_count(_member(raw, "server_tool_use"), "web_search_requests"),
+        file_searches=_count(_member(raw, "server_tool_use"), SEARCHES),
+        service_tier=price_tier_of(body),
+        unpriced=unpriced,
     )
+
+
+def service_tier_of(body: object) -> str | None:
+    """The service tier in the provider's word. None if the answer names none."""
+    raw = _member(body, "usage")
+    tiers = [holder.get("service_tier") for holder in (raw, body) if isinstance(holder, dict)]
+    return next((tier for tier in tiers if isinstance(tier, str) and tier), None)
+
+
+def price_tier_of(body: object) -> str | None:
+    """The name under which prices hold the rates of the answer: its tier, its speed, its place.
+
+    Anthropic charges more for fast answers, and for those that stay in a country.
+    """
+    raw = _member(body, "usage") or {}
+    named = [tier_name(service_tier_of(body))]
+    speed, place = raw.get("speed"), raw.get("inference_geo")
+    named.append(tier_name(speed) if isinstance(speed, str) else "")
+    named.append(place.lower() if isinstance(place, str) and place.lower() not in STANDARD_PLACES else "")
+    return "+".join(name for name in named if name) or None
+
+
+def _unpriced(raw: Mapping[str, object] | None) -> tuple[str, ...]:
+    """The counts of a usage that a cost does not cover, and the items that our translation named."""
+    if raw is None:
+        return ()
+    named = raw.get(UNPRICED)
+    found = [str(name) for name in named] if isinstance(named, list | tuple) else []
+    rounds = raw.get("iterations")  # Anthropic's, when it compacts: the totals leave that round out
+    kinds = (
+        [item.get("type") for item in rounds if isinstance(item, dict)] if isinstance(rounds, list) else []
+    )
+    if any(kind != "message" for kind in kinds):
+        found.append("iterations")
+    for name, value in raw.items():
+        if isinstance(value, dict):
+            if name not in ("cost_details", "cost"):
+                found += [inner for inner, count in value.items() if _is_charged(inner, count)]
+        elif _is_charged(name, value):
+            found.append(name)
+    return tuple(found)
+
+
+def _is_charged(name: str, count: object) -> bool:
+    if type(count) is not int and type(count) is not float:
+        return False
+    return count > 0 and name not in KNOWN and bool(_COUNTED.fullmatch(name)) and not _TIMES.fullmatch(name)
 
 
 def usage_from_openai_responses(body: object) -> Usage:
@@ -69,8 +170,14 @@ def usage_from_openai_responses(body: object) -> Usage:
 
 def usage_from_embeddings(body: object) -> Usage:
     """Usage of a request for embeddings, which has no output."""
-    given = _count(_member(body, "usage"), "prompt_tokens")
-    return Usage(tokens_input=given, tokens_output=None if given is None else 0)
+    raw = _member(body, "usage")
+    given = _count(raw, "prompt_tokens")
+    return Usage(
+        tokens_input=given,
+        tokens_output=None if given is None else 0,
+        service_tier=price_tier_of(body),
+        unpriced=_unpriced(raw),
+    )
 
 
 def usage_from_anthropic(body: object) -> Usage:
@@ -93,6 +200,9 @@ def usage_from_anthropic(body: object) -> Usage:
         tokens_cache_write=written,
         tokens_cache_write_1h=written_1h,
         tokens_reasoning=_count(_member(raw, "output_tokens_details"), "thinking_tokens"),
+        web_searches=_count(_member(raw, "server_tool_use"), "web_search_requests"),
+        service_tier=price_tier_of(body),
+        unpriced=_unpriced(raw),
     )
 
 
@@ -124,9 +234,27 @@ def usage_from_gemini(body: object) -> Usage:
 
 
 def reported_cost_usd(body: object) -> Decimal | None:
-    """The cost that some OpenAI-compatible providers report next to the tokens."""
+    """The cost that some OpenAI-compatible providers report next to the tokens.
+
+    With a key of one's own at OpenRouter, `cost` is its fee, and the model's provider charges the rest.
+    """
     raw = _member(body, "usage")
-    return None if raw is None else money(raw.get("cost"))
+    if raw is None:
+        return None
+    cost = raw.get("cost")
+    if isinstance(cost, dict):  # Perplexity's, in parts
+        cost = cost.get("total_cost")
+    if cost is None:
+        cost = raw.get("estimated_cost")  # DeepInfra's
+    if cost is None and (ticks := _count(raw, "cost_in_usd_ticks")) is not None:
+        cost = Decimal(ticks) / TICKS  # xAI's
+    paid = money(cost)
+    upstream = money((_member(raw, "cost_details") or {}).get("upstream_inference_cost"))
+    if raw.get("is_byok") is True:
+        return None if paid is None or upstream is None else paid + upstream
+    if raw.get("is_byok") is None and paid == 0 and upstream:
+        return None  # whether the fee of 0 includes it is not stated
+    return paid
 
 
 def _member(raw: object, name: str) -> Mapping[str, object] | None:

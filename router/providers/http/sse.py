@@ -14,6 +14,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from router.providers.reading.traces import Trace
+
 MAX_EVENT_BYTES = 4 << 20
 """A larger event is refused, because an event without an end would fill the memory."""
 MAX_STRAY_BYTES = 64 << 10
@@ -32,6 +34,8 @@ class StreamEvent(NamedTuple):
     """Its JSON, a chunk in OpenAI's shape. None for a comment (a keep-alive) and for DONE."""
     native: dict[str, Any] | None = None
     """The event of the responses API that `data` was translated from. None for chat's own chunks."""
+    trace: Trace | None = None
+    """The facts in the headers of the reply. Such an event comes first, and goes to no client."""
 
     @property
     def text(self) -> str:

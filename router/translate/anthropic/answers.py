@@ -12,7 +12,7 @@ from router.translate.calls import arguments_object, whole_calls
 from router.translate.members import JSON_TOOL, NATIVE, items, optional, optional_items
 from router.translate.returned import marked_id
 from router.translate.thoughts import Thoughts
-from router.translate.usage import usage_from_anthropic, usage_from_openai
+from router.translate.usage import UNPRICED, usage_from_anthropic, usage_from_openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,10 @@ STOP_REASONS: Mapping[str, str] = {
 }
 CHARACTERS_PER_TOKEN = 4
 """For estimates where Anthropic's API requires a count that the provider does not give."""
+
+
+CHARGED = ("server_tool_use", "service_tier", "speed", "inference_geo")
+"""Members of Anthropic's usage that decide what an answer costs, in addition to its tokens."""
 
 
 def finish_reason_of(stop_reason: object, *, is_json: bool = False) -> str | None:
@@ -187,6 +191,10 @@ def chat_usage(message: Mapping[str, Any]) -> dict[str, Any] | None:
         told["prompt_tokens_details"] = known
     if usage.tokens_reasoning is not None:
         told["completion_tokens_details"] = {"reasoning_tokens": usage.tokens_reasoning}
+    raw = message["usage"]
+    told |= {name: raw[name] for name in CHARGED if raw.get(name) is not None}
+    if usage.unpriced:
+        told[UNPRICED] = list(usage.unpriced)
     return told
 
 

@@ -11,7 +11,7 @@ from router.translate.calls import whole_calls
 from router.translate.members import RESPONSES, items, optional, optional_items
 from router.translate.returned import marked_id
 from router.translate.thoughts import thoughts_in
-from router.translate.usage import UNPRICED, usage_from_openai, usage_from_openai_responses
+from router.translate.usage import SEARCHES, UNPRICED, usage_from_openai, usage_from_openai_responses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,10 +40,15 @@ ECHOED: Mapping[str, Any] = {
 """Members of a response that repeat the request's, with their defaults if the request omits them."""
 REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer is incomplete, by its finish reason."""
-FEES = frozenset(
-    {"code_interpreter_call", "file_search_call", "image_generation_call", "shell_call", "web_search_call"}
+FEES = frozenset({"code_interpreter_call", "image_generation_call", "shell_call"})
+"""Items of an answer that OpenAI charges in addition to tokens, and not by the use."""
+USES = {"web_search_requests": "web_search_call", SEARCHES: "file_search_call"}
+"""Items that it charges by the use, under the name of their count."""
+MEDIA = ("audio_tokens", "image_tokens", "video_tokens")
+TOKENS = frozenset(
+    {"input_tokens", "output_tokens", "total_tokens", "input_tokens_details", "output_tokens_details"}
 )
-"""Items of an answer that OpenAI charges in addition to tokens."""
+"""Members of a usage that chat has under other names."""
 
 
 def head_of(asked: Mapping[str, Any], *, response_id: str, created: int) -> dict[str, Any]:
@@ -225,6 +230,8 @@ def completion_of(response: Mapping[str, Any]) -> dict[str, Any]:
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason_of(response)}],
         RESPONSES: response,
     }
+    if response.get("service_tier") is not None:
+        completion["service_tier"] = response["service_tier"]
     if usage := chat_usage(response):
         completion["usage"] = usage
     return completion
@@ -245,14 +252,34 @@ def finish_reason_of(response: Mapping[str, Any]) -> str | None:
 def chat_usage(response: Mapping[str, Any]) -> dict[str, Any] | None:
     """Chat's usage of a response, with charges other than tokens. None if the response reports none."""
     usage = usage_from_openai_responses({"usage": response.get("usage")})
-    fees = sorted({str(item.get("type")) for item in optional_items(response.get("output"), "output")} & FEES)
+    output = optional_items(response.get("output"), "output")
+    fees = sorted({str(item.get("type")) for item in output} & FEES)
+    uses = {
+        name: count for name, kind in USES.items() if (count := sum(_is_use(item, kind) for item in output))
+    }
     counts = {"prompt_tokens": usage.tokens_input, "completion_tokens": usage.tokens_output}
     told: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
+    raw = optional(response.get("usage"), "usage")
     details = {"cached_tokens": usage.tokens_cached_input, "cache_write_tokens": usage.tokens_cache_write}
+    given, made = (optional(raw.get(f"{name}_tokens_details"), "usage") for name in ("input", "output"))
+    details |= {name: given[name] for name in MEDIA if name in given}
     if known := {name: count for name, count in details.items() if count is not None}:
         told["prompt_tokens_details"] = known
-    if usage.tokens_reasoning is not None:
-        told["completion_tokens_details"] = {"reasoning_tokens": usage.tokens_reasoning}
+    answered = {name: made[name] for name in ("reasoning_tokens", *MEDIA) if made.get(name) is not None}
+    if answered:
+        told["completion_tokens_details"] = answered
+    if told:
+        told |= {name: value for name, value in raw.items() if name not in TOKENS}
+    if told and uses:
+        told["server_tool_use"] = uses
     if told and fees:
         told[UNPRICED] = fees
     return told or None
+
+
+def _is_use(item: Mapping[str, Any], kind: str) -> bool:
+    """Whether an item is a charged use. Of a web search only the search is, and no page that it opens."""
+    action = item.get("action")
+    return item.get("type") == kind and (
+        not isinstance(action, dict) or action.get("type") in (None, "search")
+    )

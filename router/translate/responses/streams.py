@@ -82,6 +82,8 @@ class EventsToChunks:
             response = optional(event.get("response"), "response")
             self.is_finished = True
             delta, finish_reason, usage = {}, finish_reason_of(response), chat_usage(response)
+            named = {name: response.get(name) for name in ("model", "service_tier")}
+            self._head |= {name: value for name, value in named.items() if value is not None}
         elif kind == "response.created":
             response = optional(event.get("response"), "response")
             self._head |= {

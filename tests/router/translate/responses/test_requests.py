@@ -406,12 +406,13 @@ def test_what_is_charged_beside_tokens_is_told_with_the_usage() -> None:
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
     response = {
         "status": "completed",
-        "output": [search],
+        "output": [search, {"type": "shell_call"}],
         "usage": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
     }
-    assert completion_of(response)["usage"]["unpriced"] == ["web_search_call"]
+    usage = completion_of(response)["usage"]
+    assert (usage["unpriced"], usage["server_tool_use"]) == (["shell_call"], {"web_search_requests": 1})
     chunk = EventsToChunks().feed({"type": "response.completed", "response": response})
-    assert chunk["usage"]["unpriced"] == ["web_search_call"]
+    assert chunk["usage"] == usage
     begun = EventsToChunks().feed({"type": "response.output_item.added", "output_index": 0, "item": search})
     assert begun["choices"][0]["delta"]  # the answer has begun: no other model is asked now
 
@@ -425,5 +426,6 @@ def test_a_cost_that_tokens_alone_do_not_tell_is_unknown(tmp_path: Path) -> None
     for output in ([], [{"type": "web_search_call"}]):
         answer = answer_of(completion_of({"status": "completed", "output": output, "usage": usage}))
         assert (answer.usage.tokens_input, answer.usage.tokens_output) == (10, 5)
-        costs.append(cost_of(answer, "m", datetime(2026, 2, 1, tzinfo=UTC), catalog)[0])
+        asked = Request(messages=[{"role": "user", "content": "Hi"}])
+        costs.append(cost_of(answer, asked, "m", datetime(2026, 2, 1, tzinfo=UTC), catalog)[0])
     assert costs == [Decimal("0.00006"), None]
