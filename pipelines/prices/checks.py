@@ -55,11 +55,19 @@ def findings(
     """
     found: dict[FindingKind, Finding] = {}
     named = [*_own(ref, price), *_moves(price, standing, max_factor)]
-    if standing is None and listed.get(ref) is price:
+    if standing is None and _is_current(price, listed.get(ref)):
         named += _unlike(ref, price, listed, max_factor)
     for finding in named:
         found.setdefault(finding.kind, finding)
     return tuple(found.values())
+
+
+def _is_current(price: Price, current: Price | None) -> bool:
+    """Whether the row has today's main rates. Later rows may differ in a service tier only."""
+    return current is not None and (price.input_usd_per_mtok, price.output_usd_per_mtok) == (
+        current.input_usd_per_mtok,
+        current.output_usd_per_mtok,
+    )
 
 
 def base_of(ref: str) -> str:

@@ -25,6 +25,7 @@ from pipelines.warehouse import sqlfiles
 from router.config import Settings
 from router.errors import IntelliRouterError
 from router.records import Candidate, new_id
+from router.serving.recording import REDIRECTED
 from tests.pipelines.helpers import make_feedback, make_record, seal_records
 
 Invoke = Callable[..., str]
@@ -34,7 +35,12 @@ Invoke = Callable[..., str]
 def filled(settings: Settings, instance: dg.DagsterInstance) -> Settings:
     """A published warehouse with traffic of the last two days."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    dear = make_record(now - timedelta(hours=3), cost_usd=Decimal("0.000000000001"))
+    dear = make_record(
+        now - timedelta(hours=3),
+        cost_usd=Decimal("0.000000000001"),
+        model_answered="another",
+        reason=f"test; {REDIRECTED} `another`",
+    )
     seal_records(
         settings,
         [

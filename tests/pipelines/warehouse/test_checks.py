@@ -13,6 +13,7 @@ from pipelines.refresh import refresh
 from pipelines.warehouse import checks
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
+from router.serving.recording import REDIRECTED
 from tests.pipelines.helpers import NOW, make_record, run_steps, seal_records
 
 COPY = "insert into request_analytics from request_analytics limit 1"
@@ -64,3 +65,16 @@ def test_a_clean_refresh_fails_no_check(settings: Settings, instance: dg.Dagster
     """Every check of the refresh job runs and passes on good data."""
     seal_records(settings, [make_record(NOW + timedelta(hours=i)) for i in range(3)])
     assert dict(refresh(settings, instance=instance).failed_checks) == {}
+
+
+def test_a_redirected_model_is_a_warning(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """The refresh names the model that answered in place of another, and succeeds."""
+    reason = f"pinned; {REDIRECTED} `another`"
+    seal_records(
+        settings, [make_record(model_answered="another", reason=reason), make_record(model_answered="x")]
+    )
+    result = refresh(settings, instance=instance)
+    assert result.success
+    (name,) = result.failed_checks
+    assert name == "models_are_not_redirected"
+    assert "model_answered=`another`, requests=`1`" in result.failed_checks[name]

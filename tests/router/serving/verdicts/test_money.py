@@ -28,6 +28,7 @@ RICH = {
 PLAIN = Decimal("0.002")
 BYOK = {"prompt_tokens": 9171, "completion_tokens": 113, "total_tokens": 9284, "is_byok": True,
         "cost_details": {"upstream_inference_cost": 0.0360795}}  # fmt: skip
+CACHED = {"cached_tokens": 400}
 THOUGHT = {"reasoning_tokens": 50}
 C_USAGE = {"input_tokens": 1000, "output_tokens": 100}
 
@@ -35,7 +36,7 @@ C_USAGE = {"input_tokens": 1000, "output_tokens": 100}
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Models with few rates, with many, with the provider's own costs."""
-    models = {
+    models: dict[str, dict[str, Any]] = {
         "rich": {"prices": [RICH]},
         "reported": {"cost_source": "provider"},
         "dated-4": {"answers_as": ["the-alias"]},
@@ -98,7 +99,7 @@ def cost(world: World, answer: Any, model: str = "one", **members: Any) -> Decim
         # Gemini's thoughts are in the total only; others count reasoning or the cache beside their whole.
         ({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}, Decimal("0.00605")),
         ({**USAGE, "total_tokens": 1150, "completion_tokens_details": THOUGHT}, Decimal("0.0025")),
-        ({**USAGE, "total_tokens": 1500, "prompt_tokens_details": {"cached_tokens": 400}}, Decimal("0.00204")),
+        ({**USAGE, "total_tokens": 1500, "prompt_tokens_details": CACHED}, Decimal("0.00204")),
         ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 50}}, PLAIN),
         ({**USAGE, "total_tokens": 1150, "completion_tokens_details": {"reasoning_tokens": 30}}, None),
         ({**USAGE, "total_tokens": 900}, None),
