@@ -70,7 +70,7 @@ class Usage:
     service_tier: str | None = None
     """The tier that served the request. None: the standard one, or not stated."""
     unpriced: tuple[str, ...] = ()
-    """What the answer was charged for and no price covers. The cost is then unknown."""
+    """Charges of the answer that no price covers. The cost is then unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

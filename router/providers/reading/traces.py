@@ -1,4 +1,4 @@
-"""What a provider says about the request itself: its id, the region and the model that answered."""
+"""The facts of a reply about its request: the id, the region and the model that answered."""
 
 from __future__ import annotations
 
