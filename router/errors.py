@@ -182,11 +182,20 @@ class UnknownPolicyError(RequestError):
         self.policy_id = policy_id
 
 
+class ForNow(str):
+    """A reason that excludes a model only until something on our side changes: a key, a score, a setting."""
+
+    __slots__ = ()
+
+
 class NoEligibleModelError(RequestError):
-    """Every candidate is excluded. `exclusions` maps each model to the reason."""
+    """Every candidate is excluded. `exclusions` maps each model to the reason.
+
+    If one of them is excluded only for now, the same request may be served later: 503. Otherwise no entry
+    of the catalog can ever serve it, so that the client has to change it: 400.
+    """
 
     code = "no_eligible_model"
-    http_status = 503
 
     def __init__(self, task_type: str, exclusions: Mapping[str, str], *, request_id: str) -> None:
         listed = "; ".join(f"`{model}`: {reason}" for model, reason in list(exclusions.items())[:8])
@@ -198,6 +207,8 @@ class NoEligibleModelError(RequestError):
         )
         self.task_type = task_type
         self.exclusions = dict(exclusions)
+        if not exclusions or any(isinstance(reason, ForNow) for reason in exclusions.values()):
+            self.http_status, self.is_retryable = 503, True
         self.request_id = request_id
 
 

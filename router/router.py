@@ -164,7 +164,9 @@ class Router:
         )
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[Stream]:
+    async def stream(
+        self, request: Request, *, on_comment: Callable[[bytes], Awaitable[None]] | None = None
+    ) -> AsyncIterator[Stream]:
         """Route and call as `complete` does, and pass on the answer piece by piece.
 
             async with router.stream(request) as stream:
@@ -174,10 +176,11 @@ class Router:
         Entering waits for the first content: until then another candidate may still serve, and the
         errors are those of `complete`. The iteration ends once the record is on disk. It raises
         ProviderError when the answer is cut, JournalError when it cannot be recorded. Leaving early
-        closes the call, which is recorded as `cancelled`.
+        closes the call, which is recorded as `cancelled`. Where no other model can be asked, `on_comment`
+        gets the provider's comments of the time before.
         """
         _check_chat(request)
-        stream = await Stream.open(self._parts, request)
+        stream = await Stream.open(self._parts, request, on_comment=on_comment)
         try:
             yield stream
         finally:

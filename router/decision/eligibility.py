@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from router.errors import ForNow
 from router.request.demand import CHAT
 from router.request.preferences import Preferences
 
@@ -41,14 +42,14 @@ class Needs(NamedTuple):
 
 def standing_exclusions(catalog: Catalog, environment: Mapping[str, str]) -> dict[str, str]:
     """Models that can serve no request until the configuration changes: model to reason."""
-    excluded = {}
+    excluded: dict[str, str] = {}
     for model in catalog.models.values():
         key_names = catalog.providers[model.provider].key_variables
         if model.availability_status == "unavailable":
-            excluded[model.id] = "its availability_status is `unavailable`"
+            excluded[model.id] = ForNow("its availability_status is `unavailable`")
         elif key_names and not any(environment.get(name) for name in key_names):
             named = " or ".join(f"`{name}`" for name in key_names)
-            excluded[model.id] = f"the key of provider `{model.provider}` is missing: set {named}"
+            excluded[model.id] = ForNow(f"the key of provider `{model.provider}` is missing: set {named}")
     return excluded
 
 
@@ -69,11 +70,30 @@ def exclusions_of(
     excluded = dict(standing)
     wishes = preferences or NO_PREFERENCES
     for model in catalog.models.values():
-        if model.id not in excluded:
+        known = excluded.get(model.id)
+        if known is None:
             reason = next(_reasons(model, candidates[model.id], policy, wishes, needs, at), None)
             if reason is not None:
                 excluded[model.id] = reason
+        elif isinstance(known, ForNow) and _is_lasting(model, candidates, policy, wishes, needs, at):
+            excluded[model.id] = str(known)  # it could not serve the request if it were available
     return excluded
+
+
+def _is_lasting(
+    model: Model,
+    candidates: Mapping[str, Candidate],
+    policy: Policy,
+    wishes: Preferences,
+    needs: Needs,
+    at: datetime,
+) -> bool:
+    """Whether a reason besides those for now excludes the model."""
+    expected = candidates.get(model.id)
+    if expected is None:
+        return False
+    reasons = _reasons(model, expected, policy, wishes, needs, at)
+    return any(not isinstance(reason, ForNow) for reason in reasons)
 
 
 def _reasons(
@@ -144,13 +164,20 @@ def _price_reasons(model: Model, wishes: Preferences, at: datetime) -> Iterator[
 
 def _estimate_reasons(expected: Candidate, policy: Policy, wishes: Preferences) -> Iterator[str]:
     cost, latency, quality = expected.cost_usd, expected.latency_ms, expected.quality
-    for source, who in ((policy, f"policy `{policy.id}`"), (wishes, "the request")):
+    # An estimate that a policy excludes changes with the next scores. The request's own wishes stay.
+    for source, who, kind in ((policy, f"policy `{policy.id}`", ForNow), (wishes, "the request", str)):
         if source.max_cost_usd is not None and cost is not None and cost > source.max_cost_usd:
-            yield f"its expected cost of ${cost:.6f} exceeds the ${source.max_cost_usd} that {who} allows"
+            yield kind(
+                f"its expected cost of ${cost:.6f} exceeds the ${source.max_cost_usd} that {who} allows"
+            )
         if source.max_latency_ms is not None and latency is not None and latency > source.max_latency_ms:
-            yield f"its expected {latency:.0f} ms exceed the {source.max_latency_ms:g} ms that {who} allows"
+            yield kind(
+                f"its expected {latency:.0f} ms exceed the {source.max_latency_ms:g} ms that {who} allows"
+            )
         if source.min_quality is not None and quality is not None and quality < source.min_quality:
-            yield f"its expected quality {quality:.3f} is below the {source.min_quality:g} {who} requires"
+            yield kind(
+                f"its expected quality {quality:.3f} is below the {source.min_quality:g} {who} requires"
+            )
 
 
 def _list(names: frozenset[str]) -> str:

@@ -1,8 +1,9 @@
 """Send a streamed answer over HTTP, as server-sent events.
 
 It uses raw ASGI and sends each portion of events as one message. Starlette's StreamingResponse costs
-four times as much. A failure before the first content is an ordinary HTTP error. After it, the stream
-ends with an error event and without `[DONE]`.
+four times as much. A failure before the first byte is an ordinary HTTP error. After it, the stream ends
+with an error event and without `[DONE]`. The first byte is the first content's, or a comment's: where no
+other model can be asked, the provider's comments pass at once, and a long silence is broken by ours.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold the events back
 ]
+SILENCE_S = 15.0
+"""A comment is sent after so long without a byte, since load balancers close silent connections."""
+KEEP_ALIVE = b": keep-alive\n\n"
 SLOW_CLIENT_S = 10.0
 """The time that a client may take to read its answer after the request's own deadline."""
 
@@ -80,17 +84,28 @@ class EventStream:
         self._request = request
         self._shape = shape or OpenAIShape()
         self._is_abandoned = False
+        self._is_started = False
+        """Whether the status 200 was sent."""
+        self._is_over = False
+        self._sent_at = 0.0
+        self._comments: set[asyncio.Task[None]] = set()
 
     async def __call__(self, _: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve the request. A client that leaves ends the provider's call, and the record says so."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - servers run applications in tasks
         watcher = asyncio.ensure_future(self._watch(receive, task))
+        self._send = send
+        self._listen()
         try:
             async with asyncio.timeout(self._router.settings.request_timeout_s + SLOW_CLIENT_S):
-                async with self._router.stream(self._request) as stream:
+                async with self._router.stream(self._request, on_comment=self._comment) as stream:
                     self._shape.begin(stream)
-                    await self._send_all(stream, send, watcher)
+                    await self._send_all(stream, watcher)
+        except IntelliRouterError as error:
+            if not self._is_started or self._is_over:
+                raise
+            await self._end(self._shape.error(body_of_error(error), status_of(error)), watcher)
         except asyncio.CancelledError:
             if not self._is_abandoned:
                 raise
@@ -98,7 +113,42 @@ class EventStream:
         except TimeoutError:  # the server closes the connection of an incomplete answer
             logger.warning("a client did not read its stream in time, so its connection is closed")
         finally:
+            self._is_over = True
+            self._timer.cancel()
             watcher.cancel()
+
+    def _listen(self) -> None:
+        """Wait for a silence, and send a comment into it."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._sent_at == 0.0:
+            self._sent_at = now
+        elif now - self._sent_at >= SILENCE_S and not self._is_over:
+            comment = asyncio.ensure_future(self._comment(KEEP_ALIVE))
+            self._comments.add(comment)
+            comment.add_done_callback(self._comments.discard)
+        self._timer = loop.call_at(max(self._sent_at, now - SILENCE_S / 2) + SILENCE_S, self._listen)
+
+    async def _comment(self, comment: bytes) -> None:
+        """Send a comment. Before the first content it commits to nothing but the status 200."""
+        if self._is_over:
+            return
+        await self._start([])
+        await self._send_events(comment)
+
+    async def _start(self, names: list[tuple[bytes, bytes]]) -> None:
+        if not self._is_started:
+            self._is_started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *names]})
+
+    async def _send_events(self, events: bytes) -> None:
+        self._sent_at = asyncio.get_running_loop().time()
+        await self._send({"type": "http.response.body", "body": events, "more_body": True})
+
+    async def _end(self, last: bytes, watcher: asyncio.Future[None]) -> None:
+        self._is_over = True
+        watcher.cancel()  # after the last event the server always sends "disconnect"
+        await self._send({"type": "http.response.body", "body": last})
 
     async def _watch(self, receive: Receive, task: asyncio.Task[Any]) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -106,14 +156,14 @@ class EventStream:
         self._is_abandoned = True
         task.cancel()
 
-    async def _send_all(self, stream: Stream, send: Send, watcher: asyncio.Future[None]) -> None:
+    async def _send_all(self, stream: Stream, watcher: asyncio.Future[None]) -> None:
         names = [(name.encode(), value.encode()) for name, value in response_headers(stream).items()]
-        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *names]})
+        await self._start(names)
         try:
             while (batch := await stream.next_batch()) is not None:
                 events = self._shape.pieces(batch)
                 if events:
-                    await send({"type": "http.response.body", "body": events, "more_body": True})
+                    await self._send_events(events)
             last = self._shape.end()
         except IntelliRouterError as error:
             last = self._shape.error(body_of_error(error), status_of(error))
@@ -121,5 +171,4 @@ class EventStream:
             logger.exception("the stream of request `%s` broke", stream.request_id)
             internal = "internal error; the server's log has the details"
             last = self._shape.error(error_body(500, internal, code="internal_error"), 500)
-        watcher.cancel()  # after the last event the server always sends "disconnect"
-        await send({"type": "http.response.body", "body": last})
+        await self._end(last, watcher)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,7 +18,7 @@ from router.serving.recording import cost_of
 from router.serving.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from decimal import Decimal
     from types import TracebackType
 
@@ -63,13 +64,16 @@ class Stream:
         self._passes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
 
     @classmethod
-    async def open(cls, parts: Parts, request: Request) -> Stream:
+    async def open(
+        cls, parts: Parts, request: Request, *, on_comment: Callable[[bytes], Awaitable[None]] | None = None
+    ) -> Stream:
         """Admit, decide and call until a candidate's first content. Errors are those of `Router.complete`."""
         if not request.is_streaming:
             request = replace(request, parameters={**request.parameters, "stream": True})
         serving = await admit(parts, request)
         try:
-            upstream = await serving.call(Upstream.open)
+            heard = None if serving.decision.fallbacks else on_comment
+            upstream = await serving.call(partial(Upstream.open, on_comment=heard))
         except BaseException as failure:
             await serving.finish(None, failure)
             raise

@@ -12,6 +12,8 @@ from router.providers.http.sse import DONE
 from router.serving.assembly import Assembly
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from router.catalog.catalog import Model
     from router.providers.base import Provider
     from router.providers.http.sse import StreamEvent
@@ -40,14 +42,28 @@ class Upstream:
         """Whether DONE came before the answer was over."""
 
     @classmethod
-    async def open(cls, provider: Provider, model: Model, body: Body) -> Upstream:
-        """Call, and wait for the first content; ProviderError if none comes."""
+    async def open(
+        cls,
+        provider: Provider,
+        model: Model,
+        body: Body,
+        *,
+        on_comment: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> Upstream:
+        """Call, and wait for the first content; ProviderError if none comes.
+
+        `on_comment` gets the comments that come before.
+        """
         upstream = cls(provider, model, body)
         try:
             while not (upstream.assembly.has_content or upstream.assembly.is_finished):
                 batch = await upstream._take()
                 if batch is None:
                     raise upstream._broken("sent a stream without content")
+                comments = [event for event in batch if event.data is None and event is not DONE]
+                if on_comment is not None and comments:
+                    await on_comment(b"".join(event.raw for event in comments))
+                    batch = [event for event in batch if event.data is not None or event is DONE]
                 upstream._held += batch
         except BaseException:
             await upstream._batches.aclose()
