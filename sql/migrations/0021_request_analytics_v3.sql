@@ -1,4 +1,4 @@
--- name: 0017_request_analytics_v3
+-- name: 0021_request_analytics_v3
 -- grain: id
 -- unique: id
 -- reads:
