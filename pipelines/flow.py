@@ -17,6 +17,7 @@ from pipelines.experiments.registry import load_experiment_registry
 from pipelines.experiments.results import compute_results
 from pipelines.retention import retention
 from pipelines.rollups.rollups import build_daily_marts, fold_stale_hours
+from pipelines.rollups.security import build_security_events_daily
 from pipelines.scores.publishing import publish_scores
 from pipelines.scores.scoring import score
 from pipelines.tasks.classifier import refresh_classifier
@@ -25,6 +26,7 @@ from pipelines.warehouse.factors import load_decision_factors
 from pipelines.warehouse.loading import load_all
 from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.registry import load_model_registry
+from pipelines.warehouse.usage import publish_usage
 from pipelines.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -47,13 +49,15 @@ def honour_erasures(warehouse: Warehouse) -> list[Certificate]:
 TO_SCORES: tuple[Step, ...] = (
     fold_stale_hours,  # rows -> hourly rollups
     build_daily_marts,  # rollups -> daily marts
+    build_security_events_daily,  # security_events -> its mart
+    publish_usage,  # request_analytics -> usage/*.json, which the router reads
     load_experiment_registry,  # experiments.yaml -> routing_experiments
     compute_results,  # rollups -> experiment_results
     score,  # rollups, catalog.yaml -> task_model_scores, score_changes, model_versions
     publish_scores,  # scores -> scores/current.json, which the router reads
 )
 REFRESH: tuple[Step, ...] = (
-    load_all,  # lake -> request_analytics, feedback, request_logs
+    load_all,  # lake -> request_analytics, feedback, request_logs, security_events
     honour_erasures,
     *TO_SCORES,
     load_model_registry,  # catalog.yaml -> models, model_prices

@@ -367,6 +367,15 @@ class Settings(BaseModel):
             le=36500,
         ),
     ] = 30
+    security_event_retention_days: Annotated[
+        int,
+        Field(
+            alias="SECURITY_EVENT_RETENTION_DAYS",
+            description="Days refusals of keys, models, bodies and limits (`security_events`) are kept.",
+            ge=1,
+            le=36500,
+        ),
+    ] = 90
     rollup_retention_days: Annotated[
         int | None,
         Field(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from router.records import Attempt
+    from router.records import Attempt, Refused
 
 
 ERROR_TYPES = frozenset(
@@ -102,6 +102,8 @@ class IntelliRouterError(Exception):
     """Whether the same call may succeed later without a change."""
     request_id: str | None = None
     """The id of the failure's record, if one was written."""
+    refused: Refused | None = None
+    """The part of a request that it refuses. Such refusals are security events."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(masked(message))
@@ -297,6 +299,8 @@ class InexpressibleError(ProviderError):
 class RateLimitedError(IntelliRouterError):
     """A limit of limits.yaml is used up. OpenAI's clients read `headers`."""
 
+    refused = "limit"
+
     code = "rate_limit_exceeded"
     http_status = 429
     openai_type = "requests"
@@ -321,6 +325,8 @@ class RateLimitedError(IntelliRouterError):
 
 class BudgetExceededError(IntelliRouterError):
     """The request may cost more than a hard budget has left. No provider was called."""
+
+    refused = "limit"
 
     code = "budget_exceeded"
     http_status = 429
@@ -355,6 +361,21 @@ class InvalidKeyError(IntelliRouterError):
     code = "invalid_api_key"
     http_status = 401
     headers: Mapping[str, str] = MappingProxyType({"www-authenticate": "Bearer"})
+    refused = "key"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key_id: str | None = None,
+        organization_id: str | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        """`key_id` and the others are known if the key is expired, revoked or rotated."""
+        super().__init__(message)
+        self.key_id = key_id
+        self.organization_id = organization_id
+        self.user_id = user_id
 
 
 class ForbiddenError(IntelliRouterError):
@@ -362,6 +383,13 @@ class ForbiddenError(IntelliRouterError):
 
     code = "permission_denied"
     http_status = 403
+    refused: Refused | None = "scope"
+
+
+class ForbiddenModelError(ForbiddenError):
+    """The caller's key may not use the model."""
+
+    refused = "model"
 
 
 class OverloadedError(IntelliRouterError):

@@ -20,6 +20,7 @@ from uuid import UUID
 
 UsageSource = Literal["provider", "unknown"]
 TaskTypeSource = Literal["caller", "rule", "classifier", "default"]
+Refused = Literal["key", "scope", "model", "body", "limit"]
 BodyMode = Literal["none", "hash", "redacted", "full"]
 Strategy = Literal["thompson", "greedy", "sticky", "pinned", "preferred", "experiment"]
 """How the model was chosen: by chance in proportion to the probability of being best, by utility,
@@ -232,11 +233,52 @@ class RequestLog:
     user_agent: str | None = None
 
 
-Record = RequestRecord | FeedbackRecord | RequestLog
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityEvent:
+    """Equal refusals of the HTTP shim: of keys, scopes, models, bodies and limits.
+
+    Repeats within a second are one event with their number. Of many different refusals at once, the later
+    ones are counted without key, address and agent, so that an attack cannot fill the disk. The sum of
+    `refusals` is exact.
+    """
+
+    DATASET: ClassVar[str] = "security_events"
+    SCHEMA_VERSION: ClassVar[int] = 1
+    MOMENT: ClassVar[str] = "timestamp"
+
+    id: str
+    """UUIDv7."""
+    schema_version: int = 1
+    timestamp: datetime
+    """The moment of the first of the refusals."""
+    last_at: datetime
+    """The moment of the last of them."""
+    environment: str
+    organization_id: str | None = None
+    """Of the key, where it is known."""
+    user_id: str | None = None
+    api_key_id: str | None = None
+    kind: Refused
+    """What was refused."""
+    code: str
+    """The code of the error that the caller got."""
+    status_code: int
+    refusals: int
+    """How many."""
+    key_fingerprint: str | None = None
+    """A keyed hash of an unknown key, never the key: equal keys have equal fingerprints."""
+    ip_address: str | None = None
+    user_agent: str | None = None
+    path: str | None = None
+    """The endpoint, as the documentation names it."""
+
+
+Record = RequestRecord | FeedbackRecord | RequestLog | SecurityEvent
 DATASETS: dict[str, type[Record]] = {
     RequestRecord.DATASET: RequestRecord,
     FeedbackRecord.DATASET: FeedbackRecord,
     RequestLog.DATASET: RequestLog,
+    SecurityEvent.DATASET: SecurityEvent,
 }
 
 

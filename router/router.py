@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from router.catalog.catalog import Catalog, Model
     from router.config import Settings
     from router.journal.journal import RecordSink
+    from router.limits.balances import Balance
+    from router.limits.counters import Subjects
     from router.providers.base import Answer, Provider
     from router.readiness.faults import Fault
     from router.request.decision import Decision
@@ -59,6 +61,7 @@ class Router:
         self.opened_at = datetime.now(UTC)
         self._parts = parts
         self._watch = Watch(parts)
+        self._before_close: list[Callable[[], None]] = []
         self._private_loop: LoopThread | None = None
         self._private_loop_lock = threading.Lock()  # guards the creation of _private_loop
 
@@ -89,6 +92,10 @@ class Router:
     def observe(self, observer: Observer) -> None:
         """Let the observer see each record from now on, once it is on disk."""
         self._parts.recorder.observers.append(observer)
+
+    def before_close(self, finish: Callable[[], None]) -> None:
+        """Call this before the journal is sealed for the last time."""
+        self._before_close.append(finish)
 
     @property
     def sink(self) -> RecordSink:
@@ -264,6 +271,10 @@ class Router:
         owned = owned_session(session_id, api_key_id, organization_id)
         self._parts.sessions.update(owned, policy=policy, preferences=preferences)
 
+    async def budgets(self, subjects: Subjects) -> list[Balance]:
+        """The budgets that bind these subjects, as they are now."""
+        return await self._parts.limits.balances(subjects)
+
     def refresh(self) -> bool:
         """Read the configuration and the published scores if they changed. Return whether they did.
 
@@ -319,6 +330,8 @@ class Router:
 
     def close(self) -> None:
         """Seal the journal and stop; safe to call twice."""
+        while self._before_close:
+            self._before_close.pop()()
         self._watch.close()
         if self._private_loop is not None:
             self._private_loop.run(self.aclose_connections())

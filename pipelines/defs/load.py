@@ -9,11 +9,12 @@ import dagster as dg
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
 from pipelines.warehouse import checks, loading
 from pipelines.warehouse.loading import LoadResult
-from router.records import FeedbackRecord, RequestLog, RequestRecord
+from router.records import FeedbackRecord, RequestLog, RequestRecord, SecurityEvent
 
 DESCRIPTIONS = {
     RequestRecord.DATASET: "One row for each client request, with its decision, usage, cost and outcome.",
     FeedbackRecord.DATASET: "One row for each judgement of an answer; late by hours or days is normal.",
+    SecurityEvent.DATASET: "Refusals of keys, scopes, models, bodies and limits, with their number.",
     RequestLog.DATASET: "The audit trail: what was sent and answered, as far as `body_mode` keeps it.",
 }
 

@@ -10,7 +10,7 @@ from pipelines.defs import configurations
 from pipelines.defs.common import KINDS, POOL, Workspace
 from pipelines.scores.publishing import publish_scores
 from pipelines.tasks import classifier
-from pipelines.warehouse import compliance, factors, publishing, registry
+from pipelines.warehouse import compliance, factors, publishing, registry, usage
 
 
 @dg.multi_asset(
@@ -47,6 +47,12 @@ def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None
         }
     yield dg.MaterializeResult(asset_key="published_scores", metadata=facts)
     yield dg.MaterializeResult(asset_key="model_performance_history", metadata=facts)
+
+
+@dg.asset(deps=["request_analytics", "honoured_erasures"], group_name="publish", kinds={"json"}, pool=POOL)
+def published_usage(workspace: Workspace) -> dg.MaterializeResult[None]:
+    """`usage/*.json`: each organisation's use by day, model, task and user, for `GET /v1/usage`."""
+    return dg.MaterializeResult(metadata={"files_changed": usage.publish_usage(workspace)})
 
 
 @dg.multi_asset(
@@ -120,6 +126,8 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "request_analytics",
         "feedback",
         "request_logs",
+        "security_events",
+        "security_events_daily",
         "honoured_erasures",
         "models",
         "model_prices",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
-from pipelines.rollups import rollups
+from pipelines.rollups import rollups, security
 from pipelines.rollups.tables import HOURLY
 from pipelines.scores import scoring
 from pipelines.warehouse import checks
@@ -83,6 +83,13 @@ def daily_marts(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | d
         yield dg.MaterializeResult(asset_key=mart, metadata={"days": len(days)})
     for check in checks.check_days(workspace, checks.DAILY_CHECKS, done["task_cost_daily"]):
         yield check_result("task_cost_daily", check)
+
+
+@dg.asset(deps=["security_events", "honoured_erasures"], group_name="marts", kinds=KINDS, pool=POOL)
+def security_events_daily(workspace: Workspace) -> dg.MaterializeResult[None]:
+    """Refusals per day, organisation and kind."""
+    changed = security.build_security_events_daily(workspace)
+    return dg.MaterializeResult(metadata={"rows_changed": changed})
 
 
 @dg.multi_asset(

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.lake import reading
-from router.records import RequestLog
+from router.records import RequestLog, SecurityEvent
 
 if TYPE_CHECKING:
     from router.config import Settings
@@ -35,14 +35,16 @@ class Cutoffs:
     """The moments before which the rows of one dataset are removed, as of `now`. Whole UTC days."""
 
     def __init__(self, dataset: str, rules: RetentionFile, settings: Settings, now: datetime) -> None:
-        is_log = dataset == RequestLog.DATASET
-        self.default = _cutoff(
-            now, settings.request_log_retention_days if is_log else settings.retention_days
-        )
-        days = {
-            name: periods.request_log_days if is_log else periods.analytics_days
-            for name, periods in rules.organizations.items()
-        }
+        days: dict[str, int | None] = {}
+        period = settings.retention_days
+        if dataset == SecurityEvent.DATASET:  # one period: most refusals belong to no organisation
+            period = settings.security_event_retention_days
+        elif dataset == RequestLog.DATASET:
+            period = settings.request_log_retention_days
+            days = {name: periods.request_log_days for name, periods in rules.organizations.items()}
+        else:
+            days = {name: periods.analytics_days for name, periods in rules.organizations.items()}
+        self.default = _cutoff(now, period)
         self._of = {name: _cutoff(now, count) for name, count in days.items() if count is not None}
         self._holds = rules.legal_holds
 

@@ -32,7 +32,7 @@ from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
 from router.journal.places import ARCHIVE, REMOVALS, dated_folders
 from router.keys import audit_trail
-from router.records import DATASETS, RequestRecord
+from router.records import DATASETS, RequestRecord, SecurityEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,7 @@ ROLLUP_MOMENTS = {
     "quality_blocks_hourly": "hour",
     "task_cost_daily": "day",
     "usage_by_org_daily": "day",
+    "security_events_daily": "day",
     "model_performance_history": "as_of",
 }
 """Tables that ROLLUP_RETENTION_DAYS bounds, and their column with the moment."""
@@ -151,6 +152,7 @@ def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
     warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
     for day in expiring.result.archived_days:
         archive.archive_day(warehouse.connection, lake, day)
+    _seal_security_days(warehouse, expiring.plans[SecurityEvent.DATASET].cutoff)
     _set_cutoff(warehouse, expiring.plans)
     for plan in expiring.plans.values():
         _delete_rows(warehouse, plan)
@@ -229,6 +231,16 @@ def _shorten(warehouse: Warehouse, plans: dict[str, Expiry], now: datetime) -> N
             )
 
 
+def _seal_security_days(warehouse: Warehouse, cutoff: datetime) -> None:
+    """Seal the days of security events before they expire. A sealed day is never computed again."""
+    (table, moment), lake = next(iter(archive.OWN_PERIOD.items())), warehouse.settings.lake
+    sealed = set(archive.archived_days(lake, table))
+    before = warehouse.run("retention/security_days_to_archive", cutoff=cutoff).fetchall()
+    for (day,) in before:
+        if day not in sealed:
+            archive.archive_table(warehouse.connection, lake, table, moment, day)
+
+
 def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:
     found = warehouse.run("retention/days_to_archive", cutoff=cutoff).fetchall()
     return [day for (day,) in found]
@@ -283,7 +295,7 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
         warehouse.run(sqlfiles.load("tables/clear", table="pipeline.change_states"))
     for table, column in ROLLUP_MOMENTS.items():
         warehouse.run(delete_before(table, column), cutoff=cutoff)
-    for table in archive.TABLES:
+    for table in (*archive.TABLES, *archive.OWN_PERIOD):
         root = warehouse.settings.lake / ARCHIVE / table
         for day, folder in dated_folders(root):
             if archive.midnight(day) < cutoff:

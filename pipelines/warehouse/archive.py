@@ -33,24 +33,33 @@ TABLES = {
     "model_performance_history": "as_of",
 }
 """The archived tables, and the column that gives a row's day."""
+OWN_PERIOD = {"security_events_daily": "day"}
+"""The same for marts whose raw rows have a period of their own: their days are sealed apart."""
 
 
 def archive_day(connection: duckdb.DuckDBPyConnection, lake: Path, day: date) -> None:
     """Seal one day's rollups and history in the lake. A second call replaces the files completely."""
-    start = midnight(day)
     for table, moment in TABLES.items():
-        folder = date_folder(lake / ARCHIVE / table, day)
-        make_folder(folder)
-        temporary = folder / f"{TEMPORARY_PREFIX}{table}.parquet"
-        connection.execute(
-            sqlfiles.load("tables/archive", table=table, moment=moment).text,
-            {"start": start, "end": start + timedelta(days=1), "path": str(temporary)},
-        )
-        path = folder / f"{table}.parquet"
-        write_atomically(path, temporary.read_bytes())  # DuckDB's own file is not synced
-        temporary.unlink()
-        manifest = {"table": table, "date": str(day), "sha256": sha256_of(path)}
-        write_atomically(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
+        archive_table(connection, lake, table, moment, day)
+
+
+def archive_table(
+    connection: duckdb.DuckDBPyConnection, lake: Path, table: str, moment: str, day: date
+) -> None:
+    """Seal one day of one table in the lake."""
+    start = midnight(day)
+    folder = date_folder(lake / ARCHIVE / table, day)
+    make_folder(folder)
+    temporary = folder / f"{TEMPORARY_PREFIX}{table}.parquet"
+    connection.execute(
+        sqlfiles.load("tables/archive", table=table, moment=moment).text,
+        {"start": start, "end": start + timedelta(days=1), "path": str(temporary)},
+    )
+    path = folder / f"{table}.parquet"
+    write_atomically(path, temporary.read_bytes())  # DuckDB's own file is not synced
+    temporary.unlink()
+    manifest = {"table": table, "date": str(day), "sha256": sha256_of(path)}
+    write_atomically(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
 
 
 def restore_archive(connection: duckdb.DuckDBPyConnection, lake: Path) -> date | None:
@@ -60,6 +69,10 @@ def restore_archive(connection: duckdb.DuckDBPyConnection, lake: Path) -> date |
     """
     last: date | None = None
     connection.begin()
+    for table in OWN_PERIOD:
+        for _, folder in dated_folders(lake / ARCHIVE / table):
+            path = _verified(folder / f"{table}.parquet")
+            connection.execute(sqlfiles.load("tables/restore", table=table).text, {"path": str(path)})
     for table in TABLES:
         for day, folder in dated_folders(lake / ARCHIVE / table):
             path = _verified(folder / f"{table}.parquet")
@@ -75,6 +88,11 @@ def restore_archive(connection: duckdb.DuckDBPyConnection, lake: Path) -> date |
         )
     connection.commit()
     return last
+
+
+def archived_days(lake: Path, table: str) -> list[date]:
+    """The days of a table that are sealed in the lake."""
+    return [day for day, _ in dated_folders(lake / ARCHIVE / table)]
 
 
 def midnight(day: date) -> datetime:

@@ -20,7 +20,7 @@ from pipelines.warehouse.columns import as_in_table
 from pipelines.warehouse.cutoffs import take_back_future_cutoff
 from router.errors import SegmentError
 from router.journal.manifests import REMOVING
-from router.records import DATASETS, RequestLog
+from router.records import DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -278,7 +278,7 @@ def _has_expired(manifest: Manifest, expired_before: datetime | None) -> bool:
     """Whether retention dropped the segment's day. Rows that retention kept have not expired."""
     return (
         expired_before is not None
-        and manifest.dataset != RequestLog.DATASET  # has a period of its own, and no rollup
+        and manifest.dataset in FOLDED  # the others have periods of their own, and no rollup
         and manifest.last_at < expired_before
         and not any(item.operation == "retention" for item in manifest.tree())
     )

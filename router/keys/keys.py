@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from router.config import COMPLIANCE_FILE
 from router.documents import Entry, parse_json
-from router.errors import ConfigError, ForbiddenError, InvalidKeyError
+from router.errors import ConfigError, ForbiddenError, ForbiddenModelError, InvalidKeyError
 from router.files import locked, version_of, write_atomically
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 PREFIX = "ir_"
 OWNER_ONLY = 0o600
-Scope = Literal["route", "feedback", "report", "admin"]
-"""`route` calls models, `feedback` judges answers, `report` reads health, metrics and decisions.
-`admin` may do all that."""
+Scope = Literal["route", "feedback", "report", "usage", "budgets", "keys", "config", "admin"]
+"""`route` calls models, `feedback` judges answers, `report` reads health, metrics and decisions, `usage` and
+`budgets` read the caller's own use and money, `keys` and `config` change keys and documents. `admin` may do
+all that."""
 EVERY_SCOPE: frozenset[Scope] = frozenset(get_args(Scope))
 LOOKUP_LENGTH = 16
 """Hexadecimal digits of a digest that find its key. The whole digest is compared after that."""
@@ -102,6 +103,11 @@ class Caller:
 
     def require(self, *scopes: Scope) -> None:
         """ForbiddenError unless the key has one of the scopes."""
+        if self.key_id is None and self.scopes.isdisjoint((*scopes, "admin")):
+            raise ForbiddenError(
+                f"a caller without a key lacks the scope `{'` or `'.join(scopes)}`: make a key with"
+                f" `intellirouter keys create --scope {scopes[0]}`"
+            )
         if self.scopes.isdisjoint((*scopes, "admin")):
             raise ForbiddenError(
                 f"key `{self.key_id}` lacks the scope `{'` or `'.join(scopes)}`: use a key that has it,"
@@ -111,14 +117,14 @@ class Caller:
     def require_model(self, model: str) -> None:
         """ForbiddenError unless the key may use the model."""
         if self.models is not None and model not in self.models:
-            raise ForbiddenError(
+            raise ForbiddenModelError(
                 f"key `{self.key_id}` may not use model `{model:.80}`: ask for `auto`, or for one of"
                 f" {', '.join(f'`{name}`' for name in sorted(self.models))}"
             )
 
 
-ANYONE_HERE = Caller(key_id=None, scopes=EVERY_SCOPE)
-"""A caller on this machine where none needs a key."""
+ANYONE_HERE = Caller(key_id=None, scopes=frozenset(("route", "feedback", "report", "usage", "budgets")))
+"""A caller on this machine where none needs a key. Administration always needs one."""
 NOBODY = Caller(key_id=None, scopes=frozenset())
 """The caller of an endpoint that needs no key."""
 
@@ -147,9 +153,9 @@ class KeyRing:
             raise InvalidKeyError("the key is not known: check it, or ask for a new one")
         state = entry.state(at)
         if state != "active":
-            raise InvalidKeyError(f"key `{entry.id}` is {state}: ask for a new one")
+            raise InvalidKeyError(f"key `{entry.id}` is {state}: ask for a new one", **_owner(entry))
         if secret.expires_at is not None and secret.expires_at <= at:
-            raise InvalidKeyError(f"key `{entry.id}` was rotated: use its new secret")
+            raise InvalidKeyError(f"key `{entry.id}` was rotated: use its new secret", **_owner(entry))
         return self._callers[entry.id]
 
 
@@ -252,6 +258,10 @@ def digest_of(token: str) -> str:
 def now() -> datetime:
     """The moment, in UTC."""
     return datetime.now(UTC)
+
+
+def _owner(entry: KeyEntry) -> dict[str, str | None]:
+    return {"key_id": entry.id, "organization_id": entry.organization_id, "user_id": entry.user_id}
 
 
 def _caller(entry: KeyEntry) -> Caller:

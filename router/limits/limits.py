@@ -13,11 +13,13 @@ price, a cut stream, a timeout) is not 0: the reserved amount stays charged.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError, LimitsUnavailableError
 from router.limits.admission import UNLIMITED, Admission, notices_of, rate_limited
+from router.limits.balances import Balance
 from router.limits.book import LimitBook
 from router.limits.counters import Subjects
 from router.limits.memory import MemoryStore
@@ -28,12 +30,13 @@ from router.limits.source import FileOfLimits
 from router.request.demand import Missing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
     from typing import Literal
 
     from router.config import Settings
-    from router.limits.counters import LimitStore, Rate
+    from router.limits.counters import Account, LimitStore, Rate
     from router.limits.source import LimitsSource
 
 logger = logging.getLogger("router.limits")
@@ -66,6 +69,9 @@ class Limits:
         self.error: Exception | None = None
         """The reason why limits could not be checked last. None when they could."""
         self._log = log
+        self._held: dict[str, int] = {}
+        """Pico-dollars that this process's requests in flight hold, by account."""
+        self._held_lock = threading.Lock()
         self._opening = opening
         self._source = source
         self._version = version
@@ -175,6 +181,7 @@ class Limits:
             self._tolerate(error, admission)
             admission.request_id = request_id
             return True
+        self._hold(accounts, wanted - (admission.amount or 0))
         admission.request_id, admission.amount = request_id, wanted
         admission.notices = notices_of(accounts, reserved.charged, amount)
         return True
@@ -229,6 +236,29 @@ class Limits:
         if charged:
             admission.see(charged)
         return admission
+
+    async def balances(self, subjects: Subjects, *, at: datetime | None = None) -> list[Balance]:
+        """The budgets that bind these subjects, with their charges now. LimitsUnavailableError as `admit`."""
+        rules = self.book.rules(subjects)
+        seconds = time.time() if at is None else at.timestamp()
+        accounts = () if rules is None else rules.accounts(int(seconds // DAY_S))
+        if not accounts:
+            return []
+        taken = await self.store.take((), accounts, 0)  # counts nothing
+        return [
+            Balance(account=account, charged=charged, reserved=min(self._held.get(account.key, 0), charged))
+            for account, charged in zip(accounts, taken.charged, strict=True)
+        ]
+
+    def _hold(self, accounts: Sequence[Account], more: int) -> None:
+        """Note that requests in flight hold `more` on these accounts."""
+        with self._held_lock:
+            for account in accounts:
+                held = self._held.get(account.key, 0) + more
+                if held > 0:
+                    self._held[account.key] = held
+                else:
+                    self._held.pop(account.key, None)
 
     def reload(self) -> bool:
         """Read `limits.yaml` if it changed, and return whether it did. ConfigError keeps the old book."""
@@ -287,6 +317,8 @@ class Limits:
     def _close(self, admission: Admission, cost: int | None, unrecorded: int) -> None:
         if self._log is not None and admission.amount and admission.request_id is not None:
             self._log.settle(admission.request_id, cost, unrecorded)
+        if admission.amount:
+            self._hold(admission.accounts, -admission.amount)
         admission.request_id = admission.amount = None
 
     def _tolerate(self, error: LimitsUnavailableError, admission: Admission) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.server.api import chat, embeddings, messages, operations, responses
+from router.server.api import accounts, administration, chat, embeddings, messages, operations, responses
 from router.server.api.endpoints import Endpoint
 from router.server.api.openapi import openapi_of
 from router.server.auth import Keys
@@ -13,6 +13,7 @@ from router.server.guard import InFlight
 from router.server.http import json_response
 from router.server.metrics import Metrics
 from router.server.observe import RecentDecisions
+from router.server.refusals import Refusals
 from router.server.shim import Shim
 
 if TYPE_CHECKING:
@@ -34,11 +35,17 @@ def create_app(router: Router, keys: Keys | None = None, group: Group | None = N
         in_flight=InFlight(router.settings.max_in_flight),
         metrics=Metrics(),
         decisions=RecentDecisions(router.settings.recent_decisions),
+        refusals=Refusals(
+            router.sink.append,
+            environment=router.settings.environment,
+            key_file=router.settings.features_key_file,
+        ),
         group=group,
     )
     if group is not None:
         group.begin(shim.metrics, shim.own_health)
     router.observe(shim.see)
+    router.before_close(shim.refusals.close)
     return App(shim, ENDPOINTS)
 
 
@@ -156,6 +163,77 @@ ENDPOINTS = (
         summary="Why a recent request went where it went.",
         scopes=("route", "report"),
         errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/usage",
+        handler=accounts.usage,
+        summary="The organisation's requests, tokens and money by day, model, task and user.",
+        scopes=("usage",),
+        query=("from", "to", "by"),
+        parameters=("openai-organization",),
+        errors=(400,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/budgets",
+        handler=accounts.budgets,
+        summary="The caller's budgets: limit, spent, reserved and the end of the period, now.",
+        scopes=("budgets",),
+        query=("user",),
+        parameters=("openai-organization",),
+        errors=(400, 503),
+    ),
+    Endpoint(
+        method="GET",
+        path=administration.KEYS_PATH,
+        handler=administration.list_keys,
+        summary="The keys, without their secrets.",
+        scopes=("keys",),
+    ),
+    Endpoint(
+        method="POST",
+        path=administration.KEYS_PATH,
+        handler=administration.create_key,
+        summary="Make a key. The answer holds its token, this once.",
+        scopes=("keys",),
+        body="NewKey",
+        status=201,
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{administration.KEYS_PATH}/{{id}}/rotate",
+        handler=administration.rotate_key,
+        summary="Make a new token for a key. Older ones work for a while longer.",
+        scopes=("keys",),
+        body="Rotation",
+        errors=(404,),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{administration.KEYS_PATH}/{{id}}/revoke",
+        handler=administration.revoke_key,
+        summary="Make a key useless.",
+        scopes=("keys",),
+        errors=(400, 404),
+    ),
+    Endpoint(
+        method="GET",
+        path=administration.CONFIG_PATH,
+        handler=administration.get_document,
+        summary="A document of the configuration, with its `etag`.",
+        scopes=("config",),
+        errors=(400, 404),
+    ),
+    Endpoint(
+        method="PUT",
+        path=administration.CONFIG_PATH,
+        handler=administration.put_document,
+        summary="Put a document into force, if it is still the one of `if-match`.",
+        scopes=("config",),
+        body="DocumentChange",
+        parameters=("if-match",),
+        errors=(404, 412, 428),
     ),
     Endpoint(
         method="GET",

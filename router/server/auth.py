@@ -102,7 +102,7 @@ class Keys:
 
     def caller(self, scope: AsgiScope) -> Caller:
         """Identify the caller. InvalidKeyError if a key is needed and the request shows no valid one."""
-        tokens = _tokens(scope)
+        tokens = tokens_of(scope)
         ours = next((token for token in tokens if token.startswith(PREFIX)), None)
         if ours is not None:
             return self.ring.caller(ours, at=now())
@@ -210,7 +210,7 @@ def _is_local(scope: AsgiScope) -> bool:
     return client is not None and is_loopback(client[0])
 
 
-def _tokens(scope: AsgiScope) -> list[str]:
+def tokens_of(scope: AsgiScope) -> list[str]:
     """The keys that the headers show, in the order of HEADERS."""
     found: dict[bytes, list[str]] = {}
     for name, value in scope["headers"]:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from router.errors import IntelliRouterError, RequestError
 from router.keys.keys import NOBODY
@@ -43,6 +44,8 @@ CORS_HEADERS: Mapping[str, str] = {
     "access-control-max-age": "600",
     "vary": "origin",
 }
+MAX_QUERY = 100
+"""Members of a query that are read."""
 
 
 class NotServedError(RequestError):
@@ -60,6 +63,16 @@ class NotServedError(RequestError):
             super().__init__(f"{what}; known are {known}")
         self.http_status = 405 if methods else 404
         self.headers = {"allow": ", ".join(methods)} if methods else {}
+
+
+class _Seen:
+    """The facts of a request that are known when it is refused."""
+
+    __slots__ = ("caller", "path")
+
+    def __init__(self) -> None:
+        self.caller = NOBODY
+        self.path = ""
 
 
 class App:
@@ -96,13 +109,17 @@ class App:
             else:
                 send = _readable(send, origin)
         scope["path"] = self._canonical(scope["path"])
+        seen = _Seen()
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, seen)
             return
         except ClientGoneError:
             return
         except IntelliRouterError as error:
             self.shim.metrics.count_error(error.code)
+            if error.refused is not None:
+                self.shim.refusals.note(error, scope, seen.caller, seen.path)
+                await self.shim.refusals.pause(error)
             answer = _refusal(error)
         except Exception:
             logger.exception("%s `%.200s` failed", scope["method"], scope["path"])
@@ -110,11 +127,12 @@ class App:
             answer = json_response(error_body(500, what, code="internal_error"), status=500)
         await messages.in_shape(answer, scope["path"])(scope, receive, send)
 
-    async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: AsgiScope, receive: Receive, send: Send, seen: _Seen) -> None:
         shim, caller = self.shim, NOBODY
         endpoint, parameters = self._found(scope)
+        seen.path = endpoint.path
         if endpoint.scopes:
-            caller = shim.keys.caller(scope)
+            caller = seen.caller = shim.keys.caller(scope)
             caller.require(*endpoint.scopes)
         if endpoint.body is None:
             answer = await endpoint.handler(shim, _request(scope, caller, parameters, {}))
@@ -199,8 +217,19 @@ def _request(
         caller=caller,
         ip_address=scope["client"][0] if scope.get("client") else None,
         parameters=parameters,
+        query=_query(scope),
         body=body,
     )
+
+
+def _query(scope: AsgiScope) -> dict[str, str]:
+    text = scope.get("query_string", b"")
+    if not text:
+        return {}
+    try:
+        return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY))
+    except ValueError:
+        raise RequestError(f"the query has more than `{MAX_QUERY}` members: send fewer") from None
 
 
 def _refusal(error: IntelliRouterError) -> HttpResponse:

@@ -26,7 +26,13 @@ CLOSE: Mapping[str, str] = {"connection": "close"}
 """Ends a connection on which the rest of a refused request can still arrive."""
 
 
-class BodyTooLargeError(RequestError):
+class BodyError(RequestError):
+    """The request's body is no JSON object, or is nested too deeply."""
+
+    refused = "body"
+
+
+class BodyTooLargeError(BodyError):
     """The request's body is larger than the shim reads."""
 
     code = "body_too_large"
@@ -34,7 +40,7 @@ class BodyTooLargeError(RequestError):
     headers = CLOSE
 
 
-class HeadersTooLargeError(RequestError):
+class HeadersTooLargeError(BodyError):
     """The request has more headers than the shim reads."""
 
     code = "headers_too_large"
@@ -42,7 +48,7 @@ class HeadersTooLargeError(RequestError):
     headers = CLOSE
 
 
-class UnsupportedEncodingError(RequestError):
+class UnsupportedEncodingError(BodyError):
     """The request's body is compressed, so that it could unpack to any size."""
 
     code = "unsupported_content_encoding"
@@ -116,12 +122,12 @@ def _object(content: bytes | bytearray) -> dict[str, Any]:
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise RequestError(f"the body is not valid JSON: {error}; send a JSON object") from error
+        raise BodyError(f"the body is not valid JSON: {error}; send a JSON object") from error
     if not isinstance(body, dict):
-        raise RequestError(f"the body must be a JSON object, got `{type(body).__name__}`")
+        raise BodyError(f"the body must be a JSON object, got `{type(body).__name__}`")
     # Counting openers is quick, and a body with few of them cannot be deep.
     if content.count(b"{") + content.count(b"[") > MAX_JSON_DEPTH and _is_deeper(body, MAX_JSON_DEPTH):
-        raise RequestError(f"the body nests lists and objects deeper than `{MAX_JSON_DEPTH}`; flatten it")
+        raise BodyError(f"the body nests lists and objects deeper than `{MAX_JSON_DEPTH}`; flatten it")
     return body
 
 

@@ -71,6 +71,8 @@ class HttpRequest:
     """The address of the socket's other end."""
     parameters: Mapping[str, str]
     """The values in the path, by the names of the placeholders (`{name}`) in the endpoint's path."""
+    query: Mapping[str, str]
+    """The members of the query. Of a member that comes twice, the last one counts."""
     body: dict[str, Any]
     """The JSON object in the request. It is empty if the endpoint takes none."""
 

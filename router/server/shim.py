@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from router.server.metrics import Metrics
     from router.server.observe import RecentDecisions
     from router.server.process.group import Group
+    from router.server.refusals import Refusals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Shim:
     in_flight: InFlight
     metrics: Metrics
     decisions: RecentDecisions
+    refusals: Refusals
     group: Group | None = None
     """The other processes that serve the port, or None if there are none."""
 

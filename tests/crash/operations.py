@@ -26,7 +26,7 @@ from pipelines.warehouse import loading, publishing
 from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.config import Settings
 from router.journal.journal import Journal
-from router.records import Record, RequestLog, RequestRecord
+from router.records import Record, RequestLog, RequestRecord, SecurityEvent
 from tests.pipelines.helpers import NOW, id_at, make_feedback, make_record, run_steps, seal_records
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def key_of(record: Record) -> str:
 
 def request_id_of(record: Record) -> str:
     """The request that a record is about."""
-    return record.id if isinstance(record, RequestRecord) else record.request_id
+    return record.id if isinstance(record, RequestRecord | SecurityEvent) else record.request_id
 
 
 def log_of(record: RequestRecord) -> RequestLog:

@@ -24,8 +24,11 @@ from tests.hostile.target import shim
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from router.keys.keys import Scope
+
 HERE = Path(__file__).parent
 SEED = "20261123"
+SCOPES: tuple[Scope, ...] = ("route", "feedback", "report", "usage", "budgets", "keys", "config")
 EXAMPLES = "40"
 """Of each operation and kind of data, beside those that cover the schema's edges."""
 SCRIPT = {"models": {"small": {"answer": "fine", "tokens_input": 3, "tokens_output": 2}}}
@@ -48,7 +51,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     home = tmp_path / "data"
     with FakeProvider(SCRIPT) as base_url:
         write_catalog(home, ["small"], base_url=base_url)
-        _, token = create(home / "keys.json", name="schemathesis", scopes=("route", "feedback", "report"))
+        _, token = create(home / "keys.json", name="schemathesis", scopes=SCOPES)
         with shim(home, tmp_path / "shim.log") as url:
             yield url, token
     log = [line for line in (tmp_path / "shim.log").read_text().splitlines() if "Invalid HTTP" not in line]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Endpoint:
     """One endpoint of the shim."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     path: str
     """`{id}` matches one segment, and `{model}` any number, since ids of models may hold slashes."""
     handler: Handler
@@ -34,6 +34,8 @@ class Endpoint:
     status: int = 200
     parameters: tuple[str, ...] = ()
     """Headers that the endpoint reads."""
+    query: tuple[str, ...] = ()
+    """Members of the query that the endpoint reads."""
     is_calling: bool = False
     """Whether the endpoint may call a provider, and report its failure."""
     is_recorded: bool = False

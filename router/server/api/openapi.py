@@ -21,9 +21,11 @@ ERRORS = {
     403: "The key does not open this",
     404: "There is no such thing, or it is not this key's",
     408: "The body did not arrive in time",
+    412: "The document is no longer the one that was changed",
     413: "The body is larger than is read",
     415: "The body is compressed",
     422: "The provider takes the request for unprocessable",
+    428: "The header `if-match` is missing",
     429: "A limit or a budget is used up, here or at the provider",
     431: "The headers are larger, or more, than are read",
     500: "A fault of the shim",
@@ -108,6 +110,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     parameters = [_parameter(name, "path", required=True) for name in re.findall(r"{(\w+)}", endpoint.path)]
     parameters += [_parameter(name, "header", required=False) for name in endpoint.parameters]
+    parameters += [_parameter(name, "query", required=False) for name in endpoint.query]
     if parameters:
         operation["parameters"] = parameters
     return operation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, get_args
 
+from router.keys.keys import Scope
 from router.request.decision import Decision
 from router.request.feedback import MAX_COMMENT_LENGTH, FeedbackSource
 
@@ -195,6 +196,35 @@ SCHEMAS: dict[str, Any] = {
             "value": {"type": "number", "minimum": 0, "maximum": 1},
             "source": {"enum": list(get_args(FeedbackSource)), "default": "user"},
             "comment": {"type": ["string", "null"], "maxLength": MAX_COMMENT_LENGTH},
+        },
+    },
+    "NewKey": {
+        "type": "object",
+        "required": ["name"],
+        "additionalProperties": False,
+        "properties": {
+            "name": _LABEL,
+            "scopes": {"type": "array", "minItems": 1, "items": {"enum": list(get_args(Scope))}},
+            "models": {**_NAMES, "minItems": 1},
+            "organization_id": _OPTIONAL_LABEL,
+            "user_id": _OPTIONAL_LABEL,
+            "expires_at": {"type": ["string", "null"], "format": "date-time"},
+        },
+    },
+    "Rotation": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"grace_s": {"type": "number", "minimum": 0, "maximum": 31_536_000}},
+    },
+    "DocumentChange": {
+        "type": "object",
+        "required": ["content"],
+        "additionalProperties": False,
+        "properties": {
+            "content": {
+                "type": ["string", "null"],
+                "description": "The text of the document; null removes it.",
+            }
         },
     },
     "Models": {

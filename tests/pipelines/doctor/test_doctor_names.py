@@ -91,6 +91,7 @@ VALUES = {
     "request_analytics": ("cost_usd", None),
     "feedback": ("value", 0.75),
     "request_logs": ("user_id", "x"),
+    "security_events": ("refusals", 99),
 }
 
 

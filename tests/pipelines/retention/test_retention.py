@@ -38,7 +38,12 @@ def test_old_records_go_and_rollups_stay(
     before = _aggregates(query)
     result = retain(filled, now=LATER, instance=instance)
     assert (result.success, dict(result.failed_checks)) == (True, {})
-    assert dict(result.rows) == {"request_analytics": 1, "feedback": 1, "request_logs": 0}
+    assert dict(result.rows) == {
+        "request_analytics": 1,
+        "feedback": 1,
+        "request_logs": 0,
+        "security_events": 0,
+    }
     assert result.partitions == ("request_analytics/date=2026-06-19", "feedback/date=2026-06-19")
     assert not (filled.lake / result.partitions[0]).exists()
     assert query("select timestamp from request_analytics") == [(NOW + timedelta(days=30),)]
@@ -54,7 +59,12 @@ def test_a_dry_run_lists_and_changes_nothing(
     """`dry_run` names what would go and leaves every file as it is."""
     files = _files(filled.lake)
     result = retain(filled, now=LATER, dry_run=True, instance=instance)
-    assert dict(result.rows) == {"request_analytics": 1, "feedback": 1, "request_logs": 0}
+    assert dict(result.rows) == {
+        "request_analytics": 1,
+        "feedback": 1,
+        "request_logs": 0,
+        "security_events": 0,
+    }
     assert len(result.partitions) == 2
     assert _files(filled.lake) == files
     assert query("select count(*) from request_analytics") == [(2,)]

@@ -137,7 +137,7 @@ def test_a_legal_hold_keeps_rows_whatever_the_periods_say(filled: Settings, who_
     text = "organizations:\n  acme: {analytics_days: 1, request_log_days: 1}\n"
     rules(filled, f"{text}legal_holds:\n  - {{{hold}, reason: case 12, since: 2026-11-01}}\n")
     result = run(filled, LATER + timedelta(days=300))
-    assert result.held == {"request_analytics": 3, "feedback": 0, "request_logs": 3}
+    assert result.held == {"request_analytics": 3, "feedback": 0, "request_logs": 3, "security_events": 0}
     found = state(filled)
     for dataset in ("request_analytics", "request_logs"):
         assert who(found, OLD, dataset) == who(found, YOUNG, dataset) == {"held"}
@@ -152,7 +152,7 @@ def test_a_legal_hold_keeps_rows_whatever_the_periods_say(filled: Settings, who_
 def test_request_logs_have_a_period_of_their_own(filled: Settings) -> None:
     """After 31 days the audit trail is gone and the analytics stand."""
     result = run(filled, NOW + timedelta(days=31))
-    assert result.rows == {"request_analytics": 0, "feedback": 0, "request_logs": 8}
+    assert result.rows == {"request_analytics": 0, "feedback": 0, "request_logs": 8, "security_events": 0}
     assert run(filled, NOW + timedelta(days=31)).rows["request_logs"] == 0
     assert len(state(filled)["request_analytics"]) == 8
 

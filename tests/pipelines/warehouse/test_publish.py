@@ -79,7 +79,7 @@ def test_the_published_file_is_left_alone_when_nothing_changed(
     """A refresh without news copies nothing, once the folders are old enough to be left unlisted."""
     monkeypatch.setattr(reading, "SETTLE_S", 0.0)
     seal_records(settings, [make_record()])
-    rows = {"request_analytics": 1, "feedback": 0, "request_logs": 0}
+    rows = {"request_analytics": 1, "feedback": 0, "request_logs": 0, "security_events": 0}
     assert refresh(settings, instance=instance).rows == rows
     standing = settings.warehouse_file.stat()
     assert refresh(settings, instance=instance).segments == 0

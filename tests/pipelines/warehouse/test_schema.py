@@ -12,6 +12,7 @@ from router.records import DATASETS
 ADDED = {
     "request_analytics": [("segment", "VARCHAR", False)],
     "request_logs": [("segment", "VARCHAR", False), ("id", "VARCHAR", True)],
+    "security_events": [("segment", "VARCHAR", False)],
     "feedback": [("request_hour", "TIMESTAMP WITH TIME ZONE", True), ("segment", "VARCHAR", False)],
 }
 

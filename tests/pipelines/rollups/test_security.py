@@ -1,0 +1,85 @@
+"""The mart `security_events_daily`: sums of the refusals, which outlive them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines import flow
+from pipelines.rollups.security import build_security_events_daily
+from pipelines.warehouse.warehouse import Warehouse
+from router.config import Settings
+from router.records import SecurityEvent
+from tests.pipelines.helpers import id_at, seal_records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MART = "select day, organization_id, kind, refusals, unknown_keys from security_events_daily order by all"
+
+
+def event(at: datetime, **changes: Any) -> SecurityEvent:
+    """Refusals of a wrong key."""
+    values: dict[str, Any] = {
+        "id": id_at(at),
+        "timestamp": at,
+        "last_at": at,
+        "environment": "production",
+        "kind": "key",
+        "code": "invalid_api_key",
+        "status_code": 401,
+        "refusals": 3,
+        "key_fingerprint": "aa",
+        "ip_address": "192.0.2.1",
+    }
+    return SecurityEvent(**values | changes)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Two days of refusals in the lake."""
+    settings = Settings.load({}, home=tmp_path, security_event_retention_days=10)
+    seal_records(
+        settings,
+        [
+            event(NOON),
+            event(NOON + timedelta(minutes=1), key_fingerprint="bb"),
+            event(
+                NOON, kind="limit", code="rate_limit_exceeded", organization_id="acme", key_fingerprint=None
+            ),
+            event(NOON + timedelta(days=5)),
+        ],
+    )
+    return settings
+
+
+@pytest.mark.smoke
+def test_days_are_summed_once(settings: Settings) -> None:
+    """A second refresh changes nothing."""
+    with Warehouse(settings) as warehouse:
+        flow.catch_up(warehouse)
+        day, later = NOON.date(), (NOON + timedelta(days=5)).date()
+        assert warehouse.rows(MART) == [
+            (day, "acme", "limit", 3, 0),
+            (day, None, "key", 6, 2),
+            (later, None, "key", 3, 1),
+        ]
+        assert build_security_events_daily(warehouse) == 0
+
+
+def test_the_days_outlive_the_events_and_a_rebuild(settings: Settings) -> None:
+    """SECURITY_EVENT_RETENTION_DAYS drops the rows. The mart keeps them, also from the lake alone."""
+    with Warehouse(settings) as warehouse:
+        flow.catch_up(warehouse)
+        before = warehouse.rows(MART)
+        result = flow.retain(warehouse, now=NOON + timedelta(days=12))
+        assert result.rows["security_events"] == 3
+        assert warehouse.count("security_events") == 1
+        assert warehouse.rows(MART) == before
+    settings.build_file.unlink()
+    with Warehouse(settings) as warehouse:
+        flow.catch_up(warehouse)
+        assert warehouse.rows(MART) == before
