@@ -259,12 +259,12 @@ class SecurityEvent:
     user_id: str | None = None
     api_key_id: str | None = None
     kind: Refused
-    """What was refused."""
+    """The part of the request that was refused."""
     code: str
     """The code of the error that the caller got."""
     status_code: int
     refusals: int
-    """How many."""
+    """The number of equal refusals."""
     key_fingerprint: str | None = None
     """A keyed hash of an unknown key, never the key: equal keys have equal fingerprints."""
     ip_address: str | None = None
