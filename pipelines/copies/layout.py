@@ -19,7 +19,7 @@ INSUFFICIENT_PRIVILEGE = "42501"
 
 @dataclass(slots=True)
 class Standing:
-    """What the server holds when a run starts."""
+    """The contents of the server when a run starts."""
 
     made: dict[str, dict[str, str]] = field(default_factory=dict)
     """Tables that the mirror made: their columns and types as it made them."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What a push or a pull did."""
+    """The result of a push or a pull."""
 
     version: Version
     """The destination's newest version, which has the documents."""
