@@ -41,7 +41,7 @@ CELL_WEIGHT = 5.0
 """Outcomes that a model's mean over all tasks counts for in a task of its own."""
 SPREAD_WEIGHT = 2.0
 """Outcomes that the spread of all outcomes counts for in a cell's own."""
-LEARNING = 1.15
+LEARNING = 1.2
 """Factor of every interval's width: the recorded policies learn from the outcomes that they log, so the
 weights of later requests follow the outcomes of earlier ones. Without it 90 to 93% of the intervals
 hold the truth (tests/benchmarks/offline_evaluation_bias.py)."""
