@@ -35,7 +35,7 @@ MIN_BEFORE = 20
 ALPHA = 0.001
 """Chance that a series without a change is ever noted falsely. A deployment watches a hundred series and
 more, and a noted drop fails a check, so each must be this strict. A tenfold chance would find a drop of
-5 points in a tenth fewer outcomes."""
+5 points in a sixth fewer outcomes."""
 SPENDING = 3.4
 """Sum of 1 / (j · ln²(j + 1)) over all looks j (3.39)."""
 LIKENESS = 3.0
