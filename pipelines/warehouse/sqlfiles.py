@@ -90,8 +90,8 @@ def delete_equal(table: str, column: str) -> SqlFile:
 
 
 def insert(table: str, columns: tuple[str, ...]) -> SqlFile:
-    """The statement that inserts a row. Values are bound by the names of the columns."""
-    values = SelectList(",\n    ".join(f"${name}" for name in columns))
+    """The statement that inserts rows. A list of values is bound by the name of each column."""
+    values = SelectList(",\n    ".join(f"unnest(${name}) as {name}" for name in columns))
     return load("tables/insert", table=table, columns=columns, values=values)
 
 
