@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pipelines.warehouse import sqlfiles
-from pipelines.warehouse.warehouse import insert_rows
 from router.errors import ScoresError
 from router.scores.snapshot import ScoreSnapshot
 
@@ -62,7 +61,7 @@ def restore_history(connection: duckdb.DuckDBPyConnection, settings: Settings) -
         known.add(snapshot.snapshot_id)
         rows = [{**asdict(snapshot), **asdict(item)} for item in snapshot.rows if item.requests]
         if rows:
-            insert_rows(
+            sqlfiles.insert_rows(
                 connection,
                 "model_performance_history",
                 [{name: item[name] for name in _COLUMNS} for item in rows],

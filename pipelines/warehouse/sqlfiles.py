@@ -18,12 +18,14 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import WarehouseError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
 
 _HEADER = re.compile(r"^-- (name|grain|unique|reads): ?(.*)$")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
@@ -93,6 +95,14 @@ def insert(table: str, columns: tuple[str, ...]) -> SqlFile:
     """The statement that inserts rows. A list of values is bound by the name of each column."""
     values = SelectList(",\n    ".join(f"unnest(${name}) as {name}" for name in columns))
     return load("tables/insert", table=table, columns=columns, values=values)
+
+
+def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows in one statement: a statement for each costs 30 times as much."""
+    if rows:
+        columns = tuple(rows[0])
+        values = {name: [row[name] for row in rows] for name in columns}
+        connection.execute(insert(table, columns).text, values)
 
 
 def fill(text: str, /, **names: str | tuple[str, ...]) -> str:
