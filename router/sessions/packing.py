@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, fields
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,6 +31,7 @@ def pack(session: Session) -> bytes:
     return orjson.dumps(asdict(session), default=_as_json)
 
 
+@lru_cache(maxsize=4096)  # a conversation reads the same content at each of its requests
 def unpack(content: bytes) -> Session:
     """The session in `content`. ValueError, TypeError or KeyError if it is not one."""
     return _session(orjson.loads(content))
