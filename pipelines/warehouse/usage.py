@@ -38,7 +38,7 @@ OWNER_ONLY = 0o600
 
 def publish_usage(warehouse: Warehouse) -> int:
     """Write the files that changed, and remove those of organisations without rows. Return how many."""
-    latest = warehouse.value(sqlfiles.load("rollups/latest_record"))
+    latest = warehouse.value(sqlfiles.load("rollups/latest_record"), now=datetime.now(UTC))
     as_of = latest.astimezone(UTC) if isinstance(latest, datetime) else None
     since = (as_of or datetime.now(UTC)) - timedelta(days=USAGE_DAYS)
     since = since.replace(hour=0, minute=0, second=0, microsecond=0)
