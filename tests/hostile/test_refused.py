@@ -237,8 +237,7 @@ MODELS = [
     "\U0001d4c8\U0001d4c2\U0001d4b6\U0001d4c1\U0001d4c1", "small ", "SMALL", "*",
 ]  # fmt: skip
 PATHS = [
-    "//v1/chat/completions", "/v1/../v1/chat/completions", "/v1/%2e%2e/v1/chat/completions",
-    "/v1//chat/completions", "/v1/chat/completions/", "/v1/chat/completions%00",
+    "/v1/../v1/chat/completions", "/v1/%2e%2e/v1/chat/completions", "/v1/chat/completions%00",
     "/v1/chat%2fcompletionsx", "/v1/chat/completions;a=b", "/V1/CHAT/COMPLETIONS",
     "/v1/chat/completions%0d%0ax-evil:1", "/%ff%fe", "/..%c0%af..%c0%afetc/passwd", "/etc/passwd",
     "/%2fevil.example", "/\\evil.example", "/.git/config",

@@ -104,7 +104,7 @@ def test_a_document_has_the_named_shape(
     export_documents(settings, str(file))
     assert json.loads(file.read_text()) == {
         "_id": request.id,
-        "timestamp": "2026-11-20T12:00:00.000Z",
+        "timestamp": f"{NOW:%Y-%m-%dT%H:%M:%S}.000Z",
         "user_id": "user_456",
         "routing_decision": {
             "selected_model": "gpt-4o-mini",

@@ -109,12 +109,13 @@ def test_no_division_by_zero_is_infinite(copy: Mirrored) -> None:
 
 @pytest.mark.parametrize("name", CREATED)
 def test_a_table_has_the_documents_columns(copy: Mirrored, name: str) -> None:
-    """The document's table, created as written, takes the rows of ours by name, on both sides."""
-    text = STATEMENTS[name][1]
+    """The document's table, created as written, takes the rows of ours by name, on both sides.
+
+    Only a session's id is a text of the client's choice and no UUID.
+    """
+    text = STATEMENTS[name][1].replace("session_id UUID", "session_id VARCHAR")
     columns = re.findall(r"^    (\w+) ", text, re.MULTILINE)
     selected = ", ".join(columns)
-    if (name,) not in copy.ask_warehouse("select table_name from duckdb_tables()"):
-        pytest.skip(f"the warehouse has no table `{name}`")
     copy.ask("create schema if not exists written")
     copy.ask(text, path="written")
     cast = selected.replace("latency_ms", "round(latency_ms)") if name == "request_analytics" else selected

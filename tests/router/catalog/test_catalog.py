@@ -89,7 +89,7 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
         (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {m: auto}", "alias `m` of `auto` must be"),
         (
             "providers: {p: {kind: cohere, base_url: 'http://h'}}\nmodels: []",
-            "'openai', 'anthropic' or 'azure'",
+            "'openai', 'anthropic', 'azure', 'gemini' or 'bedrock'",
         ),
         (PROVIDERS + "models: [{id: m, provider: p}, {id: m, provider: p}]", "`m` is taken"),
         (PROVIDERS + "models: [{id: auto, provider: p}]", "`auto` is the router's"),
@@ -137,7 +137,7 @@ def test_a_bad_catalog_is_refused_with_its_place(tmp_path: Path, text: str, comp
 def test_what_is_not_stated_is_not_known(tmp_path: Path) -> None:
     """A bare model has no limits, labels, scores or prices; nothing is assumed."""
     model = load(tmp_path, PROVIDERS + "models: [{id: m, provider: p}]").models["m"]
-    assert model == Model(id="m", provider="p", provider_model="m")
+    assert model == Model(id="m", provider="p", provider_model="m", developer_as="system")
     assert model.quality_score("math") is None
 
 
