@@ -13,6 +13,7 @@ requests, only the model's good days would be left.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,6 @@ from pipelines.warehouse import sqlfiles
 from router.scores.board import tokens_bucket
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import numpy.typing as npt
 
     from router.config import Settings
@@ -117,7 +116,8 @@ def read_log(
     with opened(settings) as connection:
         if environment is None:
             scored = connection.execute(
-                sqlfiles.load("marts/scored_environment").text, {"environment": settings.environment}
+                sqlfiles.load("marts/scored_environment").text,
+                {"environment": settings.environment, "now": datetime.now(UTC)},
             ).fetchone()
             environment = settings.environment if scored is None else str(scored[0])
         ((total, elsewhere),) = connection.execute(

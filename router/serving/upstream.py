@@ -52,7 +52,7 @@ class Upstream:
     ) -> Upstream:
         """Call, and wait for the first content; ProviderError if none comes.
 
-        `on_comment` gets the comments that come before.
+        `on_comment` gets the comments that come before the answer begins: Anthropic's `ping` comes later.
         """
         upstream = cls(provider, model, body)
         try:
@@ -60,11 +60,11 @@ class Upstream:
                 batch = await upstream._take()
                 if batch is None:
                     raise upstream._broken("sent a stream without content")
-                comments = [event for event in batch if event.data is None and event is not DONE]
-                if on_comment is not None and comments:
-                    await on_comment(b"".join(event.raw for event in comments))
-                    batch = [event for event in batch if event.data is not None or event is DONE]
-                upstream._held += batch
+                has_begun = bool(upstream._held) or any(event.data or event is DONE for event in batch)
+                if on_comment is None or has_begun:
+                    upstream._held += batch
+                else:
+                    await on_comment(b"".join(event.raw for event in batch))
         except BaseException:
             await upstream._batches.aclose()
             raise

@@ -22,7 +22,7 @@ from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.journal.manifests import Manifest
 from router.journal.segments import seal
-from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord
+from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord, SecurityEvent
 from tests.factories import feedback_record, request_record
 
 if TYPE_CHECKING:
@@ -80,6 +80,23 @@ def make_log(request: RequestRecord, **changes: Any) -> RequestLog:
         request_data='{"messages":[]}',
     )
     return replace(log, **changes)
+
+
+def make_event(at: datetime = NOW, **changes: Any) -> SecurityEvent:
+    """Three refusals of a wrong key, the first at `at`."""
+    event = SecurityEvent(
+        id=id_at(at),
+        timestamp=at,
+        last_at=at,
+        environment="production",
+        kind="key",
+        code="invalid_api_key",
+        status_code=401,
+        refusals=3,
+        key_fingerprint="aa",
+        ip_address="192.0.2.1",
+    )
+    return replace(event, **changes)
 
 
 def seal_records(settings: Settings, records: Sequence[Record], writer_id: str = "w1") -> list[Manifest]:

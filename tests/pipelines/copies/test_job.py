@@ -79,7 +79,7 @@ def test_a_target_that_is_away_fails_the_asset_only(
     assert "the next run goes on" in text
     assert "canary-word" not in text
     assert _tick(instance)
-    assert retain(home.settings, instance=instance).success
+    assert retain(home.settings, force=True, instance=instance).success
 
 
 def test_the_asset_is_behind_the_published_warehouse() -> None:

@@ -25,7 +25,15 @@ from router.journal import chains
 from router.journal.manifests import Manifest
 from router.journal.segments import parquet_bytes
 from router.records import DATASETS, RequestRecord, Tag
-from tests.pipelines.helpers import NOW, make_feedback, make_log, make_record, run_steps, seal_records
+from tests.pipelines.helpers import (
+    NOW,
+    make_event,
+    make_feedback,
+    make_log,
+    make_record,
+    run_steps,
+    seal_records,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +58,10 @@ def filled(settings: Settings) -> Settings:
         make_record(NOW + timedelta(seconds=second), tags=[Tag(key="team", value="a")], user_id=None)
         for second in range(8)
     ]
-    for some in (records[:5], records[4:]):
-        seal_records(settings, [*some, *(make_feedback(item, 0.5) for item in some)])
+    events = [make_event(record.timestamp) for record in records]
+    for part in (slice(5), slice(4, None)):
+        some = records[part]
+        seal_records(settings, [*some, *(make_feedback(item, 0.5) for item in some), *events[part]])
         seal_records(settings, [make_log(item, response_data="no JSON") for item in some])
     refresh(settings)
     assert doctor.inspect(settings, with_audit=True).findings == []
@@ -196,6 +206,7 @@ def test_a_kept_head_shows_that_an_end_was_cut(filled: Settings) -> None:
         "feedback/w1",
         "request_analytics/w1",
         "request_logs/w1",
+        "security_events/w1",
     ]
     assert all(head.position == 2 for head in kept)
     _cut_the_end(filled)

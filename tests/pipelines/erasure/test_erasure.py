@@ -106,7 +106,12 @@ def test_an_erasure_leaves_no_trace_and_no_bill_changes(filled: Settings) -> Non
     before = aggregates(filled)
     assert search([filled.home], [PERSON, MARKER]).hits
     certificate = erase(filled, PERSON)
-    assert certificate.rows == {"request_analytics": 4, "feedback": 4, "request_logs": 4}
+    assert certificate.rows == {
+        "request_analytics": 4,
+        "feedback": 4,
+        "request_logs": 4,
+        "security_events": 0,
+    }
     assert (certificate.remaining, certificate.pending_journals) == ((), ())
     assert aggregates(filled) == before
     assert failures(filled) == []
@@ -340,7 +345,7 @@ def test_the_search_finds_what_compression_and_pages_hide(settings: Settings, tm
     for path in settings.lake.rglob("*.parquet"):
         path.rename(path.with_suffix(".bin"))
     found = search([settings.home], [PERSON])
-    assert {Path(path).suffix for path in found.hits} == {".bin", ".x", ".duckdb"}
+    assert {Path(path).suffix for path in found.hits} == {".bin", ".x", ".duckdb", ".json"}
     assert reading.scan(settings.lake, "feedback").segments == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,31 +11,13 @@ from pipelines import flow
 from pipelines.rollups.security import build_security_events_daily
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
-from router.records import SecurityEvent
-from tests.pipelines.helpers import id_at, seal_records
+from tests.pipelines.helpers import make_event, seal_records
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MART = "select day, organization_id, kind, refusals, unknown_keys from security_events_daily order by all"
-
-
-def event(at: datetime, **changes: Any) -> SecurityEvent:
-    """Refusals of a wrong key."""
-    values: dict[str, Any] = {
-        "id": id_at(at),
-        "timestamp": at,
-        "last_at": at,
-        "environment": "production",
-        "kind": "key",
-        "code": "invalid_api_key",
-        "status_code": 401,
-        "refusals": 3,
-        "key_fingerprint": "aa",
-        "ip_address": "192.0.2.1",
-    }
-    return SecurityEvent(**values | changes)
 
 
 @pytest.fixture
@@ -45,12 +27,12 @@ def settings(tmp_path: Path) -> Settings:
     seal_records(
         settings,
         [
-            event(NOON),
-            event(NOON + timedelta(minutes=1), key_fingerprint="bb"),
-            event(
+            make_event(NOON),
+            make_event(NOON + timedelta(minutes=1), key_fingerprint="bb"),
+            make_event(
                 NOON, kind="limit", code="rate_limit_exceeded", organization_id="acme", key_fingerprint=None
             ),
-            event(NOON + timedelta(days=5)),
+            make_event(NOON + timedelta(days=5)),
         ],
     )
     return settings

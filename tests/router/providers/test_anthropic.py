@@ -84,6 +84,7 @@ def test_the_answer_has_openais_shape(server: AnthropicServer) -> None:
             "cache_write_tokens": 50,
             "cache_write_1h_tokens": 30,
         },
+        "service_tier": "standard",
     }
     assert usage_from_openai(answer.body) == answer.usage
     assert orjson.loads(answer.raw) == answer.body
