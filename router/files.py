@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".tmp-"
 """Readers ignore names that start with this."""
+EMPTY_READS, EMPTY_PAUSE_S = 5, 0.04
+"""How often, and at which interval, an empty document is read again."""
 _MAX_REMEMBERED = 4096
 _durable: set[Path] = set()
 """Folders whose entry in their parent this process has synced."""
@@ -28,6 +31,19 @@ def version_of(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def read_document(path: Path) -> bytes:
+    """The content of a file that people edit. FileNotFoundError if there is none.
+
+    An editor that empties a file before it writes must not make us use an empty document. An empty file is
+    read again for a moment.
+    """
+    for _ in range(EMPTY_READS):
+        if content := path.read_bytes():
+            return content
+        time.sleep(EMPTY_PAUSE_S)
+    return b""
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:

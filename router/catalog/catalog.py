@@ -21,6 +21,7 @@ from router.catalog.price_book import BOOK_NAME, PriceBook
 from router.catalog.prices import Price, price_at
 from router.documents import parse_yaml
 from router.errors import ConfigError
+from router.files import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,7 +155,7 @@ class Catalog:
         have no known price.
         """
         try:
-            content = path.read_bytes()
+            content = read_document(path)
         except FileNotFoundError:
             raise ConfigError(
                 f"no catalog at `{path}`: run `intellirouter init` to write an example,"

@@ -25,7 +25,15 @@ from router.configuration.documents import EDITED, PRICES, Documents, digest_of
 from router.configuration.forgetting import without
 from router.configuration.source import Version
 from router.errors import ConfigConflictError, ConfigError
-from router.files import TEMPORARY_PREFIX, locked, make_folder, sync_folder, version_of, write_atomically
+from router.files import (
+    TEMPORARY_PREFIX,
+    locked,
+    make_folder,
+    read_document,
+    sync_folder,
+    version_of,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -288,7 +296,7 @@ class StateFolder:
 
 def _content(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_document(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

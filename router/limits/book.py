@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 
 from router.catalog.entries import Name
 from router.documents import Entry, parse_yaml
+from router.files import read_document
 from router.limits.counters import Account, Rate, Scope, Subjects, Unit
 from router.limits.periods import Period, period_of, to_pico
 from router.sessions.sessions import owned_session, session_id_of
@@ -134,7 +135,7 @@ class LimitBook:
     def load(cls, path: Path) -> LimitBook:
         """Read and check `limits.yaml`, which may be missing. ConfigError names the fault and its place."""
         try:
-            content = path.read_bytes()
+            content = read_document(path)
         except FileNotFoundError:
             return cls()
         return cls(parse_yaml(content, LimitsFile, path))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from router.documents import parse_yaml
 from router.errors import ConfigError
+from router.files import read_document
 from router.policies.experiments import ExperimentsFile
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def load_experiments(
 
     A variant's policy and model must be among `policies` and `models`, where these are given.
     """
-    content = path.read_bytes() if path.exists() else None
+    content = read_document(path) if path.exists() else None
     return parse_experiments(content, path, policies=policies, models=models)
 
 

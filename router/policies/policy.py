@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from router.catalog.entries import Name
 from router.documents import parse_yaml
 from router.errors import ConfigError, RequestError, nearest
+from router.files import read_document
 from router.request.preferences import Preferences
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class Policies:
     @classmethod
     def load(cls, path: Path) -> Policies:
         """The built-in policies and those of `path`, which may be missing; ConfigError when unusable."""
-        return cls.parse(path.read_bytes() if path.exists() else None, path)
+        return cls.parse(read_document(path) if path.exists() else None, path)
 
     @classmethod
     def parse(cls, content: bytes | None, path: Path) -> Policies:

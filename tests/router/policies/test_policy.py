@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from router import ConfigError, NoEligibleModelError, Request, Router
+from router.policies.policy import Policies
 from tests.factories import write_catalog
 
 if TYPE_CHECKING:
@@ -138,14 +140,22 @@ def test_a_change_of_the_files_is_taken_without_a_restart(tmp_path: Path) -> Non
     assert before.config_hash != after.config_hash
 
 
+def test_a_file_that_is_empty_for_a_moment_is_read_once_it_is_written(tmp_path: Path) -> None:
+    """Some editors empty a file before they write: for a moment it would have no policies."""
+    path = tmp_path / "policies.yaml"
+    path.write_bytes(b"")
+    written = threading.Timer(0.05, lambda: write_policies(tmp_path, {"id": "p", "version": 3}))
+    written.start()
+    assert "p" in Policies.load(path).by_id
+    written.join()
+
+
 def test_an_unusable_change_keeps_what_is_in_use_and_says_so(tmp_path: Path) -> None:
     """Serving goes on by the old policies; health and each record's reason tell."""
     write_catalog(tmp_path)
     path = write_policies(tmp_path, {"id": "p", "version": 3})
     with Router.open(home=tmp_path, seed=1, scores_refresh_interval_s=0.02) as router:
-        changed = tmp_path / "changed.yaml"
-        changed.write_text("policies: [{id: p, cost_weight: -1}]")
-        changed.replace(path)  # whole, as editors do: an empty file would be a usable one without policies
+        path.write_text("policies: [{id: p, cost_weight: -1}]")
         deadline = time.monotonic() + 10
         asked = Request(messages=MESSAGES, policy="p")
         while "newest configuration cannot be used" not in (decision := router.route(asked)).reason:
