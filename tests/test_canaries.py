@@ -240,7 +240,7 @@ def test_planted_secrets_are_found_nowhere(tmp_path: Path) -> None:
     assert (result.success, result.quarantined, dict(result.failed_checks)) == (True, 0, {})
     assert result.rows["request_analytics"] == result.rows["request_logs"] >= 12
     stored = search([tmp_path], [USER]).hits  # the search does find what is there
-    assert {Path(path).suffix for path in stored} == {".parquet", ".duckdb"}
+    assert {Path(path).suffix for path in stored} == {".parquet", ".duckdb", ".json"}
     found = search([tmp_path], list(CANARIES.values()))
     assert (found.hits, found.unreadable) == ({}, [])
     said = [

@@ -140,9 +140,9 @@ def test_the_queries_answer(folder: Path) -> None:
             router.complete_sync(Request(messages=[message], model="down"))
     assert refresh(Settings.load({}, home=home)).success
     queries = [query for query in block("sql").split(";") if query.strip()]
-    assert len(queries) == 5
+    assert len(queries) == 6
     with duckdb.connect(home / "warehouse" / "intellirouter.duckdb", read_only=True) as connection:
-        assert [bool(connection.execute(query).fetchall()) for query in queries] == [True] * 5
+        assert [bool(connection.execute(query).fetchall()) for query in queries] == [True] * 6
     report, total = [
         subprocess.run(
             [sys.executable, "-m", "router.cli", *shlex.split(line)[1:]],
