@@ -101,7 +101,7 @@ def serve(arguments: list[str]) -> None:
         for line in sys.stdin:
             if line.strip() == "start":
                 steps.start()
-                print("started", flush=True)
+                print("{}", flush=True)
             else:
                 print(json.dumps(steps.stop()), flush=True)
 
@@ -184,11 +184,11 @@ def shim(home: Path) -> Iterator[Callable[[dict[str, Any], int], dict[str, Any]]
             trips = []
             for _ in range(times):
                 _order(stdin, "start")
-                stdout.readline()
+                _answer(stdout)
                 post(body)
                 time.sleep(SETTLE_S)
                 _order(stdin, "stop")
-                trips.append(json.loads(stdout.readline()))
+                trips.append(_answer(stdout))
             return min(trips, key=lambda trip: (len(trip["files"]), trip["moves"]))
 
         try:
@@ -196,6 +196,14 @@ def shim(home: Path) -> Iterator[Callable[[dict[str, Any], int], dict[str, Any]]
         finally:
             connection.close()
             process.terminate()
+
+
+def _answer(stdout: Any) -> Any:
+    """The next line of JSON. The server's own lines are passed over."""
+    for line in stdout:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise RuntimeError("the server ended")
 
 
 def _order(stdin: Any, word: str) -> None:
