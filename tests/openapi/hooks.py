@@ -18,6 +18,8 @@ NAMES = (
     "unknown policy",
     "which is neither a provider nor a model",
     "cannot be had",
+    "no eligible model",
+    "unknown model",
 )
 """Messages about names that stand in catalog.yaml and policies.yaml, which the document does not tell
 anybody: it is public. A random text is valid by the document, and no name."""
@@ -26,11 +28,15 @@ OTHERS_GRAMMAR = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses")
 is refused by name, with the member."""
 
 
+OF_THE_KEY = ("/v1/usage", "/v1/budgets")
+"""Operations that answer for the key's organisation."""
 KNOWN = {"x-intellirouter-task": "math", "x-intellirouter-policy": "cheapest"}
 
 
 def reason(failure: Any, case: Any, response: Any) -> str | None:
     """Why it is no failure; None: it is one."""
+    if type(failure).__name__ == "AcceptedNegativeData" and case.operation.path in OF_THE_KEY:
+        return "the key states the organisation, so that the header is not read"
     if type(failure).__name__ != "RejectedPositiveData":
         return None
     error = json.loads(response.content)["error"]
@@ -39,6 +45,10 @@ def reason(failure: Any, case: Any, response: Any) -> str | None:
         return "a random name is not in the catalog"
     if error.get("param") == "x-intellirouter-tags" or "x-intellirouter-tags" in message:
         return "a pair of key and value cannot be said in the schema of a header so that random ones are"
+    if path == "/v1/usage" and error.get("param") in ("by", "from", "to"):
+        return "a list of names and a date cannot be said in the schema of a query so that random ones are"
+    if path == "/admin/v1/keys" and error.get("param") == "expires_at":
+        return "a random moment may lie in the past, where a key would end before it begins"
     if path == "/v1/feedback" and error.get("param") == "request_id":
         return "a random UUIDv7 may lie in the future, where no answer was given"
     if path == "/v1/embeddings" and error.get("param") == "input":
