@@ -49,6 +49,8 @@ def reason(failure: Any, case: Any, response: Any) -> str | None:
         return "a list of names and a date cannot be said in the schema of a query so that random ones are"
     if path == "/admin/v1/keys" and error.get("param") == "expires_at":
         return "a random moment may lie in the past, where a key would end before it begins"
+    if path.startswith("/admin/v1/keys") and "printable characters" in message:
+        return "characters that a terminal would obey cannot be said in a schema"
     if path == "/v1/feedback" and error.get("param") == "request_id":
         return "a random UUIDv7 may lie in the future, where no answer was given"
     if path == "/v1/embeddings" and error.get("param") == "input":
