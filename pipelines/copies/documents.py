@@ -125,7 +125,7 @@ def _place(target: str, collection: str) -> DocumentTarget:
         )
     if not target.endswith(".jsonl"):
         raise ConfigError(
-            f"`{target}` is no place for documents: name a file that ends in `.jsonl`, or mongodb://HOST/DATABASE"
+            f"`{target}` cannot hold documents: name a file that ends in `.jsonl`, or mongodb://HOST/DATABASE"
         )
     return JsonLines(target)
 

@@ -136,7 +136,7 @@ def _with_held_escapes(text: str) -> str:
 
 
 def mended_addresses(texts: Any) -> Any:
-    """Addresses without the zone of a link-local one. A text that is no address is not known: NULL."""
+    """Addresses without the zone of a link-local one. Any other text becomes NULL."""
     distinct = pc.unique(texts).to_pylist()
     known = {text: _address(text) for text in distinct if text is not None}
     if all(text == address for text, address in known.items()):

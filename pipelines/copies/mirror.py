@@ -51,7 +51,7 @@ class MirrorResult:
     refused: dict[str, str] = field(default_factory=dict)
     """Parts whose rows PostgreSQL refuses, with the reason."""
     notes: list[str] = field(default_factory=list)
-    """What a person must still do."""
+    """The steps that a person must still take."""
 
 
 def is_current(settings: Settings) -> bool:
@@ -71,7 +71,7 @@ def mirror(settings: Settings, *, full: bool = False, lock_wait_s: float = LOCK_
     CopyError if the target cannot be brought up to date. Steps that were committed stay.
     """
     if settings.mirror_url is None:
-        raise ConfigError(f"there is no mirror: set MIRROR_URL to {SHAPE}")
+        raise ConfigError(f"no mirror is set: set MIRROR_URL to {SHAPE}")
     url = checked_url(settings.mirror_url.get_secret_value())
     with opened(settings) as connection:
         facts = _facts(settings, url)

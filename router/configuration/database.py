@@ -8,7 +8,7 @@ can follow them without a change of version numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from router.configuration.documents import EDITED, PRICES, Documents, digest_of
@@ -235,19 +235,7 @@ class StateDatabase:
         )
 
     def _add(self, connection: sa.Connection, draft: Draft, parent: int | None) -> Version:
-        newest = self._newest(connection)
-        now = datetime.now(UTC)
-        version = Version(
-            number=(parent or 0) + 1,
-            parent=parent,
-            environment=draft.environment,
-            author=draft.author,
-            origin=draft.origin,
-            created_at=now if newest is None else max(now, newest.created_at),
-            config_hash=draft.config_hash,
-            documents=draft.digests,
-            policies=dict(draft.policies),
-        )
+        version = draft.after(self._newest(connection), parent=parent)
         self._keep(connection, draft.documents.values())
         connection.execute(self._tables.versions.insert().values(**_row(version)))
         return version

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import orjson
@@ -246,19 +246,7 @@ class StateFolder:
             sync_folder(folder)
 
     def _add(self, draft: Draft, parent: int | None) -> Version:
-        newest = self.newest()
-        now = datetime.now(UTC)
-        version = Version(
-            number=(parent or 0) + 1,
-            parent=parent,
-            environment=draft.environment,
-            author=draft.author,
-            origin=draft.origin,
-            created_at=now if newest is None else max(now, newest.created_at),
-            config_hash=draft.config_hash,
-            documents=draft.digests,
-            policies=dict(draft.policies),
-        )
+        version = draft.after(self.newest(), parent=parent)
         descriptor = os.open(self._history, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         with os.fdopen(descriptor, "r+b") as file:
             size = _whole(file.read())

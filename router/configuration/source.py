@@ -9,13 +9,13 @@ the newest version are both the old ones or both the new ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from router.configuration.documents import digests_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from router.configuration.documents import Documents
 
@@ -59,6 +59,21 @@ class Draft:
     def digests(self) -> dict[str, str]:
         """The digest of each document, by name."""
         return digests_of(self.documents)
+
+    def after(self, newest: Version | None, *, parent: int | None) -> Version:
+        """The version that this draft becomes now, behind the newest one of the history."""
+        now = datetime.now(UTC)
+        return Version(
+            number=(parent or 0) + 1,
+            parent=parent,
+            environment=self.environment,
+            author=self.author,
+            origin=self.origin,
+            created_at=now if newest is None else max(now, newest.created_at),
+            config_hash=self.config_hash,
+            documents=self.digests,
+            policies=dict(self.policies),
+        )
 
 
 class StateSource(Protocol):
