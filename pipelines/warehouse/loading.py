@@ -189,7 +189,7 @@ def _insert(warehouse: Warehouse, group: Sequence[Segment]) -> tuple[dict[str, i
     dataset = group[0].manifest.dataset
     with versions.as_current(group, warehouse.settings.build_file.parent) as files:
         warehouse.run(
-            f"load/{dataset}_incoming",
+            incoming_file(dataset),
             files=files,
             first_at=min(segment.manifest.first_at for segment in group),
             last_at=max(segment.manifest.last_at for segment in group),
@@ -205,6 +205,13 @@ def _note_stale_hours(warehouse: Warehouse) -> set[datetime]:
     hours = warehouse.rows("select distinct stale_hour from incoming where stale_hour is not null")
     warehouse.connection.execute("drop table incoming")
     return {hour for (hour,) in hours}
+
+
+def incoming_file(dataset: str) -> SqlFile:
+    """The statement that lists the new ids. Datasets with rollups have one of their own, with stale hours."""
+    if dataset in FOLDED:
+        return sqlfiles.load(f"load/{dataset}_incoming")
+    return sqlfiles.load("load/incoming", table=dataset, key=fields(DATASETS[dataset])[0].name)
 
 
 def records_file(dataset: str) -> SqlFile:

@@ -66,6 +66,9 @@ def _filled(key: str, *places: str, tables: Iterable[Sequence[str]]) -> list[Sql
 
 
 TEMPLATES: dict[str, list[SqlFile]] = {
+    "load/incoming": [
+        loading.incoming_file(dataset) for dataset in DATASETS if dataset not in loading.FOLDED
+    ],
     "load/records": [loading.records_file(dataset) for dataset in DATASETS],
     "load/take_over": _filled("load/take_over", "table", "moment", tables=[item[:2] for item in RECORDS]),
     "load/count_in_segment": _filled(

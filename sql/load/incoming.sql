@@ -1,24 +1,24 @@
 -- name: incoming
--- grain: id
--- unique: id
--- reads: security_events
--- The first copy of every event that is in the files and not yet in the table.
--- Its daily mart is computed from the table, so it makes no hour stale.
+-- grain: {key}
+-- unique: {key}
+-- reads: {table}
+-- The first copy of every id that is in the files and not yet in the table.
+-- For datasets without hourly rollups: none of their rows makes an hour stale.
 create or replace temp table incoming as
 with
     found as (
         select
             parse_filename(filename, true) as segment,
             file_row_number as row_in_segment,
-            id
+            {key}
         from read_parquet(
             $files, filename = true, file_row_number = true, hive_partitioning = false
         )
     ),
 
     known as (
-        select id
-        from security_events
+        select {key}
+        from {table}
         where timestamp between $first_at and $last_at
     )
 
@@ -27,5 +27,5 @@ select
     arg_min(found.row_in_segment, (found.segment, found.row_in_segment)) as row_in_segment,
     cast(null as timestamptz) as stale_hour
 from found
-anti join known on known.id = found.id
-group by found.id
+anti join known on known.{key} = found.{key}
+group by found.{key}
