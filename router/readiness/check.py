@@ -6,6 +6,7 @@ It opens no router and writes nothing. Documents and keys are those of the data 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -127,7 +128,7 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
     report.attempt(decide)
     for name in EDITED:
         if name in OTHERS and name in documents:
-            report.attempt(lambda name=name: parse(name))  # type: ignore[misc]
+            report.attempt(partial(parse, name))
     place = "keys.json" if settings.database_url is None else "DATABASE_URL"
     report.attempt(lambda: f"{place}: {len(open_key_store(settings).read().keys)} keys")
     return found[0] if found else None

@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +38,21 @@ def activation(machines: Machines, repeats: int) -> None:
     """Keys and versions, from their change to the other machine."""
     times: dict[str, list[float]] = {"made": [], "revoked": [], "applied": []}
     with httpx.Client(timeout=30) as client:
+
+        def answers(token: str, status: int) -> bool:
+            return machines.ask(1, client, token=token).status_code == status
+
+        def has_applied(config_hash: str) -> bool:
+            return bool(machines.health(1, client)["configuration"]["config_hash"] == config_hash)
+
         for repeat in range(repeats):
             key_id, token = machines.make_key("ci", on=0)
-            times["made"].append(
-                seconds_until(lambda token=token: machines.ask(1, client, token=token).status_code == 200)  # type: ignore[misc]
-            )
+            times["made"].append(seconds_until(partial(answers, token, 200)))
             machines.revoke(key_id, on=0)
-            times["revoked"].append(
-                seconds_until(lambda token=token: machines.ask(1, client, token=token).status_code == 401)  # type: ignore[misc]
-            )
+            times["revoked"].append(seconds_until(partial(answers, token, 401)))
             content = f"policies: [{{id: support, version: {repeat + 1}, cost_weight: {repeat + 1}}}]\n"
             applied = machines.apply({"policies.yaml": content.encode()}, on=0)
-            times["applied"].append(
-                seconds_until(
-                    lambda applied=applied: (  # type: ignore[misc]
-                        machines.health(1, client)["configuration"]["config_hash"] == applied
-                    )
-                )
-            )
+            times["applied"].append(seconds_until(partial(has_applied, applied)))
     for name, found in times.items():
         thing = "version applied" if name == "applied" else f"key {name}"
         show(f"{thing}, until it holds on the other machine", f"max {max(found):.2f} s of {len(found)}")
