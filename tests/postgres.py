@@ -131,7 +131,7 @@ class PostgresServer:
         folder = Path(tempfile.mkdtemp(prefix="intellirouter-postgres-"))
         password = folder / "password"
         password.write_text(PASSWORD)
-        if owner := _other_user():
+        if owner := other_user():
             for path in (folder, password):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
         command = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", USER, "--no-sync"]
@@ -141,7 +141,7 @@ class PostgresServer:
 
     @staticmethod
     def _as_user() -> dict[str, Any]:
-        owner = _other_user()
+        owner = other_user()
         return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
     def _answers(self, programs: Path) -> bool:
@@ -157,7 +157,7 @@ class PostgresServer:
         return [pid, *map(int, children.read_text().split())] if children.exists() else [pid]
 
 
-def _other_user() -> pwd.struct_passwd | None:
+def other_user() -> pwd.struct_passwd | None:
     """The user that runs the server when the tests run as root; None: the tests' own."""
     if os.getuid() != 0:
         return None

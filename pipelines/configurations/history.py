@@ -7,6 +7,7 @@ erased from its documents), the tables are made from the beginning.
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from pipelines.configurations.periods import Row
     from pipelines.warehouse.warehouse import Warehouse
-    from router.configuration.source import Version
+    from router.configuration.source import StateSource, Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,12 @@ def load_configurations(warehouse: Warehouse, *, from_start: bool = False) -> Co
 
     `from_start`: make all rows again.
     """
+    with closing(open_source(warehouse.settings)) as source:
+        return _load(warehouse, source, from_start=from_start)
+
+
+def _load(warehouse: Warehouse, source: StateSource, *, from_start: bool) -> ConfigurationsResult:
     settings = warehouse.settings
-    source = open_source(settings)
     try:
         source.settle()
         seen = look(source, settings)

@@ -47,7 +47,8 @@ _REFUSALS = ("22", "23")
 class Target:
     """The server that MIRROR_URL names, while it is entered."""
 
-    def __init__(self, url: str, schema: str, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
+    def __init__(self, url: str, schema: str, *, lock_wait_s: float | None = LOCK_WAIT_S) -> None:
+        """`lock_wait_s` None: for reading, without the lock that excludes another mirror."""
         self._url = url
         self._lock_wait_s = lock_wait_s
         self.schema = schema
@@ -81,6 +82,8 @@ class Target:
     def _prepare_session(self) -> None:
         with self.transaction("open a session"):
             self.run("session", f"{STATEMENT_TIMEOUT_S}s", f"{LOCK_TIMEOUT_S}s")
+        if self._lock_wait_s is None:
+            return
         deadline = time.monotonic() + self._lock_wait_s
         while True:
             with self.transaction("take the lock"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -11,7 +11,7 @@ from pipelines.doctor.findings import error, warning
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.warehouse import configuration
 from router.configuration.opening import open_source
-from router.configuration.unlisted import unlisted_organizations
+from router.configuration.unlisted import remedy, unlisted_organizations
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipelines.doctor.findings import Finding
     from router.config import Settings
+    from router.configuration.source import StateSource
 
 _RESTORE = "restore the folder `configuration` from a backup: records of this version cannot be explained"
 _CHECK = "correct the document: routers keep the version before it"
@@ -26,7 +27,11 @@ _CHECK = "correct the document: routers keep the version before it"
 
 def configurations(settings: Settings) -> Iterator[Finding]:
     """Check every document of the history, and the names of organisations."""
-    source = open_source(settings)
+    with closing(open_source(settings)) as source:
+        yield from _of_source(source, settings)
+
+
+def _of_source(source: StateSource, settings: Settings) -> Iterator[Finding]:
     try:
         versions = source.versions()
     except ConfigError as problem:
@@ -49,7 +54,7 @@ def configurations(settings: Settings) -> Iterator[Finding]:
         yield warning(
             "organizations.yaml lacks an organisation",
             name,
-            f"it is named in {', '.join(places)}: add it to organizations.yaml, or correct the name there",
+            remedy(places),
         )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.doctor import config_checks, erasure_checks
+from pipelines.doctor import config_checks, erasure_checks, mirror_checks
 from pipelines.doctor.findings import Finding, bounded, error, warning
 from pipelines.lake import audit, reading
 from pipelines.retention import progress
@@ -63,6 +63,7 @@ def inspect(
     findings = [*doctor.files(), *doctor.tables(), *_build(settings), *_journals(settings)]
     findings += [*_scores(settings), *_classifier(settings), *erasure_checks.erasures(settings)]
     findings += config_checks.configurations(settings)
+    findings += mirror_checks.mirror(settings, doctor.wanted)
     heads: list[KeptHead] = []
     if with_audit:
         broken, heads = doctor.chains(expected)
@@ -101,6 +102,8 @@ class _Doctor:
             for dataset, listing in self._listings.items()
         }
         self._published = Progress()
+        self.wanted = {dataset: set(segments) for dataset, segments in self._segments.items()}
+        """By dataset, the segments whose rows a copy of the tables should hold."""
 
     @cached_property
     def _build(self) -> Progress:
@@ -243,6 +246,8 @@ class _Doctor:
                     f"{dataset}/{name}{self._record(dataset, path)}",
                     _RESTORE,
                 )
+        loaded = {name for name, _, _, rows, is_expired in ledger if rows and not is_expired}
+        self.wanted[dataset] = loaded - replaced | (standing.keys() - known)
         for name in standing.keys() - known:
             yield warning("a segment is not loaded yet", f"{dataset}/{name}", "run `intellirouter refresh`")
         rows = {name: (count, is_expired) for name, _, _, count, is_expired in ledger}

@@ -94,14 +94,9 @@ def begin(warehouse: Warehouse, user: str, organization: str | None, *, now: dat
     _refuse_if_held(settings, user, organization, found)
     audit_trail.forget(settings.compliance_file, user, organization=organization)
     if organization is None:  # documents name a person without an organisation
-        open_source(settings).forget(user)
-    event = audit_trail.new_event(
-        "person.erased",
-        tombstone.name,
-        before=None,
-        after={"person": tombstone.person, "organization_id": organization, "erased_at": now.isoformat()},
-    )
-    audit_trail.note(settings.compliance_file, event)
+        with contextlib.closing(open_source(settings)) as source:
+            source.forget(user)
+    _note_event(settings, tombstone, "request")
     tombstone = _put_down(settings, tombstone, doomed)
     return Erasing(tombstone=tombstone, doomed=Doomed(tombstone, key, user), user=user)
 
@@ -112,7 +107,8 @@ def resume(warehouse: Warehouse, tombstone: Tombstone) -> Erasing | None:
     if not tombstone.moments:
         late = _late_segments(warehouse, tombstone)
         doomed = Doomed(tombstone, key)
-        if not late or not trace(warehouse.settings.lake, doomed, late).rows:
+        found = trace(warehouse.settings.lake, doomed, late) if late else None
+        if found is None or not found.rows:
             if late:
                 last = warehouse.value("select max(loaded_at) from pipeline.load_ledger")
                 _note_honoured(warehouse, tombstone, last)
@@ -120,8 +116,22 @@ def resume(warehouse: Warehouse, tombstone: Tombstone) -> Erasing | None:
         tombstone = tombstone.model_copy(
             update={"moments": (datetime.now(UTC),), "requests": doomed.requests}
         )
+        _note_event(warehouse.settings, tombstone, "late segments", rows=found.rows)
         tombstone.write(warehouse.settings.erasures)
     return Erasing(tombstone=tombstone, doomed=Doomed(tombstone, key))
+
+
+def _note_event(settings: Settings, tombstone: Tombstone, cause: str, **facts: object) -> None:
+    """Put the event on disk before anything is removed. It names the person by their hash only."""
+    after = {
+        "person": tombstone.person,
+        "organization_id": tombstone.organization,
+        "erased_at": tombstone.erased_at.isoformat(),
+        "cause": cause,
+        **facts,
+    }
+    event = audit_trail.new_event("person.erased", tombstone.name, before=None, after=after)
+    audit_trail.note(settings.compliance_file, event)
 
 
 def remove_person(warehouse: Warehouse, erasing: Erasing) -> None:

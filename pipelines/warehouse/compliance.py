@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,9 @@ def load_compliance(warehouse: Warehouse, *, from_start: bool = False) -> Compli
     kept = {row["id"]: row for row in stored if row["action"].startswith(CONFIGURATION) and not from_start}
     try:
         events = read_events(settings.compliance_file)
-        source = open_source(settings)
-        known = _of_history(source, kept)
-        events += events_of(source, known=known)
+        with closing(open_source(settings)) as source:
+            known = _of_history(source, kept)
+            events += events_of(source, known=known)
     except (ConfigError, OSError) as error:
         return ComplianceResult(problem=f"{error}; the table was not changed")
     rows = [*map(_row, events), *(row for name, row in kept.items() if name in known)]

@@ -6,6 +6,7 @@ configuration holds every set that decided, so a rebuilt warehouse has the same 
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,15 +43,15 @@ class FactorsResult:
 
 def load_decision_factors(warehouse: Warehouse) -> FactorsResult:
     """Add the weights of each configuration of the history that the table lacks."""
-    source = open_source(warehouse.settings)
     known = {row[0] for row in warehouse.run(sqlfiles.load("tables/rows", table=TABLE)).fetchall()}
     rows: list[dict[str, Any]] = []
     problem = None
     try:
-        for version in source.versions():
-            if version.config_hash not in known:
-                known.add(version.config_hash)
-                rows += (_row(version.config_hash, policy) for policy in _policies(source, version))
+        with closing(open_source(warehouse.settings)) as source:
+            for version in source.versions():
+                if version.config_hash not in known:
+                    known.add(version.config_hash)
+                    rows += (_row(version.config_hash, policy) for policy in _policies(source, version))
     except (OSError, ConfigError) as error:
         problem = str(error)
     with warehouse.transaction():

@@ -3,7 +3,10 @@
 A backup holds the documents, their history, the keys, the trail of changes, prices, scores, open journals,
 budgets in flight, certificates of erasures and Dagster's runs. Left out are the lake, which is copied as it
 is, the warehouse, which `intellirouter rebuild` makes from the lake, and files that only running processes
-use. Each file is in the backup as it was at one moment, and with its SHA-256 in the manifest, which comes
+use. With DATABASE_URL, the documents, their history and the keys are those of the database, as files: a folder
+that is restored serves without it, and `intellirouter config push` puts them into another database.
+
+Each file is in the backup as it was at one moment, and with its SHA-256 in the manifest, which comes
 last: a backup that was cut is refused. The file holds the hashes of keys, so only its owner may read it.
 """
 
@@ -16,7 +19,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as release_of
@@ -25,7 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.config import DATABASE_COPIES
+from router.configuration.documents import EDITED, PRICES
 from router.configuration.folder import StateFolder
+from router.configuration.moving import save
 from router.errors import ConfigError
 from router.files import TEMPORARY_PREFIX, locked, sync_folder
 
@@ -39,6 +45,7 @@ MANIFEST = f"{TEMPORARY_PREFIX}backup.json"
 """No file of a backup has such a name."""
 LEFT_OUT = ("lake", "warehouse", "workers")
 """Folders that a backup leaves out: see the module."""
+KEYS = "keys.json"
 _COUNTERS = "budgets/counters"
 """The files in which running processes count. The records hold the same."""
 _SQLITE = b"SQLite format 3\0"
@@ -74,8 +81,16 @@ def backup(settings: Settings, target: Path) -> Backup:
                 locked(home / "configuration" / "history.jsonl"),
                 locked(settings.compliance_file),
                 tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive,
+                _saved(settings) as saved,
             ):
-                files = {name: _add(archive, home, name) for name in _names(home, {temporary, target})}
+                places = {
+                    name: home
+                    for name in _names(home, {temporary, target})
+                    if saved is None or not _is_saved(name)
+                }
+                if saved is not None:
+                    places |= dict.fromkeys(_names(saved, set()), saved)
+                files = {name: _add(archive, place, name) for name, place in places.items()}
                 kept = {name: digest for name, digest in files.items() if digest is not None}
                 manifest = {
                     "schema_version": SCHEMA_VERSION,
@@ -117,6 +132,21 @@ def restore(source: Path, home: Path) -> Backup:
         bytes=source.stat().st_size,
         created_at=datetime.fromisoformat(manifest["created_at"]),
     )
+
+
+@contextmanager
+def _saved(settings: Settings) -> Iterator[Path | None]:
+    """A folder with the content of DATABASE_URL, while it is entered. None without a database."""
+    if settings.database_url is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY_PREFIX}saved-", dir=settings.home) as folder:
+        yield Path(folder) if save(settings, Path(folder)) else None
+
+
+def _is_saved(name: str) -> bool:
+    """Whether the database's content replaces a file: one of an earlier time, or a copy."""
+    return name in (*EDITED, PRICES, KEYS) or name.startswith(("configuration/", f"{DATABASE_COPIES}/"))
 
 
 def _names(home: Path, own: set[Path]) -> Iterator[str]:

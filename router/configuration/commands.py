@@ -175,6 +175,7 @@ def _opened(home: Path | None) -> tuple[StateSource, Settings]:
     """The source, with the documents in force noted."""
     settings = Settings.load(home=home)
     source = open_source(settings)
+    click.get_current_context().call_on_close(source.close)
     if settings.home.is_dir():
         source.settle()
         look(source, settings)
@@ -227,6 +228,8 @@ def restore_command(file: Path, home: Path | None) -> None:
     made = restore(file, settings.home)
     click.echo(f"restored {made.files} files of {made.created_at:%Y-%m-%d %H:%M} UTC to {settings.home}")
     click.echo(f"  copy the lake to {settings.lake}, then run `intellirouter rebuild`")
+    if settings.database_url is not None:
+        click.echo("  `intellirouter config push` puts the documents and keys into DATABASE_URL")
 
 
 for command in MOVING:

@@ -113,6 +113,10 @@ class StateDatabase:
                     changed += 1
         return changed
 
+    def close(self) -> None:
+        """See StateSource."""
+        self.database.close()
+
     def adopt(
         self, versions: Sequence[Version], document: Callable[[str], bytes], in_force: Documents
     ) -> int:

@@ -156,6 +156,9 @@ class StateFolder:
             with suppress(PermissionError), self._locked():
                 pass  # the lock settles
 
+    def close(self) -> None:
+        """See StateSource. A folder has no connections."""
+
     def adopt(self, versions: Sequence[Version], document: Callable[[str], bytes]) -> None:
         """Copy a whole history into a folder without one. The documents in force stay as they are."""
         with self._locked():

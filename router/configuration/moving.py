@@ -7,10 +7,12 @@ revoked on either side stays revoked, and a key that only the destination has st
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.configuration.changing import apply
+from router.configuration.copies import write_documents
 from router.configuration.documents import EDITED, PRICES
 from router.configuration.folder import StateFolder
 from router.configuration.opening import open_source_database
@@ -96,6 +98,18 @@ def pull(settings: Settings, *, author: str | None = None) -> Moved:
         return Moved(version=version, versions=copied, keys=_move_keys(keys, KeyFile(settings.keys_file)))
     finally:
         keys.close()
+
+
+def save(settings: Settings, folder: Path) -> bool:
+    """Write the database's documents, history and keys as files into an empty folder. False: it has none."""
+    with closing(open_source_database(settings)) as database:
+        _, snapshot = database.fetch(None, None)
+        write_documents(folder, snapshot.documents)
+        if snapshot.versions:
+            StateFolder(folder).adopt(snapshot.versions, database.document)
+    with closing(open_key_database(settings)) as keys:
+        is_empty = not (_move_keys(keys, KeyFile(folder / settings.keys_file.name)) or snapshot.documents)
+    return not is_empty
 
 
 def _require_known(newest: Version, own: Sequence[Version]) -> None:

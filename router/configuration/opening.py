@@ -17,7 +17,7 @@ POLL_S = 0.5
 
 
 def open_source(settings: Settings) -> StateSource:
-    """For commands and jobs: every read asks the server."""
+    """For commands and jobs: every read asks the server. Close it."""
     return StateFolder(settings.home) if settings.database_url is None else open_source_database(settings)
 
 

@@ -125,7 +125,7 @@ class PolledState:
     def close(self) -> None:
         """Stop to ask, and close the connections."""
         self._polled.close()
-        self._database.database.close()
+        self._database.close()
 
 
 def _pack(snapshot: Snapshot) -> dict[str, Any]:

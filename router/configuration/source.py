@@ -118,3 +118,6 @@ class StateSource(Protocol):
 
         An erased document keeps its digest as its name, and its content no longer matches it.
         """
+
+    def close(self) -> None:
+        """Close connections. A second call does nothing."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from router.configuration.documents import EXPERIMENTS, LIMITS, ORGANIZATIONS, POLICIES, RETENTION
 from router.configuration.organizations import OrganizationsFile
 from router.configuration.retention import RetentionFile
 from router.documents import parse_yaml
-from router.keys.keys import KeyFile
+from router.keys.opening import open_key_store
 from router.limits.book import ANY, LimitsFile
 from router.policies.assignment import parse_experiments
 from router.policies.policy import Policies
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from router.config import Settings
     from router.configuration.documents import Documents
 
-KEYS = "keys.json"
+KEYS = "keys"
 RECORDS = "records"
 
 
@@ -45,6 +46,11 @@ def unlisted_organizations(
     return dict(sorted(found.items()))
 
 
+def remedy(places: Iterable[str]) -> str:
+    """The places that name an organisation, and how to list it."""
+    return f"it is named in {', '.join(places)}: add it to organizations.yaml, or correct the name there"
+
+
 def _in_documents(documents: Documents, home: Path) -> dict[str, set[str]]:
     policies = Policies.parse(documents.get(POLICIES), home / POLICIES)
     found = {POLICIES: {*policies.organizations, *policies.organization_preferences}}
@@ -63,5 +69,6 @@ def _in_documents(documents: Documents, home: Path) -> dict[str, set[str]]:
 
 
 def _in_keys(settings: Settings) -> set[str]:
-    keys = KeyFile(settings.keys_file).read().keys
+    with closing(open_key_store(settings)) as store:
+        keys = store.read().keys
     return {key.organization_id for key in keys if key.organization_id is not None}

@@ -5,6 +5,7 @@ It opens no router and writes nothing. Documents and keys are those of the data 
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from router.config import Settings
 from router.configuration.checking import OTHERS, deciding
 from router.configuration.documents import EDITED, LIMITS
 from router.configuration.opening import open_source
+from router.configuration.unlisted import remedy, unlisted_organizations
 from router.decision.eligibility import standing_exclusions
 from router.documents import hidden, parse_yaml
 from router.errors import MASK, IntelliRouterError, UnknownModelError, UnknownPolicyError
@@ -49,6 +51,8 @@ class Report:
 
     settings: list[InForce] = field(default_factory=list)
     good: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    """Lines that ask for a look. Nothing is refused for them."""
     problems: list[str] = field(default_factory=list)
 
     def attempt(self, what: Callable[[], str | None]) -> None:
@@ -103,7 +107,8 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
     documents: dict[str, bytes] = {}
 
     def read() -> None:
-        documents.update(open_source(settings).read())
+        with closing(open_source(settings)) as source:
+            documents.update(source.read())
 
     def decide() -> str:
         decides = deciding(documents, home)
@@ -129,9 +134,19 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
     for name in EDITED:
         if name in OTHERS and name in documents:
             report.attempt(partial(parse, name))
-    place = "keys.json" if settings.database_url is None else "DATABASE_URL"
-    report.attempt(lambda: f"{place}: {len(open_key_store(settings).read().keys)} keys")
+    report.attempt(lambda: _keys(settings))
+    if found and not report.problems:  # each part can be read
+        report.notices += [
+            f"organizations.yaml lacks `{name}`: {remedy(places)}"
+            for name, places in unlisted_organizations(documents, settings).items()
+        ]
     return found[0] if found else None
+
+
+def _keys(settings: Settings) -> str:
+    place = "keys.json" if settings.database_url is None else "DATABASE_URL"
+    with closing(open_key_store(settings)) as store:
+        return f"{place}: {len(store.read().keys)} keys"
 
 
 def _folder(settings: Settings, report: Report) -> None:

@@ -22,6 +22,8 @@ def check(home: Path | None) -> None:
     click.echo()
     for line in report.good:
         click.echo(f"ok       {line}")
+    for notice in report.notices:
+        click.echo(f"notice   {notice}")
     for problem in report.problems:
         click.echo(f"PROBLEM  {problem}")
     if report.problems:

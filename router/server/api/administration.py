@@ -131,8 +131,8 @@ async def get_document(shim: Shim, http: HttpRequest) -> HttpResponse:
     name = _document(http)
 
     def read() -> tuple[bytes | None, Version | None]:
-        source = open_source(shim.router.settings)
-        return source.read().get(name), source.newest()
+        with closing(open_source(shim.router.settings)) as source:
+            return source.read().get(name), source.newest()
 
     content, version = await _changed(read)
     return _as_answer(name, content, version)
@@ -160,23 +160,23 @@ async def put_document(shim: Shim, http: HttpRequest) -> HttpResponse:
     settings = shim.router.settings
 
     def put() -> tuple[bytes | None, Version | None]:
-        source = open_source(settings)
-        newest = source.newest()
-        if _etag(source.read().get(name)) != expected:
-            raise PreconditionError(
-                f"`{name}` is no longer the one of `if-match`: read it, and change it again"
-            )
-        try:
-            version = apply(
-                source,
-                settings,
-                {name: wanted},
-                expected=None if newest is None else newest.number,
-                author=_actor(http.caller),
-            )
-        except ConfigConflictError as error:
-            raise PreconditionError(f"{error}") from error
-        return wanted, version
+        with closing(open_source(settings)) as source:
+            newest = source.newest()
+            if _etag(source.read().get(name)) != expected:
+                raise PreconditionError(
+                    f"`{name}` is no longer the one of `if-match`: read it, and change it again"
+                )
+            try:
+                version = apply(
+                    source,
+                    settings,
+                    {name: wanted},
+                    expected=None if newest is None else newest.number,
+                    author=_actor(http.caller),
+                )
+            except ConfigConflictError as error:
+                raise PreconditionError(f"{error}") from error
+            return wanted, version
 
     content, version = await _changed(put)
     await asyncio.to_thread(_refresh, shim)

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.configurations.history import load_configurations
 from pipelines.erasure.search import search
-from pipelines.flow import erase, retain
+from pipelines.flow import erase, honour_erasures, retain
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.publishing import publish_warehouse
@@ -221,4 +221,28 @@ def test_erasures_and_retention_runs_are_events(settings: Settings) -> None:
     expired, erased = read_events(settings.compliance_file)
     assert (expired.action, expired.after["rows"]["request_analytics"]) == ("records.expired", 1)
     assert (erased.action, len(erased.after["person"])) == ("person.erased", 64)
+    assert PERSON not in settings.compliance_file.read_text()
+
+
+def test_an_erasure_that_is_honoured_late_is_an_event(settings: Settings) -> None:
+    """Rows that were sealed after the erasure go too, and the trail and the table say so, once."""
+    seal_records(settings, [make_record(NOW, user_id=PERSON)])
+    certificate = erase(settings, PERSON)
+    seal_records(settings, [make_record(NOW, user_id=PERSON), make_record(NOW, user_id="u1")])
+    with Warehouse(settings) as warehouse:
+        for _ in range(2):
+            run_steps(warehouse)
+            honour_erasures(warehouse)
+    with Warehouse(settings) as warehouse:
+        run_steps(warehouse)
+        assert honour_erasures(warehouse) == []
+        load_compliance(warehouse)
+        rows = warehouse.rows(
+            "select subject, after ->> 'cause', after ->> '$.rows.request_analytics' from compliance_logs"
+            " where action = 'person.erased' order by id"
+        )
+    names = {row[0] for row in rows}
+    assert [row[1:] for row in rows] == [("request", None), ("late segments", "1")]
+    assert len(names) == 1
+    assert certificate.person in read_events(settings.compliance_file)[-1].after["person"]
     assert PERSON not in settings.compliance_file.read_text()

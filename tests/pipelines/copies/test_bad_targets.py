@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,14 +22,15 @@ from router.errors import ConfigError
 from tests.pipelines.copies.conftest import Mirrored
 from tests.pipelines.copies.test_mirror import traffic
 from tests.pipelines.helpers import seal_records
-from tests.postgres import PASSWORD, USER, PostgresServer
+from tests.postgres import PASSWORD, USER, PostgresServer, other_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 STATEMENTS = 400
 """More than one run sends."""
+FREE_BYTES = 1 << 20
+"""What a nearly full disk has left: less than the new rows of one table."""
 SHORT_STEP = 9
 """The short form stops before every ninth statement, INTELLIROUTER_LONG=1 before each of them."""
 
@@ -214,6 +219,59 @@ def test_a_full_disk_leaves_whole_steps(loaded: Mirrored, sqlstate: str) -> None
     loaded.ask("drop trigger disk on request_analytics")
     loaded.mirror()
     assert loaded.differences() == {}
+
+
+@pytest.fixture
+def small_disk(postgres_server: PostgresServer) -> Iterator[tuple[Path, str]]:
+    """A file system of 64 MB, and the URL of a database whose tables are on it."""
+    folder = Path(tempfile.mkdtemp(prefix="intellirouter-disk-"))
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip(f"a file system of its own cannot be mounted: {mounted.stderr.strip()}")
+    name = folder.name.replace("-", "_")
+    try:
+        if (owner := other_user()) is not None:
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        postgres_server.execute(f"create tablespace {name} location '{folder}'")
+        postgres_server.execute(f"create database {name} tablespace {name}")
+        yield folder, postgres_server.url(name)
+        postgres_server.execute(f"drop database {name} with (force)")
+        postgres_server.execute(f"drop tablespace {name}")
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_leaves_whole_steps(
+    loaded: Mirrored, small_disk: tuple[Path, str]
+) -> None:
+    """No table is half written, the remedy is named, publishing goes on, and the next run completes."""
+    folder, url = small_disk
+    mirrored = with_url(loaded, url)
+    mirrored.mirror()
+    seal_records(mirrored.settings, traffic(3000))
+    mirrored.refresh()
+    tables = [name for (name,) in mirrored.ask("select table_name from copied_tables")]
+    counts = {name: f'select count(*) from "{name}"' for name in tables}
+    before = {name: mirrored.ask(query) for name, query in counts.items()}
+    after = {name: mirrored.ask_warehouse(query) for name, query in counts.items()}
+    ballast = folder / "ballast"
+    with ballast.open("wb") as file:
+        file.write(bytes(shutil.disk_usage(folder).free - FREE_BYTES))
+    with pytest.raises(CopyError, match="No space left on device.*disk is full: free space"):
+        mirrored.mirror()
+    found = {name: mirrored.ask(query) for name, query in counts.items()}
+    assert [name for name in tables if found[name] not in (before[name], after[name])] == []
+    assert found["request_analytics"] == before["request_analytics"] == [(6,)]
+    assert not is_current(mirrored.settings)
+    mirrored.refresh()
+    assert mirrored.ask_warehouse(counts["request_analytics"]) == [(3006,)]
+    ballast.unlink()
+    mirrored.mirror()
+    assert mirrored.differences() == {}
 
 
 def test_a_second_mirror_waits_and_is_named(loaded: Mirrored) -> None:

@@ -65,5 +65,5 @@ def test_organisations_without_a_description_are_listed(settings: Settings) -> N
     names = ["by-hold", "by-key", "by-limit", "by-policy", "by-record"]
     assert [value for _, _, value in found(settings)] == names
     advice = {item.value: item.advice for item in doctor.inspect(settings).findings}
-    assert "named in keys.json" in advice["by-key"]
+    assert "named in keys:" in advice["by-key"]
     assert "named in records" in advice["by-record"]

@@ -11,7 +11,9 @@ import pytest
 
 from router import Request, Router
 from router.config import Settings
+from router.configuration.backups import backup, restore
 from router.configuration.changing import apply
+from router.configuration.folder import StateFolder
 from router.configuration.moving import pull, push
 from router.configuration.opening import open_source_database
 from router.errors import ConfigConflictError, ConfigError, DatabaseUnavailableError
@@ -289,6 +291,50 @@ def test_the_commands_work_on_the_database(
     assert "version 2" in run("config", "pull")
     assert (home / "policies.yaml").read_bytes() == POLICY % 1
     assert KeyFile(home / "keys.json").read().keys[0].name == "ci"
+
+
+def test_a_backup_holds_the_documents_of_the_database(
+    postgres_server: PostgresServer, tmp_path: Path, fake_url: str
+) -> None:
+    """Documents, history and keys come back as files, and from there into another database, all equal."""
+    settings = pushed(tmp_path / "first", postgres_server.create_database(), fake_url)
+    (settings.home / "policies.yaml").write_bytes(POLICY % 7)  # what the database holds counts
+    (settings.home / "keys.json").write_text('{"keys": []}')
+    assert change(settings, {"policies.yaml": POLICY % 1, "limits.yaml": LIMITS}) == 2
+    source, store = open_source_database(settings), open_key_store(settings)
+    entry, _ = changes.create(store, name="ci", scopes=["route"])
+    source.forget("support")
+    file = tmp_path / "backup.tar.gz"
+    backup(settings, file)
+    restored = tmp_path / "restored"
+    restore(file, restored)
+    folder = StateFolder(restored)
+    digests = {digest for version in source.versions() for digest in version.documents.values()}
+    assert folder.read() == source.read()
+    assert list(folder.versions()) == list(source.versions())
+    assert {digest: folder.document(digest) for digest in digests} == {
+        digest: source.document(digest) for digest in digests
+    }
+    assert KeyFile(restored / "keys.json").read().keys == (entry,)
+    with Router.open(home=restored) as router:
+        assert ask(router) == "balanced"
+    other = Settings.load({"DATABASE_URL": postgres_server.create_database()}, home=restored)
+    push(other)
+    again, keys = open_source_database(other), open_key_store(other)
+    assert (again.read(), again.versions()) == (source.read(), source.versions())
+    assert keys.read() == store.read()
+    for opened in (source, store, again, keys):
+        opened.close()
+    assert not list(settings.home.glob("*saved*"))
+
+
+def test_a_backup_without_the_server_is_refused(tmp_path: Path) -> None:
+    """A backup that lacks the documents in force would be found out too late."""
+    settings = Settings.load({"DATABASE_URL": f"postgresql://u:{PASSWORD}@127.0.0.1:9/n"}, home=tmp_path)
+    with pytest.raises(DatabaseUnavailableError, match="does not answer") as failure:
+        backup(settings, tmp_path / "backup.tar.gz")
+    assert PASSWORD not in str(failure.value)
+    assert not (tmp_path / "backup.tar.gz").exists()
 
 
 def test_a_push_of_a_broken_document_changes_nothing(

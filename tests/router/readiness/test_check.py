@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from router.config import Settings
+from router.configuration.moving import push
+from router.keys.changes import create
+from router.keys.opening import open_key_store
 from router.readiness.check import Report, check
 from router.settings.environment import Variables
 from tests.factories import write_catalog
@@ -119,3 +124,38 @@ def test_the_command_exits_with_1_on_a_problem(tmp_path: Path, variables: dict[s
     assert done.returncode == code, done.stderr
     assert "INTELLIROUTER_HOME" in done.stdout
     assert ("PROBLEM" in done.stdout) is bool(code)
+
+
+def test_organisations_that_no_document_describes_are_notices(tmp_path: Path) -> None:
+    """Each with the places that name it, if there is an organizations.yaml. Nothing is refused."""
+    write_catalog(tmp_path)
+    create(tmp_path / "keys.json", name="n", scopes=["route"], organization_id="acme")
+    limits = "limits: [{scope: organization, subject: acme, requests: 1, per: day}]"
+    (tmp_path / "limits.yaml").write_text(limits)
+    assert checked(tmp_path).notices == []
+    (tmp_path / "organizations.yaml").write_text("organizations: [{id: globex}]")
+    report = checked(tmp_path)
+    (notice,) = report.notices
+    assert notice.startswith("organizations.yaml lacks `acme`: it is named in keys, limits.yaml")
+    assert report.problems == []
+    done = subprocess.run(
+        [sys.executable, "-m", "router.cli", "config", "check", "--home", str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (done.returncode, f"notice   {notice}\n" in done.stdout) == (0, True)
+
+
+def test_keys_in_the_database_name_organisations_too(tmp_path: Path, postgres_url: str) -> None:
+    """With DATABASE_URL the keys are those of the server."""
+    write_catalog(tmp_path)
+    (tmp_path / "organizations.yaml").write_text("organizations: []")
+    settings = Settings.load({"DATABASE_URL": postgres_url}, home=tmp_path)
+    push(settings)
+    with closing(open_key_store(settings)) as store:
+        create(store, name="n", scopes=["route"], organization_id="acme")
+    assert [notice.split("`")[1] for notice in checked(tmp_path, DATABASE_URL=postgres_url).notices] == [
+        "acme"
+    ]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipelines.warehouse.compliance import load_compliance
+from pipelines.warehouse.warehouse import Warehouse
+from router.config import Settings
+from router.configuration.database import StateDatabase
+from router.configuration.moving import push
 from router.keys.audit_trail import read_events
+from router.keys.changes import create
+from router.keys.opening import open_key_store
+from tests.factories import write_catalog
 from tests.router.server.test_auth import BODY, HERE, bearer, call, key
 
 if TYPE_CHECKING:
@@ -130,6 +140,58 @@ def test_a_document_is_read_changed_and_in_force(router: Router, tmp_path: Path)
     routed = ask(router, token, "POST", "/v1/route", json=BODY, headers={"x-intellirouter-policy": "mine"})
     assert routed.json()["model"] == "large"
     assert ask(router, token, "GET", "/admin/v1/config/policies").headers["etag"] == put.headers["etag"]
+
+
+@pytest.mark.parametrize("place", ["folder", "postgres"])
+def test_a_changed_document_is_an_event_of_the_table(
+    open_router: OpenRouter, tmp_path: Path, request: pytest.FixtureRequest, place: str
+) -> None:
+    """`compliance_logs` has the key that changed it, and the content before and after, wherever it lies."""
+    settings: dict[str, Any] = {}
+    if place == "postgres":
+        settings["database_url"] = request.getfixturevalue("postgres_url")
+        write_catalog(tmp_path, ["small", "large"])
+        push(Settings.load({"DATABASE_URL": settings["database_url"]}, home=tmp_path))
+    router, _ = open_router("small", "large", scores_refresh_interval_s=0.001, **settings)
+    with closing(open_key_store(router.settings)) as store:
+        entry, token = create(store, name="admin", scopes=["config"])
+    etag = '"none"'
+    for text in ("policies: [{id: mine, cost_weight: 1}]", "policies: [{id: mine, version: 2}]"):
+        put = ask(router, token, "PUT", POLICIES, json={"content": text}, headers={"if-match": etag})
+        assert put.status_code == 200, put.text
+        etag = put.headers["etag"]
+    with Warehouse(router.settings) as warehouse:
+        assert load_compliance(warehouse).problem is None
+        rows = warehouse.rows(
+            "select actor, before, after from compliance_logs"
+            " where subject = 'policies.yaml' and action = 'config.applied' order by id"
+        )
+    assert [actor for actor, _, _ in rows] == [f"key {entry.id}"] * 2
+    before, after = (json.loads(state) for state in rows[1][1:])
+    assert rows[0][1] is None
+    assert before["digest"] == json.loads(rows[0][2])["digest"]
+    assert f'"{after["digest"]}"' == etag
+    assert before["changed"] == {"policies": {"mine": {"cost_weight": 1}}}
+    assert after["changed"] == {"policies": {"mine": {"version": 2}}}
+
+
+def test_a_call_closes_its_connections(open_router: OpenRouter, tmp_path: Path, postgres_url: str) -> None:
+    """A source is opened for each call, read or change, and none stays open."""
+    settings = Settings.load({"DATABASE_URL": postgres_url}, home=tmp_path)
+    write_catalog(tmp_path, ["small", "large"])
+    push(settings)
+    router, _ = open_router("small", "large", database_url=postgres_url)
+    with closing(open_key_store(settings)) as store:
+        _, token = create(store, name="admin", scopes=["config"])
+    closed: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StateDatabase, "close", lambda source: closed.append(source))
+        assert ask(router, token, "GET", POLICIES).status_code == 200
+        assert (
+            ask(router, token, "PUT", POLICIES, json={"content": "{}"}, headers={"if-match": "x"}).status_code
+            == 412
+        )
+    assert len(closed) == 2
 
 
 @pytest.mark.parametrize(
