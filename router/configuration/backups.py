@@ -3,8 +3,8 @@
 A backup holds the documents, their history, the keys, the trail of changes, prices, scores, open journals,
 budgets in flight, certificates of erasures and Dagster's runs. Left out are the lake, which is copied as it
 is, the warehouse, which `intellirouter rebuild` makes from the lake, and files that only running processes
-use. With DATABASE_URL, the documents, their history and the keys are those of the database, as files: a folder
-that is restored serves without it, and `intellirouter config push` puts them into another database.
+use. With DATABASE_URL, the documents, their history and the keys are those of the database, as files: a
+restored folder serves without it, and `intellirouter config push` puts them into another database.
 
 Each file is in the backup as it was at one moment, and with its SHA-256 in the manifest, which comes
 last: a backup that was cut is refused. The file holds the hashes of keys, so only its owner may read it.

@@ -255,13 +255,13 @@ def test_a_disk_that_is_really_full_leaves_whole_steps(
     seal_records(mirrored.settings, traffic(3000))
     mirrored.refresh()
     tables = [name for (name,) in mirrored.ask("select table_name from copied_tables")]
-    counts = {name: f'select count(*) from "{name}"' for name in tables}
+    counts = {name: f'select count(*) from "{name}"' for name in tables}  # noqa: S608
     before = {name: mirrored.ask(query) for name, query in counts.items()}
     after = {name: mirrored.ask_warehouse(query) for name, query in counts.items()}
     ballast = folder / "ballast"
     with ballast.open("wb") as file:
         file.write(bytes(shutil.disk_usage(folder).free - FREE_BYTES))
-    with pytest.raises(CopyError, match="No space left on device.*disk is full: free space"):
+    with pytest.raises(CopyError, match=r"No space left on device.*disk is full: free space"):
         mirrored.mirror()
     found = {name: mirrored.ask(query) for name, query in counts.items()}
     assert [name for name in tables if found[name] not in (before[name], after[name])] == []
