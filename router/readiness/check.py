@@ -60,7 +60,8 @@ class Report:
         try:
             line = what()
         except (IntelliRouterError, OSError) as error:
-            self.problems.append(str(error))
+            if str(error) not in self.problems:  # the server of documents and keys is one
+                self.problems.append(str(error))
         else:
             if line is not None:
                 self.good.append(line)
@@ -130,7 +131,8 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
         return f"{name}: usable"
 
     report.attempt(read)
-    report.attempt(decide)
+    if not report.problems:
+        report.attempt(decide)
     for name in EDITED:
         if name in OTHERS and name in documents:
             report.attempt(partial(parse, name))

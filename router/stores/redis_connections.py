@@ -47,7 +47,10 @@ class RedisConnections:
             self.client_of_thread().close()
         except ValueError:
             # Neither the URL nor its parts: it may hold a password.
-            raise ConfigError("REDIS_URL is not a `redis://`, `rediss://` or `unix://` URL") from None
+            raise ConfigError(
+                "REDIS_URL is not a `redis://`, `rediss://` or `unix://` URL: write `redis://HOST:6379/0`,"
+                " with `:PASSWORD@` before HOST, or leave it out"
+            ) from None
 
     def client(self) -> redis.asyncio.Redis:
         """The client of the running event loop."""
