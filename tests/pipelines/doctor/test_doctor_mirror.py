@@ -9,6 +9,7 @@ import pytest
 from pipelines import flow
 from pipelines.doctor import doctor
 from router.config import Settings
+from router.records import DATASETS
 from tests.pipelines.copies.conftest import Mirrored
 from tests.pipelines.copies.test_mirror import traffic
 from tests.pipelines.helpers import seal_records
@@ -45,7 +46,8 @@ def test_a_mirror_behind_the_lake_is_named(mirrored: Mirrored) -> None:
     assert [item[:2] for item in findings(mirrored.settings)] == expected
     mirrored.refresh()
     assert [item[:2] for item in findings(mirrored.settings)] == expected
-    assert "lacks 1 segments of `feedback`, the last is `" in findings(mirrored.settings)[0][2]
+    for dataset, (_, _, value) in zip(DATASETS, findings(mirrored.settings), strict=False):
+        assert f"lacks 1 segments of `{dataset}`, the last is `" in value
     mirrored.mirror()
     assert doctor.inspect(mirrored.settings).findings == []
 
