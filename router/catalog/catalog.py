@@ -84,6 +84,11 @@ class Model:
         """The version that answers: the stated one, or else the name at the provider."""
         return self.stated_version or self.provider_model
 
+    @property
+    def is_arm(self) -> bool:
+        """Whether its entry sets parameters, so that it is asked otherwise than the request says."""
+        return bool(self.default_parameters or self.forced_parameters)
+
     def price_at(self, at: datetime) -> Price | None:
         """The price row in force at `at`. None when none is known."""
         return price_at(self.prices, at)

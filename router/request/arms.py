@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from router.catalog.catalog import Model
-    from router.request.request import Body
+    from router.request.request import Body, Request
 
 BOUNDS = ("max_completion_tokens", "max_tokens")
 """Two names of one parameter."""
@@ -26,13 +26,21 @@ REASONING = ("thinking", "output_config")
 def armed(body: Body, model: Model) -> Body:
     """The body for the model, with its default and forced parameters. Without any, the same object."""
     default, forced = model.default_parameters, model.forced_parameters
-    if not default and not forced:
+    if not model.is_arm:
         return body
     if isinstance(body, ResponsesBody):
         chat = _merged(body.chat, default, forced)
         own = _merged(body.responses, _in_responses(default), _in_responses(forced))
         return replace(body, chat=chat, responses=own)
     return _merged(body, default, forced)
+
+
+def asked_of(request: Request, model: Model) -> Request:
+    """The request as the model gets it, with the parameters of its arm. Without any, the same object."""
+    if not model.is_arm:
+        return request
+    merged = _merged(request.parameters, model.default_parameters, model.forced_parameters)
+    return replace(request, parameters=merged)
 
 
 def _merged(

@@ -53,7 +53,7 @@ class UnsupportedEncodingError(BodyError):
 
     code = "unsupported_content_encoding"
     http_status = 415
-    headers = CLOSE
+    headers: Mapping[str, str] = {**CLOSE, "accept-encoding": "identity"}
 
 
 class InFlight:
@@ -95,7 +95,10 @@ def check_headers(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> No
         if name == b"content-length" and (len(value) > 18 or int(value) > max_body_bytes):
             raise _too_large(max_body_bytes)
         if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
-            raise UnsupportedEncodingError("the body has a content-encoding; send it uncompressed")
+            raise UnsupportedEncodingError(
+                f"the body has the content-encoding `{value.decode('latin-1'):.40}`, and only uncompressed"
+                " bodies are read; send it without compression"
+            )
 
 
 async def read_body(receive: Receive, max_bytes: int) -> dict[str, Any]:

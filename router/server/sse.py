@@ -161,7 +161,10 @@ class EventStream:
         await self._start(names)
         try:
             while (batch := await stream.next_batch()) is not None:
-                events = self._shape.pieces(batch)
+                try:
+                    events = self._shape.pieces(batch)
+                except Exception as error:
+                    raise await stream.reject(error) from error
                 if events:
                     await self._send_events(events)
             last = self._shape.end()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import ProviderError
 from router.limits.periods import to_pico
+from router.request.arms import asked_of
 from router.request.demand import NO_PRICE, Missing
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ class Funds:
         self._request = request
         self._demand = demand
         self._at = at
-        self._tier = request.asked_tier()
         self._is_hard = admission.headroom is not None
         self._max_input_tokens = request.max_input_tokens() if admission.accounts else 0
         self._maybe_billed = 0
@@ -46,13 +46,17 @@ class Funds:
         model's limit, else its context window.
         """
         price = model.price_at(self._at)
-        tokens = self._request.worst_case_tokens(model, self._max_input_tokens)
+        request, most, choices = self._request, self._max_input_tokens, self._demand.choices
+        if model.is_arm:
+            request = asked_of(request, model)
+            most, choices = request.max_input_tokens(), request.measure().choices
+        tokens = request.worst_case_tokens(model, most)
         if price is None:
             return NO_PRICE
         if isinstance(tokens, Missing):
             return tokens
         given, allowed = tokens
-        worst = price.worst_case_picousd(given, allowed * self._demand.choices, self._tier)
+        worst = price.worst_case_picousd(given, allowed * choices, request.asked_tier())
         return NO_PRICE if worst is None else worst
 
     def exclusions(self, plan: Plan, models: Mapping[str, Model]) -> dict[str, str]:
@@ -71,7 +75,9 @@ class Funds:
         demand, headroom = self._demand, self.admission.headroom
         if demand.max_output_tokens == 0 or headroom is None or demand.is_open_ended:
             return False
-        if self._tier is not None or self._request.runs_tools():
+        if self._request.asked_tier() is not None or self._request.runs_tools():
+            return False
+        if any(models[name].is_arm for name in plan.ranking):
             return False
         ceiling = plan.ceiling(
             models,

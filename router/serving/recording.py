@@ -25,6 +25,7 @@ from router.catalog.prices import cost
 from router.errors import JournalError, NoEligibleModelError, ProviderError
 from router.limits.periods import to_usd
 from router.records import Attempt, BodyMode, Candidate, RequestLog, RequestRecord, Tag
+from router.request.arms import asked_of
 from router.request.decision import Decision
 from router.request.request import AUTO
 from router.tasks.features import is_sampled
@@ -362,18 +363,21 @@ def cost_of(
         return answer.provider_cost_usd, "provider" if answer.provider_cost_usd is not None else None
     answered = catalog.answered(model, answer.model_answered)
     price = None if answered is None else answered.price_at(at)
-    paid = cost(charged_usage(answer, request), price, at)
+    paid = cost(charged_usage(answer, asked_of(request, model)), price, at)
     return paid, price.price_id if price is not None and paid is not None else None
 
 
 def charged_usage(answer: Answer, request: Request) -> Usage:
-    """The usage, with the charges that only the request shows: a tier or a search that is not answered."""
+    """The usage, with the charges that only the request shows: a tier or a search that is not answered.
+
+    `request` is the one that the model got.
+    """
     usage, unpriced = answer.usage, []
     if answer.service_tier is None and request.asked_tier() is not None:
         unpriced.append("service_tier")
     if usage.web_searches is None and (charge := request.asked_charge()) is not None:
         unpriced.append(charge)
-    return replace(usage, unpriced=(*usage.unpriced, *unpriced)) if unpriced else usage
+    return usage._replace(unpriced=(*usage.unpriced, *unpriced)) if unpriced else usage
 
 
 def _error_type(failure: BaseException | None) -> str | None:

@@ -113,6 +113,18 @@ class Stream:
                 return passed
         return None
 
+    async def reject(self, error: Exception) -> Exception:
+        """Record that `error` broke the translation of an event, and return the error for the caller.
+
+        A RequestError is the provider's fault, because its event is malformed.
+        """
+        failure = error
+        if isinstance(error, RequestError):
+            failure = unreadable(error, self._serving.catalog.models[self.model])
+        if not self._is_recorded:
+            await self._finish(failure)
+        return failure
+
     async def aclose(self) -> None:
         """Close the call. An answer that was not read to its end is recorded as cancelled."""
         try:

@@ -47,6 +47,36 @@ _COUNTED = re.compile(
 )
 """Names of counts that may be charged."""
 _TIMES = re.compile(r".*(?:time|latency|duration).*|total_seconds")
+_OF_USAGE: Mapping[str, str] = {
+    "reasoning_tokens": "tokens_reasoning",
+    "prompt_cache_hit_tokens": "tokens_cached_input",
+    "cache_read_input_tokens": "tokens_cached_input",
+    "cached_tokens": "tokens_cached_input",
+    "cache_creation_input_tokens": "tokens_cache_write",
+}
+"""Members of a usage in OpenAI's chat shape, and the counts of ours that they are."""
+_OF_DETAILS: Mapping[str, Mapping[str, str]] = {
+    "prompt_tokens_details": {
+        "cached_tokens": "tokens_cached_input",
+        "cache_write_tokens": "tokens_cache_write",
+        "cache_creation_tokens": "tokens_cache_write",
+        "cache_write_1h_tokens": "tokens_cache_write_1h",
+        "audio_tokens": "tokens_audio_input",
+        "image_tokens": "tokens_image_input",
+        "video_tokens": "tokens_video_input",
+    },
+    "completion_tokens_details": {
+        "reasoning_tokens": "tokens_reasoning",
+        "audio_tokens": "tokens_audio_output",
+        "image_tokens": "tokens_image_output",
+        "video_tokens": "tokens_video_output",
+    },
+    "server_tool_use": {"web_search_requests": "web_searches", SEARCHES: "file_searches"},
+}
+_OF_CACHED: Mapping[str, str] = {
+    "audio_tokens": "tokens_cached_audio_input",
+    "image_tokens": "tokens_cached_image_input",
+}
 STANDARD_PLACES = frozenset({"global", "not_available", "default", ""})
 
 
@@ -54,65 +84,59 @@ def usage_from_openai(body: object) -> Usage:
     """Usage of a chat completion, or of the last chunk of a streamed one.
 
     A count above its parts shows what the parts leave out: Gemini counts its thoughts in the total only.
+    Every request pays for this, so that it reads the members that are there and tries no list of names.
     """
     raw = _member(body, "usage")
-    given_details, made_details = (
-        _member(raw, name) for name in ("prompt_tokens_details", "completion_tokens_details")
-    )
-    given, answered = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
-    reasoning = _largest(_count(made_details, "reasoning_tokens"), _count(raw, "reasoning_tokens"))
+    if raw is None:
+        return Usage(service_tier=price_tier_of(body))
+    given, answered, total = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens"), None
+    counts: dict[str, int] = {}
+    parts: list[tuple[Mapping[str, str], Mapping[str, object]]] = [(_OF_USAGE, raw)]
+    for name, fields in _OF_DETAILS.items():
+        if details := _member(raw, name):
+            parts.append((fields, details))
+            if kept := _member(details, "cached_tokens_details"):
+                parts.append((_OF_CACHED, kept))
+    for fields, holder in parts:
+        for name in holder.keys() & fields.keys():
+            count, counted = _count(holder, name), fields[name]
+            # One quantity has several names, and a gateway that fills in all of them may leave some at 0.
+            if count is not None and count >= counts.get(counted, 0):
+                counts[counted] = count
     total = _count(raw, "total_tokens")
-    # One quantity has several names, and a gateway that fills in all of them may leave some at 0.
-    cached = _largest(
-        _count(given_details, "cached_tokens"),
-        _count(raw, "prompt_cache_hit_tokens"),
-        _count(raw, "cache_read_input_tokens"),
-        _count(raw, "cached_tokens"),
-    )
-    written = _largest(
-        _count(given_details, "cache_write_tokens"),
-        _count(given_details, "cache_creation_tokens"),
-        _count(raw, "cache_creation_input_tokens"),
-    )
     unpriced = _unpriced(raw)
     if given is not None and answered is not None and total:
         excess = total - given - answered
-        if excess > 0 and excess == reasoning:
+        reasoning = counts.get("tokens_reasoning")
+        if excess == 0:
+            pass
+        elif excess > 0 and excess == reasoning:
             answered += excess  # reasoning is counted separately from the completion
-        elif excess > 0 and excess == (cached or 0) + (written or 0):
+        elif excess > 0 and excess == counts.get("tokens_cached_input", 0) + counts.get(
+            "tokens_cache_write", 0
+        ):
             given += excess  # cached tokens are counted separately from the prompt
         elif excess > 0 and not reasoning:
-            answered, reasoning = answered + excess, excess
-        elif excess != 0:
+            answered += excess
+            counts["tokens_reasoning"] = excess
+        else:
             unpriced = (*unpriced, "total_tokens")
-    kept = _member(given_details, "cached_tokens_details")
     return Usage(
         tokens_input=given,
         tokens_output=answered,
-        tokens_cached_input=cached,
-        tokens_cache_write=written,
-        tokens_cache_write_1h=_count(given_details, "cache_write_1h_tokens"),
-        tokens_reasoning=reasoning,
-        tokens_audio_input=_count(given_details, "audio_tokens"),
-        tokens_image_input=_count(given_details, "image_tokens"),
-        tokens_video_input=_count(given_details, "video_tokens"),
-        tokens_cached_audio_input=_count(kept, "audio_tokens"),
-        tokens_cached_image_input=_count(kept, "image_tokens"),
-        tokens_audio_output=_count(made_details, "audio_tokens"),
-        tokens_image_output=_count(made_details, "image_tokens"),
-        tokens_video_output=_count(made_details, "video_tokens"),
-        web_searches=_count(_member(raw, "server_tool_use"), "web_search_requests"),
-        file_searches=_count(_member(raw, "server_tool_use"), SEARCHES),
         service_tier=price_tier_of(body),
         unpriced=unpriced,
+        **counts,
     )
 
 
 def service_tier_of(body: object) -> str | None:
     """The service tier in the provider's word. None if the answer names none."""
-    raw = _member(body, "usage")
-    tiers = [holder.get("service_tier") for holder in (raw, body) if isinstance(holder, dict)]
-    return next((tier for tier in tiers if isinstance(tier, str) and tier), None)
+    for holder in (_member(body, "usage"), body):
+        tier = holder.get("service_tier") if isinstance(holder, dict) else None
+        if isinstance(tier, str) and tier:
+            return tier
+    return None
 
 
 def price_tier_of(body: object) -> str | None:
@@ -121,8 +145,10 @@ def price_tier_of(body: object) -> str | None:
     Anthropic charges more for fast answers, and for those that stay in a country.
     """
     raw = _member(body, "usage") or {}
-    named = [tier_name(service_tier_of(body))]
-    speed, place = raw.get("speed"), raw.get("inference_geo")
+    served, speed, place = service_tier_of(body), raw.get("speed"), raw.get("inference_geo")
+    if served is None and speed is None and place is None:
+        return None
+    named = [tier_name(served)]
     named.append(tier_name(speed) if isinstance(speed, str) else "")
     named.append(place.lower() if isinstance(place, str) and place.lower() not in STANDARD_PLACES else "")
     return "+".join(name for name in named if name) or None
@@ -132,27 +158,27 @@ def _unpriced(raw: Mapping[str, object] | None) -> tuple[str, ...]:
     """The counts of a usage that a cost does not cover, and the items that our translation named."""
     if raw is None:
         return ()
-    named = raw.get(UNPRICED)
-    found = [str(name) for name in named] if isinstance(named, list | tuple) else []
-    rounds = raw.get("iterations")  # Anthropic's, when it compacts: the totals leave that round out
-    kinds = (
-        [item.get("type") for item in rounds if isinstance(item, dict)] if isinstance(rounds, list) else []
-    )
-    if any(kind != "message" for kind in kinds):
-        found.append("iterations")
+    found: list[str] = []
     for name, value in raw.items():
         if isinstance(value, dict):
             if name not in ("cost_details", "cost"):
-                found += [inner for inner, count in value.items() if _is_charged(inner, count)]
-        elif _is_charged(name, value):
+                found += [inner for inner, count in value.items() if count and _is_charged(inner, count)]
+        elif isinstance(value, list | tuple):
+            if name == UNPRICED:
+                found += [str(item) for item in value]
+            elif name == "iterations" and any(
+                isinstance(item, dict) and item.get("type") != "message" for item in value
+            ):
+                found.append(name)  # Anthropic's, when it compacts: the totals leave that round out
+        elif value and name not in KNOWN and _is_charged(name, value):
             found.append(name)
     return tuple(found)
 
 
 def _is_charged(name: str, count: object) -> bool:
-    if type(count) is not int and type(count) is not float:
+    if name in KNOWN or (type(count) is not int and type(count) is not float):
         return False
-    return count > 0 and name not in KNOWN and bool(_COUNTED.fullmatch(name)) and not _TIMES.fullmatch(name)
+    return count > 0 and bool(_COUNTED.fullmatch(name)) and not _TIMES.fullmatch(name)
 
 
 def usage_from_openai_responses(body: object) -> Usage:
@@ -267,6 +293,7 @@ def _count(raw: object, name: str) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
-def _largest(*counts: int | None) -> int | None:
-    known = [count for count in counts if count is not None]
-    return max(known) if known else None
+def _largest(first: int | None, second: int | None) -> int | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return max(first, second)

@@ -1,6 +1,5 @@
-# ruff: noqa
 # mypy: ignore-errors
-"""Tool loops of agent frameworks, in an environment of their own: `python python_loops.py URL MODEL…`.
+"""Tool loops of agent frameworks: `python python_loops.py URL MODEL…`, in an environment of its packages.
 
 It prints one JSON object a loop: client, model, whether it streams, and the fault (null if it ended right).
 """
@@ -47,8 +46,9 @@ def langchain(chat: Any, *, is_streamed: bool) -> str:
         if not said.tool_calls:
             break
         messages.append(said)
-        for call in said.tool_calls:
-            messages.append(ToolMessage(get_weather(**call["args"]), tool_call_id=call["id"]))
+        messages += [
+            ToolMessage(get_weather(**call["args"]), tool_call_id=call["id"]) for call in said.tool_calls
+        ]
     return said.text if isinstance(said.text, str) else said.text()
 
 
@@ -110,8 +110,8 @@ def pydantic_anthropic(url: str, model: str, *, is_streamed: bool) -> str:
 async def agents(model: Any, *, is_streamed: bool) -> str:
     from agents import Agent, ModelSettings, Runner, function_tool
 
-    agent = Agent(name="a", model=model, tools=[function_tool(get_weather)],
-                  model_settings=ModelSettings(store=False, response_include=["reasoning.encrypted_content"]))  # fmt: skip
+    settings = ModelSettings(store=False, response_include=["reasoning.encrypted_content"])
+    agent = Agent(name="a", model=model, tools=[function_tool(get_weather)], model_settings=settings)
     if not is_streamed:
         return str((await Runner.run(agent, QUESTION, max_turns=2)).final_output)
     result = Runner.run_streamed(agent, QUESTION, max_turns=2)
@@ -184,10 +184,9 @@ def main() -> None:
                         fault = f"{text!r:.200} after calls {called}"
                 except BaseException as error:
                     fault = f"{type(error).__name__}: {error!s:.300}"
-                print(
-                    json.dumps({"client": name, "model": model, "stream": is_streamed, "fault": fault}),
-                    flush=True,
-                )
+                row = {"client": name, "model": model, "stream": is_streamed, "fault": fault}
+                sys.stdout.write(json.dumps(row) + "\n")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

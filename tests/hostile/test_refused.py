@@ -196,7 +196,12 @@ BODIES = {
     "provider: infinite price": body(chat(provider={"max_price": {"prompt": "inf"}}), says="max_price"),
     "provider: price of a sign": body(chat(provider={"max_price": {"prompt": "-1"}}), says="max_price"),
     "provider: min_quality NaN": body(chat(provider={"min_quality": "NaN"}), says="min_quality"),
-    "gzip": (request(CHAT, gzip.compress(BODY), b"content-encoding: gzip"), (415,), "content-encoding"),
+    "gzip": (
+        request(CHAT, gzip.compress(BODY), b"content-encoding: gzip"),
+        (415,),
+        "content-encoding `gzip`",
+    ),
+    "zstd": (request(CHAT, BODY, b"content-encoding: zstd"), (415,), "content-encoding `zstd`"),
     "gzip bomb": (
         request(CHAT, gzip.compress(b" " * 50_000_000), b"content-encoding: gzip"),
         (415,),

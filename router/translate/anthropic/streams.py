@@ -295,8 +295,6 @@ class ChunksToEvents:
                 self._take(call, piece, events, is_new=is_new)
 
     def _take(self, call: Call, piece: str, events: list[dict[str, Any]], *, is_new: bool) -> None:
-        if self._is_over:
-            return
         if is_new and self._call is not None and not (self._call.is_whole and not self._waiting):
             self._waiting.append(call)
         elif is_new:
@@ -308,7 +306,7 @@ class ChunksToEvents:
                 following = self._waiting.pop(0)
                 self._open_call(following, following.arguments, events)
         elif call not in self._waiting and piece.strip():
-            events += self.fail(ERROR_TYPE, "the provider's stream goes back to a tool call that was over")
+            refuse("tool_calls", "go back to a call that was over")
 
     def _open_call(self, call: Call, piece: str, events: list[dict[str, Any]]) -> None:
         self._close(events)

@@ -97,6 +97,16 @@ def installed(command: list[str], folder: Path) -> None:
         pytest.skip(f"the registry cannot be reached: {made.stderr[-200:]}")
 
 
+def uv_in(folder: Path) -> str:
+    """`uv`, from PyPI if the machine lacks it: pip alone resolves these packages for minutes."""
+    found = shutil.which("uv")
+    if found is None:
+        installed([sys.executable, "-m", "venv", "tools"], folder)
+        installed([str(folder / "tools" / "bin" / "pip"), "install", "-q", "uv"], folder)
+        found = str(folder / "tools" / "bin" / "uv")
+    return found
+
+
 def faults_of(command: list[str], folder: Path, clients: str = "") -> tuple[int, list[dict[str, object]]]:
     """(loops, those that did not end with the right answer)."""
     models = [name for name, spelling in MODELS.items() if spelling in SPELLED] + list(KINDS)
@@ -121,11 +131,8 @@ def faults_of(command: list[str], folder: Path, clients: str = "") -> tuple[int,
 @pytest.mark.slow
 def test_every_loop_of_pythons_frameworks_ends(url: str, tmp_path: Path) -> None:
     """Two turns with two parallel calls, whole and streamed, by LangChain, Pydantic AI and others."""
-    uv = shutil.which("uv")
-    if uv is None:
-        pytest.skip("`uv` is not installed, and other installers take too long")
+    uv, python = uv_in(tmp_path), str(tmp_path / "env" / "bin" / "python")
     installed([uv, "venv", "-q", "env"], tmp_path)
-    python = str(tmp_path / "env" / "bin" / "python")
     installed([uv, "pip", "install", "-q", "--python", python, *PYTHON_PACKAGES], tmp_path)
     script = str(ROOT / "tests" / "clients" / "python_loops.py")
     count, faults = faults_of([python, script, url], tmp_path, ";".join(PYTHON_CLIENTS))

@@ -72,6 +72,28 @@ def test_a_stream_that_failed_or_was_cut_is_no_success(world: World, api: str, n
     assert not agreed(world.served([*PART, *FAILURES[name]], api, stream=True))
 
 
+MALFORMED: dict[str, list[Any]] = {
+    "a delta that is a text": [{**chunk({}), "choices": [{"index": 0, "delta": "x"}]}, *END],
+    "a choice that is a text": [{**chunk({}), "choices": ["x"]}, *END],
+    "tool calls that are an object": [chunk({"tool_calls": {"index": 0}}), *END],
+    "a tool call that is a text": [chunk({"tool_calls": ["x"]}), *END],
+    "a function that is a list": [chunk({"tool_calls": [{"index": 0, "function": []}]}), *END],
+}
+
+
+@pytest.mark.parametrize("api", ["messages", "responses"])
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_chunk_that_cannot_be_translated_is_the_providers_failure(
+    world: World, api: str, name: str
+) -> None:
+    """It is no fault of the client's, and nobody cancelled the request."""
+    seen = world.served([*PART, *MALFORMED[name]], api, stream=True)
+    assert not seen.is_whole
+    assert "invalid_request" not in seen.text
+    assert (seen.record.success, seen.record.error_type) == (False, "bad_response")
+    assert seen.record.attempts[-1].error_type == "bad_response"
+
+
 @pytest.mark.parametrize("api", CHATS)
 @pytest.mark.parametrize("name", WHOLES)
 def test_a_stream_that_reached_its_end_is_whole(world: World, api: str, name: str) -> None:

@@ -43,6 +43,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "cheap": {"prices": [{**PRICE, "input_usd_per_mtok": "0.1", "output_usd_per_mtok": "1"}]},
         "rich-claude": {"provider": "ant", "prices": [RICH]},
         "rich-native": {"apis": ["chat", "responses"], "prices": [RICH]},
+        "flex-arm": {"prices": [RICH], "parameters": {"forced": {"service_tier": "flex"}}},
+        "tier-by-default": {"prices": [RICH], "parameters": {"default": {"service_tier": "priority"}}},
+        "search-arm": {"prices": [RICH], "parameters": {"forced": {"web_search_options": {}}}},
     }
     with replaying(tmp_path_factory.mktemp("world"), models=models) as opened:
         yield opened
@@ -175,6 +178,42 @@ def test_a_tier_that_is_not_answered_is_unknown(world: World) -> None:
         assert seen.record.cost_usd == expected
     served = world.served(used(USAGE, service_tier="default"), "chat", "rich", service_tier="priority")
     assert served.record.cost_usd == PLAIN
+
+
+def test_what_an_arm_asks_for_is_priced_as_if_the_client_had_asked(world: World) -> None:
+    """A forced tier, a default tier that the client does not replace, a forced search."""
+    assert cost(world, used(USAGE), "flex-arm") is None
+    assert cost(world, used(USAGE, service_tier="flex"), "flex-arm") == Decimal("0.001")
+    assert world.served(used(USAGE), "chat", "flex-arm", service_tier="default").record.cost_usd is None
+    assert cost(world, used(USAGE), "tier-by-default") is None
+    standard = world.served(used(USAGE), "chat", "tier-by-default", service_tier="default")
+    assert standard.record.cost_usd == PLAIN
+    assert cost(world, used(USAGE), "search-arm") is None
+
+
+def test_a_hard_budget_reserves_what_an_arm_asks_for(tmp_path: Any) -> None:
+    """At the rates of its tier, for its own bound and number of choices; a forced search has no bound."""
+    budget = {
+        "id": "small",
+        "scope": "user",
+        "subject": "ann",
+        "usd": 0.0015,
+        "period": "day",
+        "mode": "hard",
+    }
+    dear = {"prices": [RICH], "parameters": {"forced": {"service_tier": "priority"}}}
+    models: dict[str, dict[str, Any]] = {
+        "plain": {"prices": [RICH]},
+        "priority-arm": dear,
+        "two-answers": {"prices": [RICH], "parameters": {"forced": {"n": 2}}},
+        "longer": {"prices": [RICH], "parameters": {"forced": {"max_tokens": 200}}},
+        "searching": {"prices": [RICH], "parameters": {"forced": {"web_search_options": {}}}},
+    }
+    with replaying(tmp_path, models=models, files={"limits.yaml": {"budgets": [budget]}}) as world:
+        for model in ("priority-arm", "two-answers", "longer", "searching"):
+            seen = world.served(used(USAGE), "chat", model, user="ann", max_tokens=70)
+            assert seen.status == 429, model
+        assert world.served(used(USAGE), "chat", "plain", user="ann", max_tokens=70).status == 200
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 from pydantic import TypeAdapter
 
+from router.errors import RequestError
 from router.translate.anthropic.answers import completion_of, message_of
 from router.translate.anthropic.streams import ChunksToEvents, EventsToChunks, to_sse
 
@@ -222,17 +223,7 @@ def test_usage_after_the_finish_reason_is_told() -> None:
 
 @pytest.mark.parametrize(
     "last",
-    [
-        [],
-        [{"error": {"message": "boom", "type": "server_error"}}],
-        [
-            chunk(
-                {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a":1}'}}]}
-            ),
-            chunk({"tool_calls": [{"index": 1, "id": "b", "function": {"name": "f", "arguments": ""}}]}),
-            chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}),
-        ],
-    ],
+    [[], [{"error": {"message": "boom", "type": "server_error"}}]],
 )
 def test_a_stream_that_breaks_ends_with_an_error(last: list[dict[str, Any]]) -> None:
     """A client never takes half an answer for a whole one: there is an error and no `message_stop`."""
@@ -241,6 +232,17 @@ def test_a_stream_that_breaks_ends_with_an_error(last: list[dict[str, Any]]) -> 
     )
     assert events[-1]["type"] == "error"
     assert all(event["type"] != "message_stop" for event in events)
+
+
+def test_a_stream_that_goes_back_to_a_call_that_was_over_is_malformed() -> None:
+    """Its events have left, so that no client could put the piece where it belongs."""
+    pieces = [
+        {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a":1}'}},
+        {"index": 1, "id": "b", "function": {"name": "f", "arguments": ""}},
+        {"index": 0, "function": {"arguments": "{}"}},
+    ]
+    with pytest.raises(RequestError, match="go back to a call that was over"):
+        to_events([chunk({"tool_calls": [piece]}) for piece in pieces])
 
 
 def test_a_failure_is_told_once() -> None:
