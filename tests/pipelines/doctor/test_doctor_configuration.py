@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipelines.doctor import doctor
 from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.warehouse import Warehouse
+from router.config import Settings
 from router.configuration.folder import StateFolder
 from router.configuration.watching import look
 from router.keys.changes import create
 from tests.factories import write_catalog
 from tests.pipelines.helpers import make_record, run_steps, seal_records
-
-if TYPE_CHECKING:
-    from router.config import Settings
+from tests.postgres import PASSWORD
 
 
 def found(settings: Settings) -> list[tuple[str, str, str]]:
@@ -67,3 +64,14 @@ def test_organisations_without_a_description_are_listed(settings: Settings) -> N
     advice = {item.value: item.advice for item in doctor.inspect(settings).findings}
     assert "named in keys:" in advice["by-key"]
     assert "named in records" in advice["by-record"]
+
+
+def test_a_database_that_is_away_is_not_a_lost_history(settings: Settings) -> None:
+    """The remedy is the server, and no backup."""
+    url = f"postgresql://u:{PASSWORD}@127.0.0.1:9/n"
+    away = Settings.load({"DATABASE_URL": url}, home=settings.home)
+    (finding,) = doctor.inspect(away).findings
+    assert (finding.severity, finding.what) == ("error", "the history of the configuration cannot be read")
+    assert "correct DATABASE_URL" in finding.advice
+    assert "backup" not in finding.advice
+    assert PASSWORD not in str(finding)
