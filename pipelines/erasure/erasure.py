@@ -39,6 +39,7 @@ from router.configuration.retention import RetentionFile
 from router.errors import SegmentError
 from router.journal.journal import Journal
 from router.keys import audit_trail
+from router.keys.opening import open_key_store
 from router.records import DATASETS, RequestRecord
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def begin(warehouse: Warehouse, user: str, organization: str | None, *, now: dat
     found = trace(settings.lake, doomed)
     _learn_from_tables(warehouse, doomed, found, user)
     _refuse_if_held(settings, user, organization, found)
-    audit_trail.forget(settings.compliance_file, user, organization=organization)
+    with contextlib.closing(open_key_store(settings)) as keys:
+        keys.forget(user, organization)
     if organization is None:  # documents name a person without an organisation
         with contextlib.closing(open_source(settings)) as source:
             source.forget(user)

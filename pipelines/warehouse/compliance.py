@@ -11,7 +11,7 @@ from pipelines.warehouse import sqlfiles
 from router.configuration.events import events_of
 from router.configuration.opening import open_source
 from router.errors import ConfigError
-from router.keys.audit_trail import read_events
+from router.keys.opening import open_key_store
 
 if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
@@ -43,7 +43,8 @@ def load_compliance(warehouse: Warehouse, *, from_start: bool = False) -> Compli
     stored = [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
     kept = {row["id"]: row for row in stored if row["action"].startswith(CONFIGURATION) and not from_start}
     try:
-        events = read_events(settings.compliance_file)
+        with closing(open_key_store(settings)) as keys:
+            events = keys.events()
         with closing(open_source(settings)) as source:
             known = _of_history(source, kept)
             events += events_of(source, known=known)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.config import DATABASE_COPIES
+from router.config import COMPLIANCE_FILE, DATABASE_COPIES
 from router.configuration.documents import EDITED, PRICES
 from router.configuration.folder import StateFolder
 from router.configuration.moving import save
@@ -146,7 +146,9 @@ def _saved(settings: Settings) -> Iterator[Path | None]:
 
 def _is_saved(name: str) -> bool:
     """Whether the database's content replaces a file: one of an earlier time, or a copy."""
-    return name in (*EDITED, PRICES, KEYS) or name.startswith(("configuration/", f"{DATABASE_COPIES}/"))
+    return name in (*EDITED, PRICES, KEYS, COMPLIANCE_FILE) or name.startswith(
+        ("configuration/", f"{DATABASE_COPIES}/")
+    )
 
 
 def _names(home: Path, own: set[Path]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from router.configuration.opening import open_source_database
 from router.configuration.watching import look
 from router.errors import ConfigConflictError, ConfigError
 from router.files import make_folder, write_atomically
+from router.keys import audit_trail
 from router.keys.keys import KeyFile
 from router.keys.opening import open_key_database
 
@@ -101,14 +102,19 @@ def pull(settings: Settings, *, author: str | None = None) -> Moved:
 
 
 def save(settings: Settings, folder: Path) -> bool:
-    """Write the database's documents, history and keys as files into an empty folder. False: it has none."""
+    """Write the database's documents, history and keys as files into an empty folder. False: it has none.
+
+    The trail there has the changes of keys on every machine.
+    """
     with closing(open_source_database(settings)) as database:
         _, snapshot = database.fetch(None, None)
         write_documents(folder, snapshot.documents)
         if snapshot.versions:
             StateFolder(folder).adopt(snapshot.versions, database.document)
     with closing(open_key_database(settings)) as keys:
-        is_empty = not (_move_keys(keys, KeyFile(folder / settings.keys_file.name)) or snapshot.documents)
+        copy = KeyFile(folder / settings.keys_file.name)
+        is_empty = not (_move_keys(keys, copy) or snapshot.documents)
+        audit_trail.write(copy.trail, keys.events())
     return not is_empty
 
 

@@ -24,7 +24,7 @@ from router.files import locked, sync_folder, write_atomically
 from router.records import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 ERASED = "[erased]"
@@ -98,8 +98,7 @@ def read_events(path: Path) -> list[AuditEvent]:
     events = []
     for number, line in enumerate(_whole(path).splitlines(), 1):
         try:
-            raw = orjson.loads(line)
-            events.append(AuditEvent(**{**raw, "timestamp": datetime.fromisoformat(raw["timestamp"])}))
+            events.append(event_of(orjson.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
                 f"line `{number}` of `{path}` is not an audit event: restore the file from a backup"
@@ -107,18 +106,29 @@ def read_events(path: Path) -> list[AuditEvent]:
     return events
 
 
+def event_of(raw: Mapping[str, Any]) -> AuditEvent:
+    """An event from its JSON. ValueError, TypeError or KeyError if it is none."""
+    return AuditEvent(**{**raw, "timestamp": datetime.fromisoformat(raw["timestamp"])})
+
+
 def forget(path: Path, user: str, *, organization: str | None = None) -> int:
     """Take a person's id out of the events, in one organisation or in all. Return how many held it."""
     with locked(path):
         events = read_events(path)
-        kept = [_without(event, user, organization) for event in events]
+        kept = [without(event, user, organization) for event in events]
         changed = sum(old != new for old, new in zip(events, kept, strict=True))
         if changed:
-            write_atomically(path, b"".join(orjson.dumps(event) + b"\n" for event in kept), mode=OWNER_ONLY)
+            write(path, kept)
     return changed
 
 
-def _without(event: AuditEvent, user: str, organization: str | None) -> AuditEvent:
+def write(path: Path, events: Iterable[AuditEvent]) -> None:
+    """Replace the trail, atomically."""
+    write_atomically(path, b"".join(orjson.dumps(event) + b"\n" for event in events), mode=OWNER_ONLY)
+
+
+def without(event: AuditEvent, user: str, organization: str | None) -> AuditEvent:
+    """An event without the id of a person, in one organisation or in all."""
     states = [event.before, event.after]
     for place, state in enumerate(states):
         if state is not None and organization in (None, state.get("organization_id")):

@@ -137,7 +137,7 @@ def _write(
         actor=actor,
     )
     with audit_trail.recorded(store.trail, event):
-        held.write(keys)
+        held.write(keys, event)
 
 
 def _without_secrets(entry: KeyEntry) -> dict[str, Any]:

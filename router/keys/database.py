@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from pydantic import ValidationError
 
 from router.errors import ConfigError
+from router.keys import audit_trail
 from router.keys.keys import KeyEntry, KeyRing, KeysFile
 from router.stores.polling import Polled
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from router.keys.audit_trail import AuditEvent
     from router.stores.database import Database
 
 COPY = "keys.json"
@@ -69,6 +72,24 @@ class KeyDatabase:
             )
         return bytes(content)
 
+    def events(self) -> list[AuditEvent]:
+        """See KeyStore."""
+        own = {event.id: event for event in audit_trail.read_events(self.trail)}
+        with self.database.transaction() as connection:
+            shared = {event.id: event for event in self._events(connection)}
+        return sorted((own | shared).values(), key=lambda event: event.id)
+
+    def forget(self, user: str, organization: str | None = None) -> None:
+        """See KeyStore."""
+        audit_trail.forget(self.trail, user, organization=organization)
+        table = self._tables.key_events
+        with self.database.transaction(is_change=True) as connection:
+            for event in self._events(connection):
+                kept = audit_trail.without(event, user, organization)
+                if kept != event:
+                    statement = table.update().where(table.c.id == event.id)
+                    connection.execute(statement.values(event=_row(kept)))
+
     def close(self) -> None:
         """See KeyStore."""
         self.database.close()
@@ -93,6 +114,13 @@ class KeyDatabase:
             self._sa.select(table.c.id, self._tables.row_version(table)).order_by(table.c.id)
         )
         return tuple((key_id, version) for key_id, version in rows)
+
+    def _events(self, connection: sa.Connection) -> list[AuditEvent]:
+        rows = connection.execute(self._sa.select(self._tables.key_events.c.event))
+        return [audit_trail.event_of(event) for (event,) in rows]
+
+    def _note(self, connection: sa.Connection, event: AuditEvent) -> None:
+        connection.execute(self._insert(self._tables.key_events).values(id=event.id, event=_row(event)))
 
     def _read(self, connection: sa.Connection) -> KeysFile:
         table = self._tables.keys
@@ -124,9 +152,11 @@ class HeldKeys:
         self._connection = connection
         self.entries = store._read(connection).keys
 
-    def write(self, entries: Sequence[KeyEntry]) -> None:
-        """Replace the keys, at once."""
+    def write(self, entries: Sequence[KeyEntry], event: AuditEvent | None = None) -> None:
+        """See Held."""
         self._store._write(self._connection, entries)
+        if event is not None:
+            self._store._note(self._connection, event)
         self._connection.commit()
 
 
@@ -162,6 +192,11 @@ class PolledKeys:
         """Stop to ask, and close the connections."""
         self._polled.close()
         self._store.database.close()
+
+
+def _row(event: AuditEvent) -> dict[str, Any]:
+    row: dict[str, Any] = orjson.loads(orjson.dumps(event))
+    return row
 
 
 def parse(rows: Sequence[Any], name: str) -> KeysFile:

@@ -24,11 +24,14 @@ from router.config import COMPLIANCE_FILE
 from router.documents import Entry, parse_json
 from router.errors import ConfigError, ForbiddenError, ForbiddenModelError, InvalidKeyError
 from router.files import locked, version_of, write_atomically
+from router.keys import audit_trail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from router.keys.audit_trail import AuditEvent
 
 PREFIX = "ir_"
 OWNER_ONLY = 0o600
@@ -176,8 +179,8 @@ class Held(Protocol):
     def entries(self) -> tuple[KeyEntry, ...]:
         """The keys now."""
 
-    def write(self, entries: Sequence[KeyEntry]) -> None:
-        """Replace the keys, atomically."""
+    def write(self, entries: Sequence[KeyEntry], event: AuditEvent | None = None) -> None:
+        """Replace the keys, atomically. `event` is in the trail already, and a database keeps it too."""
 
 
 class KeyStore(KeySource, Protocol):
@@ -192,6 +195,12 @@ class KeyStore(KeySource, Protocol):
 
     def held(self) -> AbstractContextManager[Held]:
         """The keys, for one change by one process at a time."""
+
+    def events(self) -> list[AuditEvent]:
+        """The trail with every change of a key on any machine, oldest first. ConfigError if it is damaged."""
+
+    def forget(self, user: str, organization: str | None = None) -> None:
+        """Take a person's id out of the trail, in one organisation or in all."""
 
     def close(self) -> None:
         """Release the connections."""
@@ -233,6 +242,14 @@ class KeyFile:
         with locked(self.path):
             yield HeldFile(self.path, self.read().keys)
 
+    def events(self) -> list[AuditEvent]:
+        """See KeyStore."""
+        return audit_trail.read_events(self.trail)
+
+    def forget(self, user: str, organization: str | None = None) -> None:
+        """See KeyStore."""
+        audit_trail.forget(self.trail, user, organization=organization)
+
     def close(self) -> None:
         """See KeyStore; there is nothing to release."""
 
@@ -244,7 +261,7 @@ class HeldFile:
         self._path = path
         self.entries = entries
 
-    def write(self, entries: Sequence[KeyEntry]) -> None:
+    def write(self, entries: Sequence[KeyEntry], event: AuditEvent | None = None) -> None:  # noqa: ARG002 - in the file
         """See Held."""
         content = KeysFile(keys=tuple(entries)).model_dump_json(indent=2, exclude_none=True)
         write_atomically(self._path, content.encode() + b"\n", mode=OWNER_ONLY)

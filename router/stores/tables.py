@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "intellirouter_state"
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 
 metadata = sa.MetaData(schema=SCHEMA)
@@ -54,6 +54,15 @@ keys = sa.Table(
     sa.Column("entry", JSONB, nullable=False),
 )
 """One row for each virtual key. It holds digests of its secrets, as `keys.json` does."""
+
+
+key_events = sa.Table(
+    "key_events",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("event", JSONB, nullable=False),
+)
+"""One row for each change of a key, so that the trail of every machine has those of all."""
 
 
 def row_version(table: sa.Table) -> sa.ColumnElement[str]:

@@ -316,6 +316,7 @@ def test_a_backup_holds_the_documents_of_the_database(
         digest: source.document(digest) for digest in digests
     }
     assert KeyFile(restored / "keys.json").read().keys == (entry,)
+    assert KeyFile(restored / "keys.json").events() == store.events()
     with Router.open(home=restored) as router:
         assert ask(router) == "balanced"
     other = Settings.load({"DATABASE_URL": postgres_server.create_database()}, home=restored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 from router.config import Settings
 from router.errors import ConfigError, InvalidKeyError
 from router.keys import changes
-from router.keys.audit_trail import read_events
+from router.keys.audit_trail import ERASED, read_events
 from router.keys.keys import now
 from router.keys.opening import open_key_source, open_key_store
 
@@ -104,6 +105,26 @@ def test_keys_made_at_once_are_all_there(open_store: Open, settings: Settings) -
         thread.join()
     assert len(open_store().read().keys) == 10
     assert len(read_events(settings.compliance_file)) == 10
+
+
+def test_a_machine_has_the_events_of_every_machine(
+    open_store: Open, settings: Settings, tmp_path: Path
+) -> None:
+    """Each once, in order, and an erased person leaves all of them."""
+    entry, _ = changes.create(open_store(), name="ci", scopes=["route"], user_id="ada")
+    shared = settings.home if settings.database_url is None else tmp_path / "other"
+    shared.mkdir(exist_ok=True)
+    with closing(open_key_store(settings.model_copy(update={"home": shared}))) as other:
+        changes.revoke(other, entry.id, actor="grace")
+        for store in (open_store(), other):
+            events = store.events()
+            assert [(event.action, event.subject) for event in events] == [
+                ("key.created", entry.id),
+                ("key.revoked", entry.id),
+            ]
+            assert events[1].actor == "grace"
+        other.forget("ada")
+    assert [event.after["user_id"] for event in open_store().events()][-1] == ERASED
 
 
 def test_a_change_that_fails_leaves_no_event(
