@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 
 from pipelines.configurations.history import load_configurations
 from pipelines.erasure.search import search
@@ -17,8 +19,12 @@ from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.warehouse import Warehouse
 from router.configuration.changing import apply, rollback
 from router.configuration.folder import StateFolder
+from router.configuration.moving import push
+from router.configuration.opening import open_source
 from router.configuration.watching import look
 from router.keys.audit_trail import read_events
+from router.keys.changes import create
+from router.keys.opening import open_key_store
 from tests.factories import write_catalog
 from tests.pipelines.helpers import NOW, make_record, run_steps, seal_records
 
@@ -246,3 +252,22 @@ def test_an_erasure_that_is_honoured_late_is_an_event(settings: Settings) -> Non
     assert len(names) == 1
     assert certificate.person in read_events(settings.compliance_file)[-1].after["person"]
     assert PERSON not in settings.compliance_file.read_text()
+
+
+def test_an_erasure_names_keys_and_documents_of_the_database(settings: Settings, postgres_url: str) -> None:
+    """They are other people's to change, on every machine, and the history there forgets the person."""
+    write_catalog(settings.home)
+    (settings.home / "policies.yaml").write_text(f"assignments: {{users: {{{PERSON}: cheapest}}}}\n")
+    shared = settings.model_copy(update={"database_url": SecretStr(postgres_url)})
+    push(shared)
+    with closing(open_key_store(shared)) as store:
+        create(store, name="n", scopes=["route"], user_id=PERSON)
+    (settings.home / "policies.yaml").unlink()
+    seal_records(settings, [make_record(NOW, user_id=PERSON)])
+    remaining = erase(shared, PERSON).remaining
+    assert {"keys.json", "policies.yaml"} <= set(remaining)
+    with closing(open_source(shared)) as source, closing(open_key_store(shared)) as store:
+        apply(source, shared, {"policies.yaml": None})
+        assert PERSON not in str(store.events())
+        digests = {digest for version in source.versions() for digest in version.documents.values()}
+        assert not [digest for digest in digests if PERSON.encode() in source.document(digest)]
