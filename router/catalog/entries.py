@@ -47,6 +47,8 @@ BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]
 """Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
 OTHER_KINDS = ("anthropic", "gemini", "bedrock")
 """Kinds of providers that speak none of OpenAI's APIs."""
+WITHOUT_VECTORS = ("anthropic", "bedrock")
+"""Kinds of providers that serve no embeddings."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -288,7 +290,7 @@ class CatalogFile(Entry):
     def _check_kind(self, model: ModelEntry) -> None:
         """Check a model's members against its provider's kind."""
         kind = self.providers[model.provider].kind
-        if kind in OTHER_KINDS and (model.apis or model.vectors):
+        if (kind in OTHER_KINDS and model.apis) or (kind in WITHOUT_VECTORS and model.vectors):
             raise ValueError(
                 f"model `{model.id}` of provider `{model.provider}` has `apis` or `vectors`, which a provider"
                 f" of `kind: {kind}` does not serve"

@@ -4,7 +4,7 @@ It needs `botocore`, from the extra `bedrock`, for signatures and for the binary
 credentials are those of every Amazon client: environment variables, a profile, or the machine's role. With
 `api_key_env`, a Bedrock API key is sent instead.
 
-Source: the API reference of Amazon Bedrock Runtime (Converse, ConverseStream, errors).
+Source: the API reference of Amazon Bedrock Runtime (Converse, ConverseStream, CountTokens, errors).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ ERROR_STATUS = {
     "validationException": 400,
 }
 """The HTTP status of an error that comes within a stream."""
-MAX_EVENT_BYTES = 24 << 20
+COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+"""Members of a request that affect its token count."""
 _REGION = re.compile(r"\.([a-z]{2}(?:-[a-z]+)+-\d)\.")
 
 
@@ -74,9 +75,16 @@ class BedrockProvider(AnthropicProvider):
                 f"provider `{name}` of `kind: bedrock` needs botocore: install `intellirouter[bedrock]`"
             ) from None
 
-    async def count_tokens(self, model: Model, body: Body) -> int | None:  # type: ignore[override]  # noqa: ARG002
-        """See Provider: Converse counts only for some models, so that the count is an estimate."""
-        return None
+    async def count_tokens(self, model: Model, body: Body) -> int:
+        """See Provider. Amazon counts for some models only, and refuses the others."""
+        asked = self._asked(model, chat_body(body))
+        counted = {name: asked.request[name] for name in COUNTED if name in asked.request}
+        address = f"{self._address(model).removesuffix('/converse')}/count-tokens"
+        raw = await self._send(address, {"input": {"converse": counted}}, asked.headers, model)
+        count = self._object(raw, model).get("inputTokens")
+        if not isinstance(count, int):
+            raise self._broken("bad_response", "sent no `inputTokens`", model)
+        return count
 
     def stream(self, model: Model, body: Body) -> EventSource:
         """See Provider: the events of ConverseStream as OpenAI's chunks, always with the usage."""
@@ -154,9 +162,9 @@ class BedrockProvider(AnthropicProvider):
         return dict(request.headers.items())
 
     def _request(self, model: Model, body: Mapping[str, Any]) -> Asked:
-        asked = super()._request(model, body)
+        asked = super()._request(model, {**body, "service_tier": None})
         left = LeftOut(drops_wishes=model.drop_params)
-        request = converse_request(asked.request, left)
+        request = converse_request(asked.request, left, tier=body.get("service_tier"))
         betas = [*((body.get(NATIVE) or {}).get(BETAS) or ()), *(body.get(BETA) or ())]
         if betas:
             fields = request.setdefault("additionalModelRequestFields", {})

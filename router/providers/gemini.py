@@ -1,10 +1,11 @@
 """Gemini's generateContent, as a provider with requests and answers in OpenAI's shape.
 
-Source: Google's API reference (generateContent, streamGenerateContent, countTokens).
+Source: Google's API reference (generateContent, streamGenerateContent, countTokens, batchEmbedContents).
 """
 
 from __future__ import annotations
 
+import struct
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,19 +13,21 @@ from urllib.parse import quote
 
 import orjson
 
-from router.errors import RequestError
+from router.errors import InexpressibleError, RequestError
 from router.providers.base import Answer, Asked, EventSource
 from router.providers.http.sse import StreamEvent
-from router.providers.openai import HEADERS, OpenAIProvider
+from router.providers.openai import HEADERS, OpenAIProvider, traced
 from router.providers.reading.refusals import Refusal, said_by
+from router.providers.reading.vectors import fault_of_vectors
 from router.request.request import chat_body, ignored_of
 from router.translate.anthropic.portable import portable
 from router.translate.gemini.answers import PortionsToChunks, block_reason, completion_of, is_failure
+from router.translate.gemini.embeddings import batch_request, vectors_of
 from router.translate.gemini.requests import generate_request
 from router.translate.members import LeftOut
 from router.translate.names import LONGEST_CHAT_NAME, ToolNames, rename_chat
 from router.translate.returned import marked_id
-from router.translate.usage import usage_from_gemini
+from router.translate.usage import usage_from_embeddings, usage_from_gemini
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +52,34 @@ class GeminiProvider(OpenAIProvider):
         if not isinstance(count, int):
             raise self._broken("bad_response", "sent no `totalTokens`", model)
         return count
+
+    async def embed(self, model: Model, body: Body) -> Answer:
+        """See Provider."""
+        given, left = chat_body(body), LeftOut(drops_wishes=model.drop_params)
+        try:
+            request = batch_request(given, left, name=model.provider_model)
+        except RequestError as error:
+            raise InexpressibleError(error, provider=self.name, model=model.id) from error
+        headers = {**HEADERS, **model.headers}
+        raw, trace = await self._sent(self._method(model, "batchEmbedContents"), request, headers, model)
+        answered, _ = self._answered(raw, "embeddings", model)
+        try:
+            is_base64 = given.get("encoding_format") == "base64"
+            vectors = vectors_of(answered, model=model.provider_model, is_base64=is_base64)
+        except (RequestError, struct.error, OverflowError) as error:
+            raise self._broken("bad_response", "sent no vectors of Gemini's", model) from error
+        if (fault := fault_of_vectors(vectors["data"], len(request["requests"]))) is not None:
+            raise self._broken("bad_response", fault, model)
+        answer = Answer(
+            body=vectors,
+            raw=orjson.dumps(vectors),
+            status_code=200,
+            usage=usage_from_embeddings(vectors),
+            provider_cost_usd=None,
+            finish_reason=None,
+            ignored=frozenset(left.names),
+        )
+        return traced(answer, trace)
 
     def stream(self, model: Model, body: Body) -> EventSource:
         """See Provider: Gemini's portions as OpenAI's chunks, always with the usage."""

@@ -247,16 +247,61 @@ def usage_from_anthropic_stream(events: Iterable[object]) -> Usage:
 
 
 def usage_from_gemini(body: object) -> Usage:
-    """Usage of Gemini's `generateContent`, or of the last chunk of a streamed one."""
+    """Usage of Gemini's `generateContent`, or of the last chunk of a streamed one.
+
+    Google's rate of input is for text, images and videos alike, so that only sound is counted apart. Of the
+    output, images, sound and videos have rates of their own.
+    """
     raw = _member(body, "usageMetadata")
     given, answered = _count(raw, "promptTokenCount"), _count(raw, "candidatesTokenCount")
     tools, reasoning = _count(raw, "toolUsePromptTokenCount"), _count(raw, "thoughtsTokenCount")
+    total = _count(raw, "totalTokenCount")
+    heard, kept, said = (
+        _modalities(raw, names)
+        for names in (
+            ("promptTokensDetails", "toolUsePromptTokensDetails"),
+            ("cacheTokensDetails",),
+            ("candidatesTokensDetails",),
+        )
+    )
+    parts = (given or 0) + (tools or 0) + (answered or 0) + (reasoning or 0)
     return Usage(
         tokens_input=None if given is None else given + (tools or 0),
         tokens_output=None if answered is None and reasoning is None else (answered or 0) + (reasoning or 0),
         tokens_cached_input=_count(raw, "cachedContentTokenCount"),
         tokens_reasoning=reasoning,
+        tokens_audio_input=heard.get("AUDIO"),
+        tokens_cached_audio_input=kept.get("AUDIO"),
+        tokens_audio_output=said.get("AUDIO"),
+        tokens_image_output=said.get("IMAGE"),
+        tokens_video_output=said.get("VIDEO"),
+        service_tier=_gemini_tier(raw),
+        unpriced=("totalTokenCount",) if total is not None and total > parts else (),
     )
+
+
+def _modalities(raw: Mapping[str, object] | None, names: tuple[str, ...]) -> dict[str, int]:
+    """Gemini's tokens by modality, in the rows of these members together."""
+    counts: dict[str, int] = {}
+    for name in names:
+        rows = None if raw is None else raw.get(name)
+        for row in rows if isinstance(rows, list) else ():
+            kind, count = (
+                (row.get("modality"), _count(row, "tokenCount")) if isinstance(row, dict) else (0, 0)
+            )
+            if isinstance(kind, str) and count is not None:
+                counts[kind] = counts.get(kind, 0) + count
+    return counts
+
+
+def _gemini_tier(raw: Mapping[str, object] | None) -> str | None:
+    """The service tier that Gemini's API states, or Vertex's type of traffic as a tier."""
+    tier, traffic = (None if raw is None else raw.get(name) for name in ("serviceTier", "trafficType"))
+    if isinstance(tier, str) and tier.lower() != "unspecified":
+        return tier.lower()
+    if isinstance(traffic, str) and traffic != "TRAFFIC_TYPE_UNSPECIFIED":
+        return traffic.lower().removeprefix("on_demand_")
+    return None
 
 
 def reported_cost_usd(body: object) -> Decimal | None:

@@ -29,7 +29,8 @@ CONFIG = {
 MODEL_FIELDS = ("thinking", "top_k")
 """Members that Converse passes on to Anthropic's models as they are."""
 HINTS = ("cache_control", "context_management", "diagnostics", "metadata", "speed")
-TIERS = {"auto": "default", "standard_only": "default"}
+TIERS = ("default", "flex", "priority", "reserved")
+"""Service tiers of a request, in the words of chat completions too."""
 TOOL_MEMBERS = ("type", "name", "description", "input_schema", "strict", "cache_control")
 TOOL_HINTS = ("defer_loading", "eager_input_streaming", "input_examples", "allowed_callers")
 STOP_REASONS = {
@@ -44,8 +45,11 @@ FAILURES = ("malformed_model_output", "malformed_tool_use")
 """Stop reasons that say that the answer is no answer."""
 
 
-def converse_request(request: Mapping[str, Any], left: LeftOut) -> dict[str, Any]:
-    """Translate a request of Anthropic's. RequestError names a member that Converse lacks."""
+def converse_request(request: Mapping[str, Any], left: LeftOut, *, tier: object = None) -> dict[str, Any]:
+    """Translate a request of Anthropic's. RequestError names a member that Converse lacks.
+
+    `tier` is the service tier of the chat request, because Anthropic's shape has not all of them.
+    """
     given = {name: value for name, value in request.items() if name not in ("model", "stream")}
     made: dict[str, Any] = {
         "messages": [
@@ -68,9 +72,10 @@ def converse_request(request: Mapping[str, Any], left: LeftOut) -> dict[str, Any
         fields["output_config"] = output
     if fields:
         made["additionalModelRequestFields"] = fields
-    tier = given.pop("service_tier", None)
-    if tier is not None:
-        made["serviceTier"] = {"type": TIERS.get(str(tier), "default")}
+    if tier in TIERS:
+        made["serviceTier"] = {"type": tier}
+    elif tier not in (None, "auto"):
+        left.wish("service_tier", f"is `{tier!s:.40}`; use one of auto, {', '.join(TIERS)}")
     for name in given:
         if name in HINTS:
             left.hint(name)
@@ -241,6 +246,11 @@ def usage_of(answer: Mapping[str, Any]) -> dict[str, Any]:
     for row in optional_items(usage.get("cacheDetails"), "cacheDetails"):
         if row.get("ttl") in written and isinstance(row.get("inputTokens"), int):
             written[row["ttl"]] += row["inputTokens"]
+    tier = optional(answer.get("serviceTier"), "serviceTier").get("type")
+    if tier is not None:
+        told["service_tier"] = tier
+    if optional(answer.get("performanceConfig"), "performanceConfig").get("latency") == "optimized":
+        told["speed"] = "optimized"  # which costs more
     if any(written.values()):
         told["cache_creation"] = {f"ephemeral_{ttl}_input_tokens": count for ttl, count in written.items()}
     return told

@@ -11,7 +11,7 @@ import orjson
 
 from router.translate.calls import new_call_id
 from router.translate.members import optional, optional_items
-from router.translate.usage import usage_from_gemini
+from router.translate.usage import UNPRICED, usage_from_gemini
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,16 +160,26 @@ def chat_usage(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     told: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": answered}
     if given is not None and answered is not None:
         told["total_tokens"] = given + answered
-    raw = optional(answer.get("usageMetadata"), "usageMetadata")
-    for name, member in (("promptTokensDetails", "prompt"), ("candidatesTokensDetails", "completion")):
-        details = {}
-        for row in optional_items(raw.get(name), name):
-            if row.get("modality") == "AUDIO" and isinstance(row.get("tokenCount"), int):
-                details["audio_tokens"] = row["tokenCount"]
-        if details:
-            told[f"{member}_tokens_details"] = details
-    if usage.tokens_cached_input is not None:
-        told.setdefault("prompt_tokens_details", {})["cached_tokens"] = usage.tokens_cached_input
-    if usage.tokens_reasoning is not None:
-        told.setdefault("completion_tokens_details", {})["reasoning_tokens"] = usage.tokens_reasoning
+    details: dict[str, dict[str, Any]] = {
+        "prompt_tokens_details": {
+            "cached_tokens": usage.tokens_cached_input,
+            "audio_tokens": usage.tokens_audio_input,
+            "cached_tokens_details": {"audio_tokens": usage.tokens_cached_audio_input},
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.tokens_reasoning,
+            "audio_tokens": usage.tokens_audio_output,
+            "image_tokens": usage.tokens_image_output,
+            "video_tokens": usage.tokens_video_output,
+        },
+    }
+    if usage.tokens_cached_audio_input is None:
+        del details["prompt_tokens_details"]["cached_tokens_details"]
+    for name, counts in details.items():
+        if known := {member: count for member, count in counts.items() if count is not None}:
+            told[name] = known
+    if usage.service_tier is not None:
+        told["service_tier"] = usage.service_tier
+    if usage.unpriced:
+        told[UNPRICED] = list(usage.unpriced)
     return told

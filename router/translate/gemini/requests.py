@@ -56,7 +56,6 @@ WISHES = (
     "logit_bias",
     "modalities",
     "parallel_tool_calls",
-    "service_tier",
     "verbosity",
     "web_search_options",
 )
@@ -69,6 +68,7 @@ OWN = {
     "safety_settings": "safetySettings",
 }
 """Members of `google`, by Google's name for its OpenAI endpoint."""
+TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
 MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 BUDGETS = {
     "none": 0,
@@ -134,6 +134,11 @@ def generate_request(body: Mapping[str, Any], left: LeftOut, *, name: str) -> di
     if "stop" in given:
         stop = given.pop("stop")
         config["stopSequences"] = [stop] if isinstance(stop, str) else stop
+    tier = given.pop("service_tier", "auto")
+    if tier in TIERS:
+        request["serviceTier"] = TIERS[tier]
+    elif tier != "auto":
+        left.wish("service_tier", f"is `{tier!s:.40}`; use one of auto, {', '.join(TIERS)}")
     _format(given, config)
     _tools(given, request, left)
     effort = given.pop("reasoning_effort", None)

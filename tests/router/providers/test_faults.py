@@ -218,14 +218,16 @@ def ask(home: Path, urls: dict[str, str], **options: Any) -> Seen:
         return Seen(answer, error, only_request(recorder.records), took_s)
 
 
-def ask_faulty(home: Path, fault: Fault, others: dict[str, str]) -> Seen:
-    """The request, with the fault behind `faulty`."""
+def ask_faulty(home: Path, fault: Fault, others: dict[str, str], **options: Any) -> Seen:
+    """The request, with the fault behind `faulty`; `options` are of `opened`."""
     if fault.behaviour is None:
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
-            return ask(home, {"faulty": f"http://127.0.0.1:{closed.getsockname()[1]}/v1", **others})
+            return ask(
+                home, {"faulty": f"http://127.0.0.1:{closed.getsockname()[1]}/v1", **others}, **options
+            )
     with ScriptedServer(fault.behaviour) as server:
-        return ask(home, {"faulty": server.url, **others})
+        return ask(home, {"faulty": server.url, **others}, **options)
 
 
 def tried(seen: Seen) -> list[tuple[str, int | None, str | None]]:
@@ -266,6 +268,25 @@ def test_another_model_answers_for_a_faulty_one(
     assert tried(seen) == [("faulty", *one) for one in tries] + [("spare", *FINE)]
     assert seen.answer == "from the spare"
     assert (seen.record.success, seen.record.model_decided) == (True, "faulty")
+    assert seen.took_s < 1.1 * DEADLINE_S
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "gemini", "bedrock"])
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if FINE not in fault.tries])
+def test_a_fault_is_the_same_for_every_kind(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another API has another answer, and fails in the same ways."""
+    monkeypatch.setattr("router.providers.openai.REFUSAL_TIMEOUT_S", 0.2)
+    monkeypatch.setenv("FAULTY_KEY", "a-key-of-nobody")
+    entry = {"kind": kind, "api_key_env": "FAULTY_KEY"} | (
+        {"region": "eu-west-1"} if kind == "bedrock" else {}
+    )
+    fault = FAULTS[name]
+    seen = ask_faulty(tmp_path, fault, {}, stated={"provider": entry})
+    assert tried(seen) == [("faulty", *one) for one in fault.tries]
+    assert seen.error is not None
+    assert (seen.error.error_type, seen.error.is_retryable) == (fault.tries[-1][1], fault.is_retryable)
     assert seen.took_s < 1.1 * DEADLINE_S
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import struct
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -22,6 +24,7 @@ from router.catalog.catalog import Model
 from router.providers.bedrock import BedrockProvider
 from router.providers.gemini import GeminiProvider
 from router.providers.key_ring import ProviderKeyRing
+from router.translate.usage import usage_from_openai
 from tests.recording import Recorder, only_request
 from tests.router.providers.scripted import Exchange, ScriptedServer
 from tests.router.providers.spelled import ANSWER, SpellingServer, spelling_server
@@ -348,3 +351,164 @@ def test_a_cut_stream_of_bedrocks_has_no_end() -> None:
         {"role": "assistant", "content": ""},
         {"content": "par"},
     ]
+
+
+def called(
+    provider: tuple[type[Any], dict[str, Any]], call: str, body: Any, *contents: Any
+) -> tuple[Any, list[tuple[bytes, dict[str, Any]]]]:
+    """(result of a provider's method, the paths and bodies that its server got)."""
+    got: list[tuple[bytes, dict[str, Any]]] = []
+
+    async def behave(exchange: Exchange) -> None:
+        got.append((exchange.head.split()[1], orjson.loads(exchange.body)))
+        await exchange.answer("200 OK", orjson.dumps(contents[min(exchange.number, len(contents) - 1)]))
+
+    async def run(url: str) -> Any:
+        made = provider_of(provider[0], url, **provider[1])
+        try:
+            return await getattr(made, call)(Model(id="m", provider="p", provider_model="name-1"), body)
+        finally:
+            await made.aclose()
+
+    with ScriptedServer(behave) as server:
+        return asyncio.run(run(server.url)), got
+
+
+GEMINI: tuple[type[Any], dict[str, Any]] = (GeminiProvider, {})
+BEDROCK: tuple[type[Any], dict[str, Any]] = (BedrockProvider, {"region": "us-east-1"})
+VECTORS = {
+    "embeddings": [{"values": [0.5, -1.0]}, {"values": [0.25, 2]}],
+    "usageMetadata": {"promptTokenCount": 7},
+}
+
+
+def test_gemini_embeds_several_texts_in_one_call() -> None:
+    """Each has a request of its own, in the order of the inputs."""
+    body = {"input": ["a", "b"], "dimensions": 2, "user": "ann", "google": {"task_type": "RETRIEVAL_QUERY"}}
+    answer, got = called(GEMINI, "embed", body, VECTORS)
+    options = {"outputDimensionality": 2, "taskType": "RETRIEVAL_QUERY"}
+    wanted = [
+        {"model": "models/name-1", "content": {"parts": [{"text": text}]}, **options} for text in ("a", "b")
+    ]
+    assert got == [(b"/v1/models/name-1:batchEmbedContents", {"requests": wanted})]
+    assert [row["embedding"] for row in answer.body["data"]] == [[0.5, -1.0], [0.25, 2]]
+    assert [row["index"] for row in answer.body["data"]] == [0, 1]
+    assert (answer.usage.tokens_input, answer.usage.tokens_output) == (7, 0)
+    assert answer.body["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
+    assert answer.ignored == {"user"}
+
+
+def test_gemini_s_vectors_come_in_base64_if_the_client_asks_so() -> None:
+    """OpenAI's own client does by default. A provider without a count leaves the cost unknown."""
+    one = {"embeddings": [{"values": [0.5, -1.0]}]}
+    answer, _ = called(GEMINI, "embed", {"input": "a", "encoding_format": "base64"}, one)
+    assert struct.unpack("<2f", base64.b64decode(answer.body["data"][0]["embedding"])) == (0.5, -1.0)
+    assert answer.usage.tokens_input is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"embeddings": VECTORS["embeddings"][:1]},
+        {"embeddings": [{"values": [1, 2]}, {"values": [1]}]},
+        {"embeddings": [{"values": []}, {"values": []}]},
+        {"embeddings": [{"values": ["x"]}, {}]},
+        {"embeddings": []},
+        {"embeddings": None},
+        {},
+    ],
+)
+def test_gemini_s_vectors_must_be_those_of_the_inputs(content: Any) -> None:
+    """A client would store vectors with the wrong texts."""
+    with pytest.raises(ProviderError) as caught:
+        called(GEMINI, "embed", {"input": ["a", "b"]}, content)
+    assert caught.value.error_type == "bad_response"
+
+
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        ({"input": [1, 2]}, "input"),
+        ({"input": [[1], [2]]}, "input"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+        ({"unknown": 1}, "unknown"),
+        ({"google": {"unknown": 1}}, "google.unknown"),
+    ],
+)
+def test_what_gemini_cannot_embed_is_refused_by_name(members: dict[str, Any], name: str) -> None:
+    """Before a call, so that another model with the same vectors may serve it."""
+    with pytest.raises(ProviderError, match=f"`{name}`"):
+        called(GEMINI, "embed", {"input": "a", **members}, VECTORS)
+
+
+def test_bedrock_counts_tokens() -> None:
+    """Of the conversation, its system, its tools and what the model's own fields add."""
+    body = Request(
+        messages=[{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}],
+        parameters={
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+            "max_tokens": 9,
+        },
+    ).body()
+    count, got = called(BEDROCK, "count_tokens", body, {"inputTokens": 42})
+    assert count == 42
+    [(path, asked_for)] = got
+    assert path == b"/v1/model/name-1/count-tokens"
+    assert sorted(asked_for["input"]["converse"]) == ["messages", "system", "toolConfig"]
+    report = ParamValidator().validate(
+        {"modelId": "name-1", **asked_for}, CONVERSE.operation_model("CountTokens").input_shape
+    )
+    assert not report.has_errors(), report.generate_report()
+    with pytest.raises(ProviderError, match="inputTokens"):
+        called(BEDROCK, "count_tokens", body, {})
+
+
+SPOKEN: dict[str, Any] = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "x"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 3, "outputTokens": 1, "totalTokens": 4},
+}
+
+
+@pytest.mark.parametrize(
+    ("members", "tier", "priced"),
+    [
+        ({"serviceTier": {"type": "flex"}}, "flex", "flex"),
+        ({"serviceTier": {"type": "default"}}, "default", None),
+        ({"performanceConfig": {"latency": "optimized"}}, None, "optimized"),
+        ({"performanceConfig": {"latency": "standard"}}, None, None),
+    ],
+)
+def test_bedrock_s_answer_names_its_tier(members: Any, tier: str | None, priced: str | None) -> None:
+    """A tier and a faster answer have prices of their own, in whole answers and in streams."""
+    body = Request(messages=[{"role": "user", "content": "hi"}]).body()
+    answer, _ = called(BEDROCK, "complete", body, {**SPOKEN, **members})
+    assert (answer.service_tier, answer.usage.service_tier) == (tier, priced)
+    end = framed("messageStop", {"stopReason": "end_turn"}) + framed(
+        "metadata", {"usage": SPOKEN["usage"], **members}
+    )
+    events = asked(BedrockProvider, START + PIECE + end, is_streamed=True, region="us-east-1")
+    assert usage_from_openai(events[-2].data) == answer.usage
+
+
+@pytest.mark.parametrize(
+    ("provider", "answer", "member", "words"),
+    [
+        (GEMINI, {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}]},
+         "serviceTier", {"flex": "flex", "priority": "priority", "default": "standard", "auto": None}),
+        (BEDROCK, SPOKEN, "serviceTier",
+         {"flex": {"type": "flex"}, "reserved": {"type": "reserved"}, "auto": None}),
+    ],
+    ids=["gemini", "bedrock"],
+)  # fmt: skip
+def test_a_service_tier_is_asked_for_in_the_providers_words(
+    provider: Any, answer: Any, member: str, words: dict[str, Any]
+) -> None:
+    """`auto` asks for none, and a tier that the provider lacks is refused by name."""
+    for tier, word in words.items():
+        request = Request(messages=[{"role": "user", "content": "hi"}], parameters={"service_tier": tier})
+        _, [(_, got)] = called(provider, "complete", request.body(), answer)
+        assert got.get(member) == word
+    request = Request(messages=[{"role": "user", "content": "hi"}], parameters={"service_tier": "scale"})
+    with pytest.raises(ProviderError, match="service_tier"):
+        called(provider, "complete", request.body(), answer)

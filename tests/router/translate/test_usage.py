@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from router.catalog.prices import Usage
+from router.translate.gemini.answers import chat_usage
 from router.translate.usage import (
     reported_cost_usd,
     usage_from_anthropic,
@@ -146,3 +147,68 @@ def test_what_is_absent_is_unknown(reader: Callable[[object], Usage], body: Any)
 def test_an_impossible_count_is_unknown(value: Any) -> None:
     """A figure that cannot be a token count does not reach the warehouse."""
     assert usage_from_openai({"usage": {"prompt_tokens": value}}).tokens_input is None
+
+
+AUDIO, TEXT, IMAGE = ({"modality": kind, "tokenCount": 0} for kind in ("AUDIO", "TEXT", "IMAGE"))
+METADATA: dict[str, Any] = {
+    "promptTokenCount": 100,
+    "candidatesTokenCount": 50,
+    "thoughtsTokenCount": 10,
+    "toolUsePromptTokenCount": 5,
+    "totalTokenCount": 165,
+    "cachedContentTokenCount": 40,
+    "promptTokensDetails": [
+        {**TEXT, "tokenCount": 50},
+        {**AUDIO, "tokenCount": 30},
+        {**IMAGE, "tokenCount": 20},
+    ],
+    "toolUsePromptTokensDetails": [{**AUDIO, "tokenCount": 2}],
+    "cacheTokensDetails": [{**AUDIO, "tokenCount": 12}],
+    "candidatesTokensDetails": [{**IMAGE, "tokenCount": 40}, {**AUDIO, "tokenCount": 4}],
+    "serviceTier": "FLEX",
+}
+
+
+def test_gemini_counts_sound_of_the_input_and_media_of_the_output() -> None:
+    """Images of the input have the rate of text, and so they are no count of their own."""
+    usage = usage_from_gemini({"usageMetadata": METADATA})
+    assert usage == Usage(
+        tokens_input=105,
+        tokens_output=60,
+        tokens_cached_input=40,
+        tokens_reasoning=10,
+        tokens_audio_input=32,
+        tokens_cached_audio_input=12,
+        tokens_audio_output=4,
+        tokens_image_output=40,
+        service_tier="flex",
+    )
+
+
+def test_gemini_s_usage_is_the_same_in_chat_s_shape() -> None:
+    """A streamed answer is priced by its chunks, and a whole one by its own usage."""
+    assert usage_from_openai({"usage": chat_usage({"usageMetadata": METADATA})}) == usage_from_gemini(
+        {"usageMetadata": METADATA}
+    )
+
+
+@pytest.mark.parametrize(
+    ("members", "tier"),
+    [
+        ({"serviceTier": "standard"}, "standard"),
+        ({"serviceTier": "unspecified"}, None),
+        ({"trafficType": "ON_DEMAND"}, "on_demand"),
+        ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority"),
+        ({"trafficType": "PROVISIONED_THROUGHPUT"}, "provisioned_throughput"),
+        ({"trafficType": "TRAFFIC_TYPE_UNSPECIFIED"}, None),
+    ],
+)
+def test_gemini_s_tier_is_that_of_its_api_or_of_vertex(members: dict[str, str], tier: str | None) -> None:
+    """Both say under which rates the answer was served."""
+    assert usage_from_gemini({"usageMetadata": members}).service_tier == tier
+
+
+def test_gemini_s_total_above_its_parts_is_a_charge_without_a_price() -> None:
+    """A count of a future kind shows in the total first."""
+    usage = usage_from_gemini({"usageMetadata": {**METADATA, "totalTokenCount": 200}})
+    assert usage.unpriced == ("totalTokenCount",)
