@@ -23,7 +23,7 @@ from router.providers.anthropic import AnthropicProvider
 from router.providers.base import Answer, Asked, EventSource
 from router.providers.http.sse import StreamEvent
 from router.providers.openai import HEADERS
-from router.providers.reading.refusals import said_by
+from router.providers.reading.refusals import is_refusal, said_by
 from router.request.request import chat_body, ignored_of
 from router.translate.anthropic.answers import completion_of
 from router.translate.anthropic.requests_out import BETA, BETAS
@@ -173,6 +173,8 @@ class BedrockProvider(AnthropicProvider):
 
     def _parse(self, raw: bytes, model: Model) -> Answer:
         answer = self._object(raw, model)
+        if "output" not in answer and is_refusal(answer):
+            raise self._said(said_by(answer), "under status 200", model)
         if answer.get("stopReason") in FAILURES:
             raise self._broken("bad_response", f"ended its answer with `{answer['stopReason']}`", model)
         try:

@@ -155,8 +155,8 @@ class GeminiProvider(OpenAIProvider):
 
     def _parse(self, raw: bytes, model: Model) -> Answer:
         answer = self._object(raw, model)
-        if not isinstance(answer.get("candidates"), list) and block_reason(answer) is None:
-            raise self._broken("bad_response", "sent a body without `candidates`", model)
+        if block_reason(answer) is None:
+            answer, _ = self._answered(raw, "candidates", model)
         self._check(answer, model)
         try:
             body = completion_of(answer, created=int(time.time()))

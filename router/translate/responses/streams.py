@@ -143,6 +143,8 @@ class ChunksToEvents:
         self._message: _Open | None = None
         self._thought: _Open | None = None
         self._calls: dict[Call, _Open] = {}
+        self._call_now: Call | None = None  # the latest one whose item began
+        self._waiting: list[Call] = []
         self._read = Calls()
         self._thoughts = Thoughts()
         self.maker: str | None = None
@@ -272,21 +274,39 @@ class ChunksToEvents:
     def _call(self, call: Call, piece: str, events: list[Event], *, is_new: bool) -> None:
         self._close_thought(events)
         self._close_message(events)
-        if is_new:
-            item = self._calls[call] = self._open("fc")
-            item.call_id = marked_id(call.id, self.maker, call.extra)
-            started = call_item(item.id, item.call_id, call.name, "", "in_progress")
-            events.append(self._event("response.output_item.added", output_index=item.index, item=started))
-        if piece:
-            kind = "response.function_call_arguments.delta"
-            events.append(self._event(kind, **self._at(self._calls[call], delta=piece)))
+        now = self._call_now
+        if is_new and now is not None and (self._waiting or not now.is_whole):
+            self._waiting.append(call)  # clients read the pieces of one call after another
+        elif is_new:
+            self._open_call(call, events)
+        elif call in self._calls and piece:
+            self._add(call, piece, events)
+        while self._waiting and now is not None and now.is_whole:
+            now = self._waiting.pop(0)
+            self._open_call(now, events)
+
+    def _open_call(self, call: Call, events: list[Event]) -> None:
+        """Begin the item of a call, with the arguments that have come."""
+        self._call_now = call
+        item = self._calls[call] = self._open("fc")
+        item.call_id = marked_id(call.id, self.maker, call.extra)
+        started = call_item(item.id, item.call_id, call.name, "", "in_progress")
+        events.append(self._event("response.output_item.added", output_index=item.index, item=started))
+        if call.pieces:
+            self._add(call, call.arguments, events)
+
+    def _add(self, call: Call, piece: str, events: list[Event]) -> None:
+        kind = "response.function_call_arguments.delta"
+        events.append(self._event(kind, **self._at(self._calls[call], delta=piece)))
 
     def _close_all(self, events: list[Event]) -> None:
         self._close_thought(events)
         self._close_message(events)
-        for call, item in self._calls.items():  # pieces of several calls can alternate
+        for call in self._waiting:
+            self._open_call(call, events)
+        for call, item in self._calls.items():
             if not call.pieces:
-                self._call(call, "{}", events, is_new=False)
+                self._add(call, "{}", events)
             arguments = call.arguments or "{}"
             where = self._at(item, name=call.name, arguments=arguments)
             events.append(self._event("response.function_call_arguments.done", **where))
