@@ -376,7 +376,7 @@ def called(
 
 GEMINI: tuple[type[Any], dict[str, Any]] = (GeminiProvider, {})
 BEDROCK: tuple[type[Any], dict[str, Any]] = (BedrockProvider, {"region": "us-east-1"})
-VECTORS = {
+VECTORS: dict[str, Any] = {
     "embeddings": [{"values": [0.5, -1.0]}, {"values": [0.25, 2]}],
     "usageMetadata": {"promptTokenCount": 7},
 }
