@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.translate.members import optional, optional_items, refuse
+from router.translate.members import items, optional, optional_items, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,6 +209,23 @@ def whole_calls(calls: object) -> list[Call]:
             call.pieces.append(arguments)
         found.append(call)
     return found
+
+
+def usual(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message or delta whose content is a text, and whose `function_call` is one of the `tool_calls`.
+
+    Mistral writes content in parts, streamed too, and older servers write the one call. The same object if
+    nothing is unusual. RequestError if a part is malformed.
+    """
+    content, called = said.get("content"), said.get("function_call")
+    if not isinstance(content, list) and not called:
+        return said
+    made = dict(said)
+    if isinstance(content, list):
+        made["content"] = "".join(str(part.get("text") or "") for part in items(content, "content"))
+    if called and not said.get("tool_calls"):
+        made["tool_calls"] = [{"index": 0, "type": "function", "function": called}]
+    return made
 
 
 def arguments_text(value: object) -> str:

@@ -8,7 +8,7 @@ import orjson
 
 from router.errors import RequestError
 from router.translate.anthropic.requests_in import assistant_message
-from router.translate.calls import arguments_object, whole_calls
+from router.translate.calls import arguments_object, usual, whole_calls
 from router.translate.members import JSON_TOOL, NATIVE, items, optional, optional_items
 from router.translate.returned import marked_id
 from router.translate.thoughts import Thoughts
@@ -150,14 +150,12 @@ def _content(said: Mapping[str, Any], maker: str | None, *, is_cut: bool) -> lis
     native = optional(said.get(NATIVE), NATIVE)
     if "content" in native:
         return items(native["content"], f"{NATIVE}.content")
+    said = usual(said)
     blocks: list[Block] = []
     thoughts = Thoughts()
     if thought := thoughts.feed(said):
         blocks.append({"type": "thinking", "thinking": thought, "signature": thoughts.signature(maker) or ""})
     blocks.extend({"type": "redacted_thinking", "data": data} for data in thoughts.left(maker))
-    if isinstance(said.get("content"), list):
-        parts = items(said["content"], "content")
-        blocks.extend({"type": "text", "text": str(part.get("text", ""))} for part in parts)
     texts = [said.get(name) for name in ("content", "refusal")]
     blocks.extend({"type": "text", "text": text} for text in texts if isinstance(text, str) and text)
     for position, call in enumerate(whole_calls(said.get("tool_calls"))):

@@ -19,7 +19,7 @@ from router.translate.anthropic.answers import (
     stop_reason_of,
     stop_reason_with,
 )
-from router.translate.calls import Calls
+from router.translate.calls import Calls, usual
 from router.translate.members import JSON_TOOL, NATIVE, optional, optional_items, refuse
 from router.translate.returned import marked_id
 from router.translate.thoughts import BLOCKS, Thoughts
@@ -223,7 +223,7 @@ class ChunksToEvents:
         if isinstance(chunk.get("usage"), dict):
             self._usage = message_usage(chunk)
         for choice in optional_items(chunk.get("choices"), "choices"):
-            self._delta(optional(choice.get("delta"), "delta"), events)
+            self._delta(usual(optional(choice.get("delta"), "delta")), events)
             if choice.get("finish_reason"):
                 self._stop_reason = self._stop_reason or stop_reason_of(choice["finish_reason"])
         return events

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.translate.calls import whole_calls
-from router.translate.members import RESPONSES, items, optional, optional_items
+from router.translate.calls import usual, whole_calls
+from router.translate.members import RESPONSES, optional, optional_items
 from router.translate.returned import marked_id
 from router.translate.thoughts import thoughts_in
 from router.translate.usage import SEARCHES, UNPRICED, usage_from_openai, usage_from_openai_responses
@@ -112,13 +112,12 @@ def finished(
 
 def output_of(said: Mapping[str, Any], response_id: str, maker: str | None = None) -> list[Item]:
     """The items of a chat message: reasoning, message, calls."""
+    said = usual(said)
     output: list[Item] = []
     for thought, signature in thoughts_in(said, maker):
         name = item_id("rs", response_id, len(output))
         output.append(reasoning_item(name, thought or None, signature=signature))
     content = said.get("content")
-    if isinstance(content, list):
-        content = "".join(str(part.get("text", "")) for part in items(content, "content"))
     parts = []
     if isinstance(content, str) and content:
         parts.append(text_part(content))

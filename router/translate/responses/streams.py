@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.translate.calls import Calls
+from router.translate.calls import Calls, usual
 from router.translate.members import optional, optional_items
 from router.translate.responses.answers import (
     call_item,
@@ -168,7 +168,7 @@ class ChunksToEvents:
         if isinstance(chunk.get("usage"), dict):
             self._usage = response_usage(chunk)
         for choice in optional_items(chunk.get("choices"), "choices"):
-            self._delta(optional(choice.get("delta"), "delta"), events)
+            self._delta(usual(optional(choice.get("delta"), "delta")), events)
             self._finish_reason = self._finish_reason or choice.get("finish_reason")
         return events
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -72,3 +72,41 @@ def test_what_no_client_reads_is_not_json(raw: bytes) -> None:
     """And raises nothing but that."""
     with pytest.raises(NotJsonError):
         loads(raw)
+
+
+UNUSUAL: dict[str, tuple[list[dict[str, Any]], str, str]] = {
+    "content in parts": (
+        [
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]},
+            {"content": [{"type": "text", "text": "it is four"}]},
+        ],
+        "stop",
+        "it is four",
+    ),
+    "the one call of older servers": (
+        [{"function_call": {"name": "get_weather", "arguments": ""}}, {"function_call": {"arguments": "{}"}}],
+        "function_call",
+        "get_weather",
+    ),
+}
+
+
+@pytest.mark.parametrize("api", CHATS)
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_an_unusual_answer_is_not_lost_in_a_stream(world: World, api: str, name: str) -> None:
+    """Its client would take an empty answer for a whole one."""
+    deltas, reason, text = UNUSUAL[name]
+    seen = world.served([*map(chunk, deltas), chunk({}, reason), DONE], api, stream=True)
+    assert seen.record.success
+    assert text in seen.text
+
+
+@pytest.mark.parametrize(
+    ("api", "said"), [("messages", '"stop_reason":"tool_use"'), ("responses", "function_call")]
+)
+def test_the_one_call_of_older_servers_is_a_call(world: World, api: str, said: str) -> None:
+    """Clients of other APIs know only calls in a list."""
+    call = {"name": "get_weather", "arguments": '{"city":"Rome"}'}
+    seen = world.served(whole({"content": None, "function_call": call}, "function_call"), api)
+    assert said in seen.text
+    assert "Rome" in seen.text
