@@ -75,6 +75,11 @@ async def _once_then_fine(exchange: Exchange) -> None:
     await (answering("500 Oops") if exchange.number == 0 else answering("200 OK", completion()))(exchange)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _packed() -> None:
+    bomb()  # before the clock of a test starts, because it takes a second
+
+
 async def _bomb(exchange: Exchange) -> None:
     await exchange.answer("200 OK", bomb(), content_encoding="gzip")
 
