@@ -18,7 +18,7 @@ from router.configuration.folder import StateFolder
 from router.configuration.opening import open_source_database
 from router.configuration.watching import look
 from router.errors import ConfigConflictError, ConfigError
-from router.files import make_folder, write_atomically
+from router.files import locked, make_folder, write_atomically
 from router.keys import audit_trail
 from router.keys.keys import KeyFile
 from router.keys.opening import open_key_database
@@ -79,7 +79,7 @@ def push(settings: Settings, *, author: str | None = None, is_forced: bool = Fal
 
 
 def pull(settings: Settings, *, author: str | None = None) -> Moved:
-    """Copy the database's documents, history and keys into the data folder."""
+    """Copy the database's documents, history, keys and changes of keys into the data folder."""
     folder, database = StateFolder(settings.home), open_source_database(settings)
     try:
         documents = database.read()
@@ -96,7 +96,10 @@ def pull(settings: Settings, *, author: str | None = None) -> Moved:
         database.database.close()
     keys = open_key_database(settings)
     try:
-        return Moved(version=version, versions=copied, keys=_move_keys(keys, KeyFile(settings.keys_file)))
+        moved = _move_keys(keys, KeyFile(settings.keys_file))
+        with locked(settings.compliance_file):
+            audit_trail.write(settings.compliance_file, keys.events())
+        return Moved(version=version, versions=copied, keys=moved)
     finally:
         keys.close()
 

@@ -119,10 +119,9 @@ def main() -> None:
         events = list((home / "lake" / "security_events").rglob("*.parquet"))
         rows = [row for path in events for row in pq.read_table(path).to_pylist()]
         size = sum(path.stat().st_size for path in (home / "lake" / "security_events").rglob("*"))
+        contents = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
         with_token = [
-            path
-            for path in home.rglob("*")
-            if path.is_file() and any(token.encode() in path.read_bytes() for token in tokens)
+            path for path, content in contents.items() if any(token.encode() in content for token in tokens)
         ]
         print(f"good rate under attack: {sum(busy) / sum(quiet):.3f} of the quiet rate")
         print(f"refusals counted: {sum(row['refusals'] for row in rows)} of {count}, in {len(rows)} events")

@@ -317,6 +317,9 @@ def test_a_backup_holds_the_documents_of_the_database(
     }
     assert KeyFile(restored / "keys.json").read().keys == (entry,)
     assert KeyFile(restored / "keys.json").events() == store.events()
+    third = machine(tmp_path / "third", settings)
+    pull(third)
+    assert KeyFile(third.keys_file).events() == store.events()
     with Router.open(home=restored) as router:
         assert ask(router) == "balanced"
     other = Settings.load({"DATABASE_URL": postgres_server.create_database()}, home=restored)
