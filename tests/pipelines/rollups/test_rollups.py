@@ -130,12 +130,12 @@ def test_the_latest_quality_judgement_counts(settings: Settings, warehouse: Ware
 
 def test_incremental_equals_from_scratch(tmp_path: Path) -> None:
     """Many small refreshes give the same tables as one over everything, to the last decimal."""
-    records = _traffic(1500, seed=3)
+    records = _traffic(600, seed=3)
     random.Random(4).shuffle(records)
     step_by_step = Settings.load({}, home=tmp_path / "steps")
     with Warehouse(step_by_step) as warehouse:
-        for start in range(0, len(records), 150):
-            seal_records(step_by_step, records[start : start + 150])
+        for start in range(0, len(records), 100):
+            seal_records(step_by_step, records[start : start + 100])
             run_steps(warehouse)
         history = warehouse.value("select count(distinct snapshot_id) from model_performance_history")
     at_once = Settings.load({}, home=tmp_path / "once")
@@ -147,7 +147,7 @@ def test_incremental_equals_from_scratch(tmp_path: Path) -> None:
             for left, right in ((table, f"steps.{table}"), (f"steps.{table}", table)):
                 assert warehouse.rows(f"from {left} except all from {right}") == [], table
         warehouse.connection.execute("detach steps")
-    assert history == math.ceil(len(records) / 150)
+    assert history == math.ceil(len(records) / 100)
     assert step_by_step.scores_file.exists()
 
 
