@@ -61,7 +61,10 @@ class Settings(BaseModel):
     ] = "balanced"
     baseline_model: Annotated[
         str | None,
-        Field(alias="BASELINE_MODEL", description="Model whose price each record's cost is compared with."),
+        Field(
+            alias="BASELINE_MODEL",
+            description="Model that `intellirouter savings` and each record compare with.",
+        ),
     ] = None
     seed: Annotated[
         int | None,

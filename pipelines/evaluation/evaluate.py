@@ -147,7 +147,7 @@ def evaluation_of(log: Log, odds: Floats, is_known: npt.NDArray[np.bool_], polic
         left_out=left_out,
         elsewhere=log.elsewhere,
         sampled=log.kept_share,
-        cost_usd=estimate(sample, log.cost_usd, scale=_largest(log.cost_usd)),
+        cost_usd=estimate(sample, log.cost_usd, scale=largest(log.cost_usd)),
         quality=quality if quality is not None and quality.effective >= MIN_EFFECTIVE else None,
         judging_depends=judging_depends(answered.task, answered.action, answered.quality, answered.looks),
     )
@@ -167,7 +167,7 @@ def _explore(log: Log) -> str:
     )
 
 
-def _largest(values: Floats) -> float:
+def largest(values: Floats) -> float:
     """The largest known value, at least a millionth."""
     known = values[~np.isnan(values)]
     return max(float(known.max()), 1e-6) if len(known) else 1e-6

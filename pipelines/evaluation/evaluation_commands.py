@@ -1,4 +1,4 @@
-"""`intellirouter evaluate`."""
+"""`intellirouter evaluate` and `intellirouter savings`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from pipelines.reports.output import Format
     from router.config import Settings
     from router.policies.policy import Policy
 
@@ -55,6 +56,58 @@ def evaluate_command(
     write(estimate_tables.answer(done), output_format="table", output=None)
 
 
+@click.command("savings")
+@click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
+@click.option("--until", help="As --since. Default: now.")
+@click.option("--baseline", help="A model or a policy. Default: $BASELINE_MODEL.")
+@click.option("--by", type=click.Choice(["organization", "task"]), help="A row for each of them too.")
+@click.option("--environment", help="Requests of this environment. Default: the one that the scores are of.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
+def savings_command(
+    since: str,
+    until: str | None,
+    baseline: str | None,
+    by: str | None,
+    environment: str | None,
+    output_format: Format,
+    output: Path | None,
+    home: Path | None,
+) -> None:
+    """Say what the router saved against a baseline, with a 95% interval.
+
+    The baseline's cost and quality are estimated from the requests that chance gave to it. Where these are
+    too few, the saving is not known, and the reason is printed.
+    """
+    from pipelines.evaluation import savings_tables
+    from pipelines.evaluation.savings import savings
+    from pipelines.reports.output import write
+    from pipelines.reports.reports import parse_moment
+    from router.config import Settings
+
+    found = savings(
+        Settings.load(home=home),
+        since=parse_moment(since),
+        until=None if until is None else parse_moment(until),
+        baseline=baseline,
+        environment=environment,
+        by=by,
+    )
+    if output_format == "table" and output is None:
+        click.echo(savings_tables.sentence(found[0]))
+        click.echo(savings_tables.coverage(found[0]))
+        if by is None:
+            return
+    write(savings_tables.answer(found), output_format=output_format, output=output)
+
+
 def policies(settings: Settings, named: str) -> list[Policy]:
     """The policies of a file, or the one in force with this id."""
     from router.errors import ConfigError, UnknownPolicyError
@@ -74,4 +127,4 @@ def policies(settings: Settings, named: str) -> list[Policy]:
     return [known[named]]
 
 
-COMMANDS: list[click.Command] = [evaluate_command]
+COMMANDS: list[click.Command] = [evaluate_command, savings_command]

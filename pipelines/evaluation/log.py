@@ -12,6 +12,7 @@ requests, only the model's good days would be left.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from pipelines.warehouse import sqlfiles
 from router.scores.board import tokens_bucket
 
 if TYPE_CHECKING:
+    import duckdb
     import numpy.typing as npt
 
     from router.config import Settings
@@ -44,9 +46,12 @@ class Log:
 
     models: tuple[str, ...]
     tasks: tuple[str, ...]
+    organizations: tuple[str | None, ...]
     snapshots: tuple[str | None, ...]
     task: Ints
     """The task of each request, as an index into `tasks`."""
+    organization: Ints
+    """The organisation of each request, as an index into `organizations`."""
     draw_task: Ints
     """The task of the request that was drawn, as an index into `tasks`."""
     draw_bucket: Ints
@@ -92,6 +97,7 @@ class Log:
 
 COLUMNS = (
     "task",
+    "organization",
     "draw_task",
     "draw_bucket",
     "snapshot",
@@ -110,10 +116,20 @@ LOOKS = ("cost_usd", "latency_ms", "tokens_input", "tokens_output", "retries", "
 
 
 def read_log(
-    settings: Settings, *, since: datetime, task: str | None = None, environment: str | None = None
+    settings: Settings,
+    *,
+    since: datetime,
+    until: datetime | None = None,
+    task: str | None = None,
+    environment: str | None = None,
+    build: duckdb.DuckDBPyConnection | None = None,
 ) -> Log:
-    """Read the requests of one environment from the published warehouse. Default: that of the scores."""
-    with opened(settings) as connection:
+    """Read the requests of one environment from the published warehouse. Default: that of the scores.
+
+    A refresh passes the connection of the database that it builds.
+    """
+    with contextlib.ExitStack() as stack:
+        connection = build or stack.enter_context(opened(settings))
         if environment is None:
             scored = connection.execute(
                 sqlfiles.load("marts/scored_environment").text,
@@ -122,13 +138,14 @@ def read_log(
             environment = settings.environment if scored is None else str(scored[0])
         ((total, elsewhere),) = connection.execute(
             "select count(*) filter (environment = $own), count(*) filter (environment <> $own)"
-            " from request_analytics where timestamp >= $since",
-            {"since": since, "own": environment},
+            " from request_analytics where timestamp >= $since"
+            " and timestamp < coalesce(cast($until as timestamptz), 'infinity')",
+            {"since": since, "until": until, "own": environment},
         ).fetchall()
         kept = 1000 if total <= MAX_REQUESTS else max(1, 1000 * MAX_REQUESTS // total)
         table = connection.sql(
             sqlfiles.load("evaluation/logged_requests").text,
-            params={"since": since, "environment": environment, "kept": kept},
+            params={"since": since, "until": until, "environment": environment, "kept": kept},
         ).to_arrow_table()
     return log_of(table, task=task, kept_share=kept / 1000, environment=environment, elsewhere=elsewhere)
 
@@ -149,6 +166,7 @@ def log_of(table: Any, *, task: str | None, kept_share: float, environment: str,
     kept = (draws_of_all >= 0) & is_meant
     models, odds, state = _candidates(table)
     draws = draws_of_all[kept]
+    organizations, organization = _codes(table.column("organization_id").to_pylist())
     snapshots, snapshot = _codes(table.column("snapshot_id").to_pylist())
     _, cluster = _codes(
         [session or name for session, name in zip(table.column("session_id").to_pylist(), ids, strict=True)]
@@ -158,8 +176,10 @@ def log_of(table: Any, *, task: str | None, kept_share: float, environment: str,
     return Log(
         models=models,
         tasks=tasks,
+        organizations=organizations,
         snapshots=snapshots,
         task=task_of[kept],
+        organization=organization[kept],
         draw_task=task_of[draws],
         draw_bucket=buckets[draws],
         snapshot=snapshot[draws],

@@ -47,14 +47,22 @@ def target_odds(
         board = boards[snapshot]
         if board is not None:
             states_of = dict(zip(log.models, states, strict=True))
-            found = _probabilities(board, policy, log.tasks[task], bucket, states_of, catalog)
+            found = _probabilities(
+                board, policy, log.tasks[task], bucket, states_of, catalog, settings.baseline_model
+            )
             odds[row] = [found.get(model, 0.0) for model in log.models]
     is_known = odds.sum(axis=1) > 0.5
     return odds[kind_of], is_known[kind_of]
 
 
 def _probabilities(
-    board: ScoreBoard, policy: Policy, task_type: str, bucket: int, states: dict[str, int], catalog: Catalog
+    board: ScoreBoard,
+    policy: Policy,
+    task_type: str,
+    bucket: int,
+    states: dict[str, int],
+    catalog: Catalog,
+    baseline: str | None,
 ) -> dict[str, float]:
     """Model to probability. Empty when no model is eligible."""
     table = board.table(policy, task_type, bucket or None)
@@ -74,7 +82,7 @@ def _probabilities(
             exclusions[model] = "it was not a candidate then"
         elif states[model] == EXCLUDED:
             exclusions[model] = "it was excluded then"
-    plan = make_plan(table, exclusions, policy=policy)
+    plan = make_plan(table, exclusions, policy=policy, baseline=baseline)
     return {item.model: item.probability or 0.0 for item in plan.candidates} if plan.drawn else {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from pipelines.evaluation.savings import savings
+from pipelines.evaluation.savings_tables import money, sentence
 from pipelines.replay.demo_world import load_figures, make_outcomes, prices_of, write_outcomes
 from pipelines.replay.driver import Caller
 from pipelines.replay.errors import BooksError
@@ -19,6 +22,7 @@ from pipelines.replay.plan import Plan
 from pipelines.replay.progress_display import Live, books_lines, speed_line
 from pipelines.replay.report import Report
 from pipelines.replay.run import replay_settings, run
+from pipelines.replay.workspace import label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +42,9 @@ LAST_ROUNDS = 3
 """Batches in the comparison after learning: one has too few requests to show a point of quality."""
 BEFORE = "GPT-5"
 """The best single model, which a user without the router would use for everything."""
+
+BASELINE_EXPLORATION = 0.02
+"""Least share of the requests for BEFORE, so that the saving can be estimated."""
 
 
 def demo(folder: Path, *, requests: int = REQUESTS, refreshes: int = REFRESHES, seed: int = 0) -> Report:
@@ -64,13 +71,14 @@ def demo(folder: Path, *, requests: int = REQUESTS, refreshes: int = REFRESHES, 
         ],
         prices={model: price for model, price in prices_of(figures).items() if model in world.models},
         baseline_model=BEFORE,
+        baseline_exploration=BASELINE_EXPLORATION,
         prepare=lambda: write_outcomes(outcomes_file, outcomes),
     )
     console.print(_introduction(plan))
     with Live(console, plan) as live:
         report = run(plan, live)
     console.print(_before_and_after(report))
-    for line in (*books_lines(report.books), speed_line(report)):
+    for line in (*_saving(folder, report), *books_lines(report.books), speed_line(report)):
         console.print(line)
     _print_next_commands(console, folder)
     if not report.books.is_equal:
@@ -110,6 +118,20 @@ def _before_and_after(report: Report) -> Table:
     return table
 
 
+def _saving(folder: Path, report: Report) -> list[str]:
+    """The saving as a user would read it, and the truth that only the demo knows."""
+    settings = replay_settings(folder)
+    found = savings(settings, since=datetime.fromtimestamp(0, UTC), baseline=label(BEFORE))
+    router, *references = report.lines
+    always = next(line for line in references if line.name == f"best single ({BEFORE})")
+    saved = (always.cost_usd_per_1k - router.cost_usd_per_1k) * report.books.sent / 1000
+    points = 100 * (router.quality - always.quality)
+    return [
+        sentence(found[0]),
+        f"the truth, from the outcomes of both on every request: {money(saved)} saved, {points:+.1f} points",
+    ]
+
+
 def _print_next_commands(console: Console, folder: Path) -> None:
     """Print the commands without a frame and unwrapped, so that they can be copied."""
     settings = replay_settings(folder)
@@ -121,6 +143,7 @@ def _print_next_commands(console: Console, folder: Path) -> None:
         ),
         "query the warehouse": f'intellirouter sql --home {home} "{query}"',
         "print the report": f"intellirouter report cost-per-task --home {home} --since 7d",
+        "print the saving": f"intellirouter savings --home {home} --baseline {label(BEFORE)} --by task",
     }
     console.rule("next")
     for purpose, command in commands.items():

@@ -38,7 +38,9 @@ class Plan:
     prices: Mapping[str, tuple[str, str]] | None = None
     """See `write_configuration`."""
     baseline_model: str | None = None
-    """The records compare their cost with this model's price."""
+    """The model that the savings compare with."""
+    baseline_exploration: float = 0.0
+    """Least share of the requests for it."""
     prepare: Callable[[], None] | None = None
     """Called once the folder is empty, to write `outcomes_file` there."""
 

@@ -75,6 +75,7 @@ def run(plan: Plan, observer: Observer) -> Report:
                 base_url=base_url,
                 cost_weight=plan.cost_weight,
                 prices=plan.prices,
+                baseline_exploration=plan.baseline_exploration,
             )
             with start_shim(plan) as shim:
                 traffic = _send(plan, settings, shim, yardstick, observer)

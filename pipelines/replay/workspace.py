@@ -65,6 +65,7 @@ def write_configuration(
     base_url: str,
     cost_weight: float,
     prices: Mapping[str, tuple[str, str]] | None = None,
+    baseline_exploration: float = 0.0,
 ) -> None:
     """Write catalog.yaml and policies.yaml of a replay.
 
@@ -87,7 +88,10 @@ def write_configuration(
         "models": models,
         "tasks": sorted(map(label, world.tasks)),
     }
-    policies = {"policies": [{"id": POLICY, "cost_weight": cost_weight}]}
+    policy = {"id": POLICY, "cost_weight": cost_weight}
+    if baseline_exploration > 0:
+        policy["baseline_exploration"] = baseline_exploration
+    policies = {"policies": [policy]}
     (folder / "catalog.yaml").write_text(yaml.safe_dump(catalog, sort_keys=False))
     (folder / "policies.yaml").write_text(yaml.safe_dump(policies, sort_keys=False))
 

@@ -13,8 +13,9 @@ from router.configuration.checking import check, require_new_versions
 from router.configuration.documents import EDITED, POLICIES
 from router.configuration.source import Draft
 from router.configuration.watching import known_policies, look
-from router.errors import ConfigConflictError, ConfigError, UnknownModelError, UnknownPolicyError, nearest
+from router.errors import ConfigConflictError, ConfigError, UnknownPolicyError, nearest
 from router.keys.audit_trail import system_user
+from router.policies.policy import check_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,5 +139,4 @@ def _check_settings(checked: Deciding, settings: Settings) -> None:
     """A router with these settings could not start with a set that lacks their policy or model."""
     if settings.default_policy not in checked.policies.by_id:
         raise UnknownPolicyError(settings.default_policy, checked.policies.by_id)
-    if settings.baseline_model is not None and settings.baseline_model not in checked.catalog.models:
-        raise UnknownModelError(settings.baseline_model, checked.catalog.models)
+    check_baseline(settings.baseline_model, checked.policies, checked.catalog)

@@ -291,6 +291,7 @@ class Knowledge:
             policy=policy,
             preferences=preferences,
             providers=self._provider_of,
+            baseline=self.state.baseline_model,
         )
 
     def _exclusions(self, question: Question) -> dict[str, str]:

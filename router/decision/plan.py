@@ -181,10 +181,12 @@ def make_plan(
     policy: Policy,
     preferences: Preferences | None = None,
     providers: Mapping[str, str] | None = None,
+    baseline: str | None = None,
 ) -> Plan:
     """The plan over the models of a table that are not in `exclusions` (model to reason), if any.
 
-    `providers` maps each model to its provider, which `preferences.order` may name.
+    `providers` maps each model to its provider, which `preferences.order` may name. `baseline` is the
+    model that `policy.baseline_exploration` gives a share.
     """
     eligible = [item for item in table.candidates if item.model not in exclusions]
     order = _preferred(eligible, preferences, providers or {}) if preferences and eligible else None
@@ -203,6 +205,8 @@ def make_plan(
     )
     if strategy == "thompson" and policy.exploration_floor > 0:
         probabilities = _with_floor(probabilities, policy.exploration_floor)
+    if strategy == "thompson" and baseline in probabilities:
+        probabilities = _with_least(probabilities, baseline, policy.baseline_exploration)
     candidates = [
         replace(item, is_eligible=False, exclusion=exclusions[item.model], probability=0.0)
         if item.model in exclusions
@@ -268,6 +272,15 @@ def _with_floor(probabilities: Mapping[str, float], floor: float) -> dict[str, f
     return {
         model: (1.0 - floor) * share + floor / len(probabilities) for model, share in probabilities.items()
     }
+
+
+def _with_least(probabilities: Mapping[str, float], model: str, least: float) -> dict[str, float]:
+    """The probabilities with at least a share of `least` for one model; the others shrink in proportion."""
+    others = 1.0 - probabilities[model]
+    if probabilities[model] >= least or others <= 0:
+        return dict(probabilities)
+    scale = (1.0 - least) / others
+    return {name: least if name == model else share * scale for name, share in probabilities.items()}
 
 
 def _preferred(

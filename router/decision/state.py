@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.configuration.watching import look
-from router.errors import UnknownModelError, UnknownPolicyError
+from router.errors import UnknownPolicyError
+from router.policies.policy import check_baseline
 
 if TYPE_CHECKING:
     from router.catalog.catalog import Catalog
@@ -32,6 +33,8 @@ class State:
     experiments: tuple[Experiment, ...]
     config_hash: str
     """Identifies the configuration that a decision was made under. The history resolves it."""
+    baseline_model: str | None = None
+    """BASELINE_MODEL, which policies can give a share of the requests."""
     history_error: str | None = None
     """Why the history does not hold it, so that its hash cannot be resolved. None if it does."""
 
@@ -56,14 +59,14 @@ class ConfiguredState:
         found = seen.deciding
         if settings.default_policy not in found.policies.by_id:
             raise UnknownPolicyError(settings.default_policy, found.policies.by_id)
-        if settings.baseline_model is not None and settings.baseline_model not in found.catalog.models:
-            raise UnknownModelError(settings.baseline_model, found.catalog.models)
+        check_baseline(settings.baseline_model, found.policies, found.catalog)
         self._has_loaded = True
         return State(
             catalog=found.catalog,
             policies=found.policies,
             experiments=found.experiments,
             config_hash=found.config_hash,
+            baseline_model=settings.baseline_model,
             history_error=self._history_error,
         )
 

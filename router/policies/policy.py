@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from router.catalog.entries import Name
 from router.documents import parse_yaml
-from router.errors import ConfigError, RequestError, nearest
+from router.errors import ConfigError, RequestError, UnknownModelError, nearest
 from router.files import read_document
 from router.request.preferences import Preferences
 
@@ -68,6 +68,9 @@ class Policy(BaseModel):
     exploration_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of requests spread evenly over all eligible models, even ruled out and dear ones, so that
     `intellirouter evaluate` can estimate any other policy; `thompson` only."""
+    baseline_exploration: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least share of requests for the model of BASELINE_MODEL where it can serve, so that `intellirouter
+    savings` can compare with it; `thompson` only."""
     cold_start_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Largest share of a task's requests for all new models together; `thompson` only. It also limits the
     share of dear models that are not ruled out."""
@@ -237,6 +240,18 @@ class Policies:
         for subject, wishes in (*self.user_preferences.items(), *self.organization_preferences.items()):
             known_names = {*catalog.models, *catalog.providers}
             _check_names(f"`{subject}`", "preferences", wishes.names(), known_names, path)
+
+
+def check_baseline(baseline: str | None, policies: Policies, catalog: Catalog) -> None:
+    """UnknownModelError for an unlisted baseline, ConfigError for a policy that needs one without it."""
+    if baseline is not None and baseline not in catalog.models:
+        raise UnknownModelError(baseline, catalog.models)
+    for policy in policies.by_id.values():
+        if baseline is None and policy.baseline_exploration > 0:
+            raise ConfigError(
+                f"policy `{policy.id}` sets `baseline_exploration` to {policy.baseline_exploration:g}"
+                " and there is no baseline: name the model in BASELINE_MODEL, or remove the field"
+            )
 
 
 def _parsed(entries: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Preferences]:

@@ -19,10 +19,11 @@ from router.configuration.opening import open_source
 from router.configuration.unlisted import remedy, unlisted_organizations
 from router.decision.eligibility import standing_exclusions
 from router.documents import hidden, parse_yaml
-from router.errors import MASK, IntelliRouterError, UnknownModelError, UnknownPolicyError
+from router.errors import MASK, IntelliRouterError, UnknownPolicyError
 from router.keys.opening import open_key_store
 from router.limits.book import LimitBook, LimitsFile
 from router.limits.limits import Limits, check_retention
+from router.policies.policy import check_baseline
 from router.readiness.probes import disk_faults, limit_faults, score_faults, warehouse_faults
 from router.scores.snapshot import ScoreSnapshot
 from router.settings.names import OTHER_NAMES, misspelt
@@ -115,8 +116,7 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
         decides = deciding(documents, home)
         if settings.default_policy not in decides.policies.by_id:
             raise UnknownPolicyError(settings.default_policy, decides.policies.by_id)
-        if settings.baseline_model is not None and settings.baseline_model not in decides.catalog.models:
-            raise UnknownModelError(settings.baseline_model, decides.catalog.models)
+        check_baseline(settings.baseline_model, decides.policies, decides.catalog)
         found.append(decides)
         models, policies = len(decides.catalog.models), len(decides.policies.by_id)
         return (

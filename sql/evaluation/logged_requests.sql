@@ -2,7 +2,7 @@
 -- grain: id
 -- unique: id
 -- reads: request_analytics, feedback
--- Requests of $environment since $since with the latest quality verdict of the highest source.
+-- Requests of $environment from $since to $until (NULL: no end) with the latest quality verdict of the highest source.
 -- `drawn_id` is the request whose draw decided: the request itself, or, in a session that stays with
 -- its model, the session's latest drawn one; NULL when that is older than $since, and for requests
 -- whose model was named. $kept per mille of the sessions (and of requests without one) are read.
@@ -27,6 +27,7 @@ with
             timestamp,
             task_type,
             session_id,
+            organization_id,
             strategy,
             snapshot_id,
             tokens_input_estimated,
@@ -55,6 +56,7 @@ with
         from request_analytics
         where
             timestamp >= $since
+            and timestamp < coalesce(cast($until as timestamptz), 'infinity')
             and environment = $environment
             and model_decided is not null
             and md5_number_lower(coalesce(session_id, id)) % 1000 < $kept
@@ -64,6 +66,7 @@ select
     decided.id,
     task_type,
     session_id,
+    organization_id,
     strategy,
     snapshot_id,
     tokens_input_estimated,

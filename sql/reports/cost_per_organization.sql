@@ -2,7 +2,8 @@
 -- grain: organization_id
 -- unique: organization_id
 -- reads: usage_hourly
--- What each organisation used and paid, dearest first; by default 30 days.
+-- What each organisation used and paid, dearest first; by default 30 days. `same_tokens_usd` prices the same
+-- tokens at the baseline's rates, less the cost: no saving, which `intellirouter savings` estimates.
 -- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/cost_per_organization.sql
@@ -14,7 +15,7 @@ select
     sum(cost_usd) / nullif(sum(requests_with_cost), 0) as cost_usd_per_request,
     sum(tokens_input) as tokens_input,
     sum(tokens_output) as tokens_output,
-    sum(baseline_cost_usd) - sum(cost_usd_with_baseline) as saved_usd
+    sum(baseline_cost_usd) - sum(cost_usd_with_baseline) as same_tokens_usd
 from usage_hourly
 where
     hour >= date_trunc('hour', coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days))

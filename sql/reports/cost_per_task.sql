@@ -2,7 +2,8 @@
 -- grain: task_type, model_selected
 -- unique: task_type, model_selected
 -- reads: usage_hourly
--- What each task cost on each model, and what the baseline model would have cost; by default 30 days.
+-- What each task cost on each model; by default 30 days. `same_tokens_usd` prices the same tokens at the
+-- baseline's rates, less the cost: no saving, which `intellirouter savings` estimates.
 -- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/cost_per_task.sql
@@ -15,7 +16,7 @@ select
     sum(cost_usd) / nullif(sum(requests_with_cost), 0) as cost_usd_per_request,
     sum(requests_with_quality) as requests_with_quality,
     sum(quality) / nullif(sum(requests_with_quality), 0) as quality_mean,
-    sum(baseline_cost_usd) - sum(cost_usd_with_baseline) as saved_usd
+    sum(baseline_cost_usd) - sum(cost_usd_with_baseline) as same_tokens_usd
 from usage_hourly
 where
     hour >= date_trunc('hour', coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days))

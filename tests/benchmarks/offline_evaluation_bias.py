@@ -266,8 +266,10 @@ def served(
     log = Log(
         models=world.models,
         tasks=tuple(world.tasks),
+        organizations=(None,),
         snapshots=(None,),
         task=task,
+        organization=nothing,
         draw_task=task,
         draw_bucket=nothing,
         snapshot=nothing,

@@ -180,7 +180,7 @@ class Traffic:
         """One request; `pinned` and `sticky` name a model, other `changes` go to the record."""
         fixed = {name: changes.pop(name, None) for name in ("pinned", "sticky")}
         denied = dict.fromkeys(policy.denied_models, f"policy `{policy.id}` denies it")
-        plan = make_plan(self.board.table(policy, "math"), denied, policy=policy)
+        plan = make_plan(self.board.table(policy, "math"), denied, policy=policy, baseline="large")
         choice = plan.draw(self.random.random())
         if fixed["pinned"] is not None:
             choice = plan.fixed("pinned", fixed["pinned"])

@@ -183,6 +183,33 @@ def test_the_exploration_floor_reaches_every_eligible_model() -> None:
     assert found.drawn == ("a", "c")
 
 
+@pytest.mark.parametrize(
+    ("share", "least", "expected"), [(0.0, 0.02, 0.02), (0.3, 0.02, 0.3), (0.1, 1.0, 1.0)]
+)
+def test_the_baseline_has_at_least_its_share(share: float, least: float, expected: float) -> None:
+    """The baseline is raised to its share where it is below; the others keep their proportions."""
+    ranked = table(a=(1 - share) * 0.75, b=(1 - share) * 0.25, base=share)
+    policy = Policy(id="p", baseline_exploration=least)
+    found = make_plan(ranked, {}, policy=policy, baseline="base")
+    shares = {item.model: item.probability or 0.0 for item in found.candidates}
+    assert shares == pytest.approx({"a": (1 - expected) * 0.75, "b": (1 - expected) * 0.25, "base": expected})
+    assert found.shares[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "exclusions"),
+    [
+        (Policy(id="p", baseline_exploration=0.1), {"c": "its context is too short"}),
+        (Policy(id="p", baseline_exploration=0.1, strategy="greedy"), {}),
+    ],
+)
+def test_a_baseline_that_cannot_be_explored_gets_nothing(policy: Policy, exclusions: dict[str, str]) -> None:
+    """An excluded baseline has no share, and a greedy policy explores nothing."""
+    ranked = table(a=0.8, b=0.2, c=0.0)
+    found = make_plan(ranked, exclusions, policy=policy, baseline="c")
+    assert {item.model: item.probability for item in found.candidates}["c"] == 0.0
+
+
 def priced(**figures: tuple[float, float]) -> RankedTable:
     """Candidates by (share, cost); the first is the best."""
     candidates = tuple(

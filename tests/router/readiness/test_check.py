@@ -101,6 +101,17 @@ def test_a_setting_that_cannot_work_is_a_problem(
     assert words in problems[0]
 
 
+def test_a_share_for_no_baseline_is_a_problem(tmp_path: Path) -> None:
+    """A policy that explores a baseline needs BASELINE_MODEL; with it the set is usable."""
+    write_catalog(tmp_path, ["small"])
+    (tmp_path / "policies.yaml").write_text("policies: [{id: p, baseline_exploration: 0.02}]")
+    (problem,) = checked(tmp_path).problems
+    assert (
+        "`baseline_exploration` to 0.02 and there is no baseline: name the model in BASELINE_MODEL" in problem
+    )
+    assert checked(tmp_path, BASELINE_MODEL="small").problems == []
+
+
 def test_missing_keys_of_all_providers_are_a_problem(tmp_path: Path) -> None:
     """No request could succeed. A misspelt name of the key is named."""
     write_catalog(tmp_path, api_key_env="FAKE_PROVIDER_KEY")
