@@ -7,6 +7,7 @@
                 └─ usage_hourly, latency_buckets_hourly,
                    quality_blocks_hourly, experiment_hourly  defs/rollups  only the hours the load touched
                      ├─ experiment_results            defs/experiments  which variant is better
+                     ├─ savings                       defs/publish      against the baseline, with intervals
                      ├─ task_cost_daily, usage_by_org_daily  defs/rollups  only the days they touched
                      └─ task_model_scores, score_changes,
                         model_versions                defs/rollups      scores for the router

@@ -27,6 +27,7 @@ ASSETS = [
     rollups.scores,
     experiments.experiment_results,
     publish.published_scores,
+    publish.savings,
     publish.published_usage,
     publish.model_registry,
     configurations.configurations,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.configurations.history import load_configurations
 from pipelines.erasure import erasure, tombstones
+from pipelines.evaluation.savings_mart import compute_savings
 from pipelines.experiments.registry import load_experiment_registry
 from pipelines.experiments.results import compute_results
 from pipelines.retention import retention
@@ -50,7 +51,8 @@ TO_SCORES: tuple[Step, ...] = (
     fold_stale_hours,  # rows -> hourly rollups
     build_daily_marts,  # rollups -> daily marts
     build_security_events_daily,  # security_events -> its mart
-    publish_usage,  # request_analytics -> usage/*.json, which the router reads
+    compute_savings,  # request_analytics, feedback -> savings
+    publish_usage,  # request_analytics, savings -> usage/*.json, which the router reads
     load_experiment_registry,  # experiments.yaml -> routing_experiments
     compute_results,  # rollups -> experiment_results
     score,  # rollups, catalog.yaml -> task_model_scores, score_changes, model_versions

@@ -8,6 +8,7 @@ import dagster as dg
 
 from pipelines.defs import configurations
 from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.evaluation import savings_mart
 from pipelines.scores.publishing import publish_scores
 from pipelines.tasks import classifier
 from pipelines.warehouse import compliance, factors, publishing, registry, usage
@@ -49,7 +50,15 @@ def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None
     yield dg.MaterializeResult(asset_key="model_performance_history", metadata=facts)
 
 
-@dg.asset(deps=["request_analytics", "honoured_erasures"], group_name="publish", kinds={"json"}, pool=POOL)
+@dg.asset(deps=["usage_hourly"], group_name="marts", kinds=KINDS, pool=POOL)
+def savings(workspace: Workspace) -> dg.MaterializeResult[None]:
+    """The saving of the router against BASELINE_MODEL, with intervals."""
+    note = savings_mart.compute_savings(workspace)
+    facts: dict[str, str | int] = {"rows": workspace.count("savings")}
+    return dg.MaterializeResult(metadata=facts if note is None else {**facts, "note": note})
+
+
+@dg.asset(deps=["savings"], group_name="publish", kinds={"json"}, pool=POOL)
 def published_usage(workspace: Workspace) -> dg.MaterializeResult[None]:
     """`usage/*.json`: each organisation's use by day, model, task and user, for `GET /v1/usage`."""
     return dg.MaterializeResult(metadata={"files_changed": usage.publish_usage(workspace)})
@@ -136,6 +145,7 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "decision_factors",
         "task_cost_daily",
         "usage_by_org_daily",
+        "savings",
         "model_performance_history",
         "experiment_results",
         "task_classifier",

@@ -5,5 +5,5 @@ target      the decisions of the other policy on each of them, by the router's o
 estimators  SNIPS and doubly robust estimates with intervals, pure arithmetic
 judging     whether judged answers are a fair sample
 evaluate    the three together, and when to refuse
-savings     what the router saved in comparison with a baseline, and how sure that is
+savings     the saving in comparison with a baseline, with its interval
 """

@@ -1,4 +1,4 @@
-"""What the router saved: the difference to a baseline on the same requests, with a 95% interval.
+"""The saving of the router: its difference to a baseline on the same requests, with a 95% interval.
 
 The baseline is one model, or a policy by name. Its cost is estimated from the requests that chance gave
 to it, by the doubly robust estimator. The price of its tokens is never put on another model's tokens:
@@ -42,7 +42,7 @@ UNSUPPORTED_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """What the router saved on some requests. Differences are the router's minus the baseline's."""
+    """The saving on some requests. Differences are the router's minus the baseline's."""
 
     baseline: str
     is_policy: bool

@@ -48,7 +48,7 @@ def sentence(found: Saving) -> str:
 
 
 def coverage(found: Saving) -> str:
-    """What the figures are about."""
+    """Name the requests that the figures cover."""
     return (
         f"{found.supported_share:.1%} of {found.requests:,} requests of `{found.environment}` that the router"
         f" decided are covered; evidence of {found.effective:.0f} requests on `{found.baseline}`"

@@ -43,6 +43,7 @@ def publish_usage(warehouse: Warehouse) -> int:
     since = (as_of or datetime.now(UTC)) - timedelta(days=USAGE_DAYS)
     since = since.replace(hour=0, minute=0, second=0, microsecond=0)
     found = warehouse.run("marts/published_usage", since=since).fetchall()
+    savings = _savings(warehouse)
     home, kept, changed = warehouse.settings.home, set[str](), 0
     for organization, rows in groupby(found, key=lambda row: row[0]):
         path = usage_file(home, organization)
@@ -50,6 +51,7 @@ def publish_usage(warehouse: Warehouse) -> int:
         facts = {
             "since": since.date().isoformat(),
             "as_of": None if as_of is None else as_of.isoformat(),
+            "savings": savings.get(organization),
             "rows": [_row(row[1:]) for row in rows],
         }
         changed += _publish(path, facts)
@@ -60,6 +62,20 @@ def publish_usage(warehouse: Warehouse) -> int:
     if gone:
         sync_folder(folder)
     return changed + len(gone)
+
+
+def _savings(warehouse: Warehouse) -> dict[str | None, dict[str, Any]]:
+    """Each organisation's saving, its moments as text."""
+    found = warehouse.run("marts/published_savings")
+    names = [name for name, *_ in found.description]
+    rows = (dict(zip(names, row, strict=True)) for row in found.fetchall())
+    return {
+        row.pop("organization_id"): {
+            name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    }
 
 
 def _row(values: tuple[Any, ...]) -> dict[str, Any]:

@@ -48,6 +48,7 @@ async def usage(shim: Shim, http: HttpRequest) -> HttpResponse:
     published = await asyncio.to_thread(_read, path)
     data = _summed(published["rows"], groups, since, until)
     facts = {name: published[name] for name in ("published_at", "since", "as_of")}
+    facts["savings"] = published.get("savings")  # None: no baseline, or a file of an earlier release
     return json_response({"object": "list", "organization_id": _organization(http), **facts, "data": data})
 
 

@@ -15,7 +15,10 @@ from click.testing import CliRunner
 from pipelines.errors import EvaluationError
 from pipelines.evaluation.evaluation_commands import COMMANDS
 from pipelines.evaluation.savings import Saving, savings
+from pipelines.evaluation.savings_mart import compute_savings
 from pipelines.evaluation.savings_tables import coverage, sentence
+from pipelines.reports.reports import query
+from pipelines.warehouse.warehouse import Warehouse
 from router.policies.policy import Policy
 from tests.pipelines.evaluation.test_evaluation import COST, SINCE, Traffic
 from tests.pipelines.helpers import NOW
@@ -174,6 +177,43 @@ def test_a_sentence_to_repeat() -> None:
         "The router cost $100 more than always `large`, 50% dearer (95% interval: -$120 to -$80); too few"
         " answers were judged to compare quality."
     )
+
+
+def test_the_table_holds_the_commands_figures(traffic: Traffic) -> None:
+    """With BASELINE_MODEL, a refresh writes savings in whole, by organisation and by task."""
+    for _ in range(1500):
+        traffic.add(EXPLORING, organization_id="acme")
+    traffic.settings = traffic.settings.model_copy(update={"baseline_model": "large"})
+    settings = traffic.publish()
+    asked = """
+        select scope, organization_id, task_type, saved_usd, saved_usd_low, reason
+        from savings
+        order by scope
+    """
+    rows = list(query(settings, asked).rows())
+    (found,) = savings(settings, since=SINCE)
+    figures = (pytest.approx(found.saved_usd), pytest.approx(found.saved_usd_low), None)
+    assert rows == [
+        ("all", None, None, *figures),
+        ("organization", "acme", None, *figures),
+        ("task", None, "math", *figures),
+    ]
+    (file,) = (settings.home / "usage").iterdir()
+    published = json.loads(file.read_bytes())["savings"]
+    assert published["saved_usd"] == pytest.approx(found.saved_usd)
+    assert (published["baseline"], published["environment"], published["reason"]) == ("large", "test", None)
+
+
+def test_without_a_baseline_the_table_is_empty(traffic: Traffic) -> None:
+    """Savings against a baseline that was taken away do not stay."""
+    for _ in range(300):
+        traffic.add()
+    traffic.settings = traffic.settings.model_copy(update={"baseline_model": "large"})
+    with_baseline = traffic.publish()
+    assert len(list(query(with_baseline, "from savings").rows())) == 3
+    with Warehouse(with_baseline.model_copy(update={"baseline_model": None})) as warehouse:
+        assert compute_savings(warehouse) == "there is no BASELINE_MODEL"
+        assert warehouse.count("savings") == 0
 
 
 def run(settings: Settings, arguments: Sequence[str]) -> str:

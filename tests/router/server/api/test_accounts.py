@@ -82,7 +82,7 @@ def test_usage_is_the_organisations_own(open_router: OpenRouter, tmp_path: Path)
         found: dict[str, Any] = answer.json()
         return found
 
-    assert usage("acme")["data"] == []
+    assert (usage("acme")["data"], usage("acme")["savings"]) == ([], None)
     for user in ("ada", "ada", "bob"):
         call(router, headers=bearer(tokens["acme"]), json={**BODY, "user": user})
     router.sink.close()  # seals
