@@ -17,7 +17,7 @@ import orjson
 from router.translate.members import items, optional, optional_items, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call", "error"})
@@ -66,7 +66,12 @@ class Calls:
 
         RequestError if they are malformed.
         """
-        return [self._piece(piece) for piece in optional_items(pieces, "tool_calls")]
+        return list(self.each(pieces))
+
+    def each(self, pieces: object) -> Iterator[tuple[Call, str, bool]]:
+        """As `feed`, piece by piece: a call is only as far as the pieces that were taken."""
+        for piece in optional_items(pieces, "tool_calls"):
+            yield self._piece(piece)
 
     def _piece(self, piece: Mapping[str, Any]) -> tuple[Call, str, bool]:
         function = optional(piece.get("function"), "tool_calls.function")

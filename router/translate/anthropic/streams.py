@@ -290,7 +290,7 @@ class ChunksToEvents:
             if isinstance(delta.get(name), str) and delta[name]:
                 self._say("text", delta[name], events)
         if delta.get("tool_calls"):
-            for call, piece, is_new in self._calls.feed(delta["tool_calls"]):
+            for call, piece, is_new in self._calls.each(delta["tool_calls"]):
                 self._length += len(piece)
                 self._take(call, piece, events, is_new=is_new)
 

@@ -227,7 +227,7 @@ class ChunksToEvents:
             if isinstance(delta.get(name), str) and delta[name]:
                 self._say(kind, delta[name], events)
         if delta.get("tool_calls"):
-            for call, piece, is_new in self._read.feed(delta["tool_calls"]):
+            for call, piece, is_new in self._read.each(delta["tool_calls"]):
                 self._call(call, piece, events, is_new=is_new)
 
     def _open(self, kind: str) -> _Open:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from router.translate.responses.streams import ChunksToEvents
 
 
@@ -31,10 +33,21 @@ BY_TURNS = (
 )
 
 
-def test_the_pieces_of_a_call_follow_one_another() -> None:
+IN_ONE_CHUNK = (
+    {
+        "id": "c",
+        "choices": [{"index": 0, "delta": {"tool_calls": [
+            piece["choices"][0]["delta"]["tool_calls"][0] for piece in BY_TURNS
+        ]}}],
+    },
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("chunks", [BY_TURNS, IN_ONE_CHUNK], ids=["chunk by chunk", "in one chunk"])
+def test_the_pieces_of_a_call_follow_one_another(chunks: tuple[dict[str, Any], ...]) -> None:
     """The second item begins when the arguments of the first are whole."""
     kinds = ("response.output_item.added", "response.function_call_arguments.delta")
-    events = [event for event in events_of(*BY_TURNS) if event["type"] in kinds]
+    events = [event for event in events_of(*chunks) if event["type"] in kinds]
     places = [event["output_index"] for event in events]
     assert places == sorted(places)
     texts = {
