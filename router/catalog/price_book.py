@@ -150,6 +150,21 @@ def row_to_json(price: Price) -> dict[str, Any]:
     return row
 
 
+def content_digest(price: Price) -> str:
+    """Eight hex digits of the row's rates: equal rates have one digest, however they were written."""
+    row = {**row_to_json(price), "price_id": None, "start": None}
+    return hashlib.sha256(orjson.dumps(_plain(row), option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+
+
+def _plain(value: Any, name: str = "") -> Any:
+    """The tree with each rate in its shortest form: `2.50` is `2.5`."""
+    if isinstance(value, dict):
+        return {key: _plain(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return f"{Decimal(value).normalize():f}" if name in RATE_FIELDS else value
+
+
 def row_from_json(row: Mapping[str, Any]) -> Price:
     """The reverse of `row_to_json`. ConfigError when it could not have written a value."""
     try:

@@ -15,6 +15,7 @@ prices:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import combinations
@@ -22,6 +23,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from router.catalog.price_book import content_digest
 from router.catalog.prices import STANDARD_TIERS, Price, Rates, ServiceTier, Tier, Window
 from router.documents import Entry
 
@@ -201,9 +203,9 @@ class PriceEntry(_TieredEntry):
         return self
 
     def to_price(self, model_id: str) -> Price:
-        """For the request path."""
-        return Price(
-            price_id=f"{model_id}@{self.start:%Y-%m-%dT%H:%M:%SZ}",
+        """For the request path. The id names the content, so an edited row is a new row."""
+        price = Price(
+            price_id="",
             start=self.start,
             tiers=tuple(tier.to_tier() for tier in self.tiers),
             windows=tuple(window.to_window() for window in self.windows),
@@ -212,6 +214,7 @@ class PriceEntry(_TieredEntry):
             ),
             **self.rates(),  # type: ignore[arg-type]
         )
+        return replace(price, price_id=f"{model_id}@{self.start:%Y-%m-%dT%H:%M:%SZ}#{content_digest(price)}")
 
 
 def _overlap(one: Window, other: Window) -> bool:

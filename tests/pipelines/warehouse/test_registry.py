@@ -129,3 +129,14 @@ def test_last_updated_is_the_change_of_the_row(warehouse: Warehouse) -> None:
         "small": first["small"],
         "large": NOW + timedelta(hours=2),
     }
+
+
+def test_an_edited_price_keeps_the_row_that_records_name(warehouse: Warehouse) -> None:
+    """Both rows are in the table under ids of their own, so that an old cost can be computed again."""
+    for rate in ("2", "4", "4.0"):
+        prices = [{"start": "2026-01-01", "input_usd_per_mtok": rate, "output_usd_per_mtok": "10"}]
+        write_catalog(warehouse.settings.home, [{"id": "large", "prices": prices}])
+        load_model_registry(warehouse, now=NOW)
+    rows = warehouse.rows("select price_id, input_usd_per_mtok::int from model_prices order by 2")
+    assert [rate for _, rate in rows] == [2, 4]
+    assert len({name for name, _ in rows}) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from router.catalog.catalog import EXAMPLE_FILE, Catalog, Model
-from router.catalog.price_book import ALWAYS, PriceBook
+from router.catalog.price_book import ALWAYS, PriceBook, content_digest
 from router.catalog.prices import Price, Usage, cost
 from router.errors import ConfigError
 from router.policies.policy import Policies
@@ -170,7 +170,7 @@ def test_tiers_and_windows_are_read_in_order(tmp_path: Path) -> None:
 def test_a_date_is_midnight_utc(tmp_path: Path, start: str) -> None:
     """A start is a date, or a moment that says its offset."""
     (price,) = load(tmp_path, priced(f"start: {start}")).models["m"].prices
-    assert price.price_id == "m@2026-01-01T00:00:00Z"
+    assert price.price_id.startswith("m@2026-01-01T00:00:00Z#")
     assert price.start == datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -199,12 +199,24 @@ def test_the_user_s_prices_stand_above_the_book(tmp_path: Path) -> None:
     before = load(tmp_path, PROVIDERS + "models: [{id: m, provider: p}]")
     catalog = load(tmp_path, priced())
     model = catalog.models["m"]
-    assert [price.price_id for price in model.prices] == ["book/p/m@always", "m@2026-01-01T00:00:00Z"]
+    mine = f"m@2026-01-01T00:00:00Z#{content_digest(model.prices[-1])}"
+    assert [price.price_id for price in model.prices] == ["book/p/m@always", mine]
     assert before.digest != catalog.digest
     (tmp_path / "prices" / "book.json").unlink()
     write_again = load(tmp_path, priced())
-    assert [price.price_id for price in write_again.models["m"].prices] == ["m@2026-01-01T00:00:00Z"]
+    assert [price.price_id for price in write_again.models["m"].prices] == [mine]
     assert write_again.digest != catalog.digest
+
+
+def test_an_edited_row_is_a_new_row(tmp_path: Path) -> None:
+    """The id of a row names its content: other rates have another id, other spellings have not."""
+    rows = {
+        rate: load(tmp_path, priced(f"input_usd_per_mtok: {rate}")).models["m"].prices[0].price_id
+        for rate in ("2", "2.00", "4")
+    }
+    assert rows["2"] == rows["2.00"] != rows["4"]
+    tiered = priced("input_usd_per_mtok: 2", f"tiers: [{tier(5)}]")
+    assert load(tmp_path, tiered).models["m"].prices[0].price_id != rows["2"]
 
 
 def test_a_price_ref_that_names_nothing_is_refused(tmp_path: Path) -> None:
