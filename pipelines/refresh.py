@@ -15,7 +15,9 @@ import dagster as dg
 from pipelines.definitions import defs
 from pipelines.errors import WarehouseError
 from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.run_history import REMEDY, damaged
 from pipelines.warehouse.warehouse import Warehouse, set_aside
+from router.errors import IntelliRouterError
 from router.records import DATASETS
 
 if TYPE_CHECKING:
@@ -140,6 +142,7 @@ def _run(
 ) -> dg.ExecuteInProcessResult:
     # The lock is taken before the run starts: waiting for it is not a failed run in the history.
     with Warehouse(settings) as warehouse, contextlib.ExitStack() as stack:
+        stack.enter_context(_explained(settings))
         if instance is None:
             instance = stack.enter_context(open_instance(settings))
         for _ in range(2):
@@ -156,9 +159,27 @@ def _run(
 
 
 @contextlib.contextmanager
+def _explained(settings: Settings) -> Iterator[None]:
+    """If Dagster fails and one of its databases is damaged, name the file and the remedy."""
+    try:
+        yield
+    except IntelliRouterError:
+        raise
+    except Exception as error:
+        for path, problem in damaged(dagster_home(settings)):
+            raise WarehouseError(f"Dagster's database `{path}` is damaged ({problem}). {REMEDY}") from error
+        raise
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The folder of Dagster's runs and events: $DAGSTER_HOME, or the data folder's own."""
+    return Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).absolute()
+
+
+@contextlib.contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of $DAGSTER_HOME or of the data folder, created with our dagster.yaml."""
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).absolute()
+    home = dagster_home(settings)
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():

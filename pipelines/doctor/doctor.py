@@ -13,7 +13,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -25,6 +25,7 @@ from pipelines.retention import progress
 from pipelines.retention.progress import Progress
 from pipelines.warehouse import checks, sqlfiles
 from pipelines.warehouse.differences import first_difference
+from pipelines.warehouse.run_history import REMEDY, damaged
 from pipelines.warehouse.warehouse import configuration, in_utc
 from router.errors import ScoresError, SegmentError
 from router.journal.reading import replaced_names
@@ -64,6 +65,7 @@ def inspect(
     findings += [*_scores(settings), *_classifier(settings), *erasure_checks.erasures(settings)]
     findings += config_checks.configurations(settings)
     findings += mirror_checks.mirror(settings, doctor.wanted)
+    findings += _run_history(settings)
     heads: list[KeptHead] = []
     if with_audit:
         broken, heads = doctor.chains(expected)
@@ -367,6 +369,12 @@ def _scores(settings: Settings) -> Iterator[Finding]:
                     problem,
                     "restore it from a backup: a rebuild leaves it out of model_performance_history",
                 )
+
+
+def _run_history(settings: Settings) -> Iterator[Finding]:
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    for path, problem in damaged(home):
+        yield error("Dagster's database is damaged", f"{path}: {problem}", REMEDY)
 
 
 def _classifier(settings: Settings) -> Iterator[Finding]:

@@ -109,7 +109,9 @@ def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
     """Parse a moment given as `7d`, `24h`, `2026-11-01` or ISO 8601. It is UTC if it has no zone."""
     if match := re.fullmatch(r"(\d{1,6})([mhdw])", text.strip()):
         age = timedelta(**{_UNITS[match[2]]: int(match[1])})
-        return (now or datetime.now(UTC)) - age
+        with contextlib.suppress(OverflowError):
+            return (now or datetime.now(UTC)) - age
+        raise QueryError(f"`{text}` is before the year 1: give a shorter age, such as `5200w`")
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -117,7 +119,9 @@ def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
             f"`{text}` is no moment: give an age such as `7d` or `24h`, a date such as `2026-11-01`,"
             " or an ISO 8601 moment"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    with contextlib.suppress(OverflowError):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    raise QueryError(f"`{text}` is outside of the years 1 to 9999 in UTC: give another moment")
 
 
 @contextlib.contextmanager

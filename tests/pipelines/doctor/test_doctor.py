@@ -16,7 +16,9 @@ from click.testing import CliRunner
 from pipelines.cli import doctor_command
 from pipelines.doctor import doctor
 from pipelines.doctor.findings import SHOWN
+from pipelines.errors import WarehouseError
 from pipelines.lake import compaction
+from pipelines.refresh import refresh
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router import cli
@@ -212,3 +214,19 @@ def test_an_audit_finds_what_a_matching_manifest_hides(home: Settings) -> None:
     assert pq.read_metadata(path).num_rows == 1
     (finding,) = [item for item in doctor.inspect(home, with_audit=True).findings if "chain" in item.what]
     assert path.stem in finding.value
+
+
+@pytest.mark.parametrize("name", ["runs.db", "index.db"])
+def test_a_damaged_database_of_dagster_has_a_remedy(home: Settings, name: str) -> None:
+    """The refresh and the doctor name the file, and moving it away cures both."""
+    assert refresh(home).success
+    (path,) = home.dagster_home.rglob(name)
+    path.write_bytes(b"x" * 9000)
+    with pytest.raises(WarehouseError, match=rf"`.*{name}` is damaged .*move the file away"):
+        refresh(home)
+    (finding,) = doctor.inspect(home).findings
+    assert (finding.severity, finding.what) == ("error", "Dagster's database is damaged")
+    assert str(path) in finding.value
+    path.unlink()
+    assert refresh(home).success
+    assert doctor.inspect(home).findings == []

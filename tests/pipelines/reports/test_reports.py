@@ -128,6 +128,13 @@ def test_other_texts_are_refused_by_value(text: str) -> None:
         reports.parse_moment(text)
 
 
+@pytest.mark.parametrize("text", ["999999w", "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"])
+def test_a_moment_beyond_the_calendar_is_refused_by_value(text: str) -> None:
+    """An age or an offset that leaves the years 1 to 9999 is an error, not a crash."""
+    with pytest.raises(QueryError, match="year"):
+        reports.parse_moment(text)
+
+
 def test_an_unknown_report_lists_the_known(filled: Settings) -> None:
     """A misspelt name is answered with the names there are."""
     with pytest.raises(QueryError, match=r"unknown report `cost`: known are .*`cost-per-task`"):
