@@ -205,10 +205,15 @@ def erase_command(
     click.echo(f"removed {rows}; certificate in {settings.erasures}")
     for name in certificate.pending_journals:
         click.echo(f"  {name}: a running router writes this journal. The refresh after its sealing erases it")
+    for mention in certificate.mentions:
+        where = f" ({', '.join(mention.columns)})" if mention.columns else ""
+        click.echo(
+            f"  {mention.path}{where}: a text equals the id, and is no place of a person. Judge it yourself"
+        )
     if certificate.remaining:
         problems = {copy.target: copy.problem for copy in certificate.copies}
         raise ErasureError(
-            "these files or copies still hold the id, or cannot be read: "
+            "these files or copies still hold the person, or cannot be read: "
             + "; ".join(f"`{name}`: {problems.get(name) or advice(name)}" for name in certificate.remaining)
             + "; then erase again"
         )

@@ -11,8 +11,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+
 from pipelines.configurations.history import load_configurations
 from pipelines.erasure import erasure, tombstones
+from pipelines.errors import ErasureError
 from pipelines.evaluation.savings_mart import compute_savings
 from pipelines.experiments.registry import load_experiment_registry
 from pipelines.experiments.results import compute_results
@@ -103,11 +106,20 @@ def retain(
 
 
 def erase(settings: Settings, user: str, *, organization: str | None = None) -> Certificate:
-    """Erase a person, in one organisation or in all. LegalHoldError when a hold names them."""
-    with Warehouse(settings) as warehouse:
-        erasure.seal_leftovers(settings)
-        catch_up(warehouse)
-        return _carry_out(warehouse, erasure.begin(warehouse, user, organization, now=datetime.now(UTC)))
+    """Erase a person, in one organisation or in all. LegalHoldError when a hold names them.
+
+    ErasureError if the disk or the database failed on the way: a later run goes on where it stopped.
+    """
+    try:
+        with Warehouse(settings) as warehouse:
+            erasure.seal_leftovers(settings)
+            catch_up(warehouse)
+            return _carry_out(warehouse, erasure.begin(warehouse, user, organization, now=datetime.now(UTC)))
+    except (OSError, duckdb.Error) as error:
+        raise ErasureError(
+            f"the erasure stopped: {error}. Remove the cause (a full disk, permissions), then erase again:"
+            " it goes on where it stopped, and no record of others is lost"
+        ) from error
 
 
 def _carry_out(warehouse: Warehouse, erasing: Erasing) -> Certificate:

@@ -69,6 +69,15 @@ class Search(_Part):
     unreadable: tuple[str, ...]
 
 
+class Mention(_Part):
+    """A file with a text that equals the id, in a place that does not hold persons. A human judges it."""
+
+    path: str
+    """Relative to the data folder."""
+    columns: tuple[str, ...] = ()
+    """As `table.column`. Empty: the file is no table, or the text is outside of its values."""
+
+
 class CopyState(_Part):
     """A copy outside of the data folder: the mirror, or exported documents."""
 
@@ -104,7 +113,9 @@ class Certificate(_Part):
     searched: Search | None
     """None: not searched (late segments, or one organisation of a person who may be in others)."""
     remaining: tuple[str, ...] = ()
-    """Files that still hold the id, including those that people edit, or that could not be read."""
+    """Files that still hold the person, including those that people edit, or that could not be read."""
+    mentions: tuple[Mention, ...] = ()
+    """Other places with a text that equals the id: of other people's records, or with another meaning."""
     copies: tuple[CopyState, ...] = ()
     """Those that are not current are in `remaining` too."""
     pending_journals: tuple[str, ...] = ()
@@ -120,7 +131,8 @@ def issue(
     rewritten_journals: Sequence[str],
     pending_journals: Sequence[str],
     searched: Found | None,
-    mentioned: Collection[str] = (),
+    remaining: Collection[str] = (),
+    mentions: Sequence[Mention] = (),
     copies: Sequence[CopyState] = (),
 ) -> Certificate:
     """Write the certificate next to the tombstone. One for late segments has its own time in its name."""
@@ -133,10 +145,7 @@ def issue(
     is_late = path.exists()
     if is_late:
         path = path.with_name(f"{tombstone.name}-late-{finished_at:%Y%m%dT%H%M%S%f}.json")
-    remaining = set(mentioned) | {copy.target for copy in copies if not copy.is_current}
-    if searched is not None:
-        found = {_relative(name, settings) for name in (*searched.hits, *searched.unreadable)}
-        remaining |= found - set(pending_journals)
+    behind = {copy.target for copy in copies if not copy.is_current}
     certificate = Certificate(
         person=tombstone.person,
         organization=tombstone.organization,
@@ -151,7 +160,8 @@ def issue(
         rewritten_journals=tuple(rewritten_journals),
         warehouse_sha256=sha256_of(settings.warehouse_file),
         searched=None if searched is None else _search(searched, settings),
-        remaining=tuple(sorted(remaining)),
+        remaining=tuple(sorted({*remaining, *behind})),
+        mentions=tuple(mentions),
         copies=tuple(copies),
         pending_journals=tuple(pending_journals),
     )

@@ -6,14 +6,13 @@ With DATABASE_URL they are those of the database.
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from router.configuration.forgetting import person_places
 from router.configuration.opening import open_source
 from router.keys.opening import open_key_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from router.config import Settings
 
 KEYS = "keys.json"
@@ -24,8 +23,14 @@ ADVICE = {
     "experiments.yaml": "delete the person's name",
     "retention.yaml": "delete the person's name",
 }
-"""The advice for each of them, by the name of its file."""
-ELSEWHERE = "remove the file, or upgrade if it is newer than this release"
+"""The advice for each file."""
+_FOLDERS = {
+    "dagster": "move the file away: only Dagster's history of earlier runs is lost, no record",
+    "warehouse": "run `intellirouter rebuild`, which builds the databases from the lake again",
+    "lake": "upgrade if a newer release wrote the file, else run `intellirouter doctor` and follow it",
+}
+"""The advice for the files that the router and the pipelines write, by folder."""
+ELSEWHERE = "take the person's lines out of the file, or move it out of the data folder"
 
 
 def mentions(settings: Settings, user: str, *, organization: str | None = None) -> list[str]:
@@ -36,8 +41,8 @@ def mentions(settings: Settings, user: str, *, organization: str | None = None) 
 
 
 def advice(name: str) -> str:
-    """The advice for a file that still holds an erased person's id."""
-    return ADVICE.get(name, ELSEWHERE)
+    """The advice for a file that still holds an erased person's id. None destroys the records of others."""
+    return ADVICE.get(name) or _FOLDERS.get(name.partition("/")[0], ELSEWHERE)
 
 
 def _contents(settings: Settings) -> dict[str, bytes]:
@@ -50,26 +55,7 @@ def _contents(settings: Settings) -> dict[str, bytes]:
 
 
 def _names(content: bytes, user: str, organization: str | None) -> bool:
-    import yaml
-
-    try:
-        tree = yaml.safe_load(content)  # JSON is YAML
-    except yaml.YAMLError:
+    places = person_places(content.decode("utf-8", errors="surrogateescape"), organization=organization)
+    if places is None:
         return user.encode() in content
-    if organization is not None:
-        keys = tree.get("keys") if isinstance(tree, dict) else None
-        tree = [key for key in keys or () if organization in _texts(key)]
-    return user in _texts(tree)
-
-
-def _texts(tree: Any) -> Iterator[str]:
-    """Every text of a tree, including the names of members."""
-    if isinstance(tree, dict):
-        for name, value in tree.items():
-            yield str(name)
-            yield from _texts(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _texts(value)
-    else:
-        yield str(tree)
+    return any(place.value == user for place in places)

@@ -5,7 +5,7 @@ The steps run in this order, so that the next refresh can resume a stopped erasu
 their requests' share of the rollups) and clears damaged and set-aside files (`leftovers`). Catch up again,
 so that the tables follow. `certify` writes new copies of both databases, looks for the id in every file
 and writes the certificate. Files that people edit (keys, limits, policies) are not changed. If they name
-the person, the certificate lists them as remaining.
+the person, the certificate lists them as remaining. Other texts that equal the id are mentions (`judging`).
 
 A running router seals the person's records in its open journal seconds later. The next refresh compares
 late segments with the tombstones (`resume`) and rewrites them. Records made after the erasure stay. A
@@ -25,6 +25,7 @@ from pipelines.configurations.history import load_configurations
 from pipelines.copies.remaining import after_erasure
 from pipelines.erasure import certificates, leftovers, tombstones
 from pipelines.erasure.config_mentions import mentions
+from pipelines.erasure.judging import judge
 from pipelines.erasure.persons import Doomed, columns, trace
 from pipelines.erasure.search import search
 from pipelines.erasure.tombstones import Key, Tombstone
@@ -45,6 +46,7 @@ from router.records import DATASETS, RequestRecord
 if TYPE_CHECKING:
     from pipelines.erasure.certificates import Certificate, RemovedFile
     from pipelines.erasure.persons import Trace
+    from pipelines.erasure.search import Found
     from router.config import Settings
 
 
@@ -166,9 +168,15 @@ def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
     publishing.publish_warehouse(warehouse)
     warehouse.close()
     # A person who is erased in one organisation may still be in another.
-    searched = None
+    searched: Found | None = None
+    mentioned: list[certificates.Mention] = []
+    pending = leftovers.pending_journals(settings, erasing.doomed)
+    remaining = set(mentions(settings, user, organization=tombstone.organization)) if user else set()
     if user and tombstone.organization is None:
         searched = search(_roots(settings), [user], others=others)
+        traces, mentioned = judge(settings, searched, user, pending=pending)
+        remaining |= traces
+        mentioned = [item for item in mentioned if item.path not in remaining]
     removed = certificates.rewritings(settings, tombstone.moments)
     copies = after_erasure(settings, rows_removed=sum(item.rows_removed for item in removed))
     certificate = certificates.issue(
@@ -177,9 +185,10 @@ def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
         hours=hours,
         removed_files=erasing.removed_files,
         rewritten_journals=erasing.journals,
-        pending_journals=leftovers.pending_journals(settings, erasing.doomed.users),
+        pending_journals=pending,
         searched=searched,
-        mentioned=mentions(settings, user, organization=tombstone.organization) if user else (),
+        remaining=remaining,
+        mentions=mentioned,
         copies=[
             certificates.CopyState(target=copy.target, is_current=copy.problem is None, problem=copy.problem)
             for copy in copies

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pipelines.erasure.certificates import RemovedFile
+from pipelines.erasure.judging import is_trace
 from pipelines.erasure.search import Found, look
 from pipelines.lake import reading, replacing
 from pipelines.retention import removals
@@ -73,15 +74,15 @@ def clean_journals(settings: Settings, doomed: Doomed) -> list[str]:
     return rewritten
 
 
-def pending_journals(settings: Settings, users: Collection[str]) -> list[str]:
-    """Open journals of running routers that hold the person's id."""
+def pending_journals(settings: Settings, doomed: Doomed) -> list[str]:
+    """Open journals of running routers that hold records of the person."""
     found = []
     for path in sorted((settings.home / "journal").glob("*/*.jsonl")):
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             continue  # sealed meanwhile: the next load finds the segment
-        if any(json.dumps(user, ensure_ascii=False).encode() in content for user in users):
+        if any(_is_theirs(line, doomed) for line in content.splitlines()):
             found.append(str(path.relative_to(settings.home)))
     return found
 
@@ -115,7 +116,7 @@ def _reason(path: Path, users: Collection[str]) -> str | None:
     found = Found()
     if path.is_symlink() or not path.is_file():
         return None
-    if look(path, list(users), found):
+    if look(path, list(users), found) and any(is_trace(path, found, user) for user in users):
         return "holds the person's id"
     # Compressed pages without the frame of their file cannot be recognised, and may hold anything.
     return (

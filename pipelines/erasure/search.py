@@ -11,7 +11,7 @@ import json
 import sqlite3
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_BYTES = 8 << 20
+PERSON_COLUMN = "user_id"
+"""Every table that holds a person calls the column so."""
 SHORT = 6
 """A shorter text can occur in any file by chance, so it must equal a whole decoded value."""
 
@@ -34,8 +36,20 @@ class Found:
     """Files whose values were read as well."""
     hits: dict[str, set[str]] = field(default_factory=dict)
     """By path: the texts that the file holds."""
+    columns: dict[str, set[str]] = field(default_factory=dict)
+    """By path: the columns whose decoded values hold a text, as `table.column` or `column`."""
+    persons: set[str] = field(default_factory=set)
+    """Paths of files in which a text is the whole value of a column for persons."""
     unreadable: list[str] = field(default_factory=list)
     """Files that look like Parquet, DuckDB or SQLite and cannot be decoded."""
+
+
+class _Held(NamedTuple):
+    """A text in the values of a column."""
+
+    text: str
+    column: str
+    is_person: bool
 
 
 def search(roots: Iterable[Path], texts: Sequence[str], *, others: Sequence[str] = ()) -> Found:
@@ -57,8 +71,8 @@ def search(roots: Iterable[Path], texts: Sequence[str], *, others: Sequence[str]
 
 def look(path: Path, texts: Sequence[str], found: Found, others: Sequence[str] = ()) -> set[str]:
     """Return the texts that one file holds, other than as a part of `others`."""
-    others = sorted({variant for text in others for variant in _variants(text)}, key=len, reverse=True)
-    variants = {variant: text for text in texts for variant in _variants(text)}
+    others = sorted({variant for text in others for variant in forms(text)}, key=len, reverse=True)
+    variants = {variant: text for text in texts for variant in forms(text)}
     found.files += 1
     found.bytes += path.stat().st_size
     hits = {
@@ -71,14 +85,19 @@ def look(path: Path, texts: Sequence[str], found: Found, others: Sequence[str] =
     if decoder is None:
         return hits
     try:
-        hits |= {variants[variant] for variant in decoder(path, list(variants), others)}
+        held = decoder(path, list(variants), others)
+        hits |= {variants[item.text] for item in held}
+        if held:
+            found.columns[str(path)] = {item.column for item in held}
+        if any(item.is_person for item in held):
+            found.persons.add(str(path))
         found.decoded += 1
     except (duckdb.Error, sqlite3.DatabaseError):
         found.unreadable.append(str(path))
     return hits
 
 
-def _variants(text: str) -> set[str]:
+def forms(text: str) -> set[str]:
     """The text itself, and its forms in JSON and in DuckDB's nested values."""
     return {
         text,
@@ -116,26 +135,20 @@ def _without(content: bytes, others: Sequence[str]) -> bytes:
     return content
 
 
-def _in_parquet(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
+def _in_parquet(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[_Held]:
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        relation = "read_parquet($path, hive_partitioning = false)"
         columns = connection.read_parquet(str(path), hive_partitioning=False).columns
         return {
-            text
+            _Held(text, column, column == PERSON_COLUMN and is_whole)
             for column in columns
             for text in texts
-            if _holds(
-                connection,
-                "read_parquet($path, hive_partitioning = false)",
-                column,
-                text,
-                others,
-                path=str(path),
-            )
+            if (is_whole := _holds(connection, relation, column, text, others, path=str(path))) is not None
         }
 
 
-def _in_duckdb(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
-    hits: set[str] = set()
+def _in_duckdb(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[_Held]:
+    hits: set[_Held] = set()
     with duckdb.connect(
         str(path), read_only=True, config={"python_enable_replacements": False}
     ) as connection:
@@ -144,7 +157,11 @@ def _in_duckdb(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[s
         ).fetchall()
         for schema, table, column in tables:
             name = f"{_quoted(schema)}.{_quoted(table)}"
-            hits |= {text for text in texts if _holds(connection, name, column, text, others)}
+            hits |= {
+                _Held(text, f"{table}.{column}", column == PERSON_COLUMN and is_whole)
+                for text in texts
+                if (is_whole := _holds(connection, name, column, text, others)) is not None
+            }
     return hits
 
 
@@ -155,41 +172,51 @@ def _holds(
     text: str,
     others: Sequence[str],
     **parameters: Any,
-) -> bool:
-    value = f"cast({_quoted(column)} as varchar)"
+) -> bool | None:
+    """Whether the text is a whole value of the column; None if no value holds it."""
+    whole = value = f"cast({_quoted(column)} as varchar)"
     if others and len(text) >= SHORT:
         value = (
             f"list_reduce(list_concat([{value}], $others), lambda kept, longer: replace(kept, longer, ''))"
         )
         parameters["others"] = list(others)
     test = f"contains({value}, $text)" if len(text) >= SHORT else f"{value} = $text"
-    found = connection.execute(
-        f"select 1 from {relation} where {test} limit 1",  # noqa: S608
+    (is_whole,) = connection.execute(
+        f"select bool_or({whole} = $text) from {relation} where {test}",  # noqa: S608
         {**parameters, "text": text},
-    )
-    return found.fetchone() is not None
+    ).fetchall()[0]
+    return is_whole if is_whole is None else bool(is_whole)
 
 
-def _in_sqlite(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[str]:
-    hits: set[str] = set()
+def _in_sqlite(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[_Held]:
+    hits: set[_Held] = set()
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.text_factory = bytes
         tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
         for (table,) in tables:
-            for row in connection.execute(f"select * from {_quoted(table.decode())}"):  # noqa: S608
+            rows = connection.execute(f"select * from {_quoted(table.decode())}")  # noqa: S608
+            columns = [item[0] for item in rows.description]
+            for row in rows:
                 hits |= {
-                    text for value in _contents(row, others) for text in texts if _stands_in(value, text)
+                    _Held(
+                        text,
+                        f"{table.decode()}.{column}",
+                        column == PERSON_COLUMN and value == text.encode(),
+                    )
+                    for column, cell in zip(columns, row, strict=True)
+                    for value in _contents(cell, others)
+                    for text in texts
+                    if _stands_in(value, text)
                 }
     return hits
 
 
-def _contents(row: Iterable[Any], others: Sequence[str]) -> Iterator[bytes]:
-    """Texts and blobs of a row. Dagster compresses some of its values."""
-    for value in row:
-        if isinstance(value, bytes):
-            yield _without(value, others)
-            with contextlib.suppress(zlib.error):
-                yield _without(zlib.decompress(value), others)
+def _contents(value: Any, others: Sequence[str]) -> Iterator[bytes]:
+    """A text or blob of a row, also decompressed: Dagster compresses some of its values."""
+    if isinstance(value, bytes):
+        yield _without(value, others)
+        with contextlib.suppress(zlib.error):
+            yield _without(zlib.decompress(value), others)
 
 
 def _stands_in(value: bytes, text: str) -> bool:
