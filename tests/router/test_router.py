@@ -51,7 +51,7 @@ def test_an_answer_comes_with_its_record(open_router: Any) -> None:
     assert response.text == "from small"
     assert (record.id, record.model_selected) == (response.request_id, response.model)
     assert record.cost_usd == response.cost_usd == Decimal("0.002")
-    assert record.price_id.startswith("small@2026-01-01T00:00:00Z#")
+    assert str(record.price_id).startswith("small@2026-01-01T00:00:00Z#")
     assert (record.tokens_input, record.tokens_output, record.user_id) == (1000, 100, "u1")
     assert record.success
     assert 0 <= (record.overhead_ms or 0) <= record.latency_ms
