@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from router.catalog.catalog import Model
 
 PER_1K = Decimal(1000)
+CONTENT = "#"
+"""Precedes the hash of the rates in a price's id."""
 EJECTED = "ejected"
 """The status of a model that the routers leave out for a while, because it or its provider fails."""
 
@@ -61,9 +63,20 @@ def load_model_registry(warehouse: Warehouse, *, now: datetime | None = None) ->
     warehouse.replace_rows("models", models)
     # Keep rows that left the catalog: old records name them.
     named = {row["price_id"] for row in prices}
-    prices += [row for row in _rows(warehouse, "model_prices") if row["price_id"] not in named]
+    kept = [row for row in _rows(warehouse, "model_prices") if row["price_id"] not in named]
+    prices += kept + _rows_of_earlier_ids(warehouse, prices, known={row["price_id"] for row in kept})
     warehouse.replace_rows("model_prices", sorted(prices, key=lambda row: str(row["price_id"])))
     return ModelRegistryResult(models=len(models))
+
+
+def _rows_of_earlier_ids(
+    warehouse: Warehouse, prices: list[dict[str, Any]], *, known: set[str]
+) -> list[dict[str, Any]]:
+    """Rows for records of a release whose ids named no content, with the content that is first seen."""
+    earlier = {row["price_id"].partition(CONTENT)[0]: row for row in prices if CONTENT in row["price_id"]}
+    missing = sorted(earlier.keys() - known - {row["price_id"] for row in prices})
+    found = warehouse.run("marts/recorded_price_ids", price_ids=missing).fetchall() if missing else []
+    return [{**earlier[price_id], "price_id": price_id} for (price_id,) in found]
 
 
 def _qualities(warehouse: Warehouse) -> dict[str, dict[str, float]]:

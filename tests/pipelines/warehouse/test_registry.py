@@ -140,3 +140,17 @@ def test_an_edited_price_keeps_the_row_that_records_name(warehouse: Warehouse) -
     rows = warehouse.rows("select price_id, input_usd_per_mtok::int from model_prices order by 2")
     assert [rate for _, rate in rows] == [2, 4]
     assert len({name for name, _ in rows}) == 2
+
+
+def test_a_record_of_an_earlier_release_finds_the_price_it_names(warehouse: Warehouse) -> None:
+    """Its id names no content: it keeps the content that is first seen, whatever the catalog says later."""
+    seal_records(warehouse.settings, [make_record(price_id="large@2026-01-01T00:00:00Z")])
+    load_all(warehouse)
+    for rate in ("2", "4"):
+        prices = [{"start": "2026-01-01", "input_usd_per_mtok": rate, "output_usd_per_mtok": "10"}]
+        write_catalog(warehouse.settings.home, [{"id": "large", "prices": prices}])
+        load_model_registry(warehouse, now=NOW)
+    assert warehouse.rows(
+        "select input_usd_per_mtok::int from request_analytics join model_prices using (price_id)"
+    ) == [(2,)]
+    assert warehouse.value("select count(*) from model_prices") == 3
