@@ -74,7 +74,7 @@ def _places(node: Any, organization: str | None, seen: set[int]) -> Iterator[Any
 
 
 def _own_places(members: dict[str, Any], *, is_user: bool) -> Iterator[Any]:
-    """The places in one mapping. The subject `*` is everybody, not a person."""
+    """The places in one mapping. The subject `*` means all users, so it is not a person."""
     for name, value in members.items():
         is_place = name in ("user", "user_id") or (name == "subject" and is_user and value.value != "*")
         if is_place and value.id == "scalar":
