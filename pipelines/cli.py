@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.lake.audit import KeptHead
-    from pipelines.refresh import RefreshResult
+    from pipelines.refresh import RefreshResult, RetainResult
     from pipelines.reports.output import Format
     from router.config import Settings
 
@@ -47,7 +47,10 @@ def _output(command: Command) -> Command:
 @click.command("refresh")
 @_home
 def refresh_command(home: Path | None) -> None:
-    """Load new records, update the tables that they touch, publish scores and warehouse."""
+    """Load new records, update the tables that they touch, publish scores and warehouse.
+
+    Exits with 1 if a check finds missing or wrong data.
+    """
     from pipelines.refresh import refresh
 
     _report_refresh(refresh(_settings(home)))
@@ -56,7 +59,10 @@ def refresh_command(home: Path | None) -> None:
 @click.command("rebuild")
 @_home
 def rebuild_command(home: Path | None) -> None:
-    """Build the database again from the lake, and keep the old one as `.broken-<time>`."""
+    """Build the database again from the lake, and keep the old one as `.broken-<time>`.
+
+    Exits with 1 if a check finds missing or wrong data.
+    """
     from pipelines.refresh import rebuild
 
     _report_refresh(rebuild(_settings(home)))
@@ -71,7 +77,7 @@ def _report_refresh(result: RefreshResult) -> None:
     what = f"loaded {result.segments} segments ({loaded})" if result.segments else "nothing new to load"
     scores = f"scores `{result.snapshot_id}`" if result.snapshot_id else "no scores yet"
     click.echo(f"{what}; {scores}; {result.seconds:.1f} s")
-    _warn(result.failed_checks)
+    _report_checks(result)
 
 
 @click.command("retention")
@@ -105,7 +111,7 @@ def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool,
     for dataset, count in result.held.items():
         if count:
             click.echo(f"  {dataset}: {count} rows stay under a legal hold")
-    _warn(result.failed_checks)
+    _report_checks(result)
 
 
 @click.command("compact")
@@ -180,19 +186,27 @@ def _expected_heads(heads: tuple[str, ...], file: Path | None) -> list[KeptHead]
 @click.option("--user", required=True, help="The person's user id.")
 @click.option("--organization", help="Erase them in this organisation only.")
 @click.option("--dry-run", is_flag=True, help="Count the rows to remove, and change nothing.")
+@click.option("--unseen", is_flag=True, help="Accept an id that no file holds, and certify that.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase_command(
-    home: Path | None, user: str, organization: str | None, *, dry_run: bool, yes: bool
+    home: Path | None, user: str, organization: str | None, *, dry_run: bool, unseen: bool, yes: bool
 ) -> None:
     """Remove a person from records, feedback and audit trail. Bills do not change."""
     from pipelines.erasure.config_mentions import advice, mentions
     from pipelines.erasure.erasure import preview
+    from pipelines.erasure.presence import is_known
     from pipelines.errors import ErasureError
     from pipelines.flow import erase
 
     settings = _settings(home)
     trace = preview(settings, user, organization=organization)
     rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in trace.rows.items()) or "no rows"
+    if not (unseen or is_known(settings, user, trace, organization=organization)):
+        where = "" if organization is None else f" in organisation `{organization}`"
+        raise ErasureError(
+            f"no file under `{settings.home}` shows a user `{user}`{where}: check the spelling, or add"
+            " --unseen for a certificate that nothing is there"
+        )
     click.echo(f"found {rows} in {len(trace.segments)} segments")
     for name in mentions(settings, user, organization=organization):
         click.echo(f"  {name} names them too: {advice(name)}")
@@ -305,10 +319,15 @@ COMMANDS: list[click.Command] = [
 
 def _settings(home: Path | None) -> Settings:
     from router.config import Settings
+    from router.settings.folder import existing
 
-    return Settings.load(home=home)
+    return existing(Settings.load(home=home))
 
 
-def _warn(failed_checks: Any) -> None:
-    for name, description in failed_checks.items():
-        click.echo(f"check {name} failed: {description}", err=True)
+def _report_checks(result: RefreshResult | RetainResult) -> None:
+    """Name the failed checks. Exit with 1 if one of them shows missing or wrong data."""
+    for name, description in result.failed_checks.items():
+        kind = "failed" if name in result.violated else "warns"
+        click.echo(f"check {name} {kind}: {description}", err=True)
+    if result.violated:
+        sys.exit(1)

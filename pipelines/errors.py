@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.errors import IntelliRouterError
+from router.errors import IntelliRouterError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,9 +64,9 @@ class UnknownPriceChangeError(IntelliRouterError):
     http_status = 404
 
     def __init__(self, change_id: str, waiting: Iterable[str]) -> None:
-        listed = ", ".join(f"`{known}`" for known in list(waiting)[:8]) or "none"
         super().__init__(
-            f"no pending price `{change_id}`: pending are {listed}; run `intellirouter prices pending`"
+            f"no pending price `{change_id}`: {nearest(change_id, waiting)};"
+            " run `intellirouter prices pending`"
         )
         self.change_id = change_id
 

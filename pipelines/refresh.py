@@ -46,6 +46,8 @@ class RefreshResult:
     """The current score snapshot. None before the first one."""
     failed_checks: Mapping[str, str] = field(default_factory=dict)
     """Check name to its finding."""
+    violated: frozenset[str] = frozenset()
+    """The failed checks that show missing or wrong data. The others are warnings."""
     error: str | None = None
     """Why the run failed. None when it succeeded."""
 
@@ -70,6 +72,7 @@ class RetainResult:
     rewritten: tuple[str, ...] = ()
     """Segments that lost some rows."""
     failed_checks: Mapping[str, str] = field(default_factory=dict)
+    violated: frozenset[str] = frozenset()
     error: str | None = None
 
 
@@ -99,6 +102,7 @@ def refresh(settings: Settings, *, instance: dg.DagsterInstance | None = None) -
         quarantined=sum(int(load.get("quarantined", 0)) for load in loads.values()),
         snapshot_id=facts.get("published_scores", {}).get("snapshot_id"),
         failed_checks=_failed_checks(result),
+        violated=_violated(result),
         error=_error(result),
     )
 
@@ -130,6 +134,7 @@ def retain(
         held=facts.get("held", {}),
         rewritten=tuple(facts.get("rewritten", ())),
         failed_checks=_failed_checks(result),
+        violated=_violated(result),
         error=_error(result),
     )
 
@@ -217,6 +222,14 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
         for check in result.get_asset_check_evaluations()
         if not check.passed
     }
+
+
+def _violated(result: dg.ExecuteInProcessResult) -> frozenset[str]:
+    return frozenset(
+        check.check_name
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    )
 
 
 def _error(result: dg.ExecuteInProcessResult) -> str | None:

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from router.errors import ConfigError, IntelliRouterError, masked
+from router.settings.command_errors import as_line
 
 try:
     import click
@@ -45,7 +46,10 @@ SUBCOMMANDS = {"config": "router.readiness.commands"}
 def main() -> None:
     """Entry point: an IntelliRouterError prints one line and exits with 1."""
     if click is None:
-        sys.exit("intellirouter: the command line needs an extra: pip install 'intellirouter[all]'")
+        sys.exit(
+            "intellirouter: the command line needs an extra: pip install 'intellirouter[server]' to serve, or"
+            " 'intellirouter[all]' for every command"
+        )
     try:
         _group().main(prog_name="intellirouter", standalone_mode=False)
     except IntelliRouterError as error:
@@ -58,6 +62,11 @@ def main() -> None:
         sys.exit(130)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
+    except Exception as error:
+        line = as_line(error)
+        if line is None:
+            raise
+        sys.exit(f"intellirouter: {masked(line)}")
 
 
 def _group() -> click.Group:
@@ -84,18 +93,16 @@ def _group() -> click.Group:
 
 
 def _commands(module: str, names: tuple[str, ...]) -> list[click.Command]:
-    """The commands of a module, or placeholders that name the extra when it is not installed."""
+    """The commands of a module, or placeholders that fail when its packages are not installed."""
     try:
         commands: list[click.Command] = import_module(module).COMMANDS
     except ModuleNotFoundError as error:
-        missing = error.name or module
+        missing = error
 
         def explain() -> None:
-            raise ConfigError(
-                f"this command needs `{missing}`, which is not installed: pip install 'intellirouter[all]'"
-            )
+            raise missing
 
-        return [click.Command(name, callback=explain, help="Needs the `pipelines` extra.") for name in names]
+        return [click.Command(name, callback=explain, help="Needs an extra.") for name in names]
     return commands
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from router.documents import REFUSAL, problems
-from router.errors import ConfigError, has_secret
+from router.errors import ConfigError, has_secret, nearest
 from router.records import BodyMode
 from router.settings.database_url import postgresql_url
 from router.settings.environment import Variables
@@ -492,12 +492,16 @@ class Settings(BaseModel):
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Settings from `environment` (default: the process's and `.env`'s).
 
-        `overrides` are field names. ConfigError names the variable, the value and the bound.
+        `overrides` are field names. ConfigError names the variable, the value and the bound, or the field
+        that is nearest to an unknown one.
         """
         values = current_names(read_environment() if environment is None else environment)
         names = {field.alias: name for name, field in cls.model_fields.items()}
         given: dict[str, object] = {names[key]: value for key, value in values.items() if key in names}
         given.update({key: value for key, value in overrides.items() if value is not None})
+        unknown = [name for name in given if name not in cls.model_fields]
+        if unknown:
+            raise ConfigError(f"unknown setting `{unknown[0]:.80}`: {nearest(unknown[0], cls.model_fields)}")
         fault = "; ".join(
             f"{cls._alias((name,))} {REFUSAL}"
             for name, value in given.items()

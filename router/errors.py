@@ -17,6 +17,7 @@
     ├── InvalidKeyError             the caller's key is not valid
     ├── ForbiddenError              the caller's key does not permit this
     ├── OverloadedError             more requests at once than the shim accepts
+    ├── ClosedError                 the router was closed
     ├── JournalError                a record could not be put on disk
     ├── SegmentError                a journal or segment file is damaged
     └── ScoresError                 a published score file cannot be used
@@ -408,6 +409,18 @@ class NotReadyError(IntelliRouterError):
     is_retryable = True
 
 
+class ClosedError(IntelliRouterError):
+    """The router was closed. Nothing was called or recorded."""
+
+    code = "router_closed"
+    http_status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this router is closed: open another with `Router.open`, or make the call inside its `with` block"
+        )
+
+
 class JournalError(IntelliRouterError):
     """Records could not be appended, so the reply they belong to is withheld.
 
@@ -436,9 +449,12 @@ class ScoresError(IntelliRouterError):
 
 
 def nearest(value: str, known: Iterable[str]) -> str:
+    """The advice for a value that is not known: the known names most like it, or the first of all."""
     names = sorted(known)
     close = get_close_matches(value, names, n=3, cutoff=0.5)
     if close:
         return "nearest known: " + ", ".join(f"`{name}`" for name in close)
+    if not names:
+        return "none is known"
     shown = ", ".join(f"`{name}`" for name in names[:12])
     return f"known: {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -15,19 +15,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from router.errors import RequestError, UnknownPolicyError
+from router.errors import ClosedError, ConfigError, RequestError, UnknownPolicyError
 from router.providers.base import unreadable
 from router.readiness.faults import status_of
 from router.readiness.watch import Watch
 from router.records import FeedbackRecord, new_id
 from router.request.arms import armed
 from router.request.feedback import FeedbackSource, check_feedback
-from router.request.request import Response
+from router.request.request import Request, Response
 from router.serving.admission import admit, route
 from router.serving.loop import LoopThread
 from router.serving.parts import open_parts
 from router.serving.streaming import Stream, SyncStream
 from router.sessions.sessions import owned_session
+from router.settings.command_errors import as_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from router.request.decision import Decision
     from router.request.embeddings import EmbeddingRequest
     from router.request.preferences import Preferences
-    from router.request.request import Body, Request
+    from router.request.request import Body
     from router.scores.board import ScoreBoard
     from router.serving.parts import Parts
     from router.serving.recording import Observer
@@ -62,6 +63,7 @@ class Router:
         self._parts = parts
         self._watch = Watch(parts)
         self._before_close: list[Callable[[], None]] = []
+        self._is_closed = False
         self._private_loop: LoopThread | None = None
         self._private_loop_lock = threading.Lock()  # guards the creation of _private_loop
 
@@ -83,11 +85,23 @@ class Router:
         """
         from router.config import Settings, read_environment
 
+        if settings is not None and not isinstance(settings, Settings):
+            raise ConfigError(
+                f"`Router.open` takes Settings, got `{type(settings).__name__}`: name a data folder as"
+                " `home=…`"
+            )
         variables = read_environment()
         settings = settings or Settings.load(variables, **overrides)
-        return cls(
-            open_parts(settings, variables, sessions=sessions, observers=observers, is_server=is_server)
-        )
+        try:
+            parts = open_parts(
+                settings, variables, sessions=sessions, observers=observers, is_server=is_server
+            )
+        except OSError as error:
+            line = as_line(error)
+            if line is None:
+                raise
+            raise ConfigError(line) from error
+        return cls(parts)
 
     def observe(self, observer: Observer) -> None:
         """Let the observer see each record from now on, once it is on disk."""
@@ -123,6 +137,7 @@ class Router:
         RequestError for an unknown model, task or policy; NoEligibleModelError when every
         candidate is excluded.
         """
+        self._check(request)
         return route(self._parts, request)
 
     async def complete(self, request: Request) -> Response:
@@ -131,6 +146,7 @@ class Router:
         RequestError when the request cannot be served, ProviderError when every try failed,
         JournalError when the record could not be written (the answer is then withheld).
         """
+        self._check(request)
         if request.is_streaming:
             raise RequestError("`stream` is set: use `Router.stream`, or leave it out", param="stream")
         _check_chat(request)
@@ -138,6 +154,7 @@ class Router:
 
     async def embed(self, request: EmbeddingRequest) -> Response:
         """`complete` for embeddings: it records and raises the same way."""
+        self._check(request)
         return await self._serve(request, _embed)
 
     async def _serve(
@@ -186,6 +203,7 @@ class Router:
         closes the call, which is recorded as `cancelled`. Where no other model can be asked, `on_comment`
         gets the provider's comments of the time before.
         """
+        self._check(request)
         _check_chat(request)
         stream = await Stream.open(self._parts, request, on_comment=on_comment)
         try:
@@ -204,15 +222,18 @@ class Router:
 
     def complete_sync(self, request: Request) -> Response:
         """`complete` for callers without an event loop: any thread may call it that does not run one."""
+        self._check(request)
         return self._own_loop().run(self.complete(request))
 
     def embed_sync(self, request: EmbeddingRequest) -> Response:
         """`embed` for callers without an event loop."""
+        self._check(request)
         return self._own_loop().run(self.embed(request))
 
     @contextmanager
     def stream_sync(self, request: Request) -> Iterator[SyncStream]:
         """`stream` for callers without an event loop: `with` and `for` without `async`."""
+        self._check(request)
         _check_chat(request)
         loop = self._own_loop()
         stream = loop.run(Stream.open(self._parts, request))
@@ -236,6 +257,7 @@ class Router:
         of the same request and metric replaces an earlier one. RequestError for a value outside
         0..1 or an id that no response of this router carried.
         """
+        self._check_open()
         feedback_id, created_at = new_id()
         check_feedback(request_id, metric, value, source, comment, now=created_at)
         self._parts.recorder.append(
@@ -329,7 +351,8 @@ class Router:
         return self._watch.look() if is_fresh else self._watch.faults()
 
     def close(self) -> None:
-        """Seal the journal and stop; safe to call twice."""
+        """Seal the journal and stop; safe to call twice. Every later call raises ClosedError."""
+        self._is_closed = True
         while self._before_close:
             self._before_close.pop()()
         self._watch.close()
@@ -365,6 +388,19 @@ class Router:
     ) -> None:
         await self.aclose_connections()
         await asyncio.to_thread(self.close)
+
+    def _check(self, request: object) -> None:
+        """ClosedError after `close`, RequestError for an argument that is no request."""
+        self._check_open()
+        if not isinstance(request, Request):
+            raise RequestError(
+                f"a `Request` is needed, got `{type(request).__name__}`: write"
+                ' `Request(messages=[{"role": "user", "content": "…"}])`'
+            )
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError
 
     def _own_loop(self) -> LoopThread:
         with self._private_loop_lock:

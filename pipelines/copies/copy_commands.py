@@ -18,8 +18,9 @@ def mirror_command(home: Path | None, *, full: bool) -> None:
     """Bring the copy in PostgreSQL (MIRROR_URL) up to the published warehouse."""
     from pipelines.copies.mirror import checked, mirror
     from router.config import Settings
+    from router.settings.folder import existing
 
-    result = mirror(Settings.load(home=home), full=full)
+    result = mirror(existing(Settings.load(home=home)), full=full)
     rows = sum(result.rows.values())
     click.echo(
         f"{result.target}: {result.tables} tables, {rows} rows written in {result.parts_copied} parts,"
@@ -47,8 +48,9 @@ def documents_command(home: Path | None, target: str, collection: str) -> None:
     """Export each request as a document, and remove documents of requests that are gone."""
     from pipelines.copies.documents import export_documents
     from router.config import Settings
+    from router.settings.folder import existing
 
-    result = export_documents(Settings.load(home=home), target, collection=collection)
+    result = export_documents(existing(Settings.load(home=home)), target, collection=collection)
     click.echo(
         f"{result.target}: {result.documents} documents, {result.written} written, {result.removed} removed"
     )

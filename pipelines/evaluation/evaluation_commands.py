@@ -40,8 +40,9 @@ def evaluate_command(
     from pipelines.reports.output import write
     from pipelines.reports.reports import parse_moment
     from router.config import Settings
+    from router.settings.folder import existing
 
-    settings = Settings.load(home=home)
+    settings = existing(Settings.load(home=home))
     moment = parse_moment(since)
     done = [
         evaluate(settings, policy, since=moment, task=task, environment=environment)

@@ -32,8 +32,9 @@ def experiments_command(
     from pipelines.experiments.result_tables import results
     from pipelines.reports.output import write
     from router.config import Settings
+    from router.settings.folder import existing
 
-    answer = results(Settings.load(home=home), experiment_id)
+    answer = results(existing(Settings.load(home=home)), experiment_id)
     if not answer.table.num_rows and output_format == "table" and output is None:
         click.echo(
             "no experiment has results: list one in experiments.yaml. Results come with the refresh after its"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import QueryError
 from pipelines.reports.reports import Answer, opened
 from pipelines.warehouse import sqlfiles
+from router.errors import nearest
 
 if TYPE_CHECKING:
     from router.config import Settings
@@ -22,10 +23,9 @@ def results(settings: Settings, experiment_id: str | None = None) -> Answer:
             ).fetchall()
         ]
         if experiment_id is not None and experiment_id not in known:
-            listed = ", ".join(f"`{name}`" for name in known) or "none has yet"
             raise QueryError(
-                f"experiment `{experiment_id}` has no results. These do: {listed}. Results come with"
-                " the refresh after its first requests: run `intellirouter refresh`"
+                f"experiment `{experiment_id}` has no results: {nearest(experiment_id, known)}. Results"
+                " come with the refresh after its first requests: run `intellirouter refresh`"
             )
         found = connection.sql(
             sqlfiles.load("evaluation/experiment_results").text, params={"id": experiment_id}

@@ -8,6 +8,7 @@ from pipelines.errors import QueryError
 from pipelines.prices.refresh import read_book, read_pending
 from router.catalog.catalog import Catalog
 from router.catalog.prices import Price
+from router.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,8 @@ def price_table(settings: Settings, model: str | None) -> dict[str, list[Any]]:
     if book is None or not found:
         raise QueryError(
             f"no price of `{model}`: it is neither a model of the catalog nor part of a name in the price"
-            " book. Run `intellirouter prices refresh` to update the book"
+            f" book; {nearest(model, [*known, *(book.models if book else ())])}."
+            " Run `intellirouter prices refresh` to update the book"
         )
     if len(found) > MAX_MODELS:
         raise QueryError(f"`{model}` is part of {len(found)} names in the price book: give a longer part")

@@ -98,8 +98,9 @@ def _answer(columns: dict[str, Any]) -> Answer:
 
 def _settings(home: Path | None) -> Settings:
     from router.config import Settings
+    from router.settings.folder import existing
 
-    return Settings.load(home=home)
+    return existing(Settings.load(home=home))
 
 
 COMMANDS: list[click.Command] = [prices_command]

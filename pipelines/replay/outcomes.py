@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from router.errors import ConfigError
+from router.errors import ConfigError, nearest
 from router.providers.fake.table import Outcome, read_outcomes
 
 if TYPE_CHECKING:
@@ -107,6 +107,6 @@ def _pool(
     if unknown:
         raise ConfigError(
             f"`{source}` has no model {', '.join(f'`{name}`' for name in unknown)}:"
-            f" it has {', '.join(sorted(known))}"
+            f" {nearest(unknown[0], known)}"
         )
     return tuple(sorted(set(pool)))

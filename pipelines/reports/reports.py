@@ -18,6 +18,7 @@ import duckdb
 from pipelines.errors import QueryError, WarehouseError
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.warehouse import configuration, in_utc
+from router.errors import nearest
 from router.records import moment_of
 
 if TYPE_CHECKING:
@@ -71,11 +72,12 @@ def report(
     """Run `sql/reports/<name>.sql`. The file has defaults for its variables."""
     known = report_names()
     if name not in known:
-        listed = ", ".join(f"`{item}`" for item in known)
-        raise QueryError(f"unknown report `{name}`: known are {listed}")
+        raise QueryError(f"unknown report `{name}`: {nearest(name, known)}")
     statement = sqlfiles.load(f"reports/{name.replace('-', '_')}").text
     variables = {"since": since, "until": until, "organization": organization}
     with opened(settings, variables) as connection:
+        if organization is not None:
+            _require_organization(connection, organization)
         return _execute(connection, statement, timeout_s)
 
 
@@ -151,6 +153,15 @@ def opened(
                 connection.execute(f"set variable {name} = $value", {"value": value})
         connection.execute("set lock_configuration = true")
         yield connection
+
+
+def _require_organization(connection: duckdb.DuckDBPyConnection, organization: str) -> None:
+    """An empty report would read as no cost."""
+    known = [
+        name for (name,) in connection.execute(sqlfiles.load("marts/known_organizations").text).fetchall()
+    ]
+    if organization not in known:
+        raise QueryError(f"unknown organisation `{organization}`: {nearest(organization, known)}")
 
 
 def _execute(connection: duckdb.DuckDBPyConnection, sql: str, timeout_s: float) -> Answer:

@@ -20,7 +20,7 @@ from router.catalog.names import is_placeholder, is_same_model
 from router.catalog.price_book import BOOK_NAME, PriceBook
 from router.catalog.prices import Price, price_at
 from router.documents import parse_yaml
-from router.errors import ConfigError
+from router.errors import ConfigError, nearest
 from router.files import read_document
 
 if TYPE_CHECKING:
@@ -241,10 +241,9 @@ def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Pric
     ref = _price_ref(entry)
     listed = book.prices(ref)
     if not listed and entry.price_ref is not None:
-        near = ", ".join(f"`{known}`" for known in book.nearest(ref)) or "none"
         raise ConfigError(
             f"`{path}`: the price_ref `{ref}` of model `{entry.id}` is not in the price book;"
-            f" nearest: {near}. See `intellirouter prices list`"
+            f" {nearest(ref, book.nearest(ref))}. See `intellirouter prices list`"
         )
     return (*(row for row in listed if not own or row.start < own[0].start), *own)
 

@@ -29,7 +29,7 @@ from router.configuration.documents import (
 from router.configuration.organizations import OrganizationsFile
 from router.configuration.retention import RetentionFile
 from router.documents import parse_yaml
-from router.errors import ConfigError
+from router.errors import ConfigError, nearest
 from router.limits.book import LimitsFile
 from router.policies.assignment import parse_experiments
 from router.policies.policy import BUILT_IN, Policies
@@ -96,7 +96,7 @@ def check(documents: Mapping[str, bytes], home: Path) -> Deciding:
             found.documents[name] = documents[name]
     unknown = documents.keys() - {*EDITED, PRICES, BUILT_IN_POLICIES}
     if unknown:
-        raise ConfigError(f"there is no document `{min(unknown):.80}`: use one of {', '.join(EDITED)}")
+        raise ConfigError(f"there is no document `{min(unknown):.80}`: {nearest(min(unknown), EDITED)}")
     return found
 
 

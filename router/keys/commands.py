@@ -14,6 +14,7 @@ from router.errors import ConfigError, nearest
 from router.keys import changes
 from router.keys.keys import Scope, now
 from router.keys.opening import open_key_database, open_key_store
+from router.settings.folder import existing
 
 if TYPE_CHECKING:
     from router.keys.keys import KeyEntry
@@ -57,7 +58,7 @@ def create(
     home: Path | None,
 ) -> None:
     """Print only the token to standard output, and its description to standard error."""
-    settings = Settings.load(home=home)
+    settings = _settings(home)
     names = None if models is None else tuple(part.strip() for part in models.split(",") if part.strip())
     if names is not None:
         _check_models(names, settings)
@@ -81,7 +82,7 @@ def create(
 @home_option
 def list_keys(home: Path | None) -> None:
     """One line a key."""
-    entries = open_key_store(Settings.load(home=home)).read().keys
+    entries = open_key_store(_settings(home)).read().keys
     if not entries:
         click.echo("there are no keys: intellirouter keys create --name NAME")
     for entry in entries:
@@ -94,7 +95,7 @@ def list_keys(home: Path | None) -> None:
 @home_option
 def rotate(key_id: str, grace: str, home: Path | None) -> None:
     """Print only the new token to standard output."""
-    entry, token = changes.rotate(open_key_store(Settings.load(home=home)), key_id, grace=_period(grace))
+    entry, token = changes.rotate(open_key_store(_settings(home)), key_id, grace=_period(grace))
     click.echo(f"key {entry.id} ({entry.name}), its new token, shown only this once:", err=True)
     click.echo(token)
 
@@ -104,8 +105,13 @@ def rotate(key_id: str, grace: str, home: Path | None) -> None:
 @home_option
 def revoke(key_id: str, home: Path | None) -> None:
     """Say so."""
-    entry = changes.revoke(open_key_store(Settings.load(home=home)), key_id)
+    entry = changes.revoke(open_key_store(_settings(home)), key_id)
     click.echo(f"revoked {entry.id} ({entry.name}): running routers follow within seconds")
+
+
+def _settings(home: Path | None) -> Settings:
+    settings = Settings.load(home=home)
+    return settings if settings.database_url is not None else existing(settings)
 
 
 def _check_models(names: tuple[str, ...], settings: Settings) -> None:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from router.documents import parse_yaml
-from router.errors import ConfigError
+from router.errors import ConfigError, nearest
 from router.files import read_document
 from router.policies.experiments import ExperimentsFile
 
@@ -149,5 +149,5 @@ def _require(
     if name is not None and known is not None and name not in known:
         raise ConfigError(
             f"`{path}` is not usable: variant `{variant.name}` of experiment `{entry.id}` names the unknown"
-            f" {kind} `{name}`; known are {', '.join(f'`{item}`' for item in sorted(known))}"
+            f" {kind} `{name}`: {nearest(name, known)}"
         )

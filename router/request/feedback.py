@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from difflib import get_close_matches
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, get_args
 from uuid import UUID
 
-from router.errors import RequestError
+from router.errors import RequestError, nearest
 from router.records import moment_of
 from router.request.request import check_encodable, has_control
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 FeedbackSource = Literal["user", "judge", "program"]
+SCORED = "quality"
+"""The metric that scores models. Any other name is stored and scores nothing."""
+ALIKE = 0.85
+"""A name this much like SCORED is a misspelling, and its judgements would be lost."""
 MAX_COMMENT_LENGTH = 10_000
 CLOCK_SKEW = timedelta(minutes=5)
 """The clock of the router that answered may be ahead of ours by this much."""
@@ -36,6 +41,12 @@ def check_feedback(
             param="metric",
         )
     check_encodable(metric, "metric")
+    if metric != SCORED and get_close_matches(metric.strip().lower(), [SCORED], cutoff=ALIKE):
+        raise RequestError(
+            f"unknown metric `{metric}`: {nearest(SCORED, [SCORED])}; a metric of your own needs a name"
+            " that is less like it",
+            param="metric",
+        )
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if not is_number or not 0 <= value <= 1:
         raise RequestError(f"`value` must be a number from 0 to 1, got `{value!s:.80}`", param="value")

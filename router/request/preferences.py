@@ -100,7 +100,7 @@ class Preferences:
         if members:
             unknown = min(members, key=str)
             raise RequestError(
-                f"unknown member `{unknown!s:.80}` of `provider`; known are {', '.join(MEMBERS)}",
+                f"unknown member `{unknown!s:.80}` of `provider`: {nearest(str(unknown)[:80], MEMBERS)}",
                 param=f"provider.{unknown}",
             )
         return cls(**given)

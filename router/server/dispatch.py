@@ -54,13 +54,13 @@ class NotServedError(RequestError):
     code = "not_found"
 
     def __init__(self, scope: AsgiScope, endpoints: Iterable[Endpoint], methods: Iterable[str]) -> None:
-        known = ", ".join(endpoint.label for endpoint in endpoints)
+        known = ", ".join(f"`{endpoint.label}`" for endpoint in endpoints)
         what = f"{scope['method']} `{scope['path']:.200}` is not served here"
         if scope["path"].rstrip("/") in (LEGACY, LEGACY.removeprefix(VERSION)):
             what = f"`{LEGACY}`, OpenAI's API before chat, is not served: send the prompt as `messages` to"
             super().__init__(f"{what} `POST /v1/chat/completions`, or use your client's chat model")
         else:
-            super().__init__(f"{what}; known are {known}")
+            super().__init__(f"{what}; known: {known}")
         self.http_status = 405 if methods else 404
         self.headers = {"allow": ", ".join(methods)} if methods else {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,19 @@ def test_a_terminated_server_seals_what_it_recorded(tmp_path: Path, fake_url: st
     (manifest,) = (tmp_path / "lake" / "request_analytics").rglob("*.json")
     assert Manifest.read(manifest).rows == 1
     assert list((tmp_path / "journal").rglob("*.jsonl")) == []
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    """The port is bound first, so nothing is started."""
+    write_catalog(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("serve", "--home", tmp_path, "--port", str(port), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"intellirouter: cannot listen on `127.0.0.1` port `{port}`: Address already in use; choose another"
+        " --port (INTELLIROUTER_PORT), or stop the program that uses it\n"
+    )
+    assert not (tmp_path / "journal").exists()

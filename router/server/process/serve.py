@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 from router.router import Router
 from router.server.app import create_app
 from router.server.auth import Keys
-from router.server.process.supervisor import Supervisor, announce, url_of
+from router.server.process.supervisor import Supervisor, announce, bound, url_of
 from router.server.process.uvicorn_server import Server, config_of
 
 if TYPE_CHECKING:
@@ -36,14 +37,16 @@ class _OnlyServer(Server):
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight and seal the journal.
 
-    ConfigError if other machines can call and there is no active key.
+    ConfigError if other machines can call and there is no active key, or if the port cannot be bound.
     """
     keys = Keys.open(settings)
     try:
         keys.check_host()
         if settings.workers == 1:
-            app = create_app(Router.open(settings, is_server=True), keys)
-            _OnlyServer(config_of(app, settings), app).run()
+            listener = bound(settings.host, settings.port)
+            with contextlib.closing(listener):
+                app = create_app(Router.open(settings, is_server=True), keys)
+                _OnlyServer(config_of(app, settings), app).run(sockets=[listener])
     finally:
         keys.close()
     if settings.workers > 1:

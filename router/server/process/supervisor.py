@@ -14,6 +14,7 @@ pipe ends, the supervisor is gone, and the worker stops in order. So a port is n
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import multiprocessing
 import os
@@ -86,7 +87,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._listener = _bound(settings.host, settings.port)
+        self._listener = bound(settings.host, settings.port)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._deaths = _Deaths()
@@ -242,16 +243,21 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that is bound and does not listen yet. ConfigError if the address cannot be bound."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
+        advice = (
+            "choose another --port (INTELLIROUTER_PORT), or stop the program that uses it"
+            if error.errno in (errno.EADDRINUSE, errno.EACCES)
+            else "name an address of this machine with --host (INTELLIROUTER_HOST)"
+        )
         raise ConfigError(
-            f"cannot listen on `{host}` port `{port}`: {error.strerror or error}; choose another"
-            " INTELLIROUTER_PORT, or stop what uses it"
+            f"cannot listen on `{host}` port `{port}`: {error.strerror or error}; {advice}"
         ) from error
     return listener
 

@@ -193,6 +193,19 @@ def run(name: str, *arguments: str) -> str:
     return result.output
 
 
+def test_an_id_that_no_file_holds_gets_no_certificate(filled: Settings) -> None:
+    """It is more likely misspelt. --unseen certifies it nevertheless. An erasure may be repeated."""
+    (command,) = (item for item in COMMANDS if item.name == "erase")
+    unknown = ["--user", "person-4712@example.org", "--home", str(filled.home), "--yes"]
+    result = CliRunner().invoke(command, unknown)
+    assert "shows a user `person-4712@example.org`: check the spelling" in str(result.exception)
+    assert list(filled.erasures.glob("*")) == []
+    assert "removed 0 rows" in run("erase", *unknown, "--unseen")
+    known = ["--user", PERSON, "--home", str(filled.home), "--yes"]
+    assert "removed 4 rows" in run("erase", *known)
+    assert "removed 0 rows" in run("erase", *known)
+
+
 def test_the_command_asks_and_then_erases(filled: Settings) -> None:
     """Without --yes nothing happens unless a person agrees."""
     (command,) = (item for item in COMMANDS if item.name == "erase")

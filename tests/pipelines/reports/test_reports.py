@@ -137,8 +137,35 @@ def test_a_moment_beyond_the_calendar_is_refused_by_value(text: str) -> None:
 
 def test_an_unknown_report_lists_the_known(filled: Settings) -> None:
     """A misspelt name is answered with the names there are."""
-    with pytest.raises(QueryError, match=r"unknown report `cost`: known are .*`cost-per-task`"):
+    with pytest.raises(QueryError, match=r"unknown report `cost`: nearest known: .*`cost-per-task`"):
         reports.report(filled, "cost")
+
+
+def test_a_misspelt_organisation_is_no_empty_report(filled: Settings) -> None:
+    """Without rows it would read as no cost."""
+    with pytest.raises(QueryError, match=r"unknown organisation `acmee`: nearest known: `acme`"):
+        reports.report(filled, "cost-per-organization", organization="acmee")
+
+
+def test_a_failed_check_is_exit_code_1(filled: Settings) -> None:
+    """A segment that was changed after its sealing is missing data. A stray file is a warning."""
+    (filled.lake / "request_analytics" / "stray.parquet").write_bytes(b"?")
+    command = next(item for item in COMMANDS if item.name == "refresh")
+    result = CliRunner().invoke(command, ["--home", str(filled.home)])
+    assert (result.exit_code, "check lake_is_clean warns: " in result.stderr) == (0, True)
+    segment = next((filled.lake / "request_analytics").rglob("date=*/**/*.parquet"))
+    segment.chmod(0o644)
+    segment.write_bytes(segment.read_bytes()[:-1])
+    command = next(item for item in COMMANDS if item.name == "rebuild")
+    result = CliRunner().invoke(command, ["--home", str(filled.home)])
+    assert (result.exit_code, "check lake_is_clean failed: " in result.stderr) == (1, True)
+
+
+def test_a_misspelt_folder_is_not_made(settings: Settings, invoke: Invoke) -> None:
+    """An empty warehouse in a new folder would pass for a refresh."""
+    with pytest.raises(IntelliRouterError, match="there is no data folder"):
+        invoke("refresh")
+    assert not settings.home.exists()
 
 
 def test_without_a_warehouse_the_remedy_is_named(settings: Settings) -> None:
@@ -190,6 +217,7 @@ def test_formats_hold_the_same_rows(filled: Settings, invoke: Invoke, tmp_path: 
 
 def test_refresh_and_retention_run_from_the_command_line(settings: Settings, invoke: Invoke) -> None:
     """The commands run the real jobs in the data folder's own Dagster home, and say what they did."""
+    settings.home.mkdir()
     assert "nothing new to load; no scores yet" in invoke("refresh")
     seal_records(settings, [make_record()])
     assert "loaded 1 segments (1 rows of request_analytics" in invoke("refresh")
