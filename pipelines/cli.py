@@ -7,41 +7,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pipelines.reports.output import Output, output_options, write
 
+if TYPE_CHECKING:
     from pipelines.lake.audit import KeptHead
     from pipelines.refresh import RefreshResult, RetainResult
-    from pipelines.reports.output import Format
     from router.config import Settings
-
-Command = TypeVar("Command", bound="Callable[..., Any]")
 
 _home = click.option(
     "--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME."
 )
-
-
-def _output(command: Command) -> Command:
-    for option in (
-        click.option(
-            "--timeout", type=float, default=30.0, show_default=True, help="Seconds to run at most."
-        ),
-        click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file."),
-        click.option(
-            "--format",
-            "output_format",
-            type=click.Choice(["table", "csv", "json", "parquet"]),
-            default="table",
-            show_default=True,
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command("refresh")
@@ -233,41 +212,25 @@ def erase_command(
         )
 
 
-@click.command("sql")
-@click.argument("statement")
-@_home
-@_output
-def sql_command(
-    statement: str, home: Path | None, output_format: Format, output: Path | None, timeout: float
-) -> None:
-    """Run SQL on the published warehouse, read-only."""
-    from pipelines.reports import reports
-    from pipelines.reports.output import write
-
-    answer = reports.query(_settings(home), statement, timeout_s=timeout)
-    write(answer, output_format=output_format, output=output)
-
-
 @click.command("report")
 @click.argument("name", required=False)
 @click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
 @click.option("--until", help="As --since. Default: now.")
 @click.option("--organization", help="Only this organisation.")
 @_home
-@_output
+@output_options
+@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to run at most.")
 def report_command(
     name: str | None,
     since: str,
     until: str | None,
     organization: str | None,
     home: Path | None,
-    output_format: Format,
-    output: Path | None,
     timeout: float,
+    to: Output,
 ) -> None:
     """Print a report. Without a name, list all reports."""
     from pipelines.reports import reports
-    from pipelines.reports.output import write
     from pipelines.warehouse import sqlfiles
 
     if name is None:
@@ -275,15 +238,12 @@ def report_command(
             sentence = sqlfiles.load(f"reports/{known.replace('-', '_')}").sentence
             click.echo(f"{known:24}{sentence.split('. ')[0].split(' Variables')[0]}")
         return
+    start = reports.parse_moment(since)
+    end = None if until is None else reports.parse_moment(until)
     answer = reports.report(
-        _settings(home),
-        name,
-        since=reports.parse_moment(since),
-        until=None if until is None else reports.parse_moment(until),
-        organization=organization,
-        timeout_s=timeout,
+        _settings(home), name, since=start, until=end, organization=organization, timeout_s=timeout
     )
-    write(answer, output_format=output_format, output=output)
+    write(answer, to, title=[reports.title(name, start, end, organization)], totals=True)
 
 
 @click.command("explain")
@@ -311,7 +271,6 @@ COMMANDS: list[click.Command] = [
     retention_command,
     erase_command,
     doctor_command,
-    sql_command,
     report_command,
     explain_command,
 ]

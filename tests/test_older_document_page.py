@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines import flow
-from pipelines.cli import sql_command
+from pipelines.reports.sql_command import sql_command
 from pipelines.warehouse.warehouse import Warehouse
 from router import cli
 from router.config import Settings

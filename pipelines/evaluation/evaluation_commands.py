@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.reports.output import Output, output_options, write, write_text
+
 if TYPE_CHECKING:
-    from pipelines.reports.output import Format
     from router.config import Settings
     from router.policies.policy import Policy
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
 @click.option("--task", help="This task only.")
 @click.option("--environment", help="Requests of this environment. Default: the one that the scores are of.")
-@click.option("--json", "as_json", is_flag=True, help="Every figure, for programs.")
+@output_options
 @click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
 def evaluate_command(
     named: str,
@@ -27,8 +28,7 @@ def evaluate_command(
     task: str | None,
     environment: str | None,
     home: Path | None,
-    *,
-    as_json: bool,
+    to: Output,
 ) -> None:
     """Estimate the cost and quality of another policy on the recorded traffic.
 
@@ -37,7 +37,6 @@ def evaluate_command(
     """
     from pipelines.evaluation import estimate_tables
     from pipelines.evaluation.evaluate import evaluate
-    from pipelines.reports.output import write
     from pipelines.reports.reports import parse_moment
     from router.config import Settings
     from router.settings.folder import existing
@@ -48,13 +47,12 @@ def evaluate_command(
         evaluate(settings, policy, since=moment, task=task, environment=environment)
         for policy in policies(settings, named)
     ]
-    if as_json:
-        click.echo(json.dumps([estimate_tables.to_json(item) for item in done], indent=1))
+    if to.format == "json":
+        text = json.dumps([estimate_tables.to_json(item) for item in done], indent=1) + "\n"
+        write_text(text, to)
         return
-    for item in done:
-        for line in estimate_tables.notes(item):
-            click.echo(line)
-    write(estimate_tables.answer(done), output_format="table", output=None)
+    notes = [line for item in done for line in estimate_tables.notes(item)]
+    write(estimate_tables.answer(done), to, title=notes)
 
 
 @click.command("savings")
@@ -63,14 +61,7 @@ def evaluate_command(
 @click.option("--baseline", help="A model or a policy. Default: $BASELINE_MODEL.")
 @click.option("--by", type=click.Choice(["organization", "task"]), help="A row for each of them too.")
 @click.option("--environment", help="Requests of this environment. Default: the one that the scores are of.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
-)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@output_options
 @click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
 def savings_command(
     since: str,
@@ -78,9 +69,8 @@ def savings_command(
     baseline: str | None,
     by: str | None,
     environment: str | None,
-    output_format: Format,
-    output: Path | None,
     home: Path | None,
+    to: Output,
 ) -> None:
     """Say what the router saved against a baseline, with a 95% interval.
 
@@ -89,7 +79,6 @@ def savings_command(
     """
     from pipelines.evaluation import savings_tables
     from pipelines.evaluation.savings import savings
-    from pipelines.reports.output import write
     from pipelines.reports.reports import parse_moment
     from router.config import Settings
 
@@ -101,12 +90,12 @@ def savings_command(
         environment=environment,
         by=by,
     )
-    if output_format == "table" and output is None:
+    if to.for_people() and to.file is None:
         click.echo(savings_tables.sentence(found[0]))
         click.echo(savings_tables.coverage(found[0]))
         if by is None:
             return
-    write(savings_tables.answer(found), output_format=output_format, output=output)
+    write(savings_tables.answer(found), to)
 
 
 def policies(settings: Settings, named: str) -> list[Policy]:

@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.reports.output import Output, output_options, write
+
 if TYPE_CHECKING:
     from pipelines.prices.refresh import PricesResult
-    from pipelines.reports.output import Format
     from pipelines.reports.reports import Answer
     from router.config import Settings
 
 _home = click.option(
     "--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME."
-)
-_format = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
 )
 
 
@@ -33,24 +27,22 @@ def prices_command() -> None:
 @prices_command.command("list")
 @click.argument("model", required=False)
 @_home
-@_format
-def list_command(model: str | None, home: Path | None, output_format: Format) -> None:
+@output_options
+def list_command(model: str | None, home: Path | None, to: Output) -> None:
     """List the dated prices of all catalog models, or of MODEL: an id, or part of a book name."""
     from pipelines.prices.listing import price_table
-    from pipelines.reports.output import write
 
-    write(_answer(price_table(_settings(home), model)), output_format=output_format, output=None)
+    write(_answer(price_table(_settings(home), model)), to)
 
 
 @prices_command.command("pending")
 @_home
-@_format
-def pending_command(home: Path | None, output_format: Format) -> None:
+@output_options
+def pending_command(home: Path | None, to: Output) -> None:
     """List prices that you must accept before they are in force, with the reason."""
     from pipelines.prices.listing import pending_table
-    from pipelines.reports.output import write
 
-    write(_answer(pending_table(_settings(home))), output_format=output_format, output=None)
+    write(_answer(pending_table(_settings(home))), to)
 
 
 @prices_command.command("accept")

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.errors import QueryError, WarehouseError
+from pipelines.reports import statements
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.warehouse import configuration, in_utc
 from router.errors import nearest
 from router.records import moment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -55,9 +56,33 @@ class Answer:
 
 
 def query(settings: Settings, sql: str, *, timeout_s: float = QUERY_TIMEOUT_S) -> Answer:
-    """Run a person's SQL on the published warehouse."""
+    """Run a person's SQL on the published warehouse. The answer is that of the last statement with rows."""
+    found = list(answers(settings, sql, timeout_s=timeout_s))
+    return found[-1] if found else Answer(table=_no_rows())
+
+
+def answers(
+    settings: Settings,
+    sql: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    timeout_s: float = QUERY_TIMEOUT_S,
+) -> Iterator[Answer]:
+    """Run each statement of a text, and give the answer of each that has rows. One runs `timeout_s` at most.
+
+    `parameters` are the values of `$name`. QueryError for one that no statement uses.
+    """
+    values = parameters or {}
     with opened(settings) as connection:
-        return _execute(connection, sql, timeout_s)
+        parsed = statements.split(connection, sql)
+        statements.require_used(parsed, values)
+        for statement in parsed:
+            bound = statements.bound(statement, values)
+            if statement.expected_result_type == [duckdb.ExpectedResultType.NOTHING]:
+                with _bounded(connection, timeout_s):
+                    connection.execute(statements.text_of(statement), bound or None)
+            else:
+                yield _execute(connection, statements.text_of(statement), timeout_s, bound)
 
 
 def report(
@@ -79,6 +104,13 @@ def report(
         if organization is not None:
             _require_organization(connection, organization)
         return _execute(connection, statement, timeout_s)
+
+
+def title(name: str, since: datetime, until: datetime | None, organization: str | None) -> str:
+    """The line over a report for people: its period, its zone and its currency."""
+    end = f"{until or datetime.now(UTC):%Y-%m-%d %H:%M} UTC" + (" (now)" if until is None else "")
+    whose = "" if organization is None else f", organisation {organization}"
+    return f"{name}, {since:%Y-%m-%d %H:%M} to {end}{whose}; amounts in US dollars"
 
 
 def record(settings: Settings, request_id: str) -> dict[str, Any]:
@@ -164,16 +196,26 @@ def _require_organization(connection: duckdb.DuckDBPyConnection, organization: s
         raise QueryError(f"unknown organisation `{organization}`: {nearest(organization, known)}")
 
 
-def _execute(connection: duckdb.DuckDBPyConnection, sql: str, timeout_s: float) -> Answer:
-    import pyarrow as pa
+def _execute(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    timeout_s: float,
+    parameters: Mapping[str, Any] | Sequence[Any] = (),
+) -> Answer:
+    with _bounded(connection, timeout_s):
+        found = connection.sql(sql, params=parameters or None)  # None for a statement without a result
+        return Answer(table=_no_rows() if found is None else found.to_arrow_table())
 
+
+@contextlib.contextmanager
+def _bounded(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
+    """Stop what runs after its time, and name DuckDB's errors as ours."""
     # DuckDB has no statement timeout, so a timer interrupts the query.
     timer = threading.Timer(timeout_s, connection.interrupt)
     timer.daemon = True
     timer.start()
     try:
-        found = connection.sql(sql)  # None for a statement without a result
-        return Answer(table=pa.table({}) if found is None else found.to_arrow_table())
+        yield
     except duckdb.InterruptException:
         raise QueryError(
             f"the query ran longer than {timeout_s:g} s and was stopped: narrow it, or raise --timeout"
@@ -182,3 +224,9 @@ def _execute(connection: duckdb.DuckDBPyConnection, sql: str, timeout_s: float) 
         raise QueryError(f"the query cannot be run: {error}") from error
     finally:
         timer.cancel()
+
+
+def _no_rows() -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({})

@@ -453,7 +453,7 @@ def test_the_command_takes_a_file_or_an_id(traffic: Traffic, tmp_path: Path) -> 
     printed = run(settings, ["--policy", str(file), *since])
     assert "effective sample size" in printed
     assert "doubly_robust" in printed
-    (found,) = json.loads(run(settings, ["--policy", "balanced", "--json", *since]))
+    (found,) = json.loads(run(settings, ["--policy", "balanced", "--format", "json", *since]))
     assert found["requests"] == 300
     assert found["cost_usd"]["snips"]["difference"] == pytest.approx(0, abs=1e-12)
     with pytest.raises(UnknownPolicyError, match="nope"):

@@ -328,5 +328,5 @@ def test_the_command_prints_what_is_known(
     cheaper = [row for row in rows if row["metric"] == "cost_usd" and row["variant"] == "cheap"]
     assert [row["verdict"] for row in cheaper] == ["better"], cheaper
     assert "sample_ratio_p" in run("experiments")
-    with pytest.raises(QueryError, match="has no results: known: `e1`"):
+    with pytest.raises(QueryError, match="has no results: nearest known: `e1`"):
         run("experiments", "e2")

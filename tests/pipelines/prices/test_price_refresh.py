@@ -294,6 +294,7 @@ def test_a_person_lists_and_accepts(settings: Settings, monkeypatch: pytest.Monk
     monkeypatch.setenv("PRICES_URL", "")
     listed = listing(m=price("1", "2"), zero=price("0", "0"))
     monkeypatch.setattr("pipelines.prices.source.bundled", lambda: listed)
+    settings.home.mkdir()
     home = str(settings.home)
 
     def run(*words: str) -> str:

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.reports.output import cell, render, write
+from pipelines.reports.output import Output, render, write
 from pipelines.reports.reports import Answer
+from pipelines.reports.table import cell
 
 
 @pytest.mark.parametrize("name", ['=HYPERLINK("http://x")', "+1+1", "-1+1", "@SUM(1)", "\tx", "\rx"])
@@ -46,7 +47,7 @@ def test_sums_are_plain_integers_in_parquet(tmp_path_factory: pytest.TempPathFac
             "cost_usd": pa.array([Decimal("1.25"), None], pa.decimal128(38, 12)),
         }
     )
-    write(Answer(table=table), output_format="parquet", output=file)
+    write(Answer(table=table), Output.of(None, file))
     found = pq.read_table(io.BytesIO(file.read_bytes())).schema
     assert [found.field(name).type for name in ("requests", "beyond", "cost_usd")] == [
         pa.int64(),

@@ -20,7 +20,8 @@ from pipelines.cli import COMMANDS
 from pipelines.errors import QueryError, WarehouseError
 from pipelines.refresh import refresh
 from pipelines.reports import reports
-from pipelines.reports.output import UNKNOWN
+from pipelines.reports.sql_command import COMMANDS as SQL
+from pipelines.reports.table import UNKNOWN
 from pipelines.warehouse import sqlfiles
 from router.config import Settings
 from router.errors import IntelliRouterError
@@ -59,7 +60,7 @@ def invoke(settings: Settings) -> Invoke:
     """Run a command of the CLI on the data folder; its standard output."""
 
     def run(*arguments: str) -> str:
-        group = click.Group(commands=COMMANDS)
+        group = click.Group(commands=[*COMMANDS, *SQL])
         result = CliRunner().invoke(group, [*arguments, "--home", str(settings.home)])
         if result.exception is not None:
             raise result.exception
@@ -137,7 +138,7 @@ def test_a_moment_beyond_the_calendar_is_refused_by_value(text: str) -> None:
 
 def test_an_unknown_report_lists_the_known(filled: Settings) -> None:
     """A misspelt name is answered with the names there are."""
-    with pytest.raises(QueryError, match=r"unknown report `cost`: nearest known: .*`cost-per-task`"):
+    with pytest.raises(QueryError, match=r"unknown report `cost`: known: .*`cost-per-task`"):
         reports.report(filled, "cost")
 
 
@@ -204,9 +205,10 @@ def test_a_long_query_is_stopped(filled: Settings) -> None:
 def test_formats_hold_the_same_rows(filled: Settings, invoke: Invoke, tmp_path: Path) -> None:
     """CSV, JSON and Parquet carry the same values; Parquet needs a file."""
     statement = "select id, cost_usd, tokens_input from request_analytics order by timestamp"
-    as_json: list[dict[str, Any]] = json.loads(invoke("sql", statement, "--format", "json"))
+    text = invoke("sql", statement, "--format", "json")
+    as_json: list[dict[str, Any]] = json.loads(text, parse_float=Decimal)
     assert [row["tokens_input"] for row in as_json] == [None, 100, 100]
-    assert as_json[1]["cost_usd"] == "0.000000000001"
+    assert as_json[1]["cost_usd"] == Decimal("0.000000000001")
     assert len(invoke("sql", statement, "--format", "csv").splitlines()) == 4
     file = tmp_path / "answer.parquet"
     invoke("sql", statement, "--format", "parquet", "--output", str(file))
