@@ -80,3 +80,17 @@ __all__ = [
     "UnknownTaskError",
     "explain",
 ]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, read when it is asked for: its reader takes longer to import than this package."""
+    if name != "__version__":
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("intellirouter")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+unknown"

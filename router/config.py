@@ -489,7 +489,7 @@ class Settings(BaseModel):
         return value
 
     @classmethod
-    def load(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    def load(cls, environment: Mapping[str, str] | None = None, /, **overrides: Any) -> Settings:
         """Settings from `environment` (default: the process's and `.env`'s).
 
         `overrides` are field names. ConfigError names the variable, the value and the bound, or the field

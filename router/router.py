@@ -33,7 +33,7 @@ from router.settings.command_errors import as_line
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
     from router.catalog.catalog import Catalog, Model
     from router.config import Settings
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from router.serving.parts import Parts
     from router.serving.recording import Observer
     from router.sessions.sessions import SessionStore
+    from router.settings.overrides import Overrides
     from router.telemetry.exporting import Telemetry
 
 
@@ -75,7 +76,7 @@ class Router:
         sessions: SessionStore | None = None,
         observers: Iterable[Observer] = (),
         is_server: bool = False,
-        **overrides: Any,
+        **overrides: Unpack[Overrides],
     ) -> Router:
         """A router on the data folder that the environment (and `.env`) names.
 

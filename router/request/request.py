@@ -51,6 +51,8 @@ WRITTEN = (
 )
 """Members that the record keeps as they are."""
 MAX_TAGS = 32
+SHOWN = 60
+"""Characters of an answer in its `repr`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +334,7 @@ def _texts(content: object) -> list[str]:
     return []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Response:
     """A provider's answer, with its decision, its usage and its cost."""
 
@@ -354,6 +356,15 @@ class Response:
     """`x-ratelimit-*`: the remainder of the tightest rate limits; empty if none is set."""
     ignored: frozenset[str] = frozenset()
     """Members of the request that the provider did not get."""
+
+    def __repr__(self) -> str:
+        """The answer in one line: a notebook shows it after each call."""
+        text = self.text if len(self.text) <= SHOWN else f"{self.text[:SHOWN]}…"
+        cost = "unknown" if self.cost_usd is None else f"${self.cost_usd:f}"
+        return (
+            f"<Response {self.request_id} of {self.model} ({self.provider}): {text!r},"
+            f" cost {cost}, {self.latency_ms:.0f} ms>"
+        )
 
     @property
     def text(self) -> str:

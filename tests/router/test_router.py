@@ -27,7 +27,7 @@ from router import (
     UnknownTaskError,
 )
 from router.journal.journal import AppendLog
-from router.records import FeedbackRecord, RequestLog, RequestRecord, new_id
+from router.records import BodyMode, FeedbackRecord, RequestLog, RequestRecord, new_id
 from router.request.preferences import Preferences
 from tests.factories import write_catalog
 from tests.recording import Recorder, only_request
@@ -369,7 +369,7 @@ def test_group_sync_records_like_os(open_router: Any) -> None:
     [("none", None), ("hash", '"sha256"'), ("redacted", "[redacted: 6 characters]"), ("full", "2 + 2?")],
 )
 def test_the_audit_trail_keeps_of_bodies_what_its_mode_says(
-    tmp_path: Path, fake_url: str, mode: str, kept: str | None
+    tmp_path: Path, fake_url: str, mode: BodyMode, kept: str | None
 ) -> None:
     """The request's text is stored in `full` alone; who asked, from where, always."""
     write_catalog(tmp_path, ["small"], base_url=fake_url)
