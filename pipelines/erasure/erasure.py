@@ -1,4 +1,4 @@
-"""Erases a person: no byte under the data folder still shows them, and no bill changes.
+"""Erases a person: no record under the data folder still names them, and no bill changes.
 
 The steps run in this order, so that the next refresh can resume a stopped erasure: catch up (`flow`).
 `begin` writes a tombstone. `remove_person` rewrites every segment that holds the person (`removals` keeps
