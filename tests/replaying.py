@@ -207,5 +207,7 @@ def replaying(
         router.observe(recorder)
         with serving(router) as url:
             world.append(World(url, provider, recorder, router))
-            yield world[0]
-            world[0].close()
+            try:
+                yield world[0]
+            finally:
+                world[0].close()

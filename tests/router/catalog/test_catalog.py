@@ -225,7 +225,7 @@ def test_a_price_ref_that_names_nothing_is_refused(tmp_path: Path) -> None:
     assert load(tmp_path, text).models["a"].prices == ()
     write_book(tmp_path, m=listed())
     with pytest.raises(
-        ConfigError, match=r"price_ref `q/m` of model `a` is not in the price book.*nearest: `p/m`"
+        ConfigError, match=r"price_ref `q/m` of model `a` is not in the price book.*nearest known: `p/m`"
     ):
         load(tmp_path, text)
 

@@ -197,17 +197,19 @@ def test_a_hard_budget_reserves_what_an_arm_asks_for(tmp_path: Any) -> None:
         "id": "small",
         "scope": "user",
         "subject": "ann",
-        "usd": 0.0015,
+        "usd": 0.001,
         "period": "day",
         "mode": "hard",
     }
-    dear = {"prices": [RICH], "parameters": {"forced": {"service_tier": "priority"}}}
+    # Without rates for sound, which would be the dearest of every output token.
+    tiered = {**PRICE, "web_search_usd": "0.01", "service_tiers": RICH["service_tiers"]}
+    dear = {"prices": [tiered], "parameters": {"forced": {"service_tier": "priority"}}}
     models: dict[str, dict[str, Any]] = {
-        "plain": {"prices": [RICH]},
+        "plain": {"prices": [tiered]},
         "priority-arm": dear,
-        "two-answers": {"prices": [RICH], "parameters": {"forced": {"n": 2}}},
-        "longer": {"prices": [RICH], "parameters": {"forced": {"max_tokens": 200}}},
-        "searching": {"prices": [RICH], "parameters": {"forced": {"web_search_options": {}}}},
+        "two-answers": {"prices": [tiered], "parameters": {"forced": {"n": 2}}},
+        "longer": {"prices": [tiered], "parameters": {"forced": {"max_tokens": 200}}},
+        "searching": {"prices": [tiered], "parameters": {"forced": {"web_search_options": {}}}},
     }
     with replaying(tmp_path, models=models, files={"limits.yaml": {"budgets": [budget]}}) as world:
         for model in ("priority-arm", "two-answers", "longer", "searching"):

@@ -36,6 +36,7 @@ def run(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.smoke
+@pytest.mark.smoke
 def test_every_public_name_is_there_under_both_names() -> None:
     assert public == router.__all__
 
@@ -63,6 +64,7 @@ def test_overrides_are_the_settings() -> None:
     assert list(Overrides.__annotations__) == list(Settings.model_fields)
 
 
+@pytest.mark.smoke
 def test_an_environment_is_an_override(tmp_path: Path) -> None:
     """Its name is also that of the variables that settings are read from."""
     assert Settings.load({}, home=tmp_path, environment="staging").environment == "staging"
