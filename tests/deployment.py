@@ -80,9 +80,8 @@ def deploy(wheel: Path) -> dict[str, Any]:
         environment = _environment(folder, places)
         _install(wheel, folder / "site")
         key = _prepare(folder / "data", provider, environment)
-        for service in APPLICATIONS:
+        for service in APPLICATIONS:  # one after another, as the file's `depends_on` says
             stack.enter_context(_running(service, folder, places, environment))
-        for service in APPLICATIONS:
             _until_healthy(service, folder, places, environment)
         answer = _ask(places["8080"], key)
         request_id = answer["request_id"]
@@ -125,7 +124,7 @@ def _install(wheel: Path, site: Path) -> None:
 
 
 def _prepare(home: Path, provider: str, environment: Mapping[str, str]) -> str:
-    """The data folder as the image, `init` and `keys create` leave it. Returns the key."""
+    """The data folder as the image, `init`, `config push` and `keys create` leave it. Returns the key."""
     (home / "dagster").mkdir(parents=True)
     shutil.copy(ROOT / "dagster_home" / "dagster.yaml", home / "dagster")
     write_catalog(home, ["small"], base_url=provider)
@@ -139,6 +138,8 @@ def _prepare(home: Path, provider: str, environment: Mapping[str, str]) -> str:
         text=True,
     )
     assert str(home.parent) in found.stdout, f"the checkout is used instead of the wheel: {found.stdout}"
+    push = ["intellirouter", "config", "push"]
+    subprocess.run(push, env=dict(environment), cwd=home, check=True, stdout=subprocess.DEVNULL)
     create = ["intellirouter", "keys", "create", "--name", "deployment"]
     printed = subprocess.run(
         create, env=dict(environment), cwd=home, check=True, capture_output=True, text=True

@@ -161,11 +161,11 @@ def test_the_processes_serve_learn_mirror_and_export(tmp_path: Path) -> None:
 
 
 def _wheel(folder: Path) -> Path:
-    """The wheel that INTELLIROUTER_WHEEL names, or a new one."""
-    if given := os.environ.get("INTELLIROUTER_WHEEL"):
+    """The wheel that TESTED_WHEEL names, or a new one."""
+    if given := os.environ.get("TESTED_WHEEL"):
         return Path(given)
     if importlib.util.find_spec("hatchling") is None:
-        pytest.skip("there is no wheel: set INTELLIROUTER_WHEEL, or install hatchling to build one")
+        pytest.skip("there is no wheel: set TESTED_WHEEL, or install hatchling to build one")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True
     )

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.replay.books import read_rows
@@ -29,7 +30,7 @@ from router.providers.fake import ChildProcess, FakeProvider
 from router.scores.board import ScoreFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pipelines.replay.driver import Arrival, Sent
@@ -64,7 +65,7 @@ def run(plan: Plan, observer: Observer) -> Report:
     observer.on_phase("loading the pipelines")
     settings = replay_settings(plan.folder)
     yardstick = Yardstick(plan.world, cost_weight=plan.cost_weight, change=plan.change)
-    with _termination_as_interrupt(), _own_dagster_home(settings), fresh_folder(plan.folder):
+    with _interruptible() as check, _own_dagster_home(settings), fresh_folder(plan.folder):
         if plan.prepare is not None:
             plan.prepare()
         observer.on_phase("starting the fake provider and the shim")
@@ -78,10 +79,11 @@ def run(plan: Plan, observer: Observer) -> Report:
                 baseline_exploration=plan.baseline_exploration,
             )
             with start_shim(plan) as shim:
-                traffic = _send(plan, settings, shim, yardstick, observer)
+                traffic = _send(plan, settings, shim, yardstick, observer, check)
         # The shim has sealed its last record, so all its records are in the lake now.
         observer.on_phase("comparing the books")
         _refresh(settings)
+        check()
         rows, feedback_rows = read_rows(settings.warehouse_file)
     return report_of(traffic, plan.world, yardstick, rows, feedback_rows)
 
@@ -110,9 +112,14 @@ def start_shim(plan: Plan) -> ChildProcess:
 
 
 def _send(
-    plan: Plan, settings: Settings, shim: ChildProcess, yardstick: Yardstick, observer: Observer
+    plan: Plan,
+    settings: Settings,
+    shim: ChildProcess,
+    yardstick: Yardstick,
+    observer: Observer,
+    check: Callable[[], None],
 ) -> Traffic:
-    """Send all batches, with a refresh after each."""
+    """Send all batches, with a refresh after each. `check` raises KeyboardInterrupt for a lost signal."""
     driver = Driver(shim.url, plan.world, on_request=observer.on_request)
     arrivals = arrivals_of(plan)
     traffic = Traffic()
@@ -125,7 +132,9 @@ def _send(
                 traffic.sent += batch
                 answered = time.perf_counter()
                 _wait_until_sealed(settings, shim)
+                check()
                 _refresh(settings)
+                check()
                 _wait_for_scores(settings, loop, driver)
                 done = time.perf_counter()
                 traffic.sending_s += answered - began
@@ -212,18 +221,34 @@ def _own_dagster_home(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C, so that no child process outlives this one."""
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Handle SIGTERM like Ctrl-C, so that no child process outlives this one.
+
+    It gives a check, which raises KeyboardInterrupt for a signal that was lost: Dagster replaces the handler
+    of SIGINT for parts of a run, and drops a signal that comes between its own checks.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    def check() -> None:
+        with suppress(BlockingIOError):
+            if {signal.SIGINT, signal.SIGTERM}.intersection(received.recv(1024)):
+                raise KeyboardInterrupt
+
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
     except ValueError:  # not the main thread: its owner handles signals
-        yield
+        yield lambda: None
         return
+    received, noted = socket.socketpair()
+    received.setblocking(False)
+    noted.setblocking(False)
+    descriptor = signal.set_wakeup_fd(noted.fileno(), warn_on_full_buffer=False)
     try:
-        yield
+        yield check
     finally:
+        signal.set_wakeup_fd(descriptor)
         signal.signal(signal.SIGTERM, before)
+        received.close()
+        noted.close()
