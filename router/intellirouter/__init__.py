@@ -20,63 +20,9 @@ if _place is None or _place.parent not in (_HERE.parent, _HERE.parent / "router"
         " from another folder"
     )
 
-from router import (
-    BudgetExceededError,
-    ConfigError,
-    Decision,
-    EmbeddingRequest,
-    Explanation,
-    IntelliRouterError,
-    JournalError,
-    LimitsUnavailableError,
-    NoEligibleModelError,
-    Preferences,
-    ProviderError,
-    RateLimitedError,
-    Request,
-    RequestError,
-    Response,
-    ResponsesRequest,
-    Router,
-    ScoresError,
-    SegmentError,
-    Stream,
-    StreamEvent,
-    SyncStream,
-    UnknownModelError,
-    UnknownPolicyError,
-    UnknownTaskError,
-    explain,
-)
-
-__all__ = [
-    "BudgetExceededError",
-    "ConfigError",
-    "Decision",
-    "EmbeddingRequest",
-    "Explanation",
-    "IntelliRouterError",
-    "JournalError",
-    "LimitsUnavailableError",
-    "NoEligibleModelError",
-    "Preferences",
-    "ProviderError",
-    "RateLimitedError",
-    "Request",
-    "RequestError",
-    "Response",
-    "ResponsesRequest",
-    "Router",
-    "ScoresError",
-    "SegmentError",
-    "Stream",
-    "StreamEvent",
-    "SyncStream",
-    "UnknownModelError",
-    "UnknownPolicyError",
-    "UnknownTaskError",
-    "explain",
-]
+import router
+from router import *  # noqa: F403 - the names are listed once, in `router`
+from router import __all__ as __all__
 
 __version__: str
 
@@ -85,6 +31,4 @@ def __getattr__(name: str) -> str:
     """`__version__` is read when it is asked for."""
     if name != "__version__":
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
-    import router
-
     return router.__version__

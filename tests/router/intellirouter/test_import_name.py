@@ -36,7 +36,6 @@ def run(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.smoke
-@pytest.mark.smoke
 def test_every_public_name_is_there_under_both_names() -> None:
     assert public == router.__all__
 
@@ -72,7 +71,7 @@ def test_an_environment_is_an_override(tmp_path: Path) -> None:
 
 def test_no_other_attribute_is_made_up() -> None:
     with pytest.raises(AttributeError, match="has no attribute `Ruoter`"):
-        router.Ruoter  # noqa: B018
+        router.Ruoter  # noqa: B018 - the access itself is the test
 
 
 def test_a_response_shows_itself_in_one_line(tmp_path: Path, fake_url: str) -> None:
