@@ -88,7 +88,7 @@ def savings_command(
         until=None if until is None else parse_moment(until),
         baseline=baseline,
         environment=environment,
-        by=by,
+        by=() if by is None else (by,),
     )
     if to.for_people() and to.file is None:
         click.echo(savings_tables.sentence(found[0]))

@@ -27,7 +27,7 @@ from router.errors import nearest
 from router.policies.policy import Policies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     import duckdb
@@ -81,10 +81,12 @@ def savings(
     until: datetime | None = None,
     baseline: str | None = None,
     environment: str | None = None,
-    by: str | None = None,
+    by: Sequence[str] = (),
     build: duckdb.DuckDBPyConnection | None = None,
 ) -> list[Saving]:
-    """The saving on all requests from `since` to `until`, then by `organization` or `task`.
+    """The saving on all requests from `since` to `until`, then of each part, by each of `by`.
+
+    `by` holds `organization`, `task` or both: the log is read once.
 
     `baseline` is a model or a policy; by default BASELINE_MODEL. EvaluationError when there is none.
     """
@@ -111,7 +113,11 @@ def savings(
             )
         odds, is_known = target_odds(log, policies[name], catalog=catalog, settings=settings)
     found = partial(saving, baseline=name, is_policy=is_policy)
-    parts = [found(log.select(mine), odds[mine], is_known[mine], **scope) for mine, scope in _parts(log, by)]
+    parts = [
+        found(log.select(mine), odds[mine], is_known[mine], **scope)
+        for scope_name in by
+        for mine, scope in _parts(log, scope_name)
+    ]
     return [found(log, odds, is_known), *parts]
 
 
@@ -180,10 +186,8 @@ def saving(
     )
 
 
-def _parts(log: Log, by: str | None) -> Iterator[tuple[Flags, dict[str, Any]]]:
+def _parts(log: Log, by: str) -> Iterator[tuple[Flags, dict[str, Any]]]:
     """The requests of each organisation or each task, by name, and how a saving names them."""
-    if by is None:
-        return
     of_tasks = by == "task"
     codes, names = (log.task, log.tasks) if of_tasks else (log.organization, log.organizations)
     for code in sorted(set(codes.tolist()), key=lambda code: (names[code] is not None, names[code] or "")):

@@ -39,11 +39,10 @@ def compute_savings(warehouse: Warehouse) -> str | None:
             return None
     since = latest - timedelta(days=SAVINGS_DAYS)
     try:
-        whole, *organizations = savings(settings, since=since, by="organization", build=warehouse.connection)
-        _, *tasks = savings(settings, since=since, by="task", build=warehouse.connection)
+        found = savings(settings, since=since, by=("organization", "task"), build=warehouse.connection)
     except ConfigError as error:
         return f"{error}; the table was left as it is"
-    warehouse.replace_rows("savings", [_row(item, since, latest) for item in (whole, *organizations, *tasks)])
+    warehouse.replace_rows("savings", [_row(item, since, latest) for item in found])
     return None
 
 

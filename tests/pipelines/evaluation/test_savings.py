@@ -107,7 +107,7 @@ def test_each_organisation_has_its_own_row(traffic: Traffic) -> None:
     """The savings of organisations are known where they have enough traffic, with a reason elsewhere."""
     for number in range(3030):
         traffic.add(EXPLORING, organization_id="acme" if number >= 30 else None)
-    whole, none, acme = savings(traffic.publish(), since=SINCE, baseline="large", by="organization")
+    whole, none, acme = savings(traffic.publish(), since=SINCE, baseline="large", by=["organization"])
     assert [(item.scope, item.organization_id, item.requests) for item in (whole, none, acme)] == [
         ("all", None, 3030),
         ("organization", None, 30),
