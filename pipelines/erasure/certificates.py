@@ -75,7 +75,7 @@ class Mention(_Part):
     path: str
     """Relative to the data folder."""
     columns: tuple[str, ...] = ()
-    """As `table.column`. Empty: the file is no table, or the text is outside of its values."""
+    """As `table.column`. Empty for a file without a table, or for a text outside of its values."""
 
 
 class CopyState(_Part):

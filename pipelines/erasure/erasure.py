@@ -52,9 +52,7 @@ if TYPE_CHECKING:
 
 def preview(settings: Settings, user: str, *, organization: str | None = None) -> Trace:
     """Show what an erasure would remove from the lake now, without changing anything."""
-    key = Key.throwaway()
-    tombstone = Tombstone(person=key.hash(user), organization=organization, erased_at=datetime.now(UTC))
-    found = trace(settings.lake, Doomed(tombstone, key, user))
+    found = trace(settings.lake, Doomed.sought(user, organization))
     _refuse_if_held(settings, user, organization, found)
     return found
 

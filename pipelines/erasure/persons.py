@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.erasure.tombstones import Key, Tombstone
 from pipelines.lake import reading
 from pipelines.retention import removals
 from router.records import DATASETS, FeedbackRecord, RequestLog, RequestRecord
@@ -17,8 +19,6 @@ from router.records import DATASETS, FeedbackRecord, RequestLog, RequestRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
-
-    from pipelines.erasure.tombstones import Key, Tombstone
 
 _JUDGEMENT_COLUMNS = ("created_at", "request_id")
 _PERSON_COLUMNS = ("timestamp", "organization_id", "user_id")
@@ -54,6 +54,15 @@ class Doomed:
         self._requests = set(tombstone.requests)
         self.users: set[str] = set() if user is None else {user}
         """The person's id, once it is recognised."""
+
+    @classmethod
+    def sought(cls, user: str, organization: str | None) -> Doomed:
+        """The rows that an erasure of the person would claim now. Nothing is written."""
+        key = Key.throwaway()
+        person = key.hash(user)
+        return cls(
+            Tombstone(person=person, organization=organization, erased_at=datetime.now(UTC)), key, user
+        )
 
     @property
     def requests(self) -> tuple[str, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipelines.erasure import leftovers, tombstones
 from pipelines.erasure.persons import Doomed
 from pipelines.erasure.search import search
-from pipelines.erasure.tombstones import Key, Tombstone
+from pipelines.erasure.tombstones import Key
 
 if TYPE_CHECKING:
     from pipelines.erasure.persons import Trace
@@ -21,9 +20,7 @@ def is_known(settings: Settings, user: str, trace: Trace, *, organization: str |
     `trace` is their erasure's preview. With an organisation, other files do not count: they may show the
     person in another one.
     """
-    key = Key.throwaway()
-    tombstone = Tombstone(person=key.hash(user), organization=organization, erased_at=datetime.now(UTC))
-    pending = leftovers.pending_journals(settings, Doomed(tombstone, key, user))
+    pending = leftovers.pending_journals(settings, Doomed.sought(user, organization))
     if trace.rows or pending or _is_erased(settings, user):
         return True
     return organization is None and bool(search([settings.home], [user]).hits)
