@@ -54,6 +54,11 @@ class Output:
     text_decimals: bool = False
     """Whether JSON holds decimals as texts, for readers that would make doubles of numbers."""
 
+    def __post_init__(self) -> None:
+        """QueryError for Parquet on a terminal."""
+        if self.format == "parquet" and self.file is None:
+            raise QueryError("Parquet cannot be printed: name a file with --output")
+
     @classmethod
     def of(
         cls, named: Format | None, file: Path | None, *, exact: bool = False, text_decimals: bool = False
@@ -66,8 +71,6 @@ class Output:
                 raise QueryError(
                     f"the format of `{file}` is not clear: add --format, or end the name with one of {known}"
                 )
-        if named == "parquet" and file is None:
-            raise QueryError("Parquet cannot be printed: name a file with --output")
         return cls(format=named or "table", file=file, exact=exact, text_decimals=text_decimals)
 
     def for_people(self) -> bool:
@@ -108,9 +111,7 @@ def output_options(command: Command) -> Command:
 
 def write(answer: Answer, to: Output, *, title: Sequence[str] = (), totals: bool = False) -> None:
     """Print the answer, or write all of it to a file. A table gets the title's lines before it."""
-    if to.format == "parquet":
-        if to.file is None:
-            raise QueryError("Parquet cannot be printed: name a file with --output")
+    if to.format == "parquet" and to.file is not None:
         write_atomically(to.file, _parquet(answer))
         return
     if to.format == "table":
