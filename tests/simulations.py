@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.evaluation.estimators import Sample
+from pipelines.evaluation.log import ELIGIBLE, Log
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.log import Floats
+    from collections.abc import Sequence
+
+    from pipelines.evaluation.log import Floats, Ints
 
 STRONG, WEAK = 0, 1
 QUALITY = np.array([[0.95, 0.90], [0.60, 0.40]])
@@ -39,3 +42,45 @@ def confounded(rng: np.random.Generator, requests: int) -> tuple[dict[int, Sampl
         for model in (STRONG, WEAK)
     }
     return targets, quality
+
+
+def drawn_log(
+    models: Sequence[str],
+    tasks: Sequence[str],
+    *,
+    task: Ints,
+    action: Ints,
+    odds: Floats,
+    cost_usd: Floats,
+    quality: Floats,
+    looks: Floats,
+) -> Log:
+    """The log of requests that were all drawn with these odds among all models, and answered."""
+    rows, nothing = np.arange(len(action)), np.zeros(len(action), dtype=np.int64)
+    return Log(
+        models=tuple(models),
+        tasks=tuple(tasks),
+        organizations=(None,),
+        snapshots=(None,),
+        task=task,
+        organization=nothing,
+        draw_task=task,
+        draw_bucket=nothing,
+        snapshot=nothing,
+        action=action,
+        propensity=odds[rows, action],
+        odds=odds,
+        state=np.full(odds.shape, ELIGIBLE, dtype=np.int8),
+        cluster=rows,
+        cost_usd=cost_usd,
+        quality=quality,
+        is_answered=np.ones(len(action), dtype=bool),
+        looks=looks,
+        fallbacks=0,
+        unchanged=0,
+        unchanged_cost_usd=0.0,
+        left_out=0,
+        environment="production",
+        elsewhere=0,
+        kept_share=1.0,
+    )

@@ -26,7 +26,6 @@ from pipelines.errors import EvaluationError
 from pipelines.evaluation.estimators import Sample, effective_size, estimate
 from pipelines.evaluation.evaluate import DEPENDS, FLOOR, evaluation_of
 from pipelines.evaluation.judging import judging_depends
-from pipelines.evaluation.log import ELIGIBLE, Log
 from pipelines.replay.outcomes import load_world
 from router.decision.plan import make_plan
 from router.policies.policy import BUILT_IN, Policy
@@ -34,10 +33,10 @@ from router.scores.board import ScoreBoard
 from router.scores.ranking import probabilities_of_best
 from tests.benchmarks.online_regret import Learner
 from tests.benchmarks.recorded import Source, load
-from tests.simulations import STRONG, TRUTH, WEAK, confounded
+from tests.simulations import STRONG, TRUTH, WEAK, confounded, drawn_log
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.log import Floats, Ints
+    from pipelines.evaluation.log import Floats, Ints, Log
     from pipelines.replay.outcomes import World
 
 OUTCOMES = Path(__file__).resolve().parents[3] / "shared" / "data" / "outcomes_mix.parquet"
@@ -262,33 +261,15 @@ def served(
             quality[step] = world.quality[item][model]
         known = world.quality[item][model] if is_judged else None
         learner.add((world.tasks[task[step]], choice.model), cost[step], source.tokens_of[item][model], known)
-    rows, nothing = np.arange(requests), np.zeros(requests, dtype=np.int64)
-    log = Log(
-        models=world.models,
-        tasks=tuple(world.tasks),
-        organizations=(None,),
-        snapshots=(None,),
+    log = drawn_log(
+        world.models,
+        world.tasks,
         task=task,
-        organization=nothing,
-        draw_task=task,
-        draw_bucket=nothing,
-        snapshot=nothing,
         action=action,
-        propensity=odds[rows, action],
         odds=odds,
-        state=np.full(odds.shape, ELIGIBLE, dtype=np.int8),
-        cluster=rows,
         cost_usd=cost,
         quality=quality,
-        is_answered=np.ones(requests, dtype=bool),
         looks=cost[:, None],
-        fallbacks=0,
-        unchanged=0,
-        unchanged_cost_usd=0.0,
-        left_out=0,
-        environment="production",
-        elsewhere=0,
-        kept_share=1.0,
     )
     return log, wanted, truth
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipelines.evaluation.log import ELIGIBLE, Log
 from pipelines.evaluation.savings import saving
 from pipelines.replay.demo_world import load_figures, make_outcomes
 from pipelines.replay.outcomes import load_world, world_of
 from router.scores.ranking import probabilities_of_best
+from tests.simulations import drawn_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,33 +88,15 @@ def played(world: Known, rng: np.random.Generator, requests: int) -> Result:
     best = int(quality.mean(axis=0).argmax())
     baseline = best if rng.random() < 2 / 3 else int(rng.integers(models))
     action, odds = served(world, items, judged, baseline, rng)
-    rows, nothing = np.arange(requests), np.zeros(requests, dtype=np.int64)
-    log = Log(
-        models=tuple(map(str, range(models))),
-        tasks=tuple(map(str, range(tasks))),
-        organizations=(None,),
-        snapshots=(None,),
+    log = drawn_log(
+        tuple(map(str, range(models))),
+        tuple(map(str, range(tasks))),
         task=task_of[items],
-        organization=nothing,
-        draw_task=task_of[items],
-        draw_bucket=nothing,
-        snapshot=nothing,
         action=action,
-        propensity=odds[rows, action],
         odds=odds,
-        state=np.full(odds.shape, ELIGIBLE, dtype=np.int8),
-        cluster=rows,
         cost_usd=cost[items, action],
         quality=np.where(judged, quality[items, action], np.nan),
-        is_answered=np.ones(requests, dtype=bool),
         looks=np.zeros((requests, 0)),
-        fallbacks=0,
-        unchanged=0,
-        unchanged_cost_usd=0.0,
-        left_out=0,
-        environment="production",
-        elsewhere=0,
-        kept_share=1.0,
     )
     wanted = np.zeros(odds.shape)
     wanted[:, baseline] = 1.0

@@ -255,7 +255,7 @@ def test_a_disk_that_is_really_full_leaves_whole_steps(
     seal_records(mirrored.settings, traffic(3000))
     mirrored.refresh()
     tables = [name for (name,) in mirrored.ask("select table_name from copied_tables")]
-    counts = {name: f'select count(*) from "{name}"' for name in tables}  # noqa: S608
+    counts = {name: f'select count(*) from "{name}"' for name in tables}  # noqa: S608 - the names are the test's own
     before = {name: mirrored.ask(query) for name, query in counts.items()}
     after = {name: mirrored.ask_warehouse(query) for name, query in counts.items()}
     ballast = folder / "ballast"
