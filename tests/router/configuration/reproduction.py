@@ -40,11 +40,11 @@ class Archive:
     def __init__(self, home: Path) -> None:
         self._settings = Settings.load({}, home=home)
         self._source = StateFolder(home)
-        self._knowledge: dict[tuple[str, str | None], Knowledge] = {}
+        self._knowledge: dict[tuple[str | None, ...], Knowledge] = {}
 
     def decide(self, record: RequestRecord, request: Request | None = None) -> Decision:
         """The decision again. Without the request, one with the record's facts is enough."""
-        knowledge = self._known(record.config_hash, record.snapshot_id)
+        knowledge = self._known(record.config_hash, record.snapshot_id, record.baseline_model)
         is_known = request is not None
         request = request or Request(
             messages=[{"role": "user", "content": "?"}],
@@ -64,8 +64,8 @@ class Archive:
         moment = Moment(record.id, record.timestamp, record.draw or 0.0)
         return knowledge.decide(request, demand, policy, moment)
 
-    def _known(self, config_hash: str, snapshot_id: str | None) -> Knowledge:
-        key = (config_hash, snapshot_id)
+    def _known(self, config_hash: str, snapshot_id: str | None, baseline: str | None) -> Knowledge:
+        key = (config_hash, snapshot_id, baseline)
         if key not in self._knowledge:
             found = self.documents(config_hash)
             state = State(
@@ -73,6 +73,7 @@ class Archive:
                 policies=found.policies,
                 experiments=found.experiments,
                 config_hash=found.config_hash,
+                baseline_model=baseline,
             )
             standing = standing_exclusions(found.catalog, {})
             board = ScoreBoard(self._snapshot(snapshot_id), found.catalog, excluded=standing)

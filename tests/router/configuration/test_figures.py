@@ -78,12 +78,24 @@ def test_every_hash_of_a_run_with_edits_gives_its_decisions_again(
     assert len(StateFolder(tmp_path).versions()) == EDITS + 1
 
 
+def test_a_decision_with_a_baseline_is_made_again(open_router: Callable[..., Any], tmp_path: Path) -> None:
+    """The record names BASELINE_MODEL, and the policy gives that model a share."""
+    (tmp_path / "policies.yaml").write_text("policies: [{id: p, baseline_exploration: 0.9}]")
+    router, records = open_router(*MODELS, baseline_model="slow", default_policy="p")
+    for _ in range(3):
+        router.complete_sync(Request(messages=[{"role": "user", "content": "Hi"}]))
+    archive = Archive(tmp_path)
+    shares = {item.model: item.probability for item in records[0].candidates}
+    assert shares["slow"] >= 0.9
+    assert [differences(record, archive.decide(record)) for record in records] == [{}, {}, {}]
+
+
 def _record(decision: Any) -> Any:
     """A decision as a record names its facts."""
     from types import SimpleNamespace
 
     facts = {name: getattr(decision, name) for name in decision.__dataclass_fields__}
-    return SimpleNamespace(**facts, id=decision.request_id, model_decided=decision.model)
+    return SimpleNamespace(**facts, id=decision.request_id, model_decided=decision.model, baseline_model=None)
 
 
 @pytest.mark.slow
