@@ -5,6 +5,7 @@ Source: OpenAI's API reference (responses, streaming events, embeddings).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from router.providers.reading.vectors import count_of, fault_of_vectors
 from router.request.request import ResponsesBody, chat_body
 from router.translate.members import RESPONSES, optional
 from router.translate.responses.answers import completion_of
+from router.translate.responses.requests import native_of
 from router.translate.responses.streams import EventsToChunks, to_sse
 from router.translate.usage import reported_cost_usd, usage_from_embeddings, usage_from_openai
 
@@ -37,20 +39,23 @@ class ApisProvider(OpenAIProvider):
     async def _respond(self, model: Model, body: ResponsesBody) -> Answer:
         if RESPONSES not in model.apis:
             return await super()._respond(model, body)
-        request = {**body.responses, "model": model.provider_model}
+        native, left = native_of(body.responses)
+        request = {**native, "model": model.provider_model}
         headers = {**HEADERS, **model.headers}
         raw, trace = await self._sent(self._responses_address(), request, headers, model)
-        return traced(self._response(raw, model), trace)
+        answer = traced(self._response(raw, model), trace)
+        return replace(answer, ignored=left) if left else answer
 
     def stream(self, model: Model, body: Body) -> EventSource:
         """See Provider: the `native` of each chunk is the responses API's event that the chunk translates."""
         if not isinstance(body, ResponsesBody) or RESPONSES not in model.apis:
             return super().stream(model, body)
-        content = orjson.dumps({**body.responses, "model": model.provider_model, "stream": True})
+        native, left = native_of(body.responses)
+        content = orjson.dumps({**native, "model": model.provider_model, "stream": True})
         chunks = EventsToChunks()
         post = self._post(self._responses_address(), content, {**HEADERS, **model.headers}, model)
         take = partial(self._take_response, chunks, Halves(), model)
-        return EventSource(self._events(post, model, take, lambda: chunks.is_finished))
+        return EventSource(self._events(post, model, take, lambda: chunks.is_finished), left)
 
     async def embed(self, model: Model, body: Body) -> Answer:
         """See Provider."""

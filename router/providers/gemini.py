@@ -122,7 +122,8 @@ class GeminiProvider(OpenAIProvider):
         """Put thought signatures into the ids of calls too, because many clients keep only those."""
         for choice in body["choices"]:
             for call in (choice.get("message") or choice.get("delta") or {}).get("tool_calls", ()):
-                call["id"] = marked_id(call["id"], self.name, call.get("extra_content"))
+                kept = {name: call[name] for name in ("extra_content",) if name in call}
+                call["id"] = marked_id(call["id"], self.name, kept)
 
     def _address(self, model: Model) -> str:
         return self._method(model, "generateContent")

@@ -29,10 +29,11 @@ from router.providers.reading.refusals import (
 )
 from router.providers.reading.texts import Halves, NotJsonError, clean, loads
 from router.providers.reading.traces import NO_TRACE, Trace, answered_model, id_of, region_of
+from router.providers.reading.usages import settle_usage
 from router.request.request import ResponsesBody, chat_body, ignored_of
 from router.translate.anthropic.portable import portable
-from router.translate.calls import Mender
 from router.translate.members import RESPONSES, LeftOut
+from router.translate.mending import Mender
 from router.translate.names import LONGEST_CHAT_NAME, ToolNames, rename_chat
 from router.translate.usage import reported_cost_usd, service_tier_of, usage_from_openai
 
@@ -116,7 +117,7 @@ class OpenAIProvider:
         chat, halves = chat_body(body), Halves()
         asked = self._asked(model, _streamed(chat, model))
         post = self._post(self._address(model), orjson.dumps(asked.request), asked.headers, model)
-        take = partial(self._take_chat, Mender(), asked.names, halves, model)
+        take = partial(self._take_chat, Mender(self.name, model.provider_model), asked.names, halves, model)
         ignored = asked.ignored | ignored_of(body)
         if chat.get("stream_options") and not model.stream_usage:
             ignored |= {"stream_options"}
@@ -311,7 +312,7 @@ class OpenAIProvider:
         """The events of an answer that came whole, though a stream was asked for."""
         body = self._parse(raw, model).body
         choices = [
-            {"index": place, "delta": choice.get("message"), "finish_reason": choice.get("finish_reason")}
+            {"index": place, "delta": _delta_of(choice), "finish_reason": choice.get("finish_reason")}
             for place, choice in enumerate(body["choices"])
             if isinstance(choice, dict)
         ]
@@ -343,10 +344,13 @@ class OpenAIProvider:
             events.append(DONE)
             return
         chunk, is_portable = self._event(raw, data, model, halves)
+        is_portable = not settle_usage(chunk) and is_portable
         choices = chunk.get("choices")
         if isinstance(choices, list):
-            if (failed := settle(choices)) is not None:
+            failed, is_reworded = settle(choices, in_pieces=True)
+            if failed is not None:
                 raise self._said(said_by(failed), "in its stream", model)
+            is_portable = is_portable and not is_reworded
         elif not isinstance(chunk.get("usage"), dict):
             if is_refusal(chunk):
                 raise self._said(said_by(chunk), "in its stream", model)
@@ -391,7 +395,7 @@ class OpenAIProvider:
         start = len(events)
         self._take(halves, model, raw, data, events)
         for at, event in enumerate(events[start:], start):
-            if event.data is None or not (mender.is_busy or b'"tool_calls"' in event.raw):
+            if event.data is None or not mender.has_work(event.raw):
                 continue
             chunk: Any = event.data
             is_changed = bool(names)
@@ -429,17 +433,21 @@ class OpenAIProvider:
     def _parse(self, raw: bytes, model: Model) -> Answer:
         body, raw = self._answered(raw, "choices", model)
         choices = body["choices"]
-        if (failed := settle(choices)) is not None:
+        failed, is_reworded = settle(choices)
+        if failed is not None:
             error = self._said(said_by(failed), "in its answer", model)
             error.may_be_billed = True  # it may have written tokens before it failed
             raise error
         first = choices[0] if choices else None
         if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
             raise self._broken("bad_response", "sent no message in `choices`", model)
-        if b'"tool_calls"' in raw:
+        is_reworded |= settle_usage(body)
+        mender = Mender(self.name, model.provider_model)
+        if mender.has_work(raw):
             with suppress(RequestError):  # malformed calls are for the reader to refuse
-                if Mender().whole(body):
-                    raw = orjson.dumps(body)
+                is_reworded |= mender.whole(body)
+        if is_reworded:
+            raw = orjson.dumps(body)
         return Answer(
             body=body,
             raw=raw,
@@ -549,6 +557,18 @@ def is_json(reply: Reply) -> bool:
 def is_done(data: bytes) -> bool:
     """Whether an event ends the stream. OpenAI's own client reads only how its text begins."""
     return data.lstrip().startswith(b"[DONE]")
+
+
+def _delta_of(choice: Mapping[str, Any]) -> object:
+    """The message of a whole answer as a delta: clients of streams need the index of a call."""
+    said = choice.get("message")
+    if not isinstance(said, dict) or not isinstance(said.get("tool_calls"), list):
+        return said
+    calls = [
+        {"index": at, **call} if isinstance(call, dict) else call
+        for at, call in enumerate(said["tool_calls"])
+    ]
+    return {**said, "tool_calls": calls}
 
 
 def _event_of(chunk: Mapping[str, Any]) -> bytes:

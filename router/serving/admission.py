@@ -86,6 +86,8 @@ async def admit(parts: Parts, request: Request) -> Serving:
             await funds.give_back()
         if not isinstance(error, REFUSALS):
             raise  # the request itself is not valid: nothing was refused
+        if isinstance(error, BudgetExceededError):
+            parts.limits.log_refusal(error)
         error.request_id = request_id
         refused = refused_record(
             request,

@@ -47,8 +47,8 @@ class Funds:
         """
         price = model.price_at(self._at)
         request, most, choices = self._request, self._max_input_tokens, self._demand.choices
-        if model.is_arm:
-            request = asked_of(request, model)
+        if (asked := asked_of(request, model)) is not request:
+            request = asked
             most, choices = request.max_input_tokens(), request.measure().choices
         tokens = request.worst_case_tokens(model, most)
         if price is None:

@@ -3,6 +3,7 @@
     members      reading members of bodies that come from outside
     usage        token counts of every API as one `Usage`
     calls        tool calls, in every spelling       thoughts   reasoning
+    mending      chat answers for strict clients
     returned     members that come back next turn    names      names of tools, ids of calls
     anthropic/   Anthropic's messages                responses/   OpenAI's responses API
     gemini/      Google's generateContent            bedrock/     Amazon's Converse

@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from router.translate.members import items, optional, optional_items, refuse
+from router.translate.thoughts import TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call", "error"})
-"""The words that OpenAI's clients know, and OpenRouter's for a failure."""
+EXTRAS = (
+    "extra_content",  # Google's OpenAI endpoint
+    "provider_specific_fields",  # LiteLLM
+    "signature",
+    "thoughtSignature",
+    "thought_signature",
+)
+"""Members of a call with the signature that its provider demands back."""
+NO_OBJECT = "arguments"
+"""The member that holds arguments which are no object, where a reader takes only objects."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,8 +42,8 @@ class Call:
     """The provider's id, or one of our own if the provider gives none, or the same one twice."""
     given_id: str | None
     name: str | None
-    extra: Mapping[str, Any] | None
-    """`extra_content`, in which Gemini puts the thought signature that it demands back."""
+    extra: Mapping[str, Any]
+    """The members of `EXTRAS` that it has."""
     kind: str = "function"
     """The type of the call. Others than `function` are run by the provider itself."""
     pieces: list[str] = field(default_factory=list)
@@ -42,6 +52,14 @@ class Call:
     def arguments(self) -> str:
         """The arguments so far."""
         return "".join(self.pieces)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether the arguments begin as an object does, or have not begun."""
+        for piece in self.pieces:
+            if start := piece.lstrip():
+                return start[0] == "{"
+        return True
 
     @property
     def is_whole(self) -> bool:
@@ -81,12 +99,11 @@ class Calls:
         call = self._known(index, given_id, name, arguments)
         is_new = call is None
         if call is None:
-            extra = piece.get("extra_content")
             is_taken = given_id is None or any(other.given_id == given_id for other in self.all)
             made = new_call_id() if is_taken or given_id is None else given_id
             kind = piece.get("type")
             kind = kind if isinstance(kind, str) and kind else "function"
-            call = Call(made, given_id, name, extra if isinstance(extra, dict) else None, kind)
+            call = Call(made, given_id, name, _extra(piece), kind)
             self.all.append(call)
         elif call.name is None:
             call.name = name
@@ -123,78 +140,11 @@ class Calls:
         return [_written(call) for call in self.all]
 
 
-class Mender:
-    """Mends the tool calls of a chat answer that strict clients cannot read. Others stay as they are."""
-
-    def __init__(self) -> None:
-        self._calls: dict[Any, Calls] = {}
-        self._places: dict[Call, int] = {}
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a call has come."""
-        return bool(self._calls)
-
-    def chunk(self, chunk: dict[str, Any]) -> bool:
-        """Mend a chunk in place, and return whether it needed that. RequestError if it is malformed."""
-        is_mended = False
-        for choice in optional_items(chunk.get("choices"), "choices"):
-            delta, place = optional(choice.get("delta"), "delta"), choice.get("index")
-            if delta.get("tool_calls"):
-                calls = self._calls.setdefault(place, Calls())
-                pieces = optional_items(delta["tool_calls"], "tool_calls")
-                for piece, (call, arguments, is_new) in zip(pieces, calls.feed(pieces), strict=True):
-                    if is_new:
-                        self._places[call] = calls.all.index(call)  # without a gap, as some clients need
-                    is_mended |= _mend(piece, call, arguments, self._places[call], is_new=is_new)
-            is_mended |= _mend_end(choice, has_calls=place in self._calls)
-        return is_mended
-
-    def whole(self, completion: dict[str, Any]) -> bool:
-        """As `chunk`, for a whole answer."""
-        is_mended = False
-        for choice in optional_items(completion.get("choices"), "choices"):
-            message = optional(choice.get("message"), "message")
-            pieces = optional_items(message.get("tool_calls"), "tool_calls")
-            for piece, call in zip(pieces, whole_calls(pieces), strict=True):
-                is_mended |= _mend(piece, call, call.arguments, None, is_new=True)
-            is_mended |= _mend_end(choice, has_calls=bool(pieces))
-        return is_mended
-
-
-def _mend(piece: dict[str, Any], call: Call, arguments: str, index: int | None, *, is_new: bool) -> bool:
-    function = piece.get("function")
-    if not isinstance(function, dict):
-        return False
-    mended: dict[str, Any] = {}
-    if index is not None and (piece.get("index") != index or type(piece.get("index")) is not int):
-        mended["index"] = index
-    if piece.get("id") != call.id and (is_new or piece.get("id")):
-        mended["id"] = call.id
-    if is_new and piece.get("type") is None:
-        mended["type"] = "function"
-    given = function.get("arguments")
-    if given is not None and not isinstance(given, str):
-        function["arguments"] = arguments
-        mended.setdefault("type", piece.get("type", "function"))
-    piece.update(mended)
-    return bool(mended)
-
-
-def _mend_end(choice: dict[str, Any], *, has_calls: bool) -> bool:
-    """Clients go on by the finish reason, so that an answer with calls must not end with an unknown word."""
-    reason = choice.get("finish_reason")
-    if not has_calls or reason is None or reason in FINISH_REASONS or not isinstance(reason, str):
-        return False
-    choice["finish_reason"] = "tool_calls" if reason else None
-    return True
-
-
 def _written(call: Call) -> dict[str, Any]:
-    made: dict[str, Any] = {"id": call.id, "type": call.kind}
+    made: dict[str, Any] = {"id": call.id, "type": call.kind, **call.extra}
     if call.kind == "function":
         made["function"] = {"name": call.name, "arguments": call.arguments}
-    return made if call.extra is None else {**made, "extra_content": call.extra}
+    return made
 
 
 def whole_calls(calls: object) -> list[Call]:
@@ -202,13 +152,13 @@ def whole_calls(calls: object) -> list[Call]:
     found: list[Call] = []
     for item in optional_items(calls, "tool_calls"):
         function = optional(item.get("function"), "tool_calls.function")
-        given_id, name, extra = _id(item.get("id")), function.get("name"), item.get("extra_content")
+        given_id, name = _id(item.get("id")), function.get("name")
         is_taken = given_id is None or any(other.id == given_id for other in found)
         call = Call(
             new_call_id() if is_taken or given_id is None else given_id,
             given_id,
             name if isinstance(name, str) else None,
-            extra if isinstance(extra, dict) else None,
+            _extra(item),
         )
         if arguments := arguments_text(function.get("arguments")):
             call.pieces.append(arguments)
@@ -219,18 +169,40 @@ def whole_calls(calls: object) -> list[Call]:
 def usual(said: Mapping[str, Any]) -> Mapping[str, Any]:
     """A message or delta whose content is a text, and whose `function_call` is one of the `tool_calls`.
 
-    Mistral writes content in parts, streamed too, and older servers write the one call. The same object if
-    nothing is unusual. RequestError if a part is malformed.
+    Mistral writes content in parts, streamed too, and its thoughts are parts. Older servers write the one
+    call. The same object if nothing is unusual. RequestError if a part is malformed.
     """
     content, called = said.get("content"), said.get("function_call")
     if not isinstance(content, list) and not called:
         return said
     made = dict(said)
     if isinstance(content, list):
-        made["content"] = "".join(str(part.get("text") or "") for part in items(content, "content"))
+        parts = items(content, "content")
+        made["content"] = "".join(str(part.get("text") or "") for part in parts)
+        thought = "".join(_thought(part) for part in parts)
+        if thought and not any(said.get(name) for name in TEXTS):
+            made["reasoning_content"] = thought
     if called and not said.get("tool_calls"):
         made["tool_calls"] = [{"index": 0, "type": "function", "function": called}]
     return made
+
+
+def is_thought(part: object) -> bool:
+    """Whether a part of the content is one of Mistral's thoughts."""
+    return isinstance(part, dict) and part.get("type") == "thinking"
+
+
+def _thought(part: Mapping[str, Any]) -> str:
+    """The text of a part that is one of Mistral's thoughts."""
+    said = part.get("thinking")
+    if isinstance(said, str):
+        return said
+    pieces = said if isinstance(said, list) else []
+    return "".join(str(piece.get("text") or "") for piece in pieces if isinstance(piece, dict))
+
+
+def _extra(piece: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: piece[name] for name in EXTRAS if piece.get(name)}
 
 
 def arguments_text(value: object) -> str:
@@ -241,22 +213,49 @@ def arguments_text(value: object) -> str:
 
 
 def arguments_object(value: object, member: str, why: str = "is not valid JSON") -> dict[str, Any]:
-    """The arguments of a call as an object, in any spelling that means one. RequestError for others."""
-    for _ in range(2):  # some models write the JSON text as a JSON text
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return {}
-        if isinstance(value, str):
-            try:
-                value = json.loads(value, strict=False)  # accepts line ends within texts, which models write
-            except (ValueError, RecursionError):
-                refuse(member, why)
-    if not isinstance(value, dict):
-        refuse(member, f"must be an object, got `{type(value).__name__}`")
+    """The arguments of a call as an object, in any spelling that means one. RequestError if they are no JSON.
+
+    A list, a number or a text is put into the member `arguments` of an object. The tool then says what it
+    misses, as it does for clients that read the text.
+    """
     try:
+        value = _meant(value)
         orjson.dumps(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         refuse(member, why)
-    return value
+    return value if isinstance(value, dict) else {NO_OBJECT: value}
+
+
+def object_text(arguments: str) -> str:
+    """The arguments as JSON text of an object, if they mean one. Others are returned as they are."""
+    start = arguments.lstrip()[:1]
+    if start and start not in '"n':
+        return arguments
+    try:
+        value = _meant(arguments)
+        return orjson.dumps(value).decode() if isinstance(value, dict) else arguments
+    except (TypeError, ValueError, RecursionError):
+        return arguments
+
+
+def _meant(value: object) -> Any:
+    """The value of JSON text. Nothing and null are no arguments. ValueError if it is no JSON."""
+    if isinstance(value, str) and value.strip():
+        value = json.loads(value, strict=False)  # accepts line ends within texts, which models write
+        if isinstance(value, str) and value.strip():
+            with suppress(ValueError, RecursionError):  # some models write the JSON text as a JSON text
+                inner = json.loads(value, strict=False)
+                return inner if isinstance(inner, dict) else value
+    return {} if value is None or (isinstance(value, str) and not value.strip()) else value
+
+
+def is_json(said: str) -> bool:
+    """Whether a text is JSON of any kind."""
+    try:
+        json.loads(said, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def new_call_id() -> str:

@@ -18,9 +18,19 @@ _OTHERS = re.compile(r"[^a-zA-Z0-9_-]")
 _BARE = re.compile(r"[a-zA-Z0-9]{9}")
 LONGEST_CHAT_ID = 40
 """The most characters of a call's id in OpenAI's chat completions."""
+LONGEST_BEDROCK_ID = 64
 LONGEST_CHAT_NAME = 64
 """The most characters of a tool's name in OpenAI's chat completions."""
-MISTRALS = ("mistral", "mixtral", "codestral", "ministral", "devstral", "pixtral", "voxtral")
+MISTRALS = (
+    "codestral",
+    "devstral",
+    "magistral",
+    "ministral",
+    "mistral",
+    "mixtral",
+    "pixtral",
+    "voxtral",
+)
 
 
 class ToolNames:
@@ -126,14 +136,26 @@ def _called(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield function
 
 
+def is_mistral(model: str) -> bool:
+    """Whether a model is one of Mistral's, by its name."""
+    return any(name in model.lower() for name in MISTRALS)
+
+
 def anthropic_id(call_id: str) -> str:
     """The id of a call for Anthropic, which takes letters, digits, `_` and `-`."""
     return _shortened(call_id, len(call_id) + 9) if _OTHERS.search(call_id) or not call_id else call_id
 
 
+def bedrock_id(call_id: Any) -> Any:
+    """An id that Anthropic takes, for Converse, which takes 64 characters of it."""
+    if isinstance(call_id, str) and len(call_id) > LONGEST_BEDROCK_ID:
+        return _shortened(call_id, LONGEST_BEDROCK_ID)
+    return call_id
+
+
 def chat_id(call_id: str, model: str) -> str:
     """The id of a call for a server of OpenAI's chat completions; `model` is its model's name."""
-    if any(name in model.lower() for name in MISTRALS):
+    if is_mistral(model):
         return call_id if _BARE.fullmatch(call_id) else hashlib.sha256(call_id.encode()).hexdigest()[:9]
     return call_id if len(call_id) <= LONGEST_CHAT_ID else _shortened(call_id, LONGEST_CHAT_ID)
 

@@ -64,6 +64,12 @@ class Thoughts:
         self._details, self._member = [], None
         return signature
 
+    def taken(self) -> tuple[str | None, list[dict[str, Any]]]:
+        """(the member that the thoughts so far came in, their details), and forget both."""
+        member, self._member = self._member, None
+        details, self._details = self._details, []
+        return member, details
+
     def left(self, maker: str | None) -> list[str]:
         """Encrypted thoughts without a text, which clients keep as redacted ones."""
         found, self.redacted = self.redacted, []
@@ -89,6 +95,57 @@ class Thoughts:
                 last[name] = value
 
 
+class TurnThoughts:
+    """The thoughts before the calls of a turn, as its provider demands them back."""
+
+    def __init__(self, *, is_all: bool) -> None:
+        """`is_all`: the model demands back every thought, and not only those that its provider signed."""
+        self._is_all = is_all
+        self._thoughts = Thoughts()
+        self._texts: list[str] = []
+        self._blocks: list[dict[str, Any]] = []
+        self._unsigned = ""
+        self._signed = 0
+
+    def feed(self, said: Mapping[str, Any], *, is_piece: bool) -> bool:
+        """Read a delta or a message, and return whether it was mended. RequestError if it is malformed.
+
+        The blocks of a piece get an `index`, without which OpenAI's own client reads no list of a stream.
+        """
+        self._texts.append(self._thoughts.feed(said))
+        is_mended = False
+        for block in optional_items(said.get(BLOCKS), BLOCKS):
+            if is_piece and "index" not in block:
+                block["index"], is_mended = self._signed, True
+            if block.get("type") == "thinking":
+                self._unsigned += str(block.get("thinking") or "")
+                block = {**block, "thinking": self._unsigned}  # LiteLLM signs behind the pieces of a thought
+            if _is_signed(block):
+                self._blocks.append(_without_index(block))
+                self._unsigned = ""
+                self._signed += 1
+        return is_mended
+
+    def taken(self) -> dict[str, Any]:
+        """The members that must come back. They are given once."""
+        texts, self._texts = "".join(self._texts), []
+        member, details = self._thoughts.taken()
+        blocks, self._blocks = self._blocks, []
+        if details and (self._is_all or any(map(_is_signed, details))):
+            return {DETAILS: details}
+        if blocks:
+            return {BLOCKS: blocks}
+        return {member: texts} if self._is_all and member is not None and texts else {}
+
+
+def _without_index(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if name != "index"}
+
+
+def _is_signed(item: Mapping[str, Any]) -> bool:
+    return bool(item.get("signature") or item.get("data"))
+
+
 def thoughts_in(said: Mapping[str, Any], maker: str | None) -> list[tuple[str, str | None]]:
     """The thoughts of a whole message, each with the signature that its provider demands back."""
     native = said.get("anthropic")
@@ -98,8 +155,9 @@ def thoughts_in(said: Mapping[str, Any], maker: str | None) -> list[tuple[str, s
         if isinstance(block, dict) and block.get("type") in KINDS:
             member = "signature" if block["type"] == "thinking" else "data"
             given = block.get(member)
-            kept = wrapped(given if isinstance(given, str) and given else None, maker, member)
-            found.append((str(block.get("thinking") or ""), kept))
+            thought = str(block.get("thinking") or "")
+            kept = wrapped(given if isinstance(given, str) and given else None, maker, member, thought)
+            found.append((thought, kept))
     if found:
         return found
     thoughts = Thoughts()
@@ -123,6 +181,8 @@ def sent_back(blocks: Iterable[Mapping[str, Any]], *, provider: str | None, name
             members.setdefault(kept.member, []).extend(kept.value)
         elif kept is not None and kept.maker == provider and kept.value is None:
             members[kept.member] = str(members.get(kept.member) or "") + text
+        elif kept is None and signature and "claude" in name.lower():  # LiteLLM before Anthropic
+            members.setdefault(BLOCKS, []).append(_without_index(block))
         elif not signature and text and thinks_back(name):
             members["reasoning_content"] = str(members.get("reasoning_content") or "") + text
     return members

@@ -22,6 +22,7 @@ MAX_STRAY_BYTES = 64 << 10
 """Most bytes that are kept of text that is no event."""
 _FIELDS = (b"event:", b"id:", b"retry:", b"data:", b":")
 
+BOM = b"\xef\xbb\xbf"
 _NULL_USAGE = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null')
 
 
@@ -75,6 +76,7 @@ class EventSplitter:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._is_start = True
         self.stray = b""
         """The lines that are no fields of events: some servers write a bare error behind their events."""
 
@@ -85,6 +87,11 @@ class EventSplitter:
         OversizedEventError if an event is larger than MAX_EVENT_BYTES.
         """
         buffer = self._rest + part
+        if self._is_start:
+            if len(buffer) < len(BOM) and BOM.startswith(buffer):
+                self._rest = buffer
+                return []
+            self._is_start, buffer = False, buffer.removeprefix(BOM)
         if b"\r" in buffer:
             buffer = _with_line_feeds(buffer)
         *blocks, self._rest = buffer.split(b"\n\n")

@@ -10,7 +10,6 @@ from router.errors import RequestError
 from router.translate.anthropic.requests_in import assistant_message
 from router.translate.calls import arguments_object, usual, whole_calls
 from router.translate.members import JSON_TOOL, NATIVE, items, optional, optional_items
-from router.translate.returned import marked_id
 from router.translate.thoughts import Thoughts
 from router.translate.usage import UNPRICED, usage_from_anthropic, usage_from_openai
 
@@ -116,7 +115,7 @@ def message_of(
     content = _content(said, maker, is_cut=stop_reason == "max_tokens")
     if not is_native:
         has_calls = any(block.get("type") == "tool_use" for block in content)
-        stop_reason = stop_reason_with(stop_reason, has_calls=has_calls)
+        stop_reason = stop_reason_with(stop_reason or "end_turn", has_calls=has_calls)
     message = {
         "id": completion.get("id"),
         "type": "message",
@@ -166,8 +165,7 @@ def _content(said: Mapping[str, Any], maker: str | None, *, is_cut: bool) -> lis
             if not is_cut:
                 raise
             given = {}  # the bound on the output cut the call, which the stop reason says
-        call_id = marked_id(call.id, maker, call.extra)
-        blocks.append({"type": "tool_use", "id": call_id, "name": call.name, "input": given})
+        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": given})
     return blocks
 
 

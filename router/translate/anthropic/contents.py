@@ -38,15 +38,19 @@ MEMBERS = {
 MESSAGE_HINTS = (
     "annotations",
     "cache_control",
+    "citations",
     "extra_content",
     "id",
     "name",
     "parsed",
+    "partial",
+    "prefix",
     "provider_specific_fields",
     "reasoning",
     "reasoning_content",
     "reasoning_details",
     "returned",
+    "search_results",
     "thinking_blocks",
     "tool_name",
 )
@@ -105,13 +109,18 @@ def conversation(messages: Sequence[Mapping[str, Any]], start: int, left: LeftOu
             open_results.extend(blocks_of(message.get("content"), where, left))
             open_results = None
         elif role == "assistant":
-            turns.append({"role": role, "content": _assistant(message, where, left)})
+            said = _assistant(message, where, left)
+            if said and not (isinstance(said, str) and not said.strip()):  # Anthropic refuses an empty turn
+                turns.append({"role": role, "content": said})
             open_results = None
         else:
             content = message.get("content")
             said = content if isinstance(content, str) else blocks_of(content, where, left)
             turns.append({"role": "user" if role == "user" else "system", "content": said})
             open_results = None
+    last = turns[-1] if turns else {}
+    if last.get("role") == "assistant" and isinstance(last["content"], str):
+        last["content"] = last["content"].rstrip()  # Anthropic refuses blanks at the end
     return turns
 
 
@@ -120,7 +129,13 @@ def blocks_of(content: Any, where: str, left: LeftOut) -> list[Block]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     parts = items(content, f"{where}.content")
-    return [_block(part, f"{where}.content.{at}", left) for at, part in enumerate(parts)]
+    blocks = [_block(part, f"{where}.content.{at}", left) for at, part in enumerate(parts)]
+    # Anthropic refuses blank texts. A message of nothing else stays, for its refusal to say so.
+    return [block for block in blocks if not _is_blank(block)] or blocks
+
+
+def _is_blank(block: Block) -> bool:
+    return block.keys() == {"type", "text"} and not block["text"].strip()
 
 
 def _block(part: dict[str, Any], where: str, left: LeftOut) -> Block:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from router.translate.anthropic.requests_out import BETA
+from router.translate.calls import EXTRAS
 from router.translate.members import (
     ITEM_MEMBERS,
     NATIVE,
@@ -22,9 +23,9 @@ from router.translate.members import (
     optional_items,
     refuse,
 )
-from router.translate.names import LONGEST_CHAT_ID, MISTRALS, chat_id
-from router.translate.returned import RETURNED, parted_id
-from router.translate.thoughts import BLOCKS, KINDS, sent_back
+from router.translate.names import LONGEST_CHAT_ID, chat_id, is_mistral
+from router.translate.returned import RETURNED, parted_id, returned_of
+from router.translate.thoughts import BLOCKS, KINDS, TEXTS, sent_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,7 @@ ITEM_HINTS = (
 """Members of a block or a tool."""
 PLAIN_BLOCKS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
 """Blocks of an answer that OpenAI's shape has, with the members that it can express."""
+THOUGHT = "reasoning_content"
 OWN_MEMBERS = frozenset({NATIVE, BLOCKS, "tool_calls", "tool_call_id", "cache_control"})
 """Members of a message that need a look."""
 THREAD = "; leave it out (`thread=False` in Anthropic's tool runner), and send the whole conversation"
@@ -74,6 +76,8 @@ def portable(
     messages = optional_items(given, "messages")
     native = optional(body.get(NATIVE), NATIVE)
     for member, value in native.items():
+        if value in (None, [], {}):
+            continue
         if member == "output_config" and isinstance(value, dict) and value.keys() <= set(OUTPUT_HINTS):
             if "task_budget" in value:
                 left.hint("output_config.task_budget")
@@ -106,11 +110,13 @@ def _is_plain(messages: object, name: str, has_developers: bool) -> bool:
             return False
         if not OWN_MEMBERS.isdisjoint(message) and not _has_plain_calls(message, name):
             return False
+        if message.get(THOUGHT) and is_mistral(name):
+            return False
     return True
 
 
 def _has_texts(content: object) -> bool:
-    """Whether a tool's result is of texts, which alone chat takes."""
+    """Whether a tool's result is of texts: chat takes nothing else."""
     if not isinstance(content, list):
         return True
     return all(not isinstance(part, dict) or part.get("type") in ("text", None) for part in content)
@@ -122,7 +128,7 @@ def _has_plain_calls(message: Mapping[str, Any], name: str) -> bool:
     calls = message.get("tool_calls")
     listed = calls if isinstance(calls, list) else []
     ids = [call.get("id") for call in listed if isinstance(call, dict)] + [message.get("tool_call_id")]
-    longest = 9 if any(maker in name.lower() for maker in MISTRALS) else LONGEST_CHAT_ID
+    longest = 9 if is_mistral(name) else LONGEST_CHAT_ID
     return not any(isinstance(call, dict) and RETURNED in call for call in listed) and not any(
         isinstance(call_id, str) and (len(call_id) > longest or longest == 9) for call_id in ids
     )
@@ -139,6 +145,8 @@ class _Messages:
         self._made: list[dict[str, Any]] = []
         self._shown: list[dict[str, Any]] = []
         """Images and files of tool results, which chat takes from the user only."""
+        self._ids: dict[str, str] = {}
+        """The ids that calls have at their provider, by the ids that clients see."""
 
     def add(self, message: dict[str, Any], where: str) -> None:
         """Write a message."""
@@ -163,10 +171,11 @@ class _Messages:
 
     def _message(self, message: dict[str, Any], where: str) -> dict[str, Any]:
         thoughts: list[dict[str, Any]] = []
+        turn: dict[str, Any] = {}
         if message.get("role") == "assistant" and (NATIVE in message or BLOCKS in message):
             if NATIVE in message:
                 thoughts = self._turn(optional(message[NATIVE], f"{where}.{NATIVE}"), where)
-                message = {name: value for name, value in message.items() if name != "reasoning_content"}
+                message = {name: value for name, value in message.items() if name != THOUGHT}
             thoughts = thoughts or optional_items(message.get(BLOCKS), f"{where}.{BLOCKS}")
             message = {name: value for name, value in message.items() if name not in (NATIVE, BLOCKS)}
         plain = _item(message, where, self._left)
@@ -187,13 +196,19 @@ class _Messages:
             self._result(plain)
         if plain.get("tool_calls"):
             calls = items(plain["tool_calls"], f"{where}.tool_calls")
-            plain["tool_calls"] = [self._call(call, f"{where}.tool_calls") for call in calls]
+            plain["tool_calls"] = [self._call(call, f"{where}.tool_calls", turn) for call in calls]
+            if not turn.keys().isdisjoint(TEXTS):  # the client may have kept the thought under another name
+                plain = {name: value for name, value in plain.items() if name not in TEXTS}
+            plain |= turn
+        if plain.get("role") == "assistant" and is_mistral(self._name):
+            _think_in_parts(plain)
         return plain
 
     def _result(self, plain: dict[str, Any]) -> None:
         """Write a tool's result: texts only, and its images in the user's next message."""
         if isinstance(plain.get("tool_call_id"), str):
-            plain["tool_call_id"] = chat_id(parted_id(plain["tool_call_id"])[0], self._name)
+            called, _ = parted_id(plain["tool_call_id"])
+            plain["tool_call_id"] = self._ids.get(called) or chat_id(called, self._name)
         content = plain.get("content")
         if not isinstance(content, list) or all(part.get("type") == "text" for part in content):
             return
@@ -205,21 +220,24 @@ class _Messages:
         plain["content"] = [*texts, {"type": "text", "text": what}]
         self._shown += shown
 
-    def _call(self, call: dict[str, Any], where: str) -> dict[str, Any]:
+    def _call(self, call: dict[str, Any], where: str, turn: dict[str, Any]) -> dict[str, Any]:
+        """Write a call. The members that its provider demands back in the message are added to `turn`."""
         made = _item(call, where, self._left)
         returned = made.pop(RETURNED, None)
-        if isinstance(made.get("id"), str):
-            made["id"], kept = parted_id(made["id"])
-            if kept is not None:
-                returned = {"provider": kept.maker, kept.member: kept.value}
-        if isinstance(returned, dict):
-            members = {name: value for name, value in returned.items() if name != "provider"}
-            if returned.get("provider") == self._provider:
-                made |= members
-            else:
-                self._left.names.update(members)
-        if isinstance(made.get("id"), str):
-            made["id"] = chat_id(made["id"], self._name)
+        if not isinstance(made.get("id"), str):
+            return made
+        called, kept = parted_id(made["id"])
+        kept = kept or returned_of(returned)
+        made["id"] = chat_id(called, self._name)
+        if kept is None:
+            return made
+        if kept.maker == self._provider:
+            made |= kept.call
+            turn |= kept.turn
+        else:
+            self._left.names.update(name for name in (*kept.call, *kept.turn) if name != "id")
+            made = {name: value for name, value in made.items() if name not in EXTRAS}
+        self._ids[called] = made["id"]
         return made
 
     def _turn(self, native: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
@@ -235,6 +253,17 @@ class _Messages:
                 for name in block.keys() - PLAIN_BLOCKS[kind]:
                     _leave_out(name, f"{where}.content.{at}", self._left)
         return thoughts
+
+
+def _think_in_parts(message: dict[str, Any]) -> None:
+    """Put a thought where Mistral expects it: into the content."""
+    thought = message.pop(THOUGHT, None)
+    if not isinstance(thought, str) or not thought:
+        return
+    part = {"type": "thinking", "thinking": [{"type": "text", "text": thought}]}
+    content = message.get("content")
+    said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content
+    message["content"] = [part, *(said if isinstance(said, list) else [])]
 
 
 def _part(part: dict[str, Any], where: str, left: LeftOut) -> dict[str, Any]:

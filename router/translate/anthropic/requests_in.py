@@ -231,6 +231,5 @@ def _tool_call(block: Block) -> dict[str, Any]:
     function = {"name": block.get("name"), "arguments": orjson.dumps(block.get("input") or {}).decode()}
     call = {"id": block.get("id"), "type": "function", "function": function}
     if RETURNED in block:
-        kept = block[RETURNED]
-        call[RETURNED] = {"provider": kept.maker, kept.member: kept.value}
+        call[RETURNED] = block[RETURNED]._asdict()
     return with_extras(call, block, ("type", "id", "name", "input", RETURNED))

@@ -7,10 +7,12 @@ is broken.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.errors import RequestError
 from router.translate.anthropic.answers import (
     CHARACTERS_PER_TOKEN,
     chat_usage,
@@ -19,9 +21,8 @@ from router.translate.anthropic.answers import (
     stop_reason_of,
     stop_reason_with,
 )
-from router.translate.calls import Calls, usual
+from router.translate.calls import Calls, arguments_object, usual
 from router.translate.members import JSON_TOOL, NATIVE, optional, optional_items, refuse
-from router.translate.returned import marked_id
 from router.translate.thoughts import BLOCKS, Thoughts
 
 if TYPE_CHECKING:
@@ -300,8 +301,7 @@ class ChunksToEvents:
         elif is_new:
             self._open_call(call, piece, events)
         elif call is self._call:
-            if piece:
-                events.append(self._piece({"type": "input_json_delta", "partial_json": piece}))
+            self._argue(piece, events)
             while self._waiting and self._call is not None and self._call.is_whole:
                 following = self._waiting.pop(0)
                 self._open_call(following, following.arguments, events)
@@ -312,10 +312,13 @@ class ChunksToEvents:
         self._close(events)
         self._redacted(events)
         self._call = call
-        call_id = marked_id(call.id, self.maker, call.extra)
-        block: dict[str, Any] = {"type": "tool_use", "id": call_id, "name": call.name, "input": {}}
+        block: dict[str, Any] = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
         self._open("tool", block, events)
-        if piece:
+        self._argue(piece, events)
+
+    def _argue(self, piece: str, events: list[dict[str, Any]]) -> None:
+        """Write arguments of the open call. Those that are no object wait until it is whole."""
+        if piece and self._call is not None and self._call.is_object:
             events.append(self._piece({"type": "input_json_delta", "partial_json": piece}))
 
     def _say(self, kind: str, piece: str, events: list[dict[str, Any]]) -> None:
@@ -347,6 +350,10 @@ class ChunksToEvents:
             return
         if self._kind == "thinking" and (signature := self._thoughts.signature(self.maker)):
             events.append(self._piece({"type": "signature_delta", "signature": signature}))
+        if self._call is not None and not self._call.is_object:
+            with suppress(RequestError):  # of an answer that its bound cut
+                given = orjson.dumps(arguments_object(self._call.arguments, "tool_calls"))
+                events.append(self._piece({"type": "input_json_delta", "partial_json": given.decode()}))
         self._kind = self._call = None
         events.append({"type": "content_block_stop", "index": self._blocks - 1})
 

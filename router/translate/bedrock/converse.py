@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.translate.members import items, mapping, optional, optional_items, refuse
+from router.translate.names import bedrock_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,12 +52,14 @@ def converse_request(request: Mapping[str, Any], left: LeftOut, *, tier: object 
     `tier` is the service tier of the chat request, because Anthropic's shape has not all of them.
     """
     given = {name: value for name, value in request.items() if name not in ("model", "stream")}
-    made: dict[str, Any] = {
-        "messages": [
-            {"role": turn["role"], "content": _blocks(turn["content"], f"messages.{at}", left)}
-            for at, turn in enumerate(items(given.pop("messages", None), "messages"))
-        ]
-    }
+    turns: list[dict[str, Any]] = []
+    for at, turn in enumerate(items(given.pop("messages", None), "messages")):
+        content = _blocks(turn["content"], f"messages.{at}", left)
+        if turns and turns[-1]["role"] == turn["role"]:  # Converse wants the roles by turns
+            turns[-1]["content"] += content
+        else:
+            turns.append({"role": turn["role"], "content": content})
+    made: dict[str, Any] = {"messages": turns}
     system = given.pop("system", None)
     if system:
         made["system"] = _blocks(system, "system", left)
@@ -125,7 +128,7 @@ def _cache_point(holder: Mapping[str, Any]) -> list[Block]:
 
 def _blocks(content: Any, where: str, left: LeftOut) -> list[Block]:
     if isinstance(content, str):
-        return [{"text": content}]
+        return [{"text": content}] if content.strip() else []  # Converse refuses blank texts
     made: list[Block] = []
     for at, block in enumerate(items(content, f"{where}.content")):
         place = f"{where}.content.{at}"
@@ -158,11 +161,15 @@ def _block(block: Block, where: str, left: LeftOut) -> Block:
     if kind == "tool_use":
         _known(block, ("id", "name", "input", "caller"), where, left)
         return {
-            "toolUse": {"toolUseId": block.get("id"), "name": block.get("name"), "input": block.get("input")}
+            "toolUse": {
+                "toolUseId": bedrock_id(block.get("id")),
+                "name": block.get("name"),
+                "input": block.get("input"),
+            }
         }
     if kind == "tool_result":
         result: Block = {
-            "toolUseId": block.get("tool_use_id"),
+            "toolUseId": bedrock_id(block.get("tool_use_id")),
             "content": _blocks(block.get("content") or "", where, left),
         }
         if block.get("is_error"):

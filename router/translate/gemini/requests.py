@@ -95,13 +95,17 @@ UNSIGNED = "skip_thought_signature_validator"
 HINTS_OF_MESSAGES = (
     "annotations",
     "audio",
+    "citations",
     "id",
     "name",
     "parsed",
+    "partial",
+    "prefix",
     "provider_specific_fields",
     "reasoning",
     "reasoning_content",
     "reasoning_details",
+    "search_results",
 )
 _VERSION = re.compile(r"gemini-(\d+)")
 

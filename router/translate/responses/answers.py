@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from router.translate.calls import usual, whole_calls
 from router.translate.members import RESPONSES, optional, optional_items
-from router.translate.returned import marked_id
 from router.translate.thoughts import thoughts_in
 from router.translate.usage import SEARCHES, UNPRICED, usage_from_openai, usage_from_openai_responses
 
@@ -126,8 +125,8 @@ def output_of(said: Mapping[str, Any], response_id: str, maker: str | None = Non
     if parts:
         output.append(message_item(item_id("msg", response_id, len(output)), parts))
     for call in whole_calls(said.get("tool_calls")):
-        name, call_id = item_id("fc", response_id, len(output)), marked_id(call.id, maker, call.extra)
-        output.append(call_item(name, call_id, call.name, call.arguments or "{}"))
+        name = item_id("fc", response_id, len(output))
+        output.append(call_item(name, call.id, call.name, call.arguments or "{}"))
     return output
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from router.translate.members import items, mapping, optional, optional_items, refuse, text
-from router.translate.returned import RETURNED, kept_in, parted_id
+from router.translate.names import chat_id
+from router.translate.returned import CALL_MARK, RETURNED, is_ours, kept_in, parted_id
 from router.translate.thoughts import BLOCKS
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ EMPTY_INCLUDES = frozenset(
     }
 )
 """Parts of an answer that only OpenAI's own tools and reasoning have."""
+WITHOUT_EFFECT = (
+    "client_metadata",
+    "truncation",  # models with too small a window are never chosen
+)
+"""Members that change no answer of a chat model."""
 STATE = ("previous_response_id", "conversation", "prompt")
 """Members that refer to state which only one provider has, and which the model reads as input."""
 ECHOED = {
@@ -97,6 +103,30 @@ def chat_of(asked: Mapping[str, Any]) -> Chat:
     return _Reading(asked).chat()
 
 
+def native_of(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """(the request for a server of the responses API, the hints that it leaves out).
+
+    Earlier turns of other providers hold ids and signatures that only those read. Without any, the request
+    is returned as it is.
+    """
+    listed = given.get("input")
+    if not isinstance(listed, list):
+        return given, frozenset()
+    made = [_native_item(item) if isinstance(item, dict) else item for item in listed]
+    if all(new is old for new, old in zip(made, listed, strict=True)):
+        return given, frozenset()
+    left = frozenset({"reasoning of earlier turns"}) if None in made else frozenset()
+    return {**given, "input": [item for item in made if item is not None]}, left
+
+
+def _native_item(item: dict[str, Any]) -> dict[str, Any] | None:
+    if item.get("type") == "reasoning" and is_ours(item.get("encrypted_content")):
+        return None
+    if isinstance(item.get("call_id"), str) and CALL_MARK in item["call_id"]:
+        return {**item, "call_id": chat_id(parted_id(item["call_id"])[0], "")}
+    return item
+
+
 class _Reading:
     """One request, with the findings of its translation."""
 
@@ -126,8 +156,9 @@ class _Reading:
         self._tools(optional_items(given.pop("tools", None), "tools"), chat)
         self._choice(given.pop("tool_choice", None), chat)
         self._include(given)
-        if given.pop("truncation", None) is not None:  # models with too small a window are never chosen
-            self._ignored.add("truncation")
+        for name in WITHOUT_EFFECT:
+            if given.pop(name, None) is not None:
+                self._ignored.add(name)
         options = dict(optional(given.pop("stream_options", None), "stream_options"))
         if options.pop("include_obfuscation", False):
             self._ignored.add("stream_options.include_obfuscation")
@@ -214,6 +245,8 @@ class _Reading:
         kept = kept_in(signature)
         if kept is not None and kept.member in ("signature", "data"):
             signature = kept.value
+            if isinstance(signature, dict):
+                thought, signature = str(signature.get("thinking")), signature.get("signature")
         if kept is not None and (kept.member == "data" or not thought):
             self._thoughts.append({"type": "redacted_thinking", "data": signature})
         elif thought:
@@ -286,7 +319,7 @@ class _Reading:
         call_id, kept = parted_id(text(item.get("call_id"), f"{where}.call_id"))
         call: dict[str, Any] = {"id": call_id, "type": "function", "function": function}
         if kept is not None:
-            call[RETURNED] = {"provider": kept.maker, kept.member: kept.value}
+            call[RETURNED] = kept._asdict()
         if not messages or messages[-1]["role"] != "assistant" or self._thoughts:
             messages.append(self._after_thoughts({"role": "assistant", "content": None}))
         messages[-1].setdefault("tool_calls", []).append(call)

@@ -25,7 +25,7 @@ from router.translate.responses.answers import (
     response_usage,
     text_part,
 )
-from router.translate.returned import marked_id, wrapped
+from router.translate.returned import wrapped
 from router.translate.thoughts import Thoughts
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class ChunksToEvents:
         """Begin the item of a call, with the arguments that have come."""
         self._call_now = call
         item = self._calls[call] = self._open("fc")
-        item.call_id = marked_id(call.id, self.maker, call.extra)
+        item.call_id = call.id
         started = call_item(item.id, item.call_id, call.name, "", "in_progress")
         events.append(self._event("response.output_item.added", output_index=item.index, item=started))
         if call.pieces:
@@ -322,7 +322,7 @@ class ChunksToEvents:
             events.append(
                 self._event("response.content_part.done", **self._at(item, content_index=0, part=part))
             )
-            signature = wrapped(self._thoughts.signature(self.maker), self.maker)
+            signature = wrapped(self._thoughts.signature(self.maker), self.maker, thought=content)
             self._done(item, reasoning_item(item.id, content, signature=signature), events)
         for data in self._thoughts.left(self.maker):
             item = self._open("rs")

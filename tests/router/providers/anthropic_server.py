@@ -49,6 +49,14 @@ FAILURES: dict[str, tuple[int, str, dict[str, str]]] = {
     "claude-large": (413, "request_too_large", {}),
     "claude-broken": (500, "api_error", {}),
 }
+COUNT_FAILURES: dict[str, tuple[int, str, dict[str, str]] | None] = {
+    "count-hangs-up": None,
+    "count-breaks": (500, "api_error", {}),
+    "count-overloaded": (529, "overloaded_error", {}),
+    "count-unknown": (404, "not_found_error", {}),
+    "count-refused": (400, "invalid_request_error", {}),
+}
+"""Models whose tokens cannot be counted. None: the connection is closed without an answer."""
 RAW: dict[str, bytes] = {
     "claude-garbled": b"<html>",
     "claude-list": b"[]",
@@ -134,6 +142,11 @@ class _Handler(BaseHTTPRequestHandler):
         model = body["model"]
         if self.headers["x-api-key"] != KEY:
             self._fail(401, "authentication_error", {})
+        elif self.path == "/v1/messages/count_tokens" and model in COUNT_FAILURES:
+            if failure := COUNT_FAILURES[model]:
+                self._fail(*failure)
+            else:
+                self.close_connection = True
         elif self.path == "/v1/messages/count_tokens":
             self._reply(200, orjson.dumps({"input_tokens": 42}), {})
         elif self.path != "/v1/messages" or "anthropic-version" not in self.headers:

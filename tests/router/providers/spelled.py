@@ -77,6 +77,11 @@ def _named(call_id: Any, **members: Any) -> dict[str, Any]:
 
 
 SIGNED = {"extra_content": {"google": {"thought_signature": "U0lH"}}}
+LITELLM = f"__thought__{'U0lH' * 20}"
+"""The thought signature as LiteLLM writes it into an id."""
+SIGNED_THOUGHT = {"type": "thinking", "thinking": "I should look.", "signature": "c2ln"}
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "I should look."}]}]
+"""A thought as Mistral writes it, into the content."""
 DETAILS = [{"type": "reasoning.encrypted", "data": "c2VjcmV0", "format": "google-gemini-v1", "index": 0}]
 SPELLINGS: dict[str, Spelling] = {
     "openai": _streamed(
@@ -171,6 +176,45 @@ SPELLINGS: dict[str, Spelling] = {
     "reasoning": _both(ROME, OSLO, reasoning="I should look."),
     "reasoning_details": _both(ROME, OSLO, reasoning="I should look.", reasoning_details=DETAILS),
     "encrypted reasoning_details": _both(ROME, OSLO, reasoning_details=DETAILS),
+    "reasoning_content of deepseek": _both(ROME, OSLO, reasoning_content="I should look."),
+    "reasoning of kimi": _both(ROME, OSLO, reasoning="I should look."),
+    "thought_signature of a proxy": _both(
+        {**ROME, "thought_signature": "U0lH"}, {**OSLO, "thought_signature": "U0lH"}, "stop"
+    ),
+    "provider_specific_fields": _both(
+        {**ROME, "provider_specific_fields": {"thought_signature": "U0lH"}}, OSLO, "stop"
+    ),
+    "ids of litellm": _both(call("Rome", f"call_1{LITELLM}"), call("Oslo", f"call_2{LITELLM}")),
+    "thinking_blocks of claude": {
+        "whole": whole(
+            {"content": None, "tool_calls": [ROME, OSLO], "thinking_blocks": [SIGNED_THOUGHT]}, "tool_calls"
+        ),
+        "stream": _deltas(
+            {"thinking_blocks": [{"type": "thinking", "thinking": "I should", "signature": ""}]},
+            {"thinking_blocks": [{"type": "thinking", "thinking": " look.", "signature": ""}]},
+            {"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "c2ln"}]},
+            {"tool_calls": [{"index": 0, **ROME}]},
+            {"tool_calls": [{"index": 1, **OSLO}]},
+        ),
+    },
+    "parts of magistral": {
+        "whole": whole({"content": PARTS, "tool_calls": [ROME, OSLO]}, "tool_calls"),
+        "stream": _deltas(
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "I should"}]}]},
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": " look."}]}]},
+            {"content": [{"type": "text", "text": ""}]},
+            {"tool_calls": [{"index": 0, **ROME}, {"index": 1, **OSLO}]},
+        ),
+    },
+    "arguments as text of text": _both(
+        call("Rome", "call_1", '"{\\"city\\": \\"Rome\\"}"'),
+        call("Oslo", "call_2", '"{\\"city\\": \\"Oslo\\"}"'),
+    ),
+    "arguments as text of text, in pieces": _streamed(
+        {"tool_calls": [{"index": 0, **_named("call_1")}, {"index": 1, **_named("call_2")}]},
+        {"tool_calls": [piece(0, ' "{\\"city'), piece(1, '"{\\"ci')]},
+        {"tool_calls": [piece(0, '\\": \\"Rome\\"}"'), piece(1, 'ty\\": \\"Oslo\\"}" ')]},
+    ),
     "no usage": {
         "whole": {
             k: v
@@ -187,6 +231,7 @@ SPELLINGS: dict[str, Spelling] = {
 """Two parallel calls of `get_weather`, for Rome and Oslo, as servers write them."""
 MODELS = {f"model_of_{name.replace(' ', '_')}": name for name in SPELLINGS}
 """The spelling of each model."""
+assert len(MODELS) == len(SPELLINGS), "two spellings have one model"
 DEMANDED = {
     "thought signature": "extra_content",
     "thought signature at the first": "extra_content",
@@ -194,8 +239,16 @@ DEMANDED = {
     "reasoning": "reasoning",
     "reasoning_details": "reasoning_details",
     "encrypted reasoning_details": "reasoning_details",
+    "reasoning_content of deepseek": "reasoning_content",
+    "reasoning of kimi": "reasoning",
+    "thought_signature of a proxy": "thought_signature",
+    "provider_specific_fields": "provider_specific_fields",
+    "ids of litellm": LITELLM,
+    "thinking_blocks of claude": "thinking_blocks",
 }
-"""The member without which the next turn is refused."""
+"""The member without which the next turn is refused, or the end of an id."""
+FORGOTTEN = ("reasoning_content", "reasoning")
+"""Spellings whose thoughts come back only from clients that keep them: no name says that they must."""
 ANSWER = "Rome is sunny, Oslo is rainy."
 
 
@@ -258,7 +311,14 @@ def answer_of(body: dict[str, Any]) -> Any:
     if not any(message["role"] == "tool" for message in body["messages"]):
         made = SPELLINGS[spelling]
         return [*made["stream"], DONE] if body.get("stream") else made["whole"]
-    if fault := fault_of(body["messages"], DEMANDED.get(spelling)):
+    fault = fault_of(body["messages"], DEMANDED.get(spelling))
+    if spelling == "thinking_blocks of claude":
+        kept = [message["thinking_blocks"] for message in body["messages"] if "thinking_blocks" in message]
+        fault = fault or (None if kept == [[SIGNED_THOUGHT]] else f"the thoughts are {kept}")
+    if spelling == "parts of magistral":
+        extra = [message for message in body["messages"] if "reasoning_content" in message]
+        fault = fault or ("Extra inputs are not permitted" if extra else None)
+    if fault:
         return 400, {
             "error": {"message": fault, "type": "invalid_request_error", "param": None, "code": None}
         }
@@ -274,17 +334,20 @@ def spoken(body: dict[str, Any], text: str) -> Any:
 
 def fault_of(messages: list[dict[str, Any]], demanded: str | None) -> str | None:
     """The reason why strict servers refuse a turn: calls and results must be pairs, and complete."""
+    is_litellm = demanded == LITELLM
     open_ids: dict[str, str] = {}
     results: dict[str, str] = {}
     for message in messages:
         for called in message.get("tool_calls") or []:
-            if not isinstance(called["id"], str) or not 0 < len(called["id"]) <= 40:
+            if is_litellm and not called["id"].endswith(LITELLM):
+                return "an id without its signature"
+            if not isinstance(called["id"], str) or not (is_litellm or 0 < len(called["id"]) <= 40):
                 return f"the id {called['id']} is not one"
             if called["id"] in open_ids:
                 return "two calls have one id"
             open_ids[called["id"]] = orjson.loads(called["function"]["arguments"])["city"]
         called = message.get("tool_calls")
-        if called and demanded is not None and demanded not in {**called[0], **message}:
+        if called and demanded not in (None, LITELLM) and demanded not in {**called[0], **message}:
             return f"missing {demanded}"
         if message["role"] == "tool":
             if message.get("tool_call_id") not in open_ids:

@@ -24,6 +24,8 @@ from router.catalog.catalog import Model
 from router.providers.bedrock import BedrockProvider
 from router.providers.gemini import GeminiProvider
 from router.providers.key_ring import ProviderKeyRing
+from router.translate.bedrock.converse import converse_request
+from router.translate.members import LeftOut
 from router.translate.usage import usage_from_openai
 from tests.recording import Recorder, only_request
 from tests.router.providers.scripted import Exchange, ScriptedServer
@@ -283,6 +285,21 @@ def asked(
 
     with ScriptedServer(behave) as server:
         return asyncio.run(run(server.url))
+
+
+def test_converse_gets_turns_by_turns_and_ids_that_fit() -> None:
+    """It refuses two turns of one role, blank texts, and ids of more than 64 characters."""
+    called = {"type": "tool_use", "id": "call_" + 90 * "x", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": called["id"], "content": ""}
+    turns = [("user", "a"), ("user", "b"), ("assistant", [called]), ("user", [result])]
+    given = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    made = converse_request(given, LeftOut())["messages"]
+    assert [turn["role"] for turn in made] == ["user", "assistant", "user"]
+    assert made[0]["content"] == [{"text": "a"}, {"text": "b"}]
+    use, answered = made[1]["content"][0]["toolUse"], made[2]["content"][0]["toolResult"]
+    assert use["toolUseId"] == answered["toolUseId"]
+    assert len(use["toolUseId"]) == 64
+    assert answered["content"] == []
 
 
 BLOCKED = orjson.dumps(

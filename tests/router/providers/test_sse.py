@@ -35,6 +35,13 @@ def test_events_do_not_depend_on_how_they_arrive(cuts: list[int], line_end: byte
     assert [*got, *splitter.feed(b"\n\n")] == EVENTS
 
 
+@given(cut=st.integers(0, 6))
+def test_a_mark_of_byte_order_is_no_part_of_the_first_event(cut: int) -> None:
+    """Some servers begin a stream with one, which the standard says to skip."""
+    content, splitter = b"\xef\xbb\xbfdata: one\n\n", EventSplitter()
+    assert [*splitter.feed(content[:cut]), *splitter.feed(content[cut:])] == [(b"data: one", b"one")]
+
+
 @pytest.mark.smoke
 def test_an_event_without_end_is_refused() -> None:
     """What a provider sends without a blank line is held up to a bound."""

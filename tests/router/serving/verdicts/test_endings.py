@@ -126,6 +126,59 @@ def test_a_whole_answer_that_failed_is_no_success(world: World, api: str, body: 
     assert seen.status >= 400
 
 
+ENDS = {"stop": ("end_turn", "completed"), "length": ("max_tokens", "incomplete"),
+        "content_filter": ("refusal", "incomplete")}  # fmt: skip
+OTHER_WORDS = {"MAX_TOKENS": "length", "model_length": "length", "max_output_tokens": "length",
+               "LENGTH": "length", "SAFETY": "content_filter", "recitation": "content_filter",
+               "content_filtered": "content_filter", "refusal": "content_filter", "STOP": "stop",
+               "COMPLETE": "stop", "eos_token": "stop", "end_turn": "stop"}  # fmt: skip
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("api", CHATS)
+@pytest.mark.parametrize("word", OTHER_WORDS)
+def test_a_finish_reason_of_another_maker_is_in_the_readers_word(
+    world: World, api: str, word: str, streamed: bool
+) -> None:
+    """A client that reads `MAX_TOKENS` as the end of an answer takes half of it for all."""
+    said: Any = (
+        [chunk({"content": "x"}), chunk({}, word), *END[1:]] if streamed else whole({"content": "x"}, word)
+    )
+    seen = world.served(said, api, stream=streamed)
+    reason, expected = OTHER_WORDS[word], ENDS[OTHER_WORDS[word]]
+    read = {"chat": f'"finish_reason":"{reason}"', "messages": f'"stop_reason":"{expected[0]}"',
+            "responses": f'"status":"{expected[1]}"'}  # fmt: skip
+    assert agreed(seen)
+    assert read[api] in seen.text
+    assert seen.record.finish_reason == reason
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("api", CHATS)
+def test_a_call_that_a_bound_cut_is_said_to_be_cut(world: World, api: str, streamed: bool) -> None:
+    """Whatever the maker calls the bound, the half of a call is not taken for a call."""
+    cut = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1'}}
+    streamed_cut = [chunk({"tool_calls": [{"index": 0, **cut}]}), chunk({}, "MAX_TOKENS"), *END[1:]]
+    said: Any = streamed_cut if streamed else whole({"content": None, "tool_calls": [cut]}, "MAX_TOKENS")
+    seen = world.served(said, api, stream=streamed)
+    read = {"chat": '"finish_reason":"length"', "messages": '"stop_reason":"max_tokens"',
+            "responses": '"status":"incomplete"'}  # fmt: skip
+    assert agreed(seen)
+    assert read[api] in seen.text
+
+
+@pytest.mark.parametrize("api", CHATS)
+def test_a_message_in_a_chunk_is_its_delta(world: World, api: str) -> None:
+    """Servers that only seem to stream send the whole message in one event."""
+    event = {
+        **chunk({}),
+        "choices": [{"index": 0, "message": {"content": "all of it"}, "finish_reason": "stop"}],
+    }
+    seen = world.served([event, *END[1:]], api, stream=True)
+    assert agreed(seen)
+    assert "all of it" in seen.text
+
+
 @pytest.mark.parametrize("api", CHATS)
 def test_a_failure_may_be_billed(world: World, api: str) -> None:
     """The cost of a choice that failed is not known: nobody says that it was 0."""

@@ -45,6 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "rich-native": {"apis": ["chat", "responses"], "prices": [RICH]},
         "flex-arm": {"prices": [RICH], "parameters": {"forced": {"service_tier": "flex"}}},
         "tier-by-default": {"prices": [RICH], "parameters": {"default": {"service_tier": "priority"}}},
+        "searching": {"prices": [RICH], "provider_model": "gpt-4o-search-preview"},
         "search-arm": {"prices": [RICH], "parameters": {"forced": {"web_search_options": {}}}},
     }
     with replaying(tmp_path_factory.mktemp("world"), models=models) as opened:
@@ -128,11 +129,50 @@ def cost(world: World, answer: Any, model: str = "one", **members: Any) -> Decim
         ({**USAGE, "queue_time": 0.2, "prompt_time": 0.1, "completion_time": 0.3, "total_time": 0.4}, PLAIN),
         ({**USAGE, "service_tier": "priority"}, None),
         ({**USAGE, "cost": 0.5}, PLAIN),
+        # In the names of the responses API, and in Anthropic's, whose input leaves the cache out.
+        (C_USAGE, PLAIN),
+        ({**C_USAGE, "total_tokens": 1100, "input_tokens_details": CACHED}, Decimal("0.00164")),
+        ({**C_USAGE, "output_tokens_details": THOUGHT}, PLAIN),
+        ({**C_USAGE, "cache_read_input_tokens": 1000}, Decimal("0.0021")),
+        ({**C_USAGE, "total_tokens": 1100, "cache_read_input_tokens": 0}, PLAIN),
+        ({**C_USAGE, "code_execution_requests": 1}, None),
+        ({"input_tokens": 1000}, None),
+        ({"input_tokens": "many", "output_tokens": 100}, None),
+        ({}, None),
     ],
 )  # fmt: skip
 def test_a_cost_covers_what_the_usage_says(world: World, usage: Any, expected: Decimal | None) -> None:
     """Each count that may be charged has a rate, or the cost is unknown."""
     assert cost(world, used(usage)) == expected
+
+
+@pytest.mark.parametrize("usage", [USAGE, C_USAGE])
+@pytest.mark.parametrize("place", ["x_groq", "choice"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_usage_in_another_place_is_read(world: World, usage: Any, place: str, streamed: bool) -> None:
+    """Groq's own member, or the last choice: client and record have its counts and its cost."""
+    message = {"role": "assistant", "content": "x"}
+    last: dict[str, Any] = chunk({}, "stop") if streamed else whole({"content": "x"})
+    if place == "x_groq":
+        last["x_groq"] = {"id": "req_1", "usage": usage}
+    else:
+        last["choices"][0]["usage"] = usage
+    last.pop("usage", None)
+    world.answers["one"] = [chunk(message), last, DONE] if streamed else last
+    options = {"stream_options": {"include_usage": True}} if streamed else {}
+    seen = world.ask("chat", "one", stream=streamed, **options)
+    assert (seen.record.success, seen.record.cost_usd) == (True, PLAIN)
+    assert '"prompt_tokens":1000' in seen.text.replace(" ", "")
+
+
+def test_the_usage_of_one_choice_of_several_is_a_part(world: World) -> None:
+    """No sum says which parts hold the prompt, so that the cost is unknown."""
+    answer = whole({"content": "x"})
+    answer.pop("usage", None)
+    choice = {**answer["choices"][0], "usage": USAGE}
+    world.answers["one"] = {**answer, "choices": [choice, {**choice, "index": 1}]}
+    seen = world.ask("chat", "one", n=2)
+    assert (seen.record.success, seen.record.cost_usd) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +258,14 @@ def test_a_hard_budget_reserves_what_an_arm_asks_for(tmp_path: Any) -> None:
         assert world.served(used(USAGE), "chat", "plain", user="ann", max_tokens=70).status == 200
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_model_that_always_searches_is_charged_for_more_than_tokens(world: World, streamed: bool) -> None:
+    """OpenAI's search models search for every request, and their answers count no searches."""
+    world.answers["gpt-4o-search-preview"] = used(USAGE)
+    seen = world.ask("chat", "searching", stream=streamed)
+    assert (seen.record.success, seen.record.cost_usd) == (True, None)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -251,6 +299,9 @@ def test_a_search_that_is_not_counted_is_unknown(world: World, asked: dict[str, 
         ({**C_USAGE, "cache_creation_input_tokens": 10,
           "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 0}},
          Decimal("0.0020125"), Decimal("0.0020125")),
+        # An hour in the cache costs more than five minutes, and these rows do not say how much.
+        ({**C_USAGE, "cache_creation_input_tokens": 10,
+          "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 10}}, None, None),
         ({**C_USAGE, "iterations": [{"type": "compaction"}, {"type": "message"}]}, None, None),
         ({**C_USAGE, "iterations": [{"type": "message", "input_tokens": 9}]}, PLAIN, PLAIN),
     ],

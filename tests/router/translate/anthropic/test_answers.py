@@ -70,9 +70,9 @@ def test_a_completion_as_a_message() -> None:
         ("stop", "end_turn"),
         ("length", "max_tokens"),
         ("tool_calls", "end_turn"),
-        ("", None),
+        ("", "end_turn"),
         ("content_filter", "refusal"),
-        (None, None),
+        (None, "end_turn"),
     ],
 )
 def test_why_it_stopped(finish_reason: str | None, stop_reason: str | None) -> None:

@@ -189,10 +189,6 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
             "messages.0.tool_calls.0.function.arguments",
         ),
         (
-            chat({"role": "assistant", "content": None, "tool_calls": [call("a", "[1]")]}),
-            "messages.0.tool_calls.0.function.arguments",
-        ),
-        (
             chat(
                 {
                     "role": "assistant",
