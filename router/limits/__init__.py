@@ -9,4 +9,5 @@ Where to read on:
     book        limits.yaml, compiled             remote      counters of many machines, on Redis
     counters    the interface of a store          spend       spending by lake and journals
     periods     calendar and amounts              reservations  requests in flight at a process's death
+    leases      parts of budgets, for the time in which Redis is away
 """

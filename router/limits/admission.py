@@ -11,6 +11,8 @@ from router.request.demand import Missing
 from router.sessions.sessions import session_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from router.limits.counters import Account, Rate, Taken
 
 _SECONDS = "{:.3f}s"
@@ -143,17 +145,25 @@ def rate_limited(admission: Admission, taken: Taken) -> RateLimitedError:
     return error
 
 
+def passed_of(accounts: tuple[Account, ...], charged: tuple[int, ...]) -> Iterator[tuple[Account, int, bool]]:
+    """(account, amount charged, whether its limit is passed) of the budgets that are passed or nearly so."""
+    for account, spent in zip(accounts, charged, strict=True):
+        is_passed = not account.is_hard and spent > account.limit
+        if is_passed or (account.alert is not None and spent >= account.alert):
+            yield account, spent, is_passed
+
+
 def notices_of(
     accounts: tuple[Account, ...], charged: tuple[int, ...], amount: int | Missing
 ) -> tuple[str, ...]:
     """The parts of a record's reason about budgets that are passed or nearly so."""
     notices = []
-    for account, spent in zip(accounts, charged, strict=True):
-        if not account.is_hard and spent > account.limit:
+    for account, spent, is_passed in passed_of(accounts, charged):
+        if is_passed:
             notices.append(
                 f"soft budget `{account.budget_id}` is passed: {dollars(spent)} of {dollars(account.limit)}"
             )
-        elif account.alert is not None and spent >= account.alert:
+        else:
             share = 100 * spent // account.limit if account.limit else 100
             notices.append(f"budget `{account.budget_id}` is {share}% used")
     if isinstance(amount, Missing):

@@ -16,9 +16,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from router.catalog.entries import Name
 from router.documents import Entry, parse_yaml
@@ -37,16 +37,27 @@ MAX_CACHED = 65_536
 _WINDOW_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
 Subject = Annotated[str, Field(min_length=1, max_length=255)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _listed(value: Any) -> Any:
+    """One share is a list of one."""
+    return value if value is None or isinstance(value, list | tuple) else (value,)
 
 
 class LimitEntry(Entry):
     """How much a subject may use in any minute, hour or day."""
 
     scope: Literal["key", "user", "organization"]
+    """The kind of the subject."""
     subject: Subject
+    """A key's id, a user or an organisation; `*`: each one, counted separately."""
     requests: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    """Most requests in the time; 0: none."""
     tokens: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    """Most input and output tokens in the time."""
     per: Literal["minute", "hour", "day"]
+    """The time, which slides."""
 
     @model_validator(mode="after")
     def _says_something(self) -> LimitEntry:
@@ -59,15 +70,26 @@ class BudgetEntry(Entry):
     """How much a subject may spend in a period of the UTC calendar."""
 
     id: Name
+    """Its name in errors, records and reports."""
     scope: Scope
+    """The kind of the subject."""
     subject: Subject
+    """A key's id, a user, an organisation or a session; `*`: each one, counted separately."""
     usd: Annotated[Decimal, Field(ge=0, le=9_000_000, decimal_places=12)]
     """0 admits only requests that cost nothing. The upper bound is Redis's limit in pico-dollars."""
     period: Period
+    """How long the amount has to last, in the UTC calendar. `total` is for sessions."""
     mode: Literal["hard", "soft"]
     """`hard` refuses a request that does not fit. `soft` notes it in the record and goes on."""
-    alert_at: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of the budget from which records carry a notice."""
+    alert_at: (
+        Annotated[
+            tuple[Share, ...],
+            Field(min_length=1, max_length=10),
+            BeforeValidator(_listed, json_schema_input_type=Share | tuple[Share, ...]),
+        ]
+        | None
+    ) = None
+    """Shares of the budget, or one, at which there is an alert. Records carry a notice from the least on."""
 
     @model_validator(mode="after")
     def _has_an_end(self) -> BudgetEntry:
@@ -80,7 +102,9 @@ class LimitsFile(Entry):
     """The whole of `limits.yaml`."""
 
     limits: tuple[LimitEntry, ...] = ()
+    """Limits of rates. All that match a request hold."""
     budgets: tuple[BudgetEntry, ...] = ()
+    """Limits of money. All that match a request hold."""
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> LimitsFile:
@@ -180,6 +204,14 @@ class LimitBook:
                     found["tokens", entry.per] = entry, entry.tokens
         return found
 
+    def named_accounts(self, day: int) -> list[Account]:
+        """The accounts on a day of the organisations and keys that entries name: none is of a person."""
+        return [
+            account_of(entry, entry.subject, day)
+            for entry in self.budgets
+            if entry.scope in ("organization", "key") and entry.subject != ANY
+        ]
+
     def budgets_of(self, scope: Scope, subject: str) -> list[BudgetEntry]:
         """The budgets that bind a subject. A session's budget is labelled with the client's own id."""
         found: dict[Period, BudgetEntry] = {}
@@ -206,7 +238,7 @@ def account_of(entry: BudgetEntry, subject: str, day: int) -> Account:
         ends_s=ends_s,
         limit=limit,
         is_hard=entry.mode == "hard",
-        alert=None if entry.alert_at is None else int(limit * Decimal(str(entry.alert_at))),
+        alert=None if entry.alert_at is None else int(limit * Decimal(str(min(entry.alert_at)))),
     )
 
 

@@ -89,6 +89,8 @@ class Taken(NamedTuple):
     """The amount charged to each account, reservations included. Empty after a refusal."""
     at: float
     """The store's clock: names the slot when the tokens are corrected."""
+    is_leased: bool = False
+    """The store is away: the charges are its last ones, and the request draws on leases."""
 
 
 class Reserved(NamedTuple):
@@ -111,6 +113,10 @@ class LimitStore(Protocol):
     """`memory`, `file` or `redis`, as LIMITS_STORE says it."""
     is_remote: bool
     """Whether its counters survive the end of every process."""
+
+    @property
+    def serves_away(self) -> bool:
+        """Whether some requests can be counted although `check` fails."""
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
         """Count one request of `tokens` in every rate, or in none. Also return the accounts' charges."""

@@ -18,13 +18,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError, LimitsUnavailableError
-from router.limits.admission import UNLIMITED, Admission, notices_of, rate_limited
+from router.limits.admission import UNLIMITED, Admission, notices_of, passed_of, rate_limited
 from router.limits.balances import Balance
 from router.limits.book import LimitBook
 from router.limits.counters import Subjects
 from router.limits.memory import MemoryStore
 from router.limits.opening import Opening
-from router.limits.periods import DAY_S, LONGEST_DAYS
+from router.limits.periods import DAY_S, LONGEST_DAYS, dollars, to_usd
 from router.limits.reservations import ReservationLog
 from router.limits.source import FileOfLimits
 from router.request.demand import Missing
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from router.config import Settings
+    from router.errors import BudgetExceededError
     from router.limits.counters import Account, LimitStore, Rate
     from router.limits.source import LimitsSource
 
@@ -43,6 +44,12 @@ logger = logging.getLogger("router.limits")
 
 MAX_AMOUNT = 10**18
 """A million dollars. A larger worst case fits no hard budget, and soft ones count this much."""
+
+
+NAMED_SCOPES = frozenset({"organization", "key"})
+"""Scopes whose subjects the log may name."""
+MAX_LOGGED = 10_000
+"""Events of budgets that are remembered, so that each is logged once."""
 
 
 class Limits:
@@ -72,6 +79,8 @@ class Limits:
         self._held: dict[str, int] = {}
         """Pico-dollars that this process's requests in flight hold, by account."""
         self._held_lock = threading.Lock()
+        self._logged: set[str] = set()
+        """The events of budgets that the log has already."""
         self._opening = opening
         self._source = source
         self._version = version
@@ -92,9 +101,10 @@ class Limits:
         log: ReservationLog | None = None
         store: LimitStore
         if settings.limits_store_in_use == "redis":
+            from router.limits.leases import LeasedStore
             from router.limits.remote import RedisStore
 
-            store = RedisStore(_redis_url(settings), opening.charges)
+            store = LeasedStore(RedisStore(_redis_url(settings), opening.charges))
         elif settings.limits_store_in_use == "file":
             store, log = _shared(settings.home / "budgets", opening)
         else:
@@ -117,6 +127,11 @@ class Limits:
     def is_active(self) -> bool:
         """Whether anything is limited at all."""
         return not self.book.is_empty
+
+    @property
+    def serves_away(self) -> bool:
+        """Whether budgets have leases, and no rate limit needs the store, while the store is away."""
+        return self.store.serves_away and not self.book.limits
 
     async def admit(self, subjects: Subjects, *, tokens: int = 0, at: datetime | None = None) -> Admission:
         """Count the request in every rate limit, or raise RateLimitedError.
@@ -141,7 +156,8 @@ class Limits:
             raise rate_limited(admission, taken)
         if admission.accounts:
             admission.see(taken.charged)
-        self.error = None
+        if not taken.is_leased:
+            self.error = None
         return admission
 
     async def reserve(self, admission: Admission, request_id: str, amount: int | Missing) -> bool:
@@ -184,6 +200,11 @@ class Limits:
         self._hold(accounts, wanted - (admission.amount or 0))
         admission.request_id, admission.amount = request_id, wanted
         admission.notices = notices_of(accounts, reserved.charged, amount)
+        if admission.notices:
+            for account, charged, is_passed in passed_of(accounts, reserved.charged):
+                self._log_use(account, charged, "is passed" if is_passed else "is nearly used up")
+        if admission.taken.is_leased:
+            admission.notices += ("budgets were counted in leases, while their store was away",)
         return True
 
     async def settle(
@@ -206,7 +227,8 @@ class Limits:
         if taken is not None and tokens is not None and tokens != admission.tokens:
             more = tokens - admission.tokens
             corrections = [(rate, more) for rate in admission.rates if rate.unit == "tokens"]
-        if (charge is not None and charge != held) or corrections:
+        # A remote store also learns that a request is over which costs what was held.
+        if (charge is not None and charge != held) or corrections or (held and self.store.is_remote):
             try:
                 await self.store.settle(
                     admission.request_id or "",
@@ -245,6 +267,10 @@ class Limits:
         if not accounts:
             return []
         taken = await self.store.take((), accounts, 0)  # counts nothing
+        if taken.is_leased:
+            raise LimitsUnavailableError(
+                "the store of limits does not answer, and only it knows what all routers spent. Try again"
+            )
         return [
             Balance(account=account, charged=charged, reserved=min(self._held.get(account.key, 0), charged))
             for account, charged in zip(accounts, taken.charged, strict=True)
@@ -302,7 +328,21 @@ class Limits:
             "unsettled": self.unsettled,
             "unreadable_segments": [] if self._opening is None else self._opening.unreadable,
             "error": None if self.error is None else str(self.error),
+            "charged_usd": self._charged(),
         }
+
+    def _charged(self) -> dict[str, dict[str, float]]:
+        """Dollars charged and allowed by budget, where an entry names an organisation or a key.
+
+        A budget that this process knows no charge of is left out: 0 would be a claim.
+        """
+        found = {}
+        for account in self.book.named_accounts(int(time.time() // DAY_S)):
+            charged = self.store.peek([account])
+            if charged:
+                amounts = {"charged": charged[0], "limit": account.limit}
+                found[account.budget_id] = {name: float(to_usd(pico)) for name, pico in amounts.items()}
+        return found
 
     async def aclose_connections(self) -> None:
         """Close the store's connections of the running event loop."""
@@ -320,6 +360,35 @@ class Limits:
         if admission.amount:
             self._hold(admission.accounts, -admission.amount)
         admission.request_id = admission.amount = None
+
+    def log_refusal(self, error: BudgetExceededError) -> None:
+        """Log the first refusal of a budget in a period."""
+        if self._is_news(f"{error.budget_id} {error.period_end}"):
+            end = "" if error.period_end is None else f" until {error.period_end:%Y-%m-%d %H:%M} UTC"
+            logger.warning("budget `%s` has no room and refuses requests%s", error.budget_id, end)
+
+    def _log_use(self, account: Account, charged: int, how: str) -> None:
+        """Log once for each budget, subject and period. People and sessions are not named."""
+        is_named = account.scope in NAMED_SCOPES
+        if self._is_news(f"{account.key if is_named else account.budget_id} {account.ends_s} {how}"):
+            logger.warning(
+                "budget `%s` of %s%s %s: %s of %s in the period `%s`",
+                account.budget_id,
+                account.scope,
+                f" `{account.subject}`" if is_named else "",
+                how,
+                dollars(charged),
+                dollars(account.limit),
+                account.period,
+            )
+
+    def _is_news(self, event: str) -> bool:
+        if event in self._logged:
+            return False
+        if len(self._logged) >= MAX_LOGGED:
+            self._logged.clear()
+        self._logged.add(event)
+        return True
 
     def _tolerate(self, error: LimitsUnavailableError, admission: Admission) -> None:
         """Apply LIMITS_ON_ERROR: raise, or let the request pass, counted and noted."""

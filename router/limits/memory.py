@@ -36,6 +36,7 @@ class MemoryStore:
 
     name = "memory"
     is_remote = False
+    serves_away = False
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 Charges live only in Redis: the reservations of a killed process stay charged there. A budget's period is
 opened from the records once, by the first router that finds no marker: at its first use, or after Redis
-lost its data. Redis must not evict keys (`maxmemory-policy noeviction`).
+lost its data. Redis must not evict keys (`maxmemory-policy noeviction`). `leases` serves while it is away.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class RedisStore:
 
     name = "redis"
     is_remote = True
+    serves_away = False
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from router.files import TEMPORARY_PREFIX, make_folder
+from router.files import TEMPORARY_PREFIX, make_folder, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -244,7 +244,7 @@ def _read(descriptor: int) -> bytes:
 
 def _parse(content: bytes) -> _Contents:
     found = _Contents()
-    for line in content[: content.rfind(b"\n") + 1].decode(errors="replace").splitlines():
+    for line in whole_lines(content).decode(errors="replace").splitlines():
         kind, *words = line.split(" ")
         try:
             if kind == "A":

@@ -67,6 +67,7 @@ class FileStore:
 
     name = "file"
     is_remote = False
+    serves_away = False
 
     def __init__(
         self,

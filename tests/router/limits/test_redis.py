@@ -99,6 +99,32 @@ def test_without_redis_requests_may_be_served_unchecked(home: Path, mortal_serve
     run(limits, work)
 
 
+def test_without_redis_requests_are_served_within_leases(home: Path, mortal_server: RedisServer) -> None:
+    """The record says so, readiness knows, and balances of all routers together are unknown."""
+    (home / "limits.yaml").write_text(
+        "budgets: [{id: b, scope: user, subject: '*', usd: 1, period: day, mode: hard}]"
+    )
+    limits = Limits.open(Settings.load({}, home=home, redis_url=mortal_server.url))
+
+    async def work() -> None:
+        for name in ("before", "away"):
+            admission = await limits.admit(ADA)
+            assert await limits.reserve(admission, name, USD // 100)
+            await limits.settle(admission, USD // 100)
+            mortal_server.stop()
+        assert admission.notices == ("budgets were counted in leases, while their store was away",)
+        assert limits.serves_away
+        assert limits.unsettled == 0
+        with pytest.raises(LimitsUnavailableError, match="does not answer"):
+            await limits.balances(ADA)
+        with pytest.raises(LimitsUnavailableError, match="Redis does not count"):
+            await limits.reserve(await limits.admit(ADA), "large", USD // 2)
+        with pytest.raises(LimitsUnavailableError, match="Redis does not count"):
+            await limits.admit(Subjects(user="bob"))
+
+    run(limits, work)
+
+
 def test_a_redis_url_is_checked_and_not_shown(home: Path) -> None:
     """A password in the URL reaches no message."""
     pytest.importorskip("redis", reason="the package `redis` is not installed")
