@@ -9,9 +9,13 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from router.errors import ConfigError, IntelliRouterError, masked
-from router.settings.command_errors import as_line
+from router.settings.command_errors import as_line, hidden_by
+
+if TYPE_CHECKING:
+    from router.config import Settings
 
 try:
     import click
@@ -20,26 +24,35 @@ except ImportError:  # the base install has no command line
 
 COMMAND_MODULES = {
     "router.keys.commands": ("keys",),
-    "router.configuration.commands": ("config", "backup", "restore"),
+    "router.configuration.commands": ("config", "backup", "restore", "schema"),
     "pipelines.cli": (
+        "bill",
         "refresh",
         "rebuild",
         "compact",
         "retention",
         "erase",
         "doctor",
-        "report",
         "explain",
     ),
+    "pipelines.orchestration.dagster_command": ("dagster",),
     "pipelines.reports.sql_command": ("sql",),
+    "pipelines.reports.report_command": ("report", "publish-reports"),
+    "pipelines.store.sync_command": ("sync",),
     "pipelines.copies.copy_commands": ("mirror", "export"),
+    "pipelines.importing.import_commands": ("import",),
     "pipelines.experiments.experiment_commands": ("experiments",),
+    "pipelines.anomalies.anomaly_commands": ("budgets", "anomalies", "alerts"),
     "pipelines.evaluation.evaluation_commands": ("evaluate",),
     "pipelines.prices.price_commands": ("prices",),
+    "pipelines.reconciliation.reconcile_commands": ("reconcile",),
     "pipelines.replay.replay_commands": ("demo", "replay"),
 }
 
-SUBCOMMANDS = {"config": "router.readiness.commands"}
+SUBCOMMANDS = {
+    "config": "router.readiness.commands",
+    "prices": "pipelines.reconciliation.restate_commands",
+}
 """Modules whose commands belong into a group of another room, by its name."""
 
 
@@ -95,6 +108,8 @@ def _group() -> click.Group:
 def _commands(module: str, names: tuple[str, ...]) -> list[click.Command]:
     """The commands of a module, or placeholders that fail when its packages are not installed."""
     try:
+        if module.startswith("pipelines.") and hidden_by("pipelines"):
+            raise ModuleNotFoundError(name=module)
         commands: list[click.Command] = import_module(module).COMMANDS
     except ModuleNotFoundError as error:
         missing = error
@@ -137,9 +152,37 @@ def _serve() -> click.Command:
         from router.config import Settings
         from router.server.process.serve import serve as run
 
-        run(Settings.load(home=home, host=host, port=port, workers=workers))
+        settings = Settings.load(home=home, host=host, port=port, workers=workers)
+        if settings.database_url is None:
+            _begin(settings)
+        run(settings)
 
     return serve
+
+
+def _begin(settings: Settings) -> None:
+    """Write a catalog into a data folder that is empty, if the key of a known provider is set.
+
+    ConfigError if the folder is missing and was named, since the name may be misspelt.
+    """
+    from router.catalog.starter import key_variables, write_starter
+    from router.config import Settings
+    from router.settings.environment import Variables
+    from router.settings.folder import existing
+
+    home = settings.home
+    if home != Settings.model_fields["home"].default:
+        existing(settings)
+    if (home / "catalog.yaml").exists() or (home.is_dir() and any(home.iterdir())):
+        return
+    keys = write_starter(home, Variables.read().merged)
+    if not keys:
+        raise ConfigError(
+            f"no catalog at `{home / 'catalog.yaml'}`: run `intellirouter init` to write an example, or set"
+            f" the key of a provider ({', '.join(key_variables())}) and serve again, or set"
+            " INTELLIROUTER_HOME to the folder that holds one"
+        )
+    click.echo(f"wrote {home / 'catalog.yaml'} for the keys {', '.join(keys)}: edit it, and check its prices")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from router.records import BodyMode
 from router.settings.database_url import postgresql_url
 from router.settings.environment import Variables
 from router.settings.names import current_names, misspelt
+from router.settings.time_zones import known_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -189,6 +190,15 @@ class Settings(BaseModel):
             ge=0,
         ),
     ] = 100_000
+    session_usage_hours: Annotated[
+        int,
+        Field(
+            alias="SESSION_USAGE_HOURS",
+            description="Hours back that `GET /v1/sessions/{session}/usage` counts.",
+            ge=1,
+            le=744,
+        ),
+    ] = 48
     health_consecutive_failures: Annotated[
         int,
         Field(
@@ -389,6 +399,25 @@ class Settings(BaseModel):
             le=36500,
         ),
     ] = None
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(alias="LOG_LEVEL", description="Least level of the lines that `serve` logs."),
+    ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"],
+        Field(alias="LOG_FORMAT", description="Form of the log: lines for people, or JSON objects."),
+    ] = "text"
+    access_log: Annotated[
+        bool, Field(alias="ACCESS_LOG", description="Whether `serve` logs a line for each HTTP request.")
+    ] = False
+    report_timezone: Annotated[
+        str,
+        Field(
+            alias="REPORT_TIMEZONE",
+            description="Time zone of the days and months of reports; organizations.yaml names an"
+            " organisation's own.",
+        ),
+    ] = "UTC"
     prices_url: Annotated[
         str,
         Field(
@@ -406,6 +435,15 @@ class Settings(BaseModel):
             le=1000,
         ),
     ] = 3.0
+    lake_url: Annotated[
+        str | None,
+        Field(
+            alias="LAKE_URL",
+            description="Object store that `intellirouter sync` shares the lake through, such as"
+            " `s3://bucket/folder`; unset: one machine.",
+            pattern=r"^(s3|s3a|gs|az|abfs|abfss|adl|azure)://[^/@]+",
+        ),
+    ] = None
     mirror_url: Annotated[
         SecretStr | None,
         Field(
@@ -429,6 +467,36 @@ class Settings(BaseModel):
             pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62})?$",
         ),
     ] = "intellirouter_reader"
+    anomaly_alarms_per_week: Annotated[
+        float,
+        Field(
+            alias="ANOMALY_ALARMS_PER_WEEK",
+            description="False alarms of all watched series together that are accepted in a week.",
+            ge=0.001,
+            le=1000,
+        ),
+    ] = 1.0
+    alert_webhook_url: Annotated[
+        SecretStr | None,
+        Field(
+            alias="ALERT_WEBHOOK_URL",
+            description="Webhook that gets each alert, such as Slack's; unset: alerts go to a file only.",
+        ),
+    ] = None
+    alert_webhook_secret: Annotated[
+        SecretStr | None,
+        Field(
+            alias="ALERT_WEBHOOK_SECRET",
+            description="Key of the signature in `webhook-signature`; unset: alerts are not signed.",
+        ),
+    ] = None
+    alert_webhook_allow_private: Annotated[
+        bool,
+        Field(
+            alias="ALERT_WEBHOOK_ALLOW_PRIVATE",
+            description="Whether the webhook may be on this machine or in a private network, and plain HTTP.",
+        ),
+    ] = False
     duckdb_memory_limit: Annotated[
         str,
         Field(
@@ -441,6 +509,15 @@ class Settings(BaseModel):
         int, Field(alias="DUCKDB_THREADS", description="Threads of a DuckDB connection.", ge=1, le=512)
     ] = 2
 
+    reports: Annotated[
+        bool,
+        Field(
+            alias="REPORTS",
+            description="Whether the job `reports` publishes each organisation's pages for `GET /reports`."
+            " Needs the extra `reports`.",
+        ),
+    ] = False
+
     performance_tracking: Annotated[
         bool,
         Field(
@@ -450,7 +527,16 @@ class Settings(BaseModel):
         ),
     ] = True
 
-    @field_validator("ssl_cert_file", "ssl_cert_dir", "database_url", "mirror_url", mode="before")
+    @field_validator(
+        "ssl_cert_file",
+        "ssl_cert_dir",
+        "database_url",
+        "lake_url",
+        "mirror_url",
+        "alert_webhook_url",
+        "alert_webhook_secret",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -459,6 +545,17 @@ class Settings(BaseModel):
     @classmethod
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(postgresql_url(value.get_secret_value()))
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        level = value.lower() if isinstance(value, str) else value
+        return "warning" if level == "warn" else level
+
+    @field_validator("report_timezone")
+    @classmethod
+    def _is_known_zone(cls, value: str) -> str:
+        return known_zone(value)
 
     @field_validator("performance_tracking")
     @classmethod

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from router.errors import MASK, ConfigError, has_secret, masked
+from router.errors import MASK, ConfigError, has_secret, masked, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -32,6 +32,19 @@ _SECRET_MEMBER = re.compile(
 _OPAQUE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{20,}(?![A-Za-z0-9])")
 """A long word of letters and digits: some providers' keys have no other shape."""
 _MAX_SHOWN = 80
+_LIST = "must be a list: begin each entry with `- `"
+_NAMES = "must be names with values, as in `name: value`"
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a known member",
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), _LIST),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type"), _NAMES),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type", "decimal_parsing", "decimal_type"), "must be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+    "string_type": "must be a text",
+}
+"""The fault by pydantic's name for it."""
 
 
 class Entry(BaseModel):
@@ -61,14 +74,24 @@ def parse_json(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
         _refuse_secrets(_tree_of(content), path)
         return kind.model_validate_json(content)
     except ValidationError as error:
-        fault = f"`{path}` is not usable: {_faults(error, shows_values=False)}"
+        fault = f"`{path}` is not usable: {_faults(error, kind, shows_values=False)}"
     raise ConfigError(fault)
 
 
-def problems(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str, str | None]]:
-    """(place, problem, value) of each fault; value is None if it may be a secret or does not help."""
+def problems(
+    error: ValidationError, kind: type[BaseModel] | None = None
+) -> Iterator[tuple[tuple[int | str, ...], str, str | None]]:
+    """(place, problem, value) of each fault; value is None if it may be a secret or does not help.
+
+    With the document's `kind`, an unknown member is named with the nearest known ones.
+    """
     for problem in error.errors(include_url=False):
-        yield problem["loc"], hidden(problem["msg"].removeprefix("Value error, ")), _shown(problem)
+        text = hidden(_in_words(problem))
+        if problem["type"] == "extra_forbidden" and kind is not None:
+            *parent, name = problem["loc"]
+            if known := _members(kind, parent):
+                text = f"{text}; {nearest(str(name), known)}"
+        yield problem["loc"], text, _shown(problem)
 
 
 def secrets_in(tree: object) -> Iterator[str]:
@@ -105,7 +128,7 @@ def _validated(tree: Any, kind: type[Parsed], path: Path) -> Parsed:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        fault = f"`{path}` is not usable: {_faults(error)}"
+        fault = f"`{path}` is not usable: {_faults(error, kind)}"
     raise ConfigError(fault)
 
 
@@ -122,12 +145,42 @@ def _refuse_secrets(tree: object, path: Path) -> None:
         raise ConfigError(f"`{path}` is not usable: {'; '.join(f'{at} {REFUSAL}' for at in found)}")
 
 
-def _faults(error: ValidationError, *, shows_values: bool = True) -> str:
+def _faults(error: ValidationError, kind: type[BaseModel], *, shows_values: bool = True) -> str:
     return "; ".join(
         f"{hidden(_place(place))}: {problem}"
         + (f" (got `{value}`)" if shows_values and value is not None else "")
-        for place, problem, value in problems(error)
+        for place, problem, value in problems(error, kind)
     )
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """The fault in the words of a person who writes YAML, not of the library."""
+    words = _WORDS.get(problem["type"])
+    return words or re.sub(
+        r"^Input should be(?! valid)", "must be", problem["msg"].removeprefix("Value error, ")
+    )
+
+
+def _members(kind: type[BaseModel], place: Sequence[int | str]) -> set[str]:
+    """The members that a place of a document may have. Empty if the schema does not lead there."""
+    whole = kind.model_json_schema()
+    parts = [whole]
+    for step in place:
+        inner = [
+            part.get("properties", {}).get(step) or part.get("additionalProperties") or part.get("items")
+            for part in _alternatives(parts, whole)
+        ]
+        parts = [part for part in inner if isinstance(part, dict)]
+    return {name for part in _alternatives(parts, whole) for name in part.get("properties", ())}
+
+
+def _alternatives(parts: Iterable[dict[str, Any]], whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Parts of a JSON Schema, with what they refer to in their place."""
+    for part in parts:
+        if "$ref" in part:
+            part = whole["$defs"][part["$ref"].rpartition("/")[2]]
+        others = [*part.get("anyOf", ()), *part.get("oneOf", ()), *part.get("allOf", ())]
+        yield from _alternatives(others, whole) if others else iter((part,))
 
 
 def _place(location: tuple[object, ...]) -> str:

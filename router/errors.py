@@ -150,9 +150,11 @@ class UnknownModelError(RequestError):
     code = "model_not_found"
     http_status = 404
 
-    def __init__(self, model: str, known: Iterable[str]) -> None:
+    def __init__(self, model: str, known: Iterable[str], *, setting: str | None = None) -> None:
+        start = "" if setting is None else f"{setting} is not usable: "
+        other = "" if setting is not None else "; or use `auto` to let the router choose"
         super().__init__(
-            f"unknown model `{model}`: {nearest(model, known)}; or use `auto` to let the router choose",
+            f"{start}unknown model `{model}`: {nearest(model, known)}{other}",
             param="model",
         )
         self.model = model
@@ -177,9 +179,11 @@ class UnknownPolicyError(RequestError):
 
     code = "unknown_policy"
 
-    def __init__(self, policy_id: str, known: Iterable[str]) -> None:
+    def __init__(self, policy_id: str, known: Iterable[str], *, setting: str | None = None) -> None:
+        start = "" if setting is None else f"{setting} is not usable: "
+        advice = f"{nearest(policy_id, known)}; or define it in policies.yaml"
         super().__init__(
-            f"unknown policy `{policy_id}`: {nearest(policy_id, known)}; or define it in policies.yaml",
+            f"{start}unknown policy `{policy_id}`: {advice}",
             param="policy",
         )
         self.policy_id = policy_id

@@ -38,7 +38,7 @@ from router.limits.book import LimitBook, LimitsFile
 from router.limits.limits import Limits
 from router.policies.assignment import load_experiments
 from router.policies.experiments import ExperimentsFile
-from router.policies.policy import Policies, _PoliciesFile
+from router.policies.policy import Policies, PoliciesFile
 from router.providers.fake import FakeProvider
 from router.providers.fake.script import Script, load_script
 from router.records import BodyMode
@@ -303,7 +303,7 @@ PLAIN = "canary-plain-text"
 """Has no shape: only a member that may hold a secret hides it."""
 KINDS: dict[str, tuple[type[BaseModel], Callable[[Path], object]]] = {
     "catalog.yaml": (CatalogFile, Catalog.load),
-    "policies.yaml": (_PoliciesFile, Policies.load),
+    "policies.yaml": (PoliciesFile, Policies.load),
     "experiments.yaml": (ExperimentsFile, load_experiments),
     "limits.yaml": (LimitsFile, LimitBook.load),
     "retention.yaml": (RetentionFile, RetentionFile.load),
@@ -400,7 +400,7 @@ def test_a_key_in_a_provider_is_refused_and_not_shown(tmp_path: Path, member: st
 @pytest.mark.parametrize("name", SETTINGS)
 def test_no_setting_shows_or_keeps_a_key(name: str) -> None:
     """A key in the wrong variable stops the start, and the error names the variable only."""
-    if name in ("REDIS_URL", "MIRROR_URL"):
+    if name in ("REDIS_URL", "MIRROR_URL", "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"):
         assert SHAPED not in repr(Settings.load({name: SHAPED}))
         return
     for value in (SHAPED, f"https://user:{PLAIN}@host/", f"https://host/?api_key={PLAIN}"):

@@ -78,6 +78,8 @@ class Model:
     cost_source: Literal["prices", "provider"] = "prices"
     prices: tuple[Price, ...] = ()
     """The price book's rows, then the catalog's own, in order of start."""
+    price_ref: str = ""
+    """The name by which it is looked for in the price book."""
 
     @property
     def version(self) -> str:
@@ -221,6 +223,7 @@ def _model(entry: ModelEntry, provider: ProviderEntry, book: PriceBook | None, p
         answers_as=frozenset(entry.answers_as),
         cost_source=entry.cost_source,
         prices=_prices(entry, book, path),
+        price_ref=_price_ref(entry),
     )
 
 

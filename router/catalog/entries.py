@@ -43,7 +43,7 @@ DEFAULT_TASKS = (
 # Printable ASCII, since names travel in HTTP headers. No backtick (messages quote with it), no `*`
 # (it means all tasks).
 Name = Annotated[str, Field(max_length=200, pattern=r"^[!-)+-_a-~]+$")]
-BASE_URL = r"^https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~--[@?#\\]]*)?$"
+_BASE_URL = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!\"$->A-Z\[\]^-~]*)?")
 """Host, port and path: no user, which would hide the host, and no query, since a path is appended."""
 OTHER_KINDS = ("anthropic", "gemini", "bedrock")
 """Kinds of providers that speak none of OpenAI's APIs."""
@@ -61,6 +61,18 @@ def _is_variable(value: str) -> str:
     return value
 
 
+def _is_base_url(value: str) -> str:
+    if not _BASE_URL.fullmatch(value):
+        raise ValueError(
+            "must be the URL of an API, such as `https://api.openai.com/v1`: begin with `https://` or"
+            " `http://`, and leave out user, password, query and fragment"
+        )
+    if urlsplit(value).port == 0:  # ValueError for one over 65535
+        raise ValueError("port 0 cannot be reached")
+    return value
+
+
+BaseUrl = Annotated[str, Field(json_schema_extra={"pattern": "^https?://"}), AfterValidator(_is_base_url)]
 Variable = Annotated[str, AfterValidator(_is_variable)]
 """The name of an environment variable that holds a key. Never the key, which would be published."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -111,7 +123,7 @@ class ProviderEntry(Entry):
     kind: Literal["openai", "anthropic", "azure", "gemini", "bedrock"]
     """The API it speaks: OpenAI's chat completions, Anthropic's messages, OpenAI's as Azure serves it,
     Google's generateContent, or Amazon's Converse (with the extra `bedrock`)."""
-    base_url: Annotated[str, Field(pattern=BASE_URL)]
+    base_url: BaseUrl
     """Up to and including the version: `/chat/completions`, `/messages` or `/models/…` is appended. Of
     `azure` and `bedrock`: only the host."""
     api_key_env: Variable | tuple[Variable, ...] | None = None
@@ -136,13 +148,6 @@ class ProviderEntry(Entry):
     drop_params: bool | None = None
     """True: leave out parameters that its API lacks, and name them in `x-intellirouter-ignored`. None: refuse
     such a request by name."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _reachable(cls, value: str) -> str:
-        if urlsplit(value).port == 0:  # ValueError for one over 65535
-            raise ValueError("port 0 cannot be reached")
-        return value
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> ProviderEntry:
@@ -173,7 +178,9 @@ class ModelEntry(Entry):
     """One model that requests may be routed to. None: not stated, so that it excludes nothing."""
 
     id: Name
+    """Its name in requests, policies and records."""
     provider: str
+    """One of `providers`."""
     provider_model: str | None = None
     """The model's name at the provider. None: the same as `id`."""
     version: Annotated[str, Field(min_length=1, max_length=255)] | None = None
@@ -184,16 +191,17 @@ class ModelEntry(Entry):
     context_window: Annotated[int, Field(gt=0)] | None = None
     """Input and output tokens together."""
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Most tokens of one answer."""
     attempt_timeout_s: Timeout | None = None
     """Time for one answer, or a stream's first content. None: its provider's, like the next two."""
     stream_usage: bool | None = None
-    """See ProviderEntry."""
+    """As the same member of its provider, whose value holds if this one is left out."""
     max_tokens_as: OutputLimit | None = None
-    """See ProviderEntry."""
+    """As the same member of its provider, whose value holds if this one is left out."""
     developer_as: DeveloperRole | None = None
-    """See ProviderEntry."""
+    """As the same member of its provider, whose value holds if this one is left out."""
     drop_params: bool | None = None
-    """See ProviderEntry."""
+    """As the same member of its provider, whose value holds if this one is left out."""
     parameters: ParametersEntry = ParametersEntry()
     """Parameters that make this entry an arm of its own, such as one effort of a model. OpenRouter's own
     `provider` object can be one of them."""
@@ -203,6 +211,7 @@ class ModelEntry(Entry):
     """How a model of Anthropic's takes a reasoning effort: `adaptive` (from Claude 4.6 on), `budget` (3.7 to
     4.5) or `none`. None: by the version in its name."""
     capabilities: tuple[Capability, ...] | None = None
+    """The abilities that a request can need."""
     apis: tuple[Api, ...] | None = None
     """The APIs of OpenAI by which its provider serves it. None: the provider's `apis`."""
     vectors: Name | None = None
@@ -213,6 +222,7 @@ class ModelEntry(Entry):
     data_policy: tuple[Name, ...] | None = None
     """The provider's promises, in your own words: `no_training`, `zero_retention`."""
     availability_status: Literal["available", "degraded", "unavailable"] = "available"
+    """`unavailable`: it gets no request. `degraded`: it is left out after half as many failures."""
     quality_scores: dict[Name | Literal["*"], Share] = Field(default_factory=dict)
     """Expected quality on a task before any feedback. `*` holds for every other task."""
     answers_as: tuple[Name, ...] = ()
@@ -258,8 +268,11 @@ class CatalogFile(Entry):
     """The whole of `catalog.yaml`."""
 
     providers: dict[Name, ProviderEntry]
+    """Providers by the name that models refer to."""
     models: tuple[ModelEntry, ...]
+    """The models that requests may be routed to."""
     tasks: tuple[Name, ...] = DEFAULT_TASKS
+    """The task types that a request may be labelled with."""
     aliases: dict[Name, str] = Field(default_factory=dict)
     """Other names that clients of `/v1/messages` may ask for: name to model id, or to `auto`."""
 

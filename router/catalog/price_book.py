@@ -8,7 +8,8 @@ price in catalog.yaml takes precedence over the book.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -31,6 +32,7 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 """The start of a price that is not dated."""
 IN_USE = "rows in use"
 """The source of the part of a book that a catalog uses."""
+_DIGEST = re.compile(r"^[0-9a-f]{8}(\.\d+)?$")
 RATE_FIELDS = tuple(Rates.__dataclass_fields__)
 
 
@@ -99,7 +101,7 @@ class PriceBook:
     def prices(self, ref: str) -> tuple[Price, ...]:
         """The dated rows of `provider/model`, in order. Empty when the book does not know it."""
         entry = self.models.get(ref)
-        return () if entry is None else tuple(row_from_json(row) for row in entry["rows"])
+        return () if entry is None else tuple(_own_id(row_from_json(row)) for row in entry["rows"])
 
     def in_use(self, refs: Collection[str]) -> PriceBook | None:
         """The part of the book that `refs` name; None if it has none of them. Equal rows give equal parts."""
@@ -163,6 +165,16 @@ def _plain(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return f"{Decimal(value).normalize():f}" if name in RATE_FIELDS else value
+
+
+def _own_id(price: Price) -> Price:
+    """The row with the digest of its rates in its id. A row that was edited by hand is another row."""
+    name, mark, rest = price.price_id.partition("#")
+    digest = content_digest(price)
+    # Ids of earlier releases have no digest, or the number of a revision.
+    if not mark or not _DIGEST.match(rest) or rest.partition(".")[0] == digest:
+        return price
+    return replace(price, price_id=f"{name}#{digest}")
 
 
 def row_from_json(row: Mapping[str, Any]) -> Price:

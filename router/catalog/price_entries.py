@@ -33,26 +33,42 @@ _MINUTES_A_DAY = 24 * 60
 
 
 class RatesEntry(Entry):
-    """Dollars per million tokens. For a rate that is left out, see `router.prices.Rates`."""
+    """Dollars per million tokens. For a rate that is left out, see `router.catalog.prices.Rates`."""
 
     input_usd_per_mtok: Money
+    """Input tokens, and each kind of them without a rate of its own."""
     output_usd_per_mtok: Money | None = None
     """Left out of models that embed, which have no output. Every other model needs it."""
     cached_input_usd_per_mtok: Money | None = None
+    """Input tokens that the provider read from its cache."""
     cache_write_usd_per_mtok: Money | None = None
+    """Input tokens that it wrote into its cache."""
     cache_write_1h_usd_per_mtok: Money | None = None
+    """Input tokens that it wrote into its cache for an hour."""
     reasoning_usd_per_mtok: Money | None = None
+    """Output tokens of hidden thoughts."""
     audio_input_usd_per_mtok: Money | None = None
+    """Input tokens of audio."""
     image_input_usd_per_mtok: Money | None = None
+    """Input tokens of images."""
     video_input_usd_per_mtok: Money | None = None
+    """Input tokens of video."""
     cached_audio_input_usd_per_mtok: Money | None = None
+    """Cached input tokens of audio."""
     cached_image_input_usd_per_mtok: Money | None = None
+    """Cached input tokens of images."""
     audio_output_usd_per_mtok: Money | None = None
+    """Output tokens of audio."""
     image_output_usd_per_mtok: Money | None = None
+    """Output tokens of images."""
     video_output_usd_per_mtok: Money | None = None
+    """Output tokens of video."""
     request_usd: Money | None = None
+    """Dollars for each request."""
     web_search_usd: Money | None = None
+    """Dollars for each search in the web."""
     file_search_usd: Money | None = None
+    """Dollars for each search in files."""
 
     def rates(self) -> dict[str, Decimal | None]:
         """The fields of `router.prices.Rates`."""
@@ -73,6 +89,7 @@ class TierEntry(RatesEntry):
     """The rates of every token once the request's input is larger than the threshold."""
 
     above_input_tokens: Annotated[int, Field(gt=0)]
+    """They hold for requests with more input tokens than this."""
 
     def to_tier(self) -> Tier:
         """For the request path."""
@@ -80,7 +97,10 @@ class TierEntry(RatesEntry):
 
 
 class _TieredEntry(RatesEntry):
+    """Rates that can depend on the length of the input."""
+
     tiers: tuple[TierEntry, ...] = ()
+    """Rates of long requests."""
 
     @field_validator("tiers")
     @classmethod
@@ -95,7 +115,9 @@ class WindowEntry(_TieredEntry):
     """The rates at a time of day."""
 
     start_time_utc: time
+    """First moment of the day, as `HH:MM`."""
     end_time_utc: time
+    """First moment after it. It may lie on the next day."""
 
     @field_validator("start_time_utc", "end_time_utc", mode="before")
     @classmethod
@@ -143,6 +165,7 @@ class PriceEntry(_TieredEntry):
     is_free: bool = False
     """Whether a price of 0 in this row is meant. Elsewhere a 0 is refused: it bills nothing, silently."""
     windows: tuple[WindowEntry, ...] = ()
+    """Rates at times of the day."""
     service_tiers: dict[ServiceTierName, ServiceTierEntry] = Field(default_factory=dict)
     """By the name that the provider's answer gives: `flex`, `priority`."""
 

@@ -87,7 +87,7 @@ class Rates:
     cache_write_usd_per_mtok: Decimal | None = None
     """None: writing to the cache costs the same as other input."""
     cache_write_1h_usd_per_mtok: Decimal | None = None
-    """None: keeping for an hour costs the same as any cache write."""
+    """None: unknown where cache writes have a rate of their own, else the same as other input."""
     reasoning_usd_per_mtok: Decimal | None = None
     """None: reasoning tokens cost the same as other output."""
     audio_input_usd_per_mtok: Decimal | None = None
@@ -263,6 +263,8 @@ def charges_of(
     rates = price.rates_at(at, usage.tokens_input, usage.service_tier)
     if rates is None or usage.unpriced:
         return None
+    if usage.tokens_cache_write_1h and _lacks_hour(rates):
+        return None  # an hour costs more than five minutes
     cached = usage.tokens_cached_input or 0
     written = usage.tokens_cache_write or 0
     written_1h = usage.tokens_cache_write_1h or 0
@@ -316,6 +318,10 @@ def _has_media(usage: Usage) -> bool:
         or usage.tokens_image_output
         or usage.tokens_video_output
     )
+
+
+def _lacks_hour(rates: Rates) -> bool:
+    return rates.cache_write_1h_usd_per_mtok is None and rates.cache_write_usd_per_mtok is not None
 
 
 _Line = tuple[LineKind, int, Decimal | None]

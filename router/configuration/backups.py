@@ -33,7 +33,7 @@ from router.configuration.documents import EDITED, PRICES
 from router.configuration.folder import StateFolder
 from router.configuration.moving import save
 from router.errors import ConfigError
-from router.files import TEMPORARY_PREFIX, locked, sync_folder
+from router.files import TEMPORARY_PREFIX, locked, sync_folder, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +184,7 @@ def _add(archive: tarfile.TarFile, home: Path, name: str) -> str | None:
     if content.startswith(_SQLITE):
         content = _database(path)
     elif name.startswith("journal/") and name.endswith(".jsonl"):
-        content = content[: content.rfind(b"\n") + 1]  # a router is in the middle of a line
+        content = whole_lines(content)  # a router is in the middle of a line
     _put(archive, name, content, status.st_mode & 0o777, status.st_mtime)
     return hashlib.sha256(content).hexdigest()
 

@@ -138,5 +138,5 @@ def version_of_number(source: StateSource, number: int) -> Version:
 def _check_settings(checked: Deciding, settings: Settings) -> None:
     """A router with these settings could not start with a set that lacks their policy or model."""
     if settings.default_policy not in checked.policies.by_id:
-        raise UnknownPolicyError(settings.default_policy, checked.policies.by_id)
+        raise UnknownPolicyError(settings.default_policy, checked.policies.by_id, setting="DEFAULT_POLICY")
     check_baseline(settings.baseline_model, checked.policies, checked.catalog)

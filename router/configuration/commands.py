@@ -22,8 +22,10 @@ from router.configuration.resolving import (
     resolve,
     text_of,
 )
+from router.configuration.schemas import DOCUMENTS, schema_of
 from router.configuration.watching import look
 from router.errors import ConfigError, nearest
+from router.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from router.configuration.documents import Documents
@@ -232,6 +234,38 @@ def restore_command(file: Path, home: Path | None) -> None:
         click.echo("  `intellirouter config push` puts the documents and keys into DATABASE_URL")
 
 
+@click.command(
+    "schema", help="Write JSON Schemas of the documents, for editors. Without --output, print one."
+)
+@click.argument("document", required=False)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File of the schema; without DOCUMENT a folder for all."
+)
+def schema_command(document: str | None, output: Path | None) -> None:
+    """An editor that knows YAML schemas completes and checks the documents."""
+    if document is None and output is None:
+        raise ConfigError(
+            f"name a document ({', '.join(DOCUMENTS)}), or a folder for all of them with --output"
+        )
+    if document is not None:
+        text = _schema_text(document)
+        if output is None:
+            click.echo(text.decode(), nl=False)
+        else:
+            write_atomically(output, text)
+        return
+    assert output is not None  # noqa: S101 - checked above
+    make_folder(output)
+    for name in DOCUMENTS:
+        path = output / f"{name.removesuffix('.yaml')}.schema.json"
+        write_atomically(path, _schema_text(name))
+        click.echo(f"wrote {path}: begin {name} with `# yaml-language-server: $schema={path.absolute()}`")
+
+
+def _schema_text(document: str) -> bytes:
+    return orjson.dumps(schema_of(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
 for command in MOVING:
     config.add_command(command)
-COMMANDS: list[click.Command] = [config, backup_command, restore_command]
+COMMANDS: list[click.Command] = [config, backup_command, restore_command, schema_command]

@@ -27,11 +27,13 @@ from router.configuration.source import Version
 from router.errors import ConfigConflictError, ConfigError
 from router.files import (
     TEMPORARY_PREFIX,
+    append_lines,
     locked,
     make_folder,
     read_document,
     sync_folder,
     version_of,
+    whole_lines,
     write_atomically,
 )
 
@@ -250,20 +252,13 @@ class StateFolder:
 
     def _add(self, draft: Draft, parent: int | None) -> Version:
         version = draft.after(self.newest(), parent=parent)
-        descriptor = os.open(self._history, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
-        with os.fdopen(descriptor, "r+b") as file:
-            size = _whole(file.read())
-            file.truncate(size)  # over any part of a line that a crash left
-            file.seek(size)
-            file.write(orjson.dumps(asdict(version)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self._folder)
+        size = len(whole_lines(_content(self._history) or b""))
+        append_lines(self._history, orjson.dumps(asdict(version)) + b"\n", after=size, mode=OWNER_ONLY)
         return version
 
     def _parsed(self) -> Iterator[Version]:
         content = _content(self._history) or b""
-        for number, line in enumerate(content[: _whole(content)].splitlines(), 1):
+        for number, line in enumerate(whole_lines(content).splitlines(), 1):
             try:
                 raw = orjson.loads(line)
                 yield Version(**{**raw, "created_at": datetime.fromisoformat(raw["created_at"])})
@@ -310,8 +305,3 @@ def _put(documents: Documents, name: str, content: bytes | None) -> None:
         documents.pop(name, None)
     else:
         documents[name] = content
-
-
-def _whole(content: bytes) -> int:
-    """The length of the lines that are there to their end."""
-    return content.rfind(b"\n") + 1

@@ -3,7 +3,7 @@
     organizations:
       - id: acme
         name: Acme Corporation
-        time_zone: Europe/Vienna       # of the IANA database; UTC where it is left out
+        time_zone: Europe/Vienna       # of its days; REPORT_TIMEZONE where it is left out
         contact: ai-costs@acme.example
         mark_up: 0.15                  # added to the cost of each request
       - {id: globex, discount: 0.1}    # or a contracted discount
@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
 from router.documents import Entry, parse_yaml
-from router.errors import nearest
+from router.settings.time_zones import known_zone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +35,9 @@ class Organization(Entry):
     id: Text
     """The `organization_id` of keys and records."""
     name: Text | None = None
+    """For people, on bills and in reports."""
     time_zone: str = "UTC"
-    """A name of the IANA database, such as `Europe/Vienna`."""
+    """Where its days and months begin and end: a name of the IANA database, such as `Europe/Vienna`."""
     contact: Text | None = None
     """Where to reach the people who pay: an address, or the name of a team."""
     mark_up: Annotated[Decimal, Field(ge=0, le=100, max_digits=12, decimal_places=9)] | None = None
@@ -48,19 +48,7 @@ class Organization(Entry):
     @field_validator("time_zone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError
-            pass
-        except KeyError:
-            if not available_timezones():
-                raise ValueError(
-                    "cannot be checked, since this machine has no database of time zones: pip install tzdata"
-                ) from None
-        else:
-            return value
-        known = nearest(value, available_timezones()) if len(value) < 64 else "use one as `Europe/Vienna`"
-        raise ValueError(f"is not a time zone of the IANA database; {known}")
+        return known_zone(value)
 
     @model_validator(mode="after")
     def _has_one_term(self) -> Organization:
@@ -73,6 +61,7 @@ class OrganizationsFile(Entry):
     """The whole of `organizations.yaml`."""
 
     organizations: tuple[Organization, ...] = ()
+    """The organisations."""
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> OrganizationsFile:

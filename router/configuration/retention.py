@@ -29,16 +29,22 @@ class Periods(Entry):
     """The days that one organisation's rows are kept. None means the default period."""
 
     analytics_days: Days | None = None
+    """Days of raw records, in place of ANALYTICS_RETENTION_DAYS."""
     request_log_days: Days | None = None
+    """Days of the audit trail, in place of REQUEST_LOG_RETENTION_DAYS."""
 
 
 class LegalHold(Entry):
     """Rows that must not be removed, and the reason."""
 
     organization: str | None = None
+    """All rows of this organisation."""
     user: str | None = None
+    """All rows of this user; with an organisation, only those in it."""
     reason: Annotated[str, Field(min_length=1)]
+    """Why they must stay, such as the number of a case."""
     since: date
+    """The day on which the hold was placed."""
 
     @model_validator(mode="after")
     def _names_somebody(self) -> LegalHold:
@@ -63,7 +69,9 @@ class RetentionFile(Entry):
     """The whole of `retention.yaml`."""
 
     organizations: dict[str, Periods] = Field(default_factory=dict)
+    """Periods by organisation."""
     legal_holds: tuple[LegalHold, ...] = ()
+    """Rows that no retention and no erasure removes."""
 
     @classmethod
     def load(cls, path: Path) -> RetentionFile:

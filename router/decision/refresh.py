@@ -120,6 +120,8 @@ class Refresher:
                     errors[name] = error
             is_news = errors.keys() != self.errors.keys()
             is_old = datetime.now(UTC) - self._made_at > MAX_AGE
+            for name in sorted(changed | (self.errors.keys() - errors.keys())):
+                logger.info("%s taken: %s", name, self._described(name))
             self.errors = errors
             if "configuration" in changed:
                 self._on_state(self._state.value)
@@ -155,6 +157,21 @@ class Refresher:
             note="; ".join(f"the newest {name} cannot be used" for name in self.errors) or None,
             budgets=self._budgets,
         )
+
+    def _described(self, name: str) -> str:
+        """Which version of a part is in use now."""
+        if name == "configuration":
+            state = self._state.value
+            parts = f"{len(state.catalog.models)} models, {len(state.policies.by_id)} policies"
+            return f"{state.config_hash}, {parts}"
+        if name == "scores":
+            snapshot = self._scores.value
+            return (
+                "none"
+                if snapshot is None
+                else f"snapshot {snapshot.snapshot_id} of {snapshot.as_of:%Y-%m-%dT%H:%MZ}"
+            )
+        return "the newest version is in use"
 
     def _refresh_forever(self) -> None:
         while True:

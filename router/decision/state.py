@@ -58,7 +58,7 @@ class ConfiguredState:
             raise seen.fault
         found = seen.deciding
         if settings.default_policy not in found.policies.by_id:
-            raise UnknownPolicyError(settings.default_policy, found.policies.by_id)
+            raise UnknownPolicyError(settings.default_policy, found.policies.by_id, setting="DEFAULT_POLICY")
         check_baseline(settings.baseline_model, found.policies, found.catalog)
         self._has_loaded = True
         return State(

@@ -12,6 +12,7 @@ decision reads `view`, which takes no lock and reads the clock once.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from router.catalog.catalog import Model
     from router.config import Settings
+
+logger = logging.getLogger("router.health")
 
 COUNTED = frozenset(
     {"attempt_timeout", "authentication", "bad_response", "connection", "model_gone", "overloaded",
@@ -250,6 +253,7 @@ class Breaker:
             # and so does the answer of a model that the cap keeps in service.
             if target.reason is not None and (target.is_on_probation or model not in self._view.models):
                 target.restore(now)
+                logger.info("%s is back: model `%s` answered", self._name_of(target, model), model)
             target.count(now, self.rules, success=True)
 
     def _fail(self, model: str, error_type: str, retry_after_s: float | None, now: float) -> None:
@@ -259,19 +263,21 @@ class Breaker:
             if not own.is_out() or own.is_on_probation:
                 seconds = min(retry_after_s, self.rules.max_ejection_s)
                 own.wait(now, seconds, f"it is rate limited: its provider asked to wait {seconds:g} s")
+                self._log_ejection(own, model, now)
             for provider in shared:
                 provider.probe_until = 0.0
             return
         own.count(now, self.rules, success=False)
         if own.is_on_probation or (own.reason is None and (is_refused or self._is_outlier(model, now))):
             own.eject(now, self.rules, _reason(own.consecutive, error_type), is_condemned=is_refused)
+            self._log_ejection(own, model, now)
         for provider in shared:
             self._fail_provider(model, provider, error_type, now)
 
     def _fail_provider(self, model: str, provider: Target, error_type: str, now: float) -> None:
         successes, _ = provider.in_window(now, self.rules)
         provider.count(now, self.rules, success=False)
-        name = self._models[model].provider
+        name, ejections = self._models[model].provider, provider.ejected_at
         is_refused = error_type == "authentication"
         if provider.is_on_probation:
             provider.eject(now, self.rules, f"provider `{name}` failed again: `{error_type}`")
@@ -282,6 +288,16 @@ class Breaker:
             provider.eject(now, self.rules, f"provider `{name}` refuses our key", is_condemned=True)
         elif provider.reason is None and self._is_down(name, provider):
             provider.eject(now, self.rules, f"several models of provider `{name}` fail: `{error_type}`")
+        if provider.ejected_at != ejections:
+            self._log_ejection(provider, model, now)
+
+    def _name_of(self, target: Target, model: str) -> str:
+        is_own = target is self._by_model[model]
+        return f"model `{model}`" if is_own else f"provider `{self._models[model].provider}`"
+
+    def _log_ejection(self, target: Target, model: str, now: float) -> None:
+        seconds = target.until - now
+        logger.warning("%s is left out for %.0f s: %s", self._name_of(target, model), seconds, target.reason)
 
     def _is_outlier(self, model: str, now: float) -> bool:
         target, rules = self._by_model[model], self.rules

@@ -1,6 +1,6 @@
 """Manifests: the contents of a segment, the proof that it is unchanged, its place in its writer's chain.
 
-    lake/chains/<dataset>/expired/date=2026-08-01.json     a drop note
+    lake/chains/<dataset>/expired/date=2026-08-01.<digest>.json     a drop note
 
 A drop note lists the segments that retention dropped with a day, so that nothing brings them back and
 the audit does not miss them. A writer's numbers have few gaps, so the note keeps them as ranges and
@@ -22,11 +22,20 @@ from typing import TYPE_CHECKING, Literal, get_args
 from router.errors import SegmentError
 from router.files import make_folder, write_atomically
 from router.journal import chains
-from router.journal.places import CHAINS, EVERY_HOUR, date_folder, hour_folder, hour_of
+from router.journal.places import (
+    CHAINS,
+    EVERY_HOUR,
+    date_folder,
+    hour_folder,
+    hour_of,
+    manifest_path,
+    segment_path,
+    without_prefix,
+)
 from router.records import DATASETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -161,7 +170,7 @@ def commit(lake: Path, manifest: Manifest) -> Manifest:
 
     An existing manifest is kept. If a crash left the chain's head behind it, the head advances to it.
     """
-    path = (lake / manifest.path).with_suffix(".json")
+    path = manifest_path(lake / manifest.path)
     with chains.locked(lake, chains.SEALING):
         head = _head(lake, manifest)
         position, digest = _end(head)
@@ -196,19 +205,19 @@ def was_sealed(lake: Path, *, dataset: str, writer_id: str, sequence: int, hour:
     """
     prefix = f"{hour:%Y%m%dT%H}"
     folder = hour_folder(lake, dataset, hour)
-    path = folder / f"{prefix}-{writer_id}-{sequence:08d}.json"
-    if path.exists():
+    name = f"{prefix}-{writer_id}-{sequence:08d}"
+    if manifest_path(folder / f"{name}.parquet").exists():
         return False  # not replaced, or not removed yet: sealing again changes nothing
-    for beside in sorted(folder.glob(f"{prefix}-*.json")):
-        if not DERIVED_NAME.match(beside.name):
+    for beside in sorted(folder.glob(f"*{prefix}-*.json")):
+        if not DERIVED_NAME.match(without_prefix(beside).name):
             continue
         for source, text in Manifest.read(beside).replaced():
-            if f"{source.name}.json" == path.name:
+            if source.name == name:
                 with chains.locked(lake, chains.SEALING):
                     if _follows(source, _head(lake, source)):
                         _advance(lake, source, text.encode())
                 return True
-    note = DropNote.read(note_path(lake, dataset, hour))
+    note = DropNote.of_day(lake, dataset, hour)
     return note.names(writer_id, hour=prefix, sequence=sequence)
 
 
@@ -248,11 +257,11 @@ def _head(lake: Path, manifest: Manifest) -> chains.Head | None:
             position = Manifest.parse(content, path.name).chain_position
         except SegmentError:
             continue
-        if path.name != f"{manifest.name}.json" and (best is None or position > best.position):
+        if segment_path(path).stem != manifest.name and (best is None or position > best.position):
             best = chains.Head(
                 position=position,
                 manifest_sha256=hashlib.sha256(content).hexdigest(),
-                path=str(path.relative_to(lake)),
+                path=str(without_prefix(path).relative_to(lake)),
             )
     return best
 
@@ -272,27 +281,54 @@ class DropNote:
         note = cls()
         try:
             raw = json.loads(path.read_bytes())
-            for writer_id, ranges in raw["positions"].items():
-                note.positions[writer_id] = _numbers(ranges)
+            for writer_id, found in raw["positions"].items():
+                note.positions[writer_id] = numbers_in(found)
             for writer_id, hours in raw["sequences"].items():
-                note.sequences[writer_id] = {hour: _numbers(ranges) for hour, ranges in hours.items()}
+                note.sequences[writer_id] = {hour: numbers_in(found) for hour, found in hours.items()}
         except FileNotFoundError:
             return note
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise SegmentError(f"drop note `{path.name}` cannot be read: {error!r}") from error
         return note
 
-    def write(self, path: Path) -> None:
-        """Put the note at `path`, whole or not at all."""
+    @classmethod
+    def of_day(cls, lake: Path, dataset: str, day: date) -> DropNote:
+        """All notes of a day, or of a moment's day, as one; SegmentError if one is damaged.
+
+        A lake that was merged from several folders has one note of each.
+        """
+        whole = cls()
+        for path in note_paths(lake, dataset, day):
+            note = cls.read(path)
+            for writer_id, positions in note.positions.items():
+                whole.positions[writer_id] |= positions
+            for writer_id, hours in note.sequences.items():
+                for hour, found in hours.items():
+                    whole.sequences[writer_id].setdefault(hour, set()).update(found)
+        return whole
+
+    def write(self, lake: Path, dataset: str, day: date) -> None:
+        """Make this the only note of a day, whole or not at all. Its name says its content."""
+        content = json.dumps(
+            {
+                "positions": {
+                    writer_id: ranges(found) for writer_id, found in sorted(self.positions.items())
+                },
+                "sequences": {
+                    writer_id: {hour: ranges(found) for hour, found in sorted(hours.items())}
+                    for writer_id, hours in sorted(self.sequences.items())
+                },
+            }
+        ).encode()
+        before = note_paths(lake, dataset, day)
+        digest = hashlib.sha256(content).hexdigest()[:12]
+        path = date_folder(lake / CHAINS / dataset / EXPIRED, day)
+        path = path.with_name(f"{path.name}.{digest}.json")
         make_folder(path.parent)
-        content = {
-            "positions": {writer_id: _ranges(found) for writer_id, found in sorted(self.positions.items())},
-            "sequences": {
-                writer_id: {hour: _ranges(found) for hour, found in sorted(hours.items())}
-                for writer_id, hours in sorted(self.sequences.items())
-            },
-        }
-        write_atomically(path, json.dumps(content).encode())
+        write_atomically(path, content)
+        for old in before:
+            if old != path:
+                old.unlink()
 
     def add(self, writer_id: str, position: int, *, hour: str, sequence: int | None) -> None:
         """Note a segment. `sequence` is None if no journal was sealed into it."""
@@ -305,20 +341,23 @@ class DropNote:
         return sequence in self.sequences.get(writer_id, {}).get(hour, ())
 
 
-def note_path(lake: Path, dataset: str, day: date) -> Path:
-    """The path of the note of a day, or of a moment's day."""
-    return date_folder(lake / CHAINS / dataset / EXPIRED, day).with_suffix(".json")
+def note_paths(lake: Path, dataset: str, day: date) -> list[Path]:
+    """The notes of a day, or of a moment's day. Earlier releases wrote one without a digest in its name."""
+    folder = date_folder(lake / CHAINS / dataset / EXPIRED, day)
+    return sorted(folder.parent.glob(f"{folder.name}*.json"))
 
 
-def _ranges(numbers: Iterable[int]) -> list[list[int]]:
-    ranges: list[list[int]] = []
+def ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """Numbers as sorted ranges, both ends included."""
+    found: list[list[int]] = []
     for number in sorted(numbers):
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
         else:
-            ranges.append([number, number])
-    return ranges
+            found.append([number, number])
+    return found
 
 
-def _numbers(ranges: Iterable[tuple[int, int]]) -> set[int]:
-    return {number for first, last in ranges for number in range(first, last + 1)}
+def numbers_in(found: Iterable[Sequence[int]]) -> set[int]:
+    """The numbers of ranges with both ends included."""
+    return {number for first, last in found for number in range(first, last + 1)}

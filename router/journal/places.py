@@ -1,9 +1,11 @@
 """The folders of the lake. Every other file gets the paths of days and hours here.
 
-lake/<dataset>/date=2026-11-23/hour=04/     one hour's segments
+lake/<dataset>/date=2026-11-23/hour=04/     one hour's segments, and `_<name>.json` of each
 lake/chains/                                the writers' chains and locks
 lake/removals/date=2026-11-23/              the share of removed rows in the rollups
 lake/rollups/<table>/date=2026-11-23/       rollups of expired raw rows
+lake/bills/month=2026-11/                   closed bills
+lake/reconciliations/<SHA-256>/             results of comparing a provider's bill
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from pathlib import Path
 
 from router.files import TEMPORARY_PREFIX
 
+MANIFEST_PREFIX = "_"
+"""pandas, pyarrow and Spark pass over names that start with it, so they read a folder of segments whole."""
 CHAINS = "chains"
 REMOVALS = "removals"
 ARCHIVE = "rollups"
+BILLS = "bills"
+RECONCILIATIONS = "reconciliations"
 EVERY_HOUR = "date=*/hour=*"
 """Pattern of a dataset's hour folders."""
 _DATE = re.compile(r"^date=(\d{4}-\d{2}-\d{2})$")
@@ -37,6 +43,26 @@ def date_folder(parent: Path, day: date) -> Path:
 def hour_folder(lake: Path, dataset: str, moment: datetime) -> Path:
     """The folder of the hour that a moment falls in."""
     return date_folder(lake / dataset, moment) / f"hour={moment:%H}"
+
+
+def manifest_path(segment: Path) -> Path:
+    """The manifest of a segment's file: `_<name>.json`, or `<name>.json` if an earlier release wrote it."""
+    earlier = segment.with_suffix(".json")
+    try:
+        earlier.lstat()
+    except OSError:  # there is none, or the folder is closed
+        return segment.with_name(f"{MANIFEST_PREFIX}{earlier.name}")
+    return earlier
+
+
+def without_prefix(manifest: Path) -> Path:
+    """A manifest's path as chains name it, whichever release wrote it."""
+    return manifest.with_name(manifest.name.removeprefix(MANIFEST_PREFIX))
+
+
+def segment_path(manifest: Path) -> Path:
+    """The file that a manifest describes."""
+    return without_prefix(manifest).with_suffix(".parquet")
 
 
 def dated_folders(parent: Path) -> list[tuple[date, Path]]:

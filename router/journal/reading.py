@@ -39,15 +39,26 @@ def unsealed_records(home: Path, dataset: str, *, naming: str | None = None) -> 
 
     A `.bad` journal waits for a person to repair it. Its readable lines count.
     """
+    text = None if naming is None else f'"id":"{naming}"'.encode()
+    return (row for _, row in _unsealed(home, dataset, text))
+
+
+def unsealed_of_session(home: Path, session_id: str) -> Iterator[tuple[str, Any]]:
+    """(name of the journal, record) of each request in the journals that may be of a session."""
+    return _unsealed(home, RequestRecord.DATASET, b'"session_id":' + orjson.dumps(session_id))
+
+
+def _unsealed(home: Path, dataset: str, text: bytes | None) -> Iterator[tuple[str, Any]]:
+    """The records in journals, by the name of the journal. With a text, only of the lines that hold it."""
     folder = home / "journal" / dataset
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.bad")]):
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             continue  # sealed meanwhile: the lake has it
-        for line in _lines_with(f'"id":"{naming}"'.encode(), content) if naming else content.splitlines():
+        for line in content.splitlines() if text is None else _lines_with(text, content):
             try:
-                yield orjson.loads(line)
+                yield path.stem, orjson.loads(line)
             except orjson.JSONDecodeError:
                 continue  # torn: it was never acknowledged
 
@@ -80,7 +91,10 @@ def read_removed(folder: Path, removals: Collection[frozenset[str]]) -> Iterator
 
     for path in sorted(folder.glob("[!.]*.json")):
         if frozenset(json.loads(path.read_bytes())["sources"]) in removals:
-            with pq.ParquetFile(path.with_name(f"{path.stem}.usage_hourly.parquet")) as file:
+            usage = path.with_name(f"{path.stem}.usage_quarter_hourly.parquet")
+            if not usage.exists():  # an earlier release wrote it
+                usage = path.with_name(f"{path.stem}.usage_hourly.parquet")
+            with pq.ParquetFile(usage) as file:
                 yield file.read(columns=["organization_id", "cost_usd"])
 
 

@@ -18,6 +18,7 @@ pyarrow is imported on first use, so that `import router` stays light.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import logging
@@ -30,10 +31,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from router.errors import SegmentError
-from router.files import make_folder, write_atomically
+from router.files import make_folder, whole_lines, write_atomically
 from router.journal import chains
 from router.journal.manifests import FORMAT, Manifest, Operation, commit, was_sealed
-from router.journal.places import hour_folder
+from router.journal.places import hour_folder, manifest_path
 from router.records import DATASETS, MONEY_SCALE, Record
 
 if TYPE_CHECKING:
@@ -50,9 +51,15 @@ def arrow_schema(record: type[Record], version: int | None = None) -> Any:
 
     `version` leaves out the fields that a later schema version added, by the `since` of their metadata.
     """
+    key: Any = record  # a class can be hashed, which its type does not say
+    return _schema(key, record.SCHEMA_VERSION if version is None else version)
+
+
+@functools.cache  # it takes 2 ms, and a refresh asks for it once a segment
+def _schema(record: Any, version: int) -> Any:
     import pyarrow as pa
 
-    return pa.schema(_arrow_fields(record, record.SCHEMA_VERSION if version is None else version))
+    return pa.schema(_arrow_fields(record, version))
 
 
 def _arrow_fields(owner: type, version: int) -> list[Any]:
@@ -134,8 +141,8 @@ def write_segment(
     name = f"{hour:%Y%m%dT%H}-{writer_id}-{sequence:08d}"
     folder = hour_folder(lake, dataset, hour)
     path = folder / f"{name}.parquet"
-    if path.with_suffix(".json").exists():
-        return commit(lake, Manifest.read(path.with_suffix(".json")))
+    if manifest_path(path).exists():
+        return commit(lake, Manifest.read(manifest_path(path)))
     make_folder(folder)
     content = parquet_bytes(rows)
     write_atomically(path, content)
@@ -179,7 +186,7 @@ def parquet_bytes(rows: Any) -> bytes:
 def _read_journal(journal: Path, record: type[Record]) -> Any:
     """The journal's records. Other lines are set aside for a person, if there are any records."""
     content = journal.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
+    whole = whole_lines(content)
     if b"\0" in whole:
         # JSON holds no raw NUL: it is a hole that a power cut left in unsynced data.
         whole = b"".join(line for line in whole.splitlines(keepends=True) if b"\0" not in line)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.errors import ConfigError
-from router.files import locked, sync_folder, write_atomically
+from router.files import append_lines, locked, whole_lines, write_atomically
 from router.records import new_id
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class AuditEvent:
     actor: str
     """The user who made it: for the command line, the operating system's user."""
     action: str
-    """`key.created`, `key.rotated`, `key.revoked`, `price.accepted`, `person.erased`, `records.expired`.
+    """`key.created`, `key.rotated`, `key.revoked`, `price.accepted`, `person.erased`, `records.expired`,
+    `bill.closed`, `bill.restated`.
     Of the configuration: `config.edited`, `config.applied`, `config.rolled_back`, `hold.placed`,
     `hold.lifted`."""
     subject: str
@@ -79,7 +80,8 @@ def recorded(path: Path, *events: AuditEvent) -> Iterator[None]:
     with locked(path):
         size = len(_whole(path))
         try:
-            _append(path, b"".join(orjson.dumps(event) + b"\n" for event in events), size)
+            lines = b"".join(orjson.dumps(event) + b"\n" for event in events)
+            append_lines(path, lines, after=size, mode=OWNER_ONLY)
             yield
         except BaseException:
             with suppress(FileNotFoundError):
@@ -138,18 +140,6 @@ def without(event: AuditEvent, user: str, organization: str | None) -> AuditEven
     return replace(event, before=before, after=after or {})
 
 
-def _append(path: Path, line: bytes, size: int) -> None:
-    """Add a line after the whole ones, over any part of a line that a crash left."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
-    with os.fdopen(descriptor, "r+b") as file:
-        file.truncate(size)
-        file.seek(size)
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
-
-
 def _whole(path: Path) -> bytes:
     """The lines that are there to their end."""
     try:
@@ -160,7 +150,7 @@ def _whole(path: Path) -> bytes:
         raise ConfigError(
             f"`{path}` cannot be read ({error.strerror}): give it to the user who serves"
         ) from error
-    return content[: content.rfind(b"\n") + 1]
+    return whole_lines(content)
 
 
 def system_user() -> str:

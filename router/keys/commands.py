@@ -15,6 +15,7 @@ from router.keys import changes
 from router.keys.keys import Scope, now
 from router.keys.opening import open_key_database, open_key_store
 from router.settings.folder import existing
+from router.settings.printing import RowOutput, row_options
 
 if TYPE_CHECKING:
     from router.keys.keys import KeyEntry
@@ -48,6 +49,7 @@ def keys() -> None:
 @click.option("--user", help="The same for the user.")
 @click.option("--expires", help="After how long (90d, 12h), or on which day (2027-01-31, UTC).")
 @home_option
+@row_options
 def create(
     name: str,
     scopes: tuple[Scope, ...],
@@ -56,6 +58,7 @@ def create(
     user: str | None,
     expires: str | None,
     home: Path | None,
+    to: RowOutput,
 ) -> None:
     """Print only the token to standard output, and its description to standard error."""
     settings = _settings(home)
@@ -75,38 +78,40 @@ def create(
         expires_at=None if expires is None else _moment(expires),
     )
     click.echo(f"key {entry.id} ({entry.name}), shown only this once:", err=True)
-    click.echo(token)
+    to.write([{**_facts(entry), "token": token}], [token])
 
 
 @keys.command("list", help="The keys, without their secrets.")
 @home_option
-def list_keys(home: Path | None) -> None:
+@row_options
+def list_keys(home: Path | None, to: RowOutput) -> None:
     """One line a key."""
     entries = open_key_store(_settings(home)).read().keys
-    if not entries:
-        click.echo("there are no keys: intellirouter keys create --name NAME")
-    for entry in entries:
-        click.echo(_line(entry))
+    none = ["there are no keys: intellirouter keys create --name NAME"]
+    to.write([_facts(entry) for entry in entries], [_line(entry) for entry in entries] or none)
 
 
 @keys.command(help="Make a new token for a key. The old one works for a while longer.")
 @click.argument("key_id", metavar="ID")
 @click.option("--grace", default="24h", show_default=True, help="For how long (30m, 24h, 7d, 0d).")
 @home_option
-def rotate(key_id: str, grace: str, home: Path | None) -> None:
+@row_options
+def rotate(key_id: str, grace: str, home: Path | None, to: RowOutput) -> None:
     """Print only the new token to standard output."""
     entry, token = changes.rotate(open_key_store(_settings(home)), key_id, grace=_period(grace))
     click.echo(f"key {entry.id} ({entry.name}), its new token, shown only this once:", err=True)
-    click.echo(token)
+    to.write([{**_facts(entry), "token": token}], [token])
 
 
 @keys.command(help="Make a key useless at once.")
 @click.argument("key_id", metavar="ID")
 @home_option
-def revoke(key_id: str, home: Path | None) -> None:
+@row_options
+def revoke(key_id: str, home: Path | None, to: RowOutput) -> None:
     """Say so."""
     entry = changes.revoke(open_key_store(_settings(home)), key_id)
-    click.echo(f"revoked {entry.id} ({entry.name}): running routers follow within seconds")
+    line = f"revoked {entry.id} ({entry.name}): running routers follow within seconds"
+    to.write([_facts(entry)], [line])
 
 
 def _settings(home: Path | None) -> Settings:
@@ -149,6 +154,20 @@ def _period(text: str) -> timedelta:
     if match is None:
         raise ConfigError(f"a period is a number and one of m, h, d, w, as 90d, got `{text:.40}`")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _facts(entry: KeyEntry) -> dict[str, str | datetime | None]:
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "state": entry.state(now()),
+        "scopes": ",".join(entry.scopes),
+        "models": ",".join(entry.models) if entry.models else None,
+        "organization_id": entry.organization_id,
+        "user_id": entry.user_id,
+        "created_at": entry.created_at,
+        "expires_at": entry.expires_at,
+    }
 
 
 def _line(entry: KeyEntry) -> str:

@@ -148,6 +148,12 @@ class KeyRing:
         """How many keys open anything at that moment."""
         return sum(entry.state(at) == "active" for entry in self.entries)
 
+    def knows(self, token: str) -> bool:
+        """Whether it is the token of a key, in force or not. Imported keys have other shapes than ours."""
+        digest = digest_of(token)
+        _, secret = self._by_digest.get(digest[:LOOKUP_LENGTH], (None, None))
+        return secret is not None and hmac.compare_digest(secret.sha256, digest)
+
     def caller(self, token: str, *, at: datetime) -> Caller:
         """The caller that owns the token. Otherwise InvalidKeyError, which never repeats the token."""
         digest = digest_of(token)

@@ -51,10 +51,13 @@ class VariantEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
+    """Its name in records and results."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Share of the units, 0..1."""
     policy: Name | None = None
+    """Its requests are routed by this policy."""
     model: Name | None = None
+    """Its requests go to this model."""
 
     @model_validator(mode="after")
     def _one_treatment(self) -> VariantEntry:
@@ -69,6 +72,7 @@ class ExperimentEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Name
+    """Its name in records and results, never used again."""
     unit: Unit = "request"
     """Requests of one unit get the same variant. A request without the unit is not in the experiment."""
     variants: Annotated[tuple[VariantEntry, ...], Field(min_length=2, max_length=20)]
@@ -78,8 +82,11 @@ class ExperimentEntry(BaseModel):
     stop: datetime | None = None
     """First moment after the end; None: until the entry is removed."""
     environments: frozenset[str] | None = None
+    """Only requests of these environments; None: all."""
     organizations: frozenset[str] | None = None
+    """Only requests of these organisations; None: all."""
     task_types: frozenset[str] | None = None
+    """Only requests of these tasks; None: all."""
     mode: Mode = "serve"
     """`shadow`: the variant's choice is recorded, and the caller is served as usual."""
     metrics: dict[Metric, Direction] = Field(default_factory=lambda: dict(DIRECTIONS))
@@ -146,6 +153,7 @@ class ExperimentsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     experiments: Annotated[tuple[ExperimentEntry, ...], Field(max_length=MAX_EXPERIMENTS)] = ()
+    """Experiments, also those that are over."""
 
     @model_validator(mode="after")
     def _apart(self) -> ExperimentsFile:

@@ -48,6 +48,7 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Name
+    """Its name, which requests, assignments and records use."""
     version: Annotated[int, Field(ge=1)] = 1
     """Raise it with every change, since records name it."""
     strategy: Literal["thompson", "greedy"] = "thompson"
@@ -83,8 +84,11 @@ class Policy(BaseModel):
     allowed_models: frozenset[str] | None = None
     """None: every model of the catalog."""
     denied_models: frozenset[str] = frozenset()
+    """Ids of models that it never uses."""
     allowed_providers: frozenset[str] | None = None
+    """None: every provider of the catalog."""
     denied_providers: frozenset[str] = frozenset()
+    """Providers that it never uses."""
     regions: frozenset[str] | None = None
     """A model must state that it serves from one of these; None: from anywhere."""
     data_policy: frozenset[str] = frozenset()
@@ -144,27 +148,41 @@ class Policy(BaseModel):
         return self
 
 
-class _Assignments(BaseModel):
+class AssignmentsEntry(BaseModel):
+    """The policy of each subject that has one of its own: name to policy."""
+
     model_config = ConfigDict(extra="forbid")
 
     users: dict[str, str] = {}
+    """By user. It comes before the organisation's."""
     organizations: dict[str, str] = {}
+    """By organisation. It comes before the environment's."""
     environments: dict[str, str] = {}
+    """By INTELLIROUTER_ENVIRONMENT. It comes before DEFAULT_POLICY."""
 
 
-class _Preferences(BaseModel):
+class PreferencesOfSubjects(BaseModel):
+    """The preferences of requests that state none, with the members of a request's `provider` object."""
+
     model_config = ConfigDict(extra="forbid")
 
     users: dict[str, dict[str, Any]] = {}
+    """By user. They come before the organisation's."""
     organizations: dict[str, dict[str, Any]] = {}
+    """By organisation."""
 
 
-class _PoliciesFile(BaseModel):
+class PoliciesFile(BaseModel):
+    """Policies of your own, and who gets which. Four are built in: balanced, cheapest, quality, fastest."""
+
     model_config = ConfigDict(extra="forbid")
 
     policies: tuple[Policy, ...] = ()
-    assignments: _Assignments = _Assignments()
-    preferences: _Preferences = _Preferences()
+    """An id of a built-in policy replaces it."""
+    assignments: AssignmentsEntry = AssignmentsEntry()
+    """Policies by user, organisation and environment."""
+    preferences: PreferencesOfSubjects = PreferencesOfSubjects()
+    """Preferences by user and organisation."""
 
     @field_validator("policies")
     @classmethod
@@ -202,7 +220,7 @@ class Policies:
     @classmethod
     def parse(cls, content: bytes | None, path: Path) -> Policies:
         """The built-in policies and those of a file's content, if any. Messages name `path`."""
-        file = _PoliciesFile() if content is None else parse_yaml(content, _PoliciesFile, path)
+        file = PoliciesFile() if content is None else parse_yaml(content, PoliciesFile, path)
         policies = {policy.id: policy for policy in (*BUILT_IN, *file.policies)}
         for kind, assigned in file.assignments:
             for subject, policy_id in assigned.items():
@@ -245,7 +263,7 @@ class Policies:
 def check_baseline(baseline: str | None, policies: Policies, catalog: Catalog) -> None:
     """UnknownModelError for an unlisted baseline, ConfigError for a policy that needs one without it."""
     if baseline is not None and baseline not in catalog.models:
-        raise UnknownModelError(baseline, catalog.models)
+        raise UnknownModelError(baseline, catalog.models, setting="BASELINE_MODEL")
     for policy in policies.by_id.values():
         if baseline is None and policy.baseline_exploration > 0:
             raise ConfigError(

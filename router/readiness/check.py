@@ -115,7 +115,9 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
     def decide() -> str:
         decides = deciding(documents, home)
         if settings.default_policy not in decides.policies.by_id:
-            raise UnknownPolicyError(settings.default_policy, decides.policies.by_id)
+            raise UnknownPolicyError(
+                settings.default_policy, decides.policies.by_id, setting="DEFAULT_POLICY"
+            )
         check_baseline(settings.baseline_model, decides.policies, decides.catalog)
         found.append(decides)
         models, policies = len(decides.catalog.models), len(decides.policies.by_id)

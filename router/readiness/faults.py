@@ -56,7 +56,9 @@ def faults_of(parts: Parts) -> Iterator[Fault]:
     yield from _models(parts)
     error = parts.limits.error
     if error is not None:
-        yield limits_fault(str(error), on_error=parts.settings.limits_on_error)
+        yield limits_fault(
+            str(error), on_error=parts.settings.limits_on_error, serves_away=parts.limits.serves_away
+        )
     lost = getattr(parts.sessions, "error", None)  # of the stores that can lose sight of others
     if lost is not None:
         yield Fault("sessions", lost)
@@ -68,8 +70,10 @@ def faults_of(parts: Parts) -> Iterator[Fault]:
         yield Fault(name, f"{problem}. The last usable version stays in use")
 
 
-def limits_fault(reason: str, *, on_error: str) -> Fault:
-    """Limits cannot be checked: LIMITS_ON_ERROR says what that means for requests."""
+def limits_fault(reason: str, *, on_error: str, serves_away: bool = False) -> Fault:
+    """Limits cannot be checked: leases, and LIMITS_ON_ERROR, say what that means for requests."""
+    if serves_away:
+        return Fault("limits", f"{reason}. Requests are served within the leases of their budgets")
     if on_error == "refuse":
         return Fault("limits", reason, is_blocking=True)
     return Fault("limits", f"{reason}. Requests are served unchecked, as LIMITS_ON_ERROR says")

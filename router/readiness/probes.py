@@ -74,7 +74,7 @@ def limit_faults(limits: Limits) -> Iterator[Fault]:
     """A store that does not count, while there is anything to count."""
     error = limits.check()
     if error is not None:
-        yield limits_fault(str(error), on_error=limits.on_error)
+        yield limits_fault(str(error), on_error=limits.on_error, serves_away=limits.serves_away)
 
 
 def warehouse_faults(settings: Settings) -> Iterator[Fault]:

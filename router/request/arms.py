@@ -5,6 +5,7 @@ Two entries of one model with other parameters are two arms, each with scores of
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from router.catalog.catalog import Model
     from router.request.request import Body, Request
 
+SEARCH = "web_search_options"
+_SEARCHING = re.compile(r"-search-(?:preview|api)")
+"""OpenAI's models that search for every request, which it charges and does not count."""
 BOUNDS = ("max_completion_tokens", "max_tokens")
 """Two names of one parameter."""
 REASONING = ("thinking", "output_config")
@@ -36,7 +40,12 @@ def armed(body: Body, model: Model) -> Body:
 
 
 def asked_of(request: Request, model: Model) -> Request:
-    """The request as the model gets it, with the parameters of its arm. Without any, the same object."""
+    """The request as the model gets it, with the parameters of its arm. Without any, the same object.
+
+    A model that always searches the web counts as asked to.
+    """
+    if _SEARCHING.search(model.provider_model):
+        request = replace(request, parameters={SEARCH: {}, **request.parameters})
     if not model.is_arm:
         return request
     merged = _merged(request.parameters, model.default_parameters, model.forced_parameters)

@@ -15,6 +15,7 @@ from router.server.metrics import Metrics
 from router.server.observe import RecentDecisions
 from router.server.refusals import Refusals
 from router.server.shim import Shim
+from router.sessions.usage import SessionUsage
 
 if TYPE_CHECKING:
     from router.router import Router
@@ -40,12 +41,14 @@ def create_app(router: Router, keys: Keys | None = None, group: Group | None = N
             environment=router.settings.environment,
             key_file=router.settings.features_key_file,
         ),
+        session_usage=SessionUsage(router.settings.home, hours=router.settings.session_usage_hours),
         group=group,
     )
     if group is not None:
         group.begin(shim.metrics, shim.own_health)
     router.observe(shim.see)
     router.before_close(shim.refusals.close)
+    router.before_close(shim.session_usage.close)
     return App(shim, ENDPOINTS)
 
 
@@ -173,6 +176,38 @@ ENDPOINTS = (
         query=("from", "to", "by"),
         parameters=("openai-organization",),
         errors=(400,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/sessions/{session}/usage",
+        handler=accounts.session_usage,
+        summary="The cost, tokens, models and cache share of a session of the caller's key so far.",
+        scopes=("route", "usage"),
+        answer="SessionUsage",
+        parameters=("openai-organization",),
+        errors=(400, 404),
+    ),
+    Endpoint(
+        method="GET",
+        path="/reports",
+        handler=accounts.report,
+        summary="The organisation's reports, as pages of HTML.",
+        scopes=("report",),
+        answer="Text",
+        media_type="text/html",
+        parameters=("openai-organization",),
+        errors=(400, 404),
+    ),
+    Endpoint(
+        method="GET",
+        path="/reports/{id}",
+        handler=accounts.report,
+        summary="One of the organisation's reports.",
+        scopes=("report",),
+        answer="Text",
+        media_type="text/html",
+        parameters=("openai-organization",),
+        errors=(400, 404),
     ),
     Endpoint(
         method="GET",

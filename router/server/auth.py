@@ -103,7 +103,7 @@ class Keys:
     def caller(self, scope: AsgiScope) -> Caller:
         """Identify the caller. InvalidKeyError if a key is needed and the request shows no valid one."""
         tokens = tokens_of(scope)
-        ours = next((token for token in tokens if token.startswith(PREFIX)), None)
+        ours = next((token for token in tokens if token.startswith(PREFIX) or self.ring.knows(token)), None)
         if ours is not None:
             return self.ring.caller(ours, at=now())
         if self.is_open and _is_local(scope):

@@ -44,6 +44,7 @@ CORS_HEADERS: Mapping[str, str] = {
     "access-control-max-age": "600",
     "vary": "origin",
 }
+_WIDE = re.compile("{(model|session)}")
 MAX_QUERY = 100
 """Members of a query that are read."""
 
@@ -88,7 +89,7 @@ class App:
             self._paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
         self._patterns = [
             (
-                re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path.replace("{model}", "(?P<model>.+)"))),
+                re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", _WIDE.sub(r"(?P<\1>.+)", path))),
                 methods,
             )
             for path, methods in self._paths.items()

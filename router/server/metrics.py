@@ -212,6 +212,16 @@ def _gauges(health: Mapping[str, Any]) -> Iterator[str]:
         ("policy",),
         (((policy,), usd) for policy, usd in health["exploration"]["usd_today"].items()),
     )
+    budgets = health["limits"].get("charged_usd", {}).items()
+    for name, text in (
+        (
+            "charged",
+            "Dollars spent and reserved in the running period, of budgets of a named key or organisation.",
+        ),
+        ("limit", "Dollars that the budget allows in the period."),
+    ):
+        values = (((budget,), amounts[name]) for budget, amounts in budgets)
+        yield from _series(f"budget_{name}_usd", "gauge", text, ("budget",), values)
     yield from _series(
         "model_ejected", "gauge", "1 while the model is left out.", ("model",), (((m,), 1) for m in ejected)
     )

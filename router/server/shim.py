@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from router.server.observe import RecentDecisions
     from router.server.process.group import Group
     from router.server.refusals import Refusals
+    from router.sessions.usage import SessionUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Shim:
     metrics: Metrics
     decisions: RecentDecisions
     refusals: Refusals
+    session_usage: SessionUsage
     group: Group | None = None
     """The other processes that serve the port, or None if there are none."""
 

@@ -6,6 +6,8 @@ Everything else is a mistake of this program, and keeps its traceback.
 from __future__ import annotations
 
 import errno
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,10 +57,35 @@ DAMAGED = frozenset({"DatabaseError", "OperationalError"})
 """Errors of SQLite. Only those of Dagster reach a command: the others are handled where files are read."""
 
 
+def hiding_line(place: Path | None) -> str:
+    """The advice for a file or folder that has the name of our package."""
+    return (
+        f"`{place}` hides the package `pipelines` of IntelliRouter: rename it, or start from another folder"
+    )
+
+
+def hidden_by(package: str, *, also: Path | None = None) -> Path | None:
+    """The file or folder of another program that Python finds in place of our package. None if none is.
+
+    `also` is a folder that another process will look into first.
+    """
+    ours = Path(__file__).resolve().parents[2] / package
+    found = find_spec(package)
+    places = [] if found is None else [*(found.submodule_search_locations or ()), found.origin]
+    if also is not None:
+        places += [str(path) for path in (also / package, also / f"{package}.py") if path.exists()]
+    for place in map(Path, filter(None, places)):
+        if ours not in (place.resolve(), place.resolve().parent):
+            return place
+    return None
+
+
 def as_line(error: BaseException) -> str | None:
     """What failed, the path or the package, and what to do. None for any other error."""
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
+        if package == "pipelines":
+            return hiding_line(hidden_by(package))
         extra = EXTRAS.get(package)
         return extra and (
             f"this command needs `{package}`, which is not installed: pip install 'intellirouter[{extra}]'"

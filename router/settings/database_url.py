@@ -37,6 +37,16 @@ def postgresql_url(url: str) -> str:
     raise ValueError(f"{fault}: write {SHAPE} and `%40` for an `@` in it")
 
 
+def shown_address(url: str, *, unreadable: str) -> str:
+    """A URL without user, password and options, for messages; `unreadable` where it has no such parts."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return unreadable
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
 def _refusal(scheme: str) -> str:
     database, _, driver = scheme.partition("+")
     if database in ("postgresql", "postgres") and driver.isalnum():

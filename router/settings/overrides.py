@@ -39,6 +39,7 @@ class Overrides(TypedDict, total=False):
     recent_decisions: int
     session_ttl_s: float
     max_sessions: int
+    session_usage_hours: int
     health_consecutive_failures: int
     health_failure_share: float
     health_ejection_s: float
@@ -64,11 +65,21 @@ class Overrides(TypedDict, total=False):
     request_log_retention_days: int
     security_event_retention_days: int
     rollup_retention_days: int
+    log_level: Literal["debug", "info", "warning", "error"]
+    log_format: Literal["text", "json"]
+    access_log: bool
+    report_timezone: str
     prices_url: str
     prices_max_factor: float
+    lake_url: str
     mirror_url: str
     mirror_schema: str
     mirror_reader: str
+    anomaly_alarms_per_week: float
+    alert_webhook_url: str
+    alert_webhook_secret: str
+    alert_webhook_allow_private: bool
     duckdb_memory_limit: str
     duckdb_threads: int
+    reports: bool
     performance_tracking: bool

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BODY = b'{"messages": [{"role": "user", "content": "hi"}]}'
 CHAT = "/v1/chat/completions"
-REFUSED_HTTP = "WARNING:  Invalid HTTP request received."
+REFUSED_HTTP = "WARNING uvicorn.error: Invalid HTTP request received."
 """What the server may say of bytes that are not HTTP; anything else in the log is a finding."""
 
 
@@ -88,7 +88,7 @@ class Target:
         """New lines of the log that say more than that something was not HTTP."""
         lines = self.log.read_text().splitlines()
         new, self._read = lines[self._read :], len(lines)
-        return [line for line in new if line != REFUSED_HTTP]
+        return [line for line in new if not line.endswith(REFUSED_HTTP) and " INFO " not in line]
 
 
 def request(

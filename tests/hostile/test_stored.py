@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.refresh import refresh
-from pipelines.reports.output import FORMULA
 from router.config import Settings
 from router.journal.manifests import Manifest
+from router.settings.printing import FORMULA
 from tests.hostile.target import CHAT, Target, target
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _rows(home: Path, dataset: str) -> dict[str, dict[str, Any]]:
     """Rows of the sealed segments that manifests vouch for, by request id."""
     rows = {}
     for path in (home / "lake" / dataset).rglob("*.json"):
-        name = path.with_suffix(".parquet")
+        name = path.with_name(path.name.removeprefix("_")).with_suffix(".parquet")
         assert Manifest.read(path).rows == pq.ParquetFile(name).metadata.num_rows
         for row in pq.ParquetFile(name).read().to_pylist():
             rows[str(row.get("request_id") or row["id"])] = row

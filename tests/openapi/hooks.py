@@ -28,7 +28,7 @@ OTHERS_GRAMMAR = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses")
 is refused by name, with the member."""
 
 
-OF_THE_KEY = ("/v1/usage", "/v1/budgets")
+OF_THE_KEY = ("/v1/usage", "/v1/budgets", "/v1/sessions/{session}/usage")
 """Operations that answer for the key's organisation."""
 KNOWN = {"x-intellirouter-task": "math", "x-intellirouter-policy": "cheapest"}
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from router.journal.manifests import Manifest
+from router.providers.fake import ChildProcess
 from tests.factories import write_catalog
 from tests.places import ROOT
 
@@ -51,10 +52,43 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
 
 def test_an_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     """No traceback for what the user can mend."""
-    done = run("serve", "--home", tmp_path / "empty", cwd=tmp_path)
+    done = run("serve", "--home", tmp_path / "misspelt", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("intellirouter: no catalog at")
+    assert done.stderr.startswith("intellirouter: there is no data folder")
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "misspelt").exists()
+
+
+def test_serve_names_the_keys_that_it_can_start_with(tmp_path: Path) -> None:
+    """Nothing is written where no provider can be asked."""
+    done = run("serve", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no catalog at" in done.stderr
+    assert "OPENAI_API_KEY" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_writes_a_catalog_for_the_keys_that_are_set(tmp_path: Path) -> None:
+    """From an empty folder to a server that knows models, in one command. A second start keeps the file."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for expected in (True, False):
+        with ChildProcess(
+            [sys.executable, "-m", "router.cli", "serve", "--port", "0"],
+            ready="intellirouter listening on ",
+            log_file=tmp_path / "serve.log",
+            environment={
+                "OPENAI_API_KEY": "sk-none",
+                "PYTHONPATH": str(ROOT),
+                "INTELLIROUTER_HOME": str(home),
+            },
+        ) as child:
+            assert httpx.get(f"{child.url}/readyz").status_code == 200
+            assert "gpt-5-mini" in httpx.get(f"{child.url}/v1/models").text
+        catalog = home / "catalog.yaml"
+        if expected:
+            catalog.write_text(f"{catalog.read_text()}# mine\n")
+    assert catalog.read_text().endswith("# mine\n")
 
 
 def test_a_misspelt_option_is_a_usage_error(tmp_path: Path) -> None:

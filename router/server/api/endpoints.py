@@ -21,7 +21,7 @@ class Endpoint:
 
     method: Literal["GET", "POST", "PUT"]
     path: str
-    """`{id}` matches one segment, and `{model}` any number, since ids of models may hold slashes."""
+    """`{id}` matches one segment. `{model}` and `{session}` match any number: ids may hold slashes."""
     handler: Handler
     summary: str
     scopes: tuple[Scope, ...]

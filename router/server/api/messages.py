@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.errors import ProviderError
 from router.request.messages import MessagesRequest
 from router.request.request import AUTO, CHARACTERS_PER_TOKEN, INPUT_PARAMETERS
 from router.server.api.chat import betas_of, parsed
@@ -43,6 +44,8 @@ ERROR_TYPES = {
 OVERLOADED = 529
 """Anthropic's status for a provider without capacity, which clients know."""
 ESTIMATED = "x-intellirouter-estimated"
+REFUSED_COUNTS = frozenset({"bad_request"})
+"""Errors of a count that an estimate must not hide, because the completion would fail too."""
 
 
 async def messages(shim: Shim, http: HttpRequest) -> Answer:
@@ -59,8 +62,9 @@ async def messages(shim: Shim, http: HttpRequest) -> Answer:
 async def count_tokens(shim: Shim, http: HttpRequest) -> HttpResponse:
     """`POST /v1/messages/count_tokens`: Anthropic's count for its models, else an estimate.
 
-    An estimate (`auto`, other providers, a count that fails) sets `x-intellirouter-estimated`. Nothing is
-    recorded, because no completion is made.
+    An estimate (`auto`, other providers, a count that fails) sets `x-intellirouter-estimated`. If the
+    provider refuses the request itself, its error is the answer. Nothing is recorded, because no completion
+    is made.
     """
     router, request = shim.router, _request_of(shim, http)
     count = await _counted(router, request)
@@ -138,7 +142,12 @@ async def _counted(router: Router, request: Request) -> int | None:
         if request.model != AUTO:
             router.route(request)  # raises the error that completing it would raise
         return None
-    return await router.count_tokens(request)
+    try:
+        return await router.count_tokens(request)
+    except ProviderError as error:
+        if error.error_type in REFUSED_COUNTS:
+            raise
+        return None
 
 
 def _estimated(request: Request) -> int:

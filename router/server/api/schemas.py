@@ -8,6 +8,7 @@ from typing import Any, get_args
 from router.keys.keys import Scope
 from router.request.decision import Decision
 from router.request.feedback import MAX_COMMENT_LENGTH, FeedbackSource
+from router.sessions.usage import COUNTS, TOKENS
 
 _PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _LABEL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE}
@@ -20,6 +21,16 @@ _NAMES: dict[str, Any] = {
 _USD: dict[str, Any] = {"type": ["number", "null"], "minimum": 0}
 _OBJECTS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 _TOKENS: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
+_COUNT: dict[str, Any] = {"type": ["integer", "null"], "minimum": 0}
+_SUMS: dict[str, Any] = {
+    "required": ["requests", "requests_with_cost", "requests_without_cost", "cost_usd", "cached_share"],
+    "properties": {
+        "cost_usd": {"type": ["string", "null"], "description": "Of the requests whose cost is known."},
+        "cached_share": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        "requests_without_cost": _COUNT,
+        **dict.fromkeys((*COUNTS, *TOKENS), _COUNT),
+    },
+}
 
 SCHEMAS: dict[str, Any] = {
     "Object": {"type": "object"},
@@ -130,6 +141,31 @@ SCHEMAS: dict[str, Any] = {
             },
             "user": _OPTIONAL_LABEL,
             "provider": {"$ref": "#/components/schemas/Preferences"},
+        },
+    },
+    "SessionUsage": {
+        "type": "object",
+        "description": "Null means that no request reported the quantity.",
+        "required": ["session_id", "counted_since", "is_complete", *_SUMS["required"], "models"],
+        "properties": {
+            "object": {"const": "session.usage"},
+            "session_id": {"type": "string"},
+            "counted_since": {"type": "string", "format": "date-time"},
+            "is_complete": {
+                "type": "boolean",
+                "description": "False if a stored file of records cannot be read.",
+            },
+            "first_at": {"type": "string", "format": "date-time"},
+            "last_at": {"type": "string", "format": "date-time"},
+            **_SUMS["properties"],
+            "models": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["model", *_SUMS["required"]],
+                    "properties": {"model": {"type": "string"}, **_SUMS["properties"]},
+                },
+            },
         },
     },
     "Embeddings": {

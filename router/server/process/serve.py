@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from router.router import Router
 from router.server.app import create_app
 from router.server.auth import Keys
-from router.server.process.supervisor import Supervisor, announce, bound, url_of
+from router.server.process.logs import announce, log_start, set_up_logs, url_of
+from router.server.process.supervisor import Supervisor, bound
 from router.server.process.uvicorn_server import Server, config_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ class _OnlyServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for server in self.servers:
-            announce(url_of(server.sockets[0]), self._app.shim.faults())
+            url = url_of(server.sockets[0])
+            log_start(self._app, url)
+            announce(url, self._app.shim.faults())
 
 
 def serve(settings: Settings) -> None:
@@ -39,6 +42,7 @@ def serve(settings: Settings) -> None:
 
     ConfigError if other machines can call and there is no active key, or if the port cannot be bound.
     """
+    set_up_logs(settings)
     keys = Keys.open(settings)
     try:
         keys.check_host()

@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Any
 from router.errors import ConfigError
 from router.files import TEMPORARY_PREFIX, make_folder
 from router.server.process import worker
+from router.server.process.logs import announce, url_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
     from pathlib import Path
@@ -227,20 +228,6 @@ class Supervisor:
                 signal.signal(number, handler)
             ours.close()
             theirs.close()
-
-
-def announce(url: str, faults: Iterable[Fault]) -> None:
-    """Print the address, then whether a request can succeed now, with each reason against it."""
-    found = list(faults)
-    state = "not ready" if any(fault.is_blocking for fault in found) else "degraded"
-    lines = [f"intellirouter is {state}: {fault}" for fault in found] or ["intellirouter is ready"]
-    print("\n".join([f"intellirouter listening on {url}", *lines]), flush=True)  # noqa: T201
-
-
-def url_of(listener: socket.socket) -> str:
-    """The URL of a bound socket."""
-    host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def bound(host: str, port: int) -> socket.socket:

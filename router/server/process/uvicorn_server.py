@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from router.server.process.logs import with_access_log
 from router.server.protocol import protocol_of
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from router.config import Settings
     from router.server.dispatch import App
+
+logger = logging.getLogger("router.server")
 
 LAST_WORDS_S = 0.25
 """The time between closing the listeners and closing idle connections."""
@@ -35,10 +39,13 @@ class Server(uvicorn.Server):
         _rest_collector()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        in_flight, patience_s = len(self.server_state.tasks), self.config.timeout_graceful_shutdown
+        logger.info("stopping: %d requests in flight have %s s to finish", in_flight, patience_s)
         for server in self.servers:
             server.close()
         await asyncio.sleep(LAST_WORDS_S)
         await super().shutdown(sockets)
+        logger.info("stopped")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -55,10 +62,10 @@ def config_of(app: App, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves the shim."""
     options: dict[str, Any] = {"loop": "uvloop", "http": protocol_of(settings.body_timeout_s), "ws": "none"}
     return uvicorn.Config(
-        app,
+        with_access_log(app) if settings.access_log else app,
         host=settings.host,
         port=settings.port,
-        log_level="warning",
+        log_config=None,  # `router.server.process.logs` formats uvicorn's lines too
         access_log=False,
         server_header=False,
         date_header=False,

@@ -15,6 +15,7 @@ from router.router import Router
 from router.server.app import create_app
 from router.server.auth import Keys
 from router.server.process.group import Group
+from router.server.process.logs import log_start, set_up_logs, url_of
 from router.server.process.uvicorn_server import Server, config_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def work(*, settings: Settings, listener: socket.socket, link: Connection, folde
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor handles it
     threading.Thread(target=_stop_with, args=(link,), name="supervisor-watch", daemon=True).start()
+    set_up_logs(settings)
     try:
         _serve(settings, listener, link, folder, slot)
     except IntelliRouterError as error:
@@ -55,6 +57,8 @@ def _serve(settings: Settings, listener: socket.socket, link: Connection, folder
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.publishing = asyncio.create_task(group.publish_forever())
+            if slot == 0:  # the others serve the same
+                log_start(app, url_of(listener))
             link.send(app.shim.faults())
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -83,7 +83,7 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("providers: [", "not valid YAML"),
-        ("", "providers: Field required"),
+        ("", "providers: is missing"),
         (PROVIDERS + "models: [{id: m, provider: q}]", "unknown provider `q`"),
         (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {n: q}", "alias `n` of `q` must be"),
         (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {m: auto}", "alias `m` of `auto` must be"),
@@ -123,7 +123,23 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
         (PROVIDERS + "models: [{id: m, provider: p, quality_scores: {math: 1.5}}]", "math.*got `1.5`"),
         (PROVIDERS + "models: [{id: m, provider: p, quality_scores: {maths: 1}}]", "task `maths`"),
         (PROVIDERS + "models: [{id: m, provider: p, max_output_tokens: 0}]", "max_output_tokens.*got `0`"),
-        ("providers: {p: {kind: openai, base_url: 'http://u@h/v1'}}\nmodels: []", "base_url"),
+        (
+            "providers: {p: {kind: openai, base_url: 'http://u@h/v1'}}\nmodels: []",
+            "base_url",
+        ),
+        (
+            "providers: {p: {kind: openai, base_url: 'http://h/v1?a=b'}}\nmodels: []",
+            "must be the URL of an API",
+        ),
+        (
+            "providers: {p: {kind: openai, base_url: 'http://h/v1#a'}}\nmodels: []",
+            "must be the URL of an API",
+        ),
+        ("providers: {p: {kind: openai, base_url: 'http://h:0/v1'}}\nmodels: []", "port 0"),
+        (
+            "providers: {p: {kind: openai, base_url: 'api.example.com/v1'}}\nmodels: []",
+            "begin with `https://`",
+        ),
         ("providers: {p: {kind: openai, base_url: 'file:///etc/passwd'}}\nmodels: []", "base_url"),
     ],
 )
@@ -137,7 +153,7 @@ def test_a_bad_catalog_is_refused_with_its_place(tmp_path: Path, text: str, comp
 def test_what_is_not_stated_is_not_known(tmp_path: Path) -> None:
     """A bare model has no limits, labels, scores or prices; nothing is assumed."""
     model = load(tmp_path, PROVIDERS + "models: [{id: m, provider: p}]").models["m"]
-    assert model == Model(id="m", provider="p", provider_model="m", developer_as="system")
+    assert model == Model(id="m", provider="p", provider_model="m", price_ref="p/m", developer_as="system")
     assert model.quality_score("math") is None
 
 

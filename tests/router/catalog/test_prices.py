@@ -106,6 +106,23 @@ def test_an_unknown_or_contradictory_usage_has_no_cost(usage: Usage) -> None:
     assert charges_of(usage, price(), NOON) is None
 
 
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ({}, "0.0025"),
+        ({"cache_write_1h_usd_per_mtok": Decimal(5)}, "0.00275"),
+        ({"cache_write_usd_per_mtok": Decimal(3)}, None),
+        ({"cache_write_usd_per_mtok": Decimal(3), "cache_write_1h_usd_per_mtok": Decimal(5)}, "0.00275"),
+    ],
+)
+def test_an_hour_in_the_cache_needs_its_own_rate(rates: dict[str, Any], expected: str | None) -> None:
+    """A row that charges for five minutes and not for an hour does not know the cost of an hour."""
+    usage = Usage(tokens_input=1000, tokens_output=0, tokens_cache_write=100, tokens_cache_write_1h=100)
+    assert cost(usage, price(**rates), NOON) == (None if expected is None else Decimal(expected))
+    short = usage._replace(tokens_cache_write_1h=0)
+    assert cost(short, price(**rates), NOON) is not None
+
+
 @pytest.mark.smoke
 def test_an_unknown_price_gives_no_cost() -> None:
     """A model without a price is not free, nor is output without a rate."""
@@ -215,9 +232,9 @@ def test_no_request_costs_more_than_its_worst_case(row: Price, data: st.DataObje
     billed_at = NOON + timedelta(hours=data.draw(st.integers(0, 23)))
     paid = cost(usage, row, billed_at)
     worst = worst_case_usd(row, bound_input, bound_output, NOON)
-    assert paid is not None
     assert worst is not None
-    assert paid <= worst
+    assert paid is not None or usage.tokens_cache_write_1h
+    assert (paid or 0) <= worst
 
 
 def test_a_plain_worst_case_is_reached() -> None:

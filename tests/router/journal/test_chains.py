@@ -15,6 +15,7 @@ from router.errors import SegmentError
 from router.journal import chains
 from router.journal.journal import encode
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path
 from router.journal.segments import seal
 from router.records import RequestRecord
 from tests.factories import request_record
@@ -37,7 +38,7 @@ def _seal(home: Path, sequence: int) -> Manifest:
 
 
 def _digest(home: Path, manifest: Manifest) -> str:
-    return hashlib.sha256((home / "lake" / manifest.path).with_suffix(".json").read_bytes()).hexdigest()
+    return hashlib.sha256(manifest_path(home / "lake" / manifest.path).read_bytes()).hexdigest()
 
 
 def _head(home: Path) -> chains.Head:

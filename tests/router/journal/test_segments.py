@@ -14,6 +14,7 @@ from router.errors import SegmentError
 from router.files import sha256_of
 from router.journal.journal import encode
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path
 from router.journal.segments import arrow_schema, seal
 from router.records import Attempt, Record, Tag
 from tests.factories import request_record
@@ -79,7 +80,7 @@ def test_a_manifest_tells_whether_the_file_was_changed(tmp_path: Path) -> None:
     path = tmp_path / "lake" / manifest.path
     assert (manifest.sha256, manifest.bytes) == (sha256_of(path), path.stat().st_size)
     assert manifest.rows == pq.read_metadata(path).num_rows == 2
-    assert Manifest.read(path.with_suffix(".json")) == manifest
+    assert Manifest.read(manifest_path(path)) == manifest
 
 
 @pytest.mark.parametrize(

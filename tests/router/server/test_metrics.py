@@ -186,6 +186,24 @@ def test_operators_see_what_exploration_costs_today(tmp_path: Path, fake_url: st
         )
 
 
+def test_operators_see_budgets_of_keys_and_organisations(tmp_path: Path, fake_url: str) -> None:
+    """Gauges show spent and allowed dollars of each budget that names its subject, and none of a person."""
+    write_catalog(tmp_path, [{"id": "small", **PRICED}], base_url=fake_url)
+    (tmp_path / "limits.yaml").write_text(
+        "budgets:\n"
+        "  - {id: acme, scope: organization, subject: acme, usd: 900, period: month, mode: soft}\n"
+        "  - {id: ada, scope: user, subject: ada, usd: 5, period: day, mode: hard}\n"
+    )
+    with serving(Router.open(home=tmp_path)) as url:
+        cost = complete(url, model="small", headers={"openai-organization": "acme"}).headers[
+            "x-intellirouter-cost-usd"
+        ]
+        text = httpx.get(f"{url}/metrics").text
+    assert f'intellirouter_budget_charged_usd{{budget="acme"}} {float(cost)}' in text
+    assert 'intellirouter_budget_limit_usd{budget="acme"} 900.0' in text
+    assert 'budget="ada"' not in text
+
+
 def test_workers_of_any_release_add_up_what_they_explored() -> None:
     """Each worker counts its own dollars, and one of an older release reports none."""
     parts: list[dict[str, Any]] = [{"usd_today": {"a": 1.0, "b": 2.0}}, {}, {"usd_today": {"a": 0.5}}]

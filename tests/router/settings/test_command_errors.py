@@ -16,7 +16,7 @@ import pytest
 
 from router import Router
 from router.errors import ConfigError
-from router.settings.command_errors import ADVICE, EXTRAS, as_line
+from router.settings.command_errors import ADVICE, EXTRAS, as_line, hidden_by, hiding_line
 from tests.places import ROOT
 
 if TYPE_CHECKING:
@@ -98,3 +98,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot be used: .*; "):
         Router.open(home=tmp_path / "file" / "data")
+
+
+def test_a_folder_of_the_users_that_hides_us_is_named(tmp_path: Path) -> None:
+    """Many projects have a folder `pipelines`: Python would import it in place of ours."""
+    assert hidden_by("pipelines") is None
+    assert hidden_by("pipelines", also=ROOT) is None
+    (tmp_path / "pipelines").mkdir()
+    hiding = hidden_by("pipelines", also=tmp_path)
+    assert hiding == tmp_path / "pipelines"
+    assert hiding_line(hiding) == (
+        f"`{tmp_path}/pipelines` hides the package `pipelines` of IntelliRouter: rename it, or start from"
+        " another folder"
+    )

@@ -1,4 +1,7 @@
-"""A loop of two turns with two parallel tool calls, by unchanged clients. It gives the final text."""
+"""A loop of two turns with two parallel tool calls, by unchanged clients. It gives the final text.
+
+A forgetful caller sends back the calls alone, with their ids, names and arguments.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "str
 QUESTION = "The weather in Rome and in Oslo?"
 
 
-def anthropic_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
+def anthropic_loop(url: str, model: str, *, is_streamed: bool, is_forgetful: bool = False) -> str | None:
     """By the `anthropic` package."""
     tools: list[Any] = [{"name": "get_weather", "input_schema": SCHEMA}]
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
@@ -37,13 +40,13 @@ def anthropic_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
                 for block in calls
             ]
             messages += [
-                {"role": "assistant", "content": message.content},
+                {"role": "assistant", "content": calls if is_forgetful else message.content},
                 {"role": "user", "content": results},
             ]
     return "".join(block.text for block in message.content if block.type == "text")
 
 
-def responses_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
+def responses_loop(url: str, model: str, *, is_streamed: bool, is_forgetful: bool = False) -> str | None:
     """By the `openai` package's responses, with the items sent back as they came."""
     tools: list[Any] = [{"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}]
     given: list[Any] = [{"role": "user", "content": QUESTION}]
@@ -61,7 +64,8 @@ def responses_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
                 break
             assert len({item.call_id for item in calls}) == 2
             given += [
-                item.model_dump(exclude_unset=True, exclude={"parsed_arguments"}) for item in response.output
+                item.model_dump(exclude_unset=True, exclude={"parsed_arguments"})
+                for item in (calls if is_forgetful else response.output)
             ]
             given += [
                 {
@@ -74,7 +78,7 @@ def responses_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
     return response.output_text
 
 
-def chat_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
+def chat_loop(url: str, model: str, *, is_streamed: bool, is_forgetful: bool = False) -> str | None:
     """By the `openai` package's chat completions."""
     function = {"name": "get_weather", "parameters": SCHEMA}
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
@@ -89,7 +93,9 @@ def chat_loop(url: str, model: str, *, is_streamed: bool) -> str | None:
                 said = client.chat.completions.create(messages=messages, **asked).choices[0].message
             if not said.tool_calls:
                 break
-            messages.append(said.model_dump(exclude_unset=True))
+            known: Any = dict.fromkeys(("role", "content"), True)
+            known["tool_calls"] = {"__all__": {"id": True, "type": True, "function": {"name", "arguments"}}}
+            messages.append(said.model_dump(exclude_unset=True, include=known if is_forgetful else None))
             for call in said.tool_calls:
                 assert call.type == "function"
                 result = RESULTS[orjson.loads(call.function.arguments)["city"]]

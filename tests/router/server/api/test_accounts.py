@@ -100,6 +100,41 @@ def test_usage_is_the_organisations_own(open_router: OpenRouter, tmp_path: Path)
     assert usage("globex")["data"] == []
 
 
+def test_a_session_sees_its_own_use_at_once(open_router: OpenRouter, tmp_path: Path) -> None:
+    """Cost, tokens, models and cache share of the key's own session, without a refresh."""
+    router, _ = open_router({"id": "small", **PRICED})
+    _, token = key(tmp_path, "route", organization_id="acme")
+    path, named = "/v1/sessions/agent/7/usage", {**bearer(token), "x-session-id": "agent/7"}
+    assert call(router, "GET", path, headers=bearer(token)).status_code == 404
+    for number in (1, 2):
+        assert call(router, headers=named).status_code == 200
+        found = call(router, "GET", path, headers=bearer(token)).json()
+        assert (found["session_id"], found["requests"]) == ("agent/7", number)
+        assert Decimal(found["cost_usd"]) == number * Decimal("0.002")
+        assert (found["tokens_input"], found["requests_without_cost"]) == (1000 * number, 0)
+        assert [item["model"] for item in found["models"]] == ["small"]
+
+
+def test_a_foreign_session_is_an_unknown_one(open_router: OpenRouter, tmp_path: Path) -> None:
+    """Another key, another organisation and a claimed one get the answer of an id that was never used."""
+    router, _ = open_router({"id": "small", **PRICED})
+    _, owner = key(tmp_path, "route", organization_id="acme")
+    call(router, headers={**bearer(owner), "x-session-id": "s"})
+    strangers = [
+        bearer(key(tmp_path, "route", organization_id="acme")[1]),
+        bearer(key(tmp_path, "usage", organization_id="globex")[1]),
+        {**bearer(key(tmp_path, "usage")[1]), "openai-organization": "acme"},
+        bearer(key(tmp_path, "route", "admin")[1]),
+    ]
+    for headers in strangers:
+        foreign = call(router, "GET", "/v1/sessions/s/usage", headers=headers)
+        unknown = call(router, "GET", "/v1/sessions/t/usage", headers=headers)
+        assert (foreign.status_code, unknown.status_code) == (404, 404)
+        assert foreign.text.replace("`s`", "`t`") == unknown.text
+    _, other_scope = key(tmp_path, "report", organization_id="acme")
+    assert call(router, "GET", "/v1/sessions/s/usage", headers=bearer(other_scope)).status_code == 403
+
+
 @pytest.mark.parametrize("query", ["?by=colour", "?from=yesterday"])
 def test_a_wrong_question_is_refused(open_router: OpenRouter, query: str) -> None:
     """With the member that is wrong."""
@@ -117,7 +152,7 @@ def test_an_erased_person_leaves_the_published_usage(open_router: OpenRouter, tm
     settings = Settings.load({}, home=tmp_path)
     with Warehouse(settings) as warehouse:
         flow.run_refresh(warehouse)
-    files = list((tmp_path / "usage").iterdir())
+    files = list((tmp_path / "usage").rglob("*.json"))
     assert any(b"ada-lovelace" in path.read_bytes() for path in files)
     flow.erase(settings, "ada-lovelace")
-    assert not any(b"ada-lovelace" in path.read_bytes() for path in (tmp_path / "usage").iterdir())
+    assert not any(b"ada-lovelace" in path.read_bytes() for path in (tmp_path / "usage").rglob("*.json"))

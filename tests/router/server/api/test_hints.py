@@ -155,6 +155,9 @@ TURN = {"role": "assistant", "content": "b"}
             {"messages": [USER, {**TURN, "provider_specific_fields": {"x": 1}}, USER]},
             "provider_specific_fields",
         ),
+        ({"messages": [USER, {**TURN, "citations": ["https://x"]}, USER]}, "citations"),
+        ({"messages": [USER, {**TURN, "search_results": [{"url": "https://x"}]}, USER]}, "search_results"),
+        ({"messages": [USER, {**TURN, "prefix": True}]}, "prefix"),
         ({"messages": [USER, {**TURN, "reasoning_details": [{"type": "x"}]}, USER]}, "reasoning_details"),
         (
             {
@@ -182,6 +185,24 @@ def test_an_echoed_answer_without_content_is_not_named(before: Before, members: 
     """Nulls and empty lists of `model_dump()` are nothing to name."""
     answer = before.chat(CLAUDE, messages=[USER, {**TURN, **members}, USER])
     assert (answer.status_code, answer.headers.get(IGNORED)) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([USER, {**TURN, "content": ""}, USER], [USER, USER]),
+        ([USER, {**TURN, "content": " \n"}, USER], [USER, USER]),
+        ([USER, {**TURN, "content": "b \n"}], [USER, {**TURN, "content": "b"}]),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "hi"}]}],
+            [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+        ),
+    ],
+)
+def test_a_claude_gets_no_blank_texts(before: Before, messages: list[Any], expected: list[Any]) -> None:
+    """Anthropic refuses blank texts and blanks at the end of an answer that it continues."""
+    assert before.chat(CLAUDE, messages=messages).status_code == 200
+    assert before.sent["messages"] == expected
 
 
 WISHES: list[tuple[str, Any]] = [
@@ -235,10 +256,11 @@ def test_a_wish_is_refused_or_dropped(before: Before, name: str, value: Any, is_
         ),
         ({"metadata": {"user_id": "u", "team": "x"}}, "metadata"),
         ({"speed": "fast"}, "speed"),
+        ({"mcp_servers": [], "fallbacks": []}, None),
     ],
 )
 def test_another_maker_is_asked_without_anthropics_hints(
-    before: Before, members: dict[str, Any], named: str, is_streamed: bool
+    before: Before, members: dict[str, Any], named: str | None, is_streamed: bool
 ) -> None:
     """Agents send these of their own accord; streams name them too."""
     answer = before.messages("gpt-x", **members, stream=is_streamed)

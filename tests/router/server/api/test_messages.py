@@ -18,7 +18,13 @@ from router import Request, Router
 from router.records import RequestRecord
 from router.server.app import create_app
 from tests.recording import Recorder, only_request
-from tests.router.providers.anthropic_server import KEY, USAGE, AnthropicServer, anthropic_server
+from tests.router.providers.anthropic_server import (
+    COUNT_FAILURES,
+    KEY,
+    USAGE,
+    AnthropicServer,
+    anthropic_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +61,7 @@ class Shim:
             "models": [
                 {"id": "small", "provider": "fake", **PRICED},
                 *({"id": f"claude-{name}", "provider": "anthropic", **PRICED} for name in CLAUDES),
+                *({"id": name, "provider": "anthropic", **PRICED} for name in COUNT_FAILURES),
                 {"id": "sonnet", "provider": "anthropic", "provider_model": "claude-text"},
             ],
             "tasks": ["math", "chat", "tool-use"],
@@ -316,6 +323,20 @@ def test_tokens_are_counted_by_anthropic_or_estimated(shim: Shim, client: anthro
     with pytest.raises(anthropic.NotFoundError):
         client.messages.count_tokens(model="nobody", messages=MESSAGES)
     assert shim.records == []
+
+
+@pytest.mark.parametrize("model", ["count-hangs-up", "count-breaks", "count-overloaded", "count-unknown"])
+def test_a_count_that_fails_is_estimated(shim: Shim, client: anthropic.Anthropic, model: str) -> None:
+    """A broken connection or a server error leaves the client with a number, and the header says which."""
+    text: list[Any] = [{"role": "user", "content": "x" * 4000}]
+    count = client.messages.with_raw_response.count_tokens(model=model, messages=text)
+    assert (count.parse().input_tokens, count.headers["x-intellirouter-estimated"]) == (1000, "true")
+
+
+def test_a_request_that_the_provider_refuses_has_no_count(client: anthropic.Anthropic) -> None:
+    """The client must hear that the request itself is wrong."""
+    with pytest.raises(anthropic.BadRequestError):
+        client.messages.count_tokens(model="count-refused", messages=MESSAGES)
 
 
 def test_the_record_from_messages_is_the_record_from_the_callable(
