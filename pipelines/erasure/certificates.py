@@ -119,7 +119,10 @@ class Certificate(_Part):
     copies: tuple[CopyState, ...] = ()
     """Those that are not current are in `remaining` too."""
     pending_journals: tuple[str, ...] = ()
-    """Journals of running routers that held the id. Their segments are rewritten when they load."""
+    """Journals of running routers that held the id, and segments that they sealed since the last load. The
+    segments are rewritten when they load."""
+    later: tuple[str, ...] = ()
+    """Files that hold the person by records made at `erased_at` or after it. Erase again to remove them."""
 
 
 def issue(
@@ -130,6 +133,7 @@ def issue(
     removed_files: Sequence[RemovedFile],
     rewritten_journals: Sequence[str],
     pending_journals: Sequence[str],
+    later: Collection[str] = (),
     searched: Found | None,
     remaining: Collection[str] = (),
     mentions: Sequence[Mention] = (),
@@ -164,6 +168,7 @@ def issue(
         mentions=tuple(mentions),
         copies=tuple(copies),
         pending_journals=tuple(pending_journals),
+        later=tuple(sorted(later)),
     )
     write_atomically(path, certificate.model_dump_json(indent=1).encode())
     return certificate

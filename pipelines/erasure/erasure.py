@@ -7,8 +7,9 @@ so that the tables follow. `certify` writes new copies of both databases, looks 
 and writes the certificate. Files that people edit (keys, limits, policies) are not changed. If they name
 the person, the certificate lists them as remaining. Other texts that equal the id are mentions (`judging`).
 
-A running router seals the person's records in its open journal seconds later. The next refresh compares
-late segments with the tombstones (`resume`) and rewrites them. Records made after the erasure stay. A
+A running router seals the person's records in its open journal seconds later. The steps are repeated for
+them a few times. The next refresh compares later segments with the tombstones (`resume`) and rewrites
+them. Records from the erasure's moment on stay, and the certificate names their places (`later`). A
 judgement of an expired request no longer shows its person, and is removed after its own period.
 """
 
@@ -26,12 +27,13 @@ from pipelines.copies.remaining import after_erasure
 from pipelines.erasure import certificates, leftovers, tombstones
 from pipelines.erasure.config_mentions import mentions
 from pipelines.erasure.judging import judge
+from pipelines.erasure.later import Later
 from pipelines.erasure.persons import Doomed, columns, trace
 from pipelines.erasure.search import search
 from pipelines.erasure.tombstones import Key, Tombstone
 from pipelines.errors import LegalHoldError
 from pipelines.retention import removals
-from pipelines.warehouse import publishing
+from pipelines.warehouse import linked, publishing
 from pipelines.warehouse.compliance import load_compliance
 from pipelines.warehouse.sqlfiles import delete_equal
 from pipelines.warehouse.warehouse import Warehouse
@@ -155,13 +157,20 @@ def remove_person(warehouse: Warehouse, erasing: Erasing) -> None:
     load_compliance(warehouse, from_start=True)
 
 
+def is_left(warehouse: Warehouse, erasing: Erasing) -> bool:
+    """Whether the lake holds the person again: a running router sealed their requests meanwhile."""
+    return bool(trace(warehouse.settings.lake, erasing.doomed).rows)
+
+
 def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
     """Write both databases again, look for the id in every file, and write the certificate."""
     settings, tombstone, user = warehouse.settings, erasing.tombstone, erasing.user
+    loaded = {name for (name,) in warehouse.run("erasure/loaded_segments").fetchall()}
     # The next run checks the segments that were sealed meanwhile.
     _note_honoured(warehouse, tombstone, erasing.started_at)
     hours = certificates.hours(warehouse, tombstone)
     others = _longer_ids(warehouse, user) if user else []
+    linked.drop_at_next_publish(warehouse)
     warehouse.recreate()
     publishing.publish_warehouse(warehouse)
     warehouse.close()
@@ -169,11 +178,16 @@ def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
     searched: Found | None = None
     mentioned: list[certificates.Mention] = []
     pending = leftovers.pending_journals(settings, erasing.doomed)
+    named: set[str] = set()
     remaining = set(mentions(settings, user, organization=tombstone.organization)) if user else set()
     if user and tombstone.organization is None:
         searched = search(_roots(settings), [user], others=others)
         traces, mentioned = judge(settings, searched, user, pending=pending)
-        remaining |= traces
+        later = Later(settings=settings, user=user, erased_at=tombstone.erased_at, loaded=loaded)
+        sealed = later.pending(traces)
+        named = later.explains(traces - sealed, searched.columns)
+        pending += sorted(sealed)
+        remaining |= traces - sealed - named
         mentioned = [item for item in mentioned if item.path not in remaining]
     removed = certificates.rewritings(settings, tombstone.moments)
     copies = after_erasure(settings, rows_removed=sum(item.rows_removed for item in removed))
@@ -184,6 +198,7 @@ def certify(warehouse: Warehouse, erasing: Erasing) -> Certificate:
         removed_files=erasing.removed_files,
         rewritten_journals=erasing.journals,
         pending_journals=pending,
+        later=named,
         searched=searched,
         remaining=remaining,
         mentions=mentioned,

@@ -23,6 +23,7 @@ from pipelines.retention import removals
 from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX, sha256_of, write_atomically
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path
 from router.records import DATASETS
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _bad_files(settings: Settings, paths: Iterator[Path], users: Collection[str]
 def _is_intact(path: Path) -> bool:
     """Whether the file agrees with its manifest. Then another release of the pipelines can read it."""
     try:
-        manifest = Manifest.read(path.with_suffix(".json"))
+        manifest = Manifest.read(manifest_path(path))
         return manifest.path.endswith(path.name) and sha256_of(path) == manifest.sha256
     except (SegmentError, OSError):
         return False

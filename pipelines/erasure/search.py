@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
+from pipelines.warehouse.linked_views import PART
+from pipelines.warehouse.sqlfiles import quoted_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
@@ -56,13 +59,18 @@ def search(roots: Iterable[Path], texts: Sequence[str], *, others: Sequence[str]
     """Look for the texts in every file under the roots. DuckDB files must not be open elsewhere.
 
     `others` are longer texts that contain one of the texts and do not count: `user-1` in `user-10` is
-    not a hit.
+    not a hit. A file with several names (hard links) is searched once, under the first of them.
     """
-    found = Found()
+    found, seen = Found(), set()
     for path in sorted({path for root in roots for path in root.rglob("*")}):
         if path.is_symlink() or not path.is_file():
             continue
         with contextlib.suppress(FileNotFoundError):  # a router sealed it meanwhile
+            status = path.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            if status.st_nlink > 1:
+                seen.add((status.st_dev, status.st_ino))
             hits = look(path, texts, found, others)
             if hits:
                 found.hits[str(path)] = hits
@@ -137,55 +145,74 @@ def _without(content: bytes, others: Sequence[str]) -> bytes:
 
 def _in_parquet(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[_Held]:
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
-        relation = "read_parquet($path, hive_partitioning = false)"
         columns = connection.read_parquet(str(path), hive_partitioning=False).columns
+        relation = "read_parquet($path, hive_partitioning = false)"
         return {
             _Held(text, column, column == PERSON_COLUMN and is_whole)
-            for column in columns
-            for text in texts
-            if (is_whole := _holds(connection, relation, column, text, others, path=str(path))) is not None
+            for column, text, is_whole in _held(connection, relation, columns, texts, others, path=str(path))
         }
 
 
 def _in_duckdb(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[_Held]:
-    hits: set[_Held] = set()
     with duckdb.connect(
         str(path), read_only=True, config={"python_enable_replacements": False}
     ) as connection:
         tables = connection.execute(
-            "select schema_name, table_name, column_name from duckdb_columns() where not internal"
+            # A view shows what tables and other files hold, and they are searched.
+            "select schema_name, table_name, list(column_name) from duckdb_columns()"
+            " where table_oid in (select table_oid from duckdb_tables() where not internal) group by all"
         ).fetchall()
-        for schema, table, column in tables:
-            name = f"{_quoted(schema)}.{_quoted(table)}"
-            hits |= {
-                _Held(text, f"{table}.{column}", column == PERSON_COLUMN and is_whole)
-                for text in texts
-                if (is_whole := _holds(connection, name, column, text, others)) is not None
-            }
-    return hits
+        # A find in a part of a view's rows is shown under the view's name.
+        return {
+            _Held(text, f"{table.removesuffix(PART)}.{column}", column == PERSON_COLUMN and is_whole)
+            for schema, table, columns in tables
+            for column, text, is_whole in _held(
+                connection, f"{quoted_name(schema)}.{quoted_name(table)}", columns, texts, others
+            )
+        }
 
 
-def _holds(
+def _held(
     connection: duckdb.DuckDBPyConnection,
     relation: str,
-    column: str,
-    text: str,
+    columns: Sequence[str],
+    texts: Sequence[str],
     others: Sequence[str],
     **parameters: Any,
-) -> bool | None:
-    """Whether the text is a whole value of the column; None if no value holds it."""
-    whole = value = f"cast({_quoted(column)} as varchar)"
-    if others and len(text) >= SHORT:
+) -> list[tuple[str, str, bool]]:
+    """(column, text, whether it is a whole value) of each text that a column's values hold.
+
+    One scan reads all columns: a warehouse has hundreds, and a query of each costs more than the rows do.
+    """
+    pairs = [(column, text) for column in columns for text in texts]
+    if not pairs:
+        return []
+    for number, text in enumerate(texts):
+        parameters[f"text{number}"] = text
+    if others and any(len(text) >= SHORT for text in texts):
+        parameters["others"] = list(others)
+    tests = ", ".join(
+        _test_of(column, number, is_long=len(text) >= SHORT, has_others=bool(others))
+        for column in columns
+        for number, text in enumerate(texts)
+    )
+    answers = connection.execute(f"select {tests} from {relation}", parameters).fetchall()[0]  # noqa: S608
+    return [
+        (column, text, bool(is_whole))
+        for (column, text), is_whole in zip(pairs, answers, strict=True)
+        if is_whole is not None
+    ]
+
+
+def _test_of(column: str, number: int, *, is_long: bool, has_others: bool) -> str:
+    """An aggregate: whether a text is a whole value of the column; NULL if no value holds it."""
+    whole = value = f"cast({quoted_name(column)} as varchar)"
+    if has_others and is_long:
         value = (
             f"list_reduce(list_concat([{value}], $others), lambda kept, longer: replace(kept, longer, ''))"
         )
-        parameters["others"] = list(others)
-    test = f"contains({value}, $text)" if len(text) >= SHORT else f"{value} = $text"
-    (is_whole,) = connection.execute(
-        f"select bool_or({whole} = $text) from {relation} where {test}",  # noqa: S608
-        {**parameters, "text": text},
-    ).fetchall()[0]
-    return is_whole if is_whole is None else bool(is_whole)
+    test = f"contains({value}, $text{number})" if is_long else f"{value} = $text{number}"
+    return f"bool_or({whole} = $text{number}) filter (where {test})"
 
 
 def _in_sqlite(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[_Held]:
@@ -194,7 +221,7 @@ def _in_sqlite(path: Path, texts: Sequence[str], others: Sequence[str]) -> set[_
         connection.text_factory = bytes
         tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
         for (table,) in tables:
-            rows = connection.execute(f"select * from {_quoted(table.decode())}")  # noqa: S608
+            rows = connection.execute(f"select * from {quoted_name(table.decode())}")  # noqa: S608
             columns = [item[0] for item in rows.description]
             for row in rows:
                 hits |= {
@@ -221,7 +248,3 @@ def _contents(value: Any, others: Sequence[str]) -> Iterator[bytes]:
 
 def _stands_in(value: bytes, text: str) -> bool:
     return text.encode() in value if len(text) >= SHORT else text.encode() == value
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

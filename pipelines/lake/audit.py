@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX
 from router.journal import chains
-from router.journal.manifests import EXPIRED, DropNote, Manifest, note_path
-from router.journal.places import CHAINS, EVERY_HOUR, day_of
+from router.journal.manifests import EXPIRED, DropNote, Manifest
+from router.journal.places import CHAINS, EVERY_HOUR, day_of, manifest_path, without_prefix
 from router.records import DATASETS
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def note_drop(root: Path, folder: Path) -> None:
     dataset = folder.parent.name
     day = day_of(folder.name)
     assert day is not None  # noqa: S101 - retention drops the folders of days only
-    path = note_path(root, dataset, day)
-    note = DropNote.read(path)  # the folder of a late segment is dropped a second time
+    note = DropNote.of_day(root, dataset, day)  # the folder of a late segment is dropped a second time
     manifests = _manifests_in(root, folder)
     for manifest in manifests:
         note.add(
@@ -171,7 +170,7 @@ def note_drop(root: Path, folder: Path) -> None:
             sequence=manifest.sequence if manifest.operation == "seal" else None,
         )
     if manifests:
-        note.write(path)
+        note.write(root, dataset, day)
 
 
 def forget_heads(root: Path, folder: Path) -> None:
@@ -195,7 +194,7 @@ def _manifests_in(root: Path, folder: Path) -> list[Manifest]:
 def _read_drop_notes(root: Path, dataset: str, expired_before: date | None, found: Chains) -> None:
     for path in sorted((root / CHAINS / dataset / EXPIRED).glob("date=*.json")):
         relative = str(path.relative_to(root))
-        day = day_of(path.stem)
+        day = day_of(path.name.partition(".")[0])
         if day is None:
             continue
         if expired_before is not None and day >= expired_before:
@@ -212,14 +211,14 @@ def _read_drop_notes(root: Path, dataset: str, expired_before: date | None, foun
 
 def _read_entry(root: Path, dataset: str, path: Path, found: Chains) -> None:
     content = path.read_bytes()
-    named = _NAME.match(path.name)
+    named = _NAME.match(without_prefix(path).name)
     manifest: Manifest | None = None
     with contextlib.suppress(SegmentError):
         manifest = Manifest.parse(content, path.name)
     writer_id = named[1] if named else "" if manifest is None else manifest.writer_id
     found.entries[dataset, writer_id].append(
         Entry(
-            path=str(path.relative_to(root)),
+            path=str(without_prefix(path).relative_to(root)),
             digest=hashlib.sha256(content).hexdigest(),
             manifest=manifest,
             is_standing=True,
@@ -317,7 +316,7 @@ def _problem_of_file(root: Path, entry: Entry) -> str | None:
         digest = hashlib.sha256((root / entry.manifest.path).read_bytes()).hexdigest()
     except OSError:
         # If the segment was replaced or expired since the chains were read, its manifest is gone as well.
-        return "was removed" if (root / entry.path).exists() else None
+        return "was removed" if manifest_path(root / entry.manifest.path).exists() else None
     return None if digest == entry.manifest.sha256 else "was changed: its manifest vouches for other bytes"
 
 

@@ -48,19 +48,27 @@ def compact(root: Path, *, now: datetime) -> CompactionResult:
     result = CompactionResult()
     for dataset in DATASETS:
         result.leftovers += len(replacing.remove_leftovers(root, dataset))
-        for batch in _batches(reading.scan(root, dataset).segments, now):
-            _merge(root, batch, now, result)
+        finished = [
+            segment
+            for segment in reading.scan(root, dataset).segments
+            if segment.manifest.hour + timedelta(hours=1) + GRACE < now
+        ]
+        merge_small(root, finished, now=now, result=result)
     return result
 
 
-def _batches(segments: Iterable[Segment], now: datetime) -> Iterator[list[Segment]]:
-    """Groups of small segments of one finished hour and schema version, by name, up to OUTPUT_BYTES each."""
+def merge_small(root: Path, segments: Iterable[Segment], *, now: datetime, result: CompactionResult) -> None:
+    """Merge the small ones of these segments by their hour, and add up what was done."""
+    for batch in _batches(segments):
+        _merge(root, batch, now, result)
+
+
+def _batches(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
+    """Groups of small segments of one hour and schema version, by name, up to OUTPUT_BYTES each."""
     found: dict[tuple[Path, int], list[Segment]] = defaultdict(list)
     for segment in segments:
-        manifest = segment.manifest
-        end = manifest.hour + timedelta(hours=1)
-        if end + GRACE < now and manifest.bytes < SMALL_BYTES:
-            found[segment.path.parent, manifest.schema_version].append(segment)
+        if segment.manifest.bytes < SMALL_BYTES:
+            found[segment.path.parent, segment.manifest.schema_version].append(segment)
     for hour in found.values():
         batch: list[Segment] = []
         size = 0

@@ -21,13 +21,20 @@ from router.files import sha256_of
 from router.journal.manifests import DERIVED_NAME, Manifest
 from router.journal.places import (
     ARCHIVE,
+    BILLS,
     CHAINS,
+    MANIFEST_PREFIX,
+    RECONCILIATIONS,
     REMOVALS,
+    day_of,
     entries,
     hour_folder,
     hour_of,
     is_date_folder,
     is_hour_folder,
+    manifest_path,
+    segment_path,
+    without_prefix,
 )
 from router.journal.reading import replaced_names
 from router.journal.segments import arrow_schema
@@ -36,6 +43,7 @@ from router.records import DATASETS
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
+    from datetime import date
 
 MANIFEST_GRACE_S = 1.0
 """Seconds to wait for the manifest of a new Parquet file, which is written a moment later."""
@@ -80,10 +88,15 @@ class Listing:
     """Listed folders, with their change time (ns) before the listing."""
 
 
-def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) -> Listing:
-    """List a dataset's hour folders, except those unchanged since `settled` (folder -> ctime ns)."""
+def scan(
+    lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None, day: date | None = None
+) -> Listing:
+    """List a dataset's hour folders, except those unchanged since `settled` (folder -> ctime ns).
+
+    `day` bounds the listing to the folders of one day.
+    """
     listing = Listing()
-    for folder in _hour_folders(lake, dataset, listing):
+    for folder in _hour_folders(lake, dataset, listing, day):
         key = str(folder.relative_to(lake))
         try:
             changed_ns = folder.stat().st_ctime_ns
@@ -109,7 +122,7 @@ def scan(lake: Path, dataset: str, *, settled: Mapping[str, int] | None = None) 
 
 def strays(lake: Path) -> list[Suspect]:
     """Entries of the lake's root that are not a dataset."""
-    known = {*DATASETS, ARCHIVE, CHAINS, REMOVALS}
+    known = {*DATASETS, ARCHIVE, BILLS, CHAINS, RECONCILIATIONS, REMOVALS}
     return [
         _suspect(lake, Path(entry.path), "is not a dataset of this lake")
         for entry in entries(lake)
@@ -151,8 +164,10 @@ def count(mask: Any) -> int:
     return pc.sum(mask).as_py() or 0
 
 
-def _hour_folders(lake: Path, dataset: str, listing: Listing) -> Iterator[Path]:
+def _hour_folders(lake: Path, dataset: str, listing: Listing, only: date | None) -> Iterator[Path]:
     for day in _entries(lake, lake / dataset, listing):
+        if only is not None and day_of(day.name) != only:
+            continue
         if not is_date_folder(day):
             _report(lake, day, listing, "is not a date folder")
             continue
@@ -186,14 +201,15 @@ def _list_hour(lake: Path, dataset: str, folder: Path) -> Listing:
         elif entry.is_dir() or path.suffix not in {".json", ".parquet"}:
             _report(lake, entry, listing, "is not a segment")
         elif path.suffix == ".json":
-            _add_segment(lake, dataset, path, listing)
-        elif path.with_suffix(".json").name not in found:
+            if path.name == without_prefix(path).name or without_prefix(path).name not in found:
+                _add_segment(lake, dataset, path, listing)
+        elif not {f"{path.stem}.json", f"{MANIFEST_PREFIX}{path.stem}.json"} & found.keys():
             if _await_manifest(path):
-                _add_segment(lake, dataset, path.with_suffix(".json"), listing)
+                _add_segment(lake, dataset, manifest_path(path), listing)
             elif DERIVED_NAME.match(name):
                 listing.leftovers.append(path)  # its sources are in place, or another segment replaced them
             elif not _is_gone(path):
-                listing.suspects.append(_suspect(lake, path, f"has no manifest `{Path(name).stem}.json`"))
+                listing.suspects.append(_suspect(lake, path, f"has no manifest `{manifest_path(path).name}`"))
     _leave_out_replaced(lake, listing)
     return listing
 
@@ -211,15 +227,15 @@ def _leave_out_replaced(lake: Path, listing: Listing) -> None:
     listing.suspects = [item for item in listing.suspects if Path(item.path).name not in replaced]
 
 
-def _add_segment(lake: Path, dataset: str, manifest_path: Path, listing: Listing) -> None:
-    path = manifest_path.with_suffix(".parquet")
+def _add_segment(lake: Path, dataset: str, described_by: Path, listing: Listing) -> None:
+    path = segment_path(described_by)
     try:
-        manifest = Manifest.read(manifest_path)
+        manifest = Manifest.read(described_by)
         _agree(manifest, dataset, str(path.relative_to(lake)))
         if _is_gone(path):
             raise SegmentError("is missing, only its manifest exists")
     except SegmentError as error:
-        if not (_is_gone(manifest_path) and _is_gone(path)):  # else removed since it was listed
+        if not (_is_gone(described_by) and _is_gone(path)):  # else removed since it was listed
             listing.suspects.append(_suspect(lake, path, str(error)))
         return
     if not path.is_symlink():
@@ -305,10 +321,10 @@ def _await_manifest(path: Path) -> bool:
         return False
     deadline = time.monotonic() + MANIFEST_GRACE_S
     while age < SETTLE_S and time.monotonic() < deadline:
-        if path.with_suffix(".json").exists():
+        if manifest_path(path).exists():
             return True
         time.sleep(0.02)
-    return path.with_suffix(".json").exists()
+    return manifest_path(path).exists()
 
 
 def _report(lake: Path, entry: os.DirEntry[str], listing: Listing, reason: str) -> None:
@@ -321,7 +337,7 @@ def _suspect(lake: Path, path: Path, reason: str) -> Suspect:
 
 def _fingerprint(path: Path) -> str:
     parts = []
-    for item in (path, path.with_suffix(".json")):
+    for item in (path, manifest_path(path)):
         try:
             status = item.lstat()
             parts.append(f"{status.st_ctime_ns}-{status.st_size}-{status.st_ino}")

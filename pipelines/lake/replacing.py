@@ -16,7 +16,7 @@ from router.errors import SegmentError
 from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
 from router.journal.manifests import DERIVED_NAME, DERIVED_WRITERS, Manifest, commit
-from router.journal.places import EVERY_HOUR
+from router.journal.places import EVERY_HOUR, manifest_path
 from router.journal.segments import arrow_schema, write_segment
 from router.records import DATASETS
 
@@ -99,7 +99,7 @@ def _is_abandoned(path: Path) -> bool:
 def _text(source: Segment) -> str | None:
     """The text of the source's manifest. None if it was removed or changed."""
     try:
-        text = source.path.with_suffix(".json").read_bytes()
+        text = manifest_path(source.path).read_bytes()
         is_same = Manifest.parse(text, source.path.name) == source.manifest
     except (FileNotFoundError, SegmentError):
         return None
@@ -109,6 +109,6 @@ def _text(source: Segment) -> str | None:
 def _remove(paths: Sequence[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)  # the file first: rows of an erased person must not outlive the manifest
-        path.with_suffix(".json").unlink(missing_ok=True)
+        manifest_path(path).unlink(missing_ok=True)
     for folder in {path.parent for path in paths}:
         sync_folder(folder)

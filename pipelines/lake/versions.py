@@ -60,7 +60,7 @@ def upgrade(rows: Any, record: type[Record]) -> Any:
     """Give an older version's table the current version's columns."""
     import pyarrow as pa
 
-    defaults = {item.name: _default(item) for item in fields(record)}
+    defaults = {item.name: default_of(item) for item in fields(record)}
     schema = arrow_schema(record)
     columns = [
         rows.column(item.name).cast(item.type)
@@ -71,7 +71,8 @@ def upgrade(rows: Any, record: type[Record]) -> Any:
     return pa.table(columns, schema=schema)
 
 
-def _default(item: Any) -> Any:
+def default_of(item: Any) -> Any:
+    """The value of a contract's field in records of the versions before it."""
     if item.default is not MISSING:
         return item.default
     return None if item.default_factory is MISSING else item.default_factory()

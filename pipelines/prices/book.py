@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from router.catalog.prices import Price
 
 
+AGAIN = "."
+"""Precedes the number of a row whose start and rates an earlier row of the book has too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A price of the source that the book does not hold."""
@@ -80,8 +84,9 @@ def compare(
 
 def added(ref: str, rows: tuple[Price, ...], price: Price) -> tuple[Price, ...]:
     """Add `price` to `rows` under its own id, after rows with the same start."""
-    revision = sum(row.start == price.start for row in rows)
-    named = replace(price, price_id=row_id(ref, price.start, revision))
+    name = row_id(ref, price)
+    again = sum(row.price_id.partition(AGAIN)[0] == name for row in rows)  # a price that came back
+    named = replace(price, price_id=f"{name}{AGAIN}{again + 1}" if again else name)
     return tuple(sorted((*rows, named), key=lambda row: row.start))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.reports.output import Output, output_options, write
+from router.settings.printing import RowOutput, row_options
 
 if TYPE_CHECKING:
     from pipelines.prices.refresh import PricesResult
@@ -49,25 +50,37 @@ def pending_command(home: Path | None, to: Output) -> None:
 @click.argument("ids", nargs=-1)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every pending price.")
 @_home
-def accept_command(ids: tuple[str, ...], home: Path | None, *, accept_all: bool) -> None:
+@row_options
+def accept_command(ids: tuple[str, ...], home: Path | None, to: RowOutput, *, accept_all: bool) -> None:
     """Put pending prices into force from now on."""
     from pipelines.prices.refresh import accept
 
     if bool(ids) == accept_all:
         raise click.UsageError("name the pending prices to accept, or give --all")
     taken = accept(_settings(home), None if accept_all else ids)
-    for item in taken:
-        click.echo(f"{item.ref}: in force ({item.reason})")
-    click.echo(f"accepted {len(taken)}; running routers read them when they start or reload")
+    lines = [f"{item.ref}: in force ({item.reason})" for item in taken]
+    facts = [{"model": item.ref, "reason": item.reason} for item in taken]
+    last = f"accepted {len(taken)}; running routers read them when they start or reload"
+    to.write(facts, [*lines, last])
 
 
 @prices_command.command("refresh")
 @_home
-def refresh_command(home: Path | None) -> None:
+@row_options
+def refresh_command(home: Path | None, to: RowOutput) -> None:
     """Compare the price book with its source, as the daily Dagster job does."""
     from pipelines.prices.refresh import refresh_prices
 
-    click.echo(summary(refresh_prices(_settings(home))))
+    result = refresh_prices(_settings(home))
+    facts = {
+        "source": result.source,
+        "models": result.models,
+        "new_prices": result.applied,
+        "pending": len(result.pending),
+        "no_longer_listed": result.unlisted,
+        "problem": result.problem,
+    }
+    to.write([facts], [summary(result)])
 
 
 def summary(result: PricesResult) -> str:

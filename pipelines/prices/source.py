@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import PriceSourceError
-from router.catalog.price_book import ALWAYS
+from router.catalog.price_book import ALWAYS, content_digest
 from router.catalog.prices import Price, ServiceTier, Tier, Window, tier_name
 
 if TYPE_CHECKING:
@@ -100,10 +100,11 @@ def listing_of(providers: Iterable[Provider], *, name: str, is_online: bool) -> 
     return Listing(name=name, is_online=is_online, rows=rows, unpriced=tuple(unpriced))
 
 
-def row_id(ref: str, start: datetime, revision: int = 0) -> str:
-    """The `price_id` of a row of the book."""
+def row_id(ref: str, price: Price) -> str:
+    """The `price_id` of a row of the book: model, start and a digest of the rates."""
+    start = price.start
     moment = "always" if start == ALWAYS else f"{start:%Y-%m-%dT%H:%M:%SZ}"
-    return f"book/{ref}@{moment}" + (f"#{revision + 1}" if revision else "")
+    return f"book/{ref}@{moment}#{content_digest(price)}"
 
 
 def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
@@ -139,7 +140,7 @@ def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
                     )
                 )
         dated[start] = Price(
-            price_id=row_id(ref, start),
+            price_id="",  # it says the content, so it comes last
             start=start,
             tiers=_tiers(condition.prices),
             windows=tuple(windows),
@@ -151,10 +152,8 @@ def _dated_rows(ref: str, model: ModelInfo) -> tuple[Price, ...]:
         before = max((start for start in standards if start < changed), default=None)
         if before is not None:
             tiers = _service_tiers(ref, model, standards[before], changed)
-            dated[changed] = replace(
-                dated[before], price_id=row_id(ref, changed), start=changed, service_tiers=tiers
-            )
-    return tuple(dated[start] for start in sorted(dated))
+            dated[changed] = replace(dated[before], start=changed, service_tiers=tiers)
+    return tuple(replace(dated[start], price_id=row_id(ref, dated[start])) for start in sorted(dated))
 
 
 def _service_tiers(ref: str, model: ModelInfo, standard: ModelPrice, at: datetime) -> tuple[ServiceTier, ...]:

@@ -38,7 +38,7 @@ class Progress:
     @classmethod
     def read(cls, connection: duckdb.DuckDBPyConnection) -> Progress:
         """Read the progress from a warehouse. A copy that an earlier release published may hold less."""
-        tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+        tables = {name for (name,) in connection.execute(sqlfiles.load("tables/names").text).fetchall()}
         found = connection.execute(sqlfiles.load("retention/expired_before").text).fetchone()
         cutoffs = {}
         if found and isinstance(found[0], datetime):

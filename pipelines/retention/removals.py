@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.lake import reading, replacing
 from pipelines.rollups import removed_rollups
-from pipelines.warehouse import sqlfiles
+from pipelines.warehouse import linked, sqlfiles
 from pipelines.warehouse.columns import as_in_file
 from router.errors import SegmentError
 from router.journal.segments import arrow_schema
@@ -72,7 +72,15 @@ def remove_rows(
 def replace_damaged(
     warehouse: Warehouse, segment: Segment, goes: Callable[[Any], Any], *, operation: Operation, now: datetime
 ) -> Removed:
-    """Rewrite a segment with a damaged file from its rows in the table, without those that `goes` selects."""
+    """Rewrite a segment with a damaged file from its rows in the table, without those that `goes` selects.
+
+    SegmentError if its rows are only in the file.
+    """
+    if linked.is_only_in_file(warehouse, segment.manifest.dataset, segment.manifest.name):
+        raise SegmentError(
+            f"`{segment.manifest.path}` is damaged, and its rows are in no other place: restore it from a"
+            " backup. If there is none, move it out of the lake and run `intellirouter rebuild`"
+        )
     rows = _loaded_rows(warehouse, segment)
     mask = goes(rows)
     return _rewrite(warehouse, [segment], rows.filter(mask), rows.filter(_not(mask)), operation, now)

@@ -25,7 +25,7 @@ from pipelines.errors import RetentionError
 from pipelines.lake import audit, reading, replacing
 from pipelines.retention import expiry, removals
 from pipelines.rollups import removed_rollups
-from pipelines.warehouse import archive, sqlfiles
+from pipelines.warehouse import archive, linked, linked_views, sqlfiles, thinning, usage
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
 from router.configuration.retention import RetentionFile
 from router.files import TEMPORARY_PREFIX, sync_folder
@@ -43,18 +43,12 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 ROLLUP_MOMENTS = {
-    "usage_hourly": "hour",
-    "latency_buckets_hourly": "hour",
-    "experiment_hourly": "hour",
-    "quality_blocks_hourly": "hour",
+    **archive.TABLES,
+    **archive.OWN_PERIOD,
     "task_cost_daily": "day",
     "usage_by_org_daily": "day",
-    "security_events_daily": "day",
-    "model_performance_history": "as_of",
 }
 """Tables that ROLLUP_RETENTION_DAYS bounds, and their column with the moment."""
-HISTORY_KEPT_WHOLE = timedelta(days=1)
-"""Older history keeps the last snapshot of each hour."""
 BROKEN_BUILD_KEPT = timedelta(days=7)
 """A build database that was set aside is kept this long, so that you can examine it."""
 IDLE = timedelta(days=30)
@@ -96,6 +90,8 @@ class Expiring:
     folders: list[Path]
     """Lake folders to remove whole."""
     result: RetentionResult
+    is_in_tables: bool
+    """Whether the build database itself holds rows that go, or will while they are rewritten."""
 
     @property
     def cutoff(self) -> datetime:
@@ -122,7 +118,8 @@ def plan_retention(warehouse: Warehouse, *, now: datetime, is_dry_run: bool = Fa
         archived_days=_days_to_archive(warehouse, cutoff),
         score_files=[path.name for path in _old_score_files(warehouse, cutoff, now)],
     )
-    return Expiring(now=now, plans=plans, folders=folders, result=result)
+    is_in_tables = any(_is_in_table(warehouse, plan) for plan in plans.values())
+    return Expiring(now=now, plans=plans, folders=folders, result=result, is_in_tables=is_in_tables)
 
 
 def check_moment(warehouse: Warehouse, expiring: Expiring) -> None:
@@ -149,9 +146,10 @@ def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:
     lake, now = warehouse.settings.lake, expiring.now
     _note(warehouse.settings, expiring.result)
     # Thin the history first: a rebuild restores exactly what the archive holds.
-    warehouse.run("retention/thin_history", thin_before=now - HISTORY_KEPT_WHOLE)
+    thinning.thin(warehouse, now)
     for day in expiring.result.archived_days:
-        archive.archive_day(warehouse.connection, lake, day)
+        folded = archive.folded_segments(warehouse.connection, lake, day)
+        archive.archive_day(warehouse.connection, lake, day, folded)
     _seal_security_days(warehouse, expiring.plans[SecurityEvent.DATASET].cutoff)
     _set_cutoff(warehouse, expiring.plans)
     for plan in expiring.plans.values():
@@ -188,7 +186,10 @@ def tidy(warehouse: Warehouse, expiring: Expiring) -> None:
     _remove_empty_folders(settings.lake)
     for path in (*_old_score_files(warehouse, cutoff, now), *_old_broken_builds(settings, now)):
         path.unlink(missing_ok=True)
+    thinning.thin_ledger(warehouse, now)
     if any(expiring.result.rows.values()):
+        linked.drop_at_next_publish(warehouse)
+    if expiring.is_in_tables:  # their bytes would stay in the file; rows in files went with the files
         warehouse.recreate()
 
 
@@ -238,7 +239,8 @@ def _seal_security_days(warehouse: Warehouse, cutoff: datetime) -> None:
     before = warehouse.run("retention/security_days_to_archive", cutoff=cutoff).fetchall()
     for (day,) in before:
         if day not in sealed:
-            archive.archive_table(warehouse.connection, lake, table, moment, day)
+            segments = archive.folded_segments(warehouse.connection, lake, day, SecurityEvent.DATASET)
+            archive.archive_table(warehouse.connection, lake, table, moment, day, segments)
 
 
 def _days_to_archive(warehouse: Warehouse, cutoff: datetime) -> list[date]:
@@ -252,25 +254,39 @@ def _set_cutoff(warehouse: Warehouse, plans: dict[str, Expiry]) -> None:
     with warehouse.transaction():
         warehouse.run("retention/set_cutoff", cutoff=cutoff)
         warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=cutoff)
+        usage.mark_stale(warehouse, cutoff)
         for dataset, plan in plans.items():
             trimmed = [segment.manifest.name for group in plan.trimmed for segment in group]
             warehouse.run("retention/set_dataset_cutoff", dataset=dataset, cutoff=plan.cutoff)
             warehouse.run("retention/expire_segments", dataset=dataset, cutoff=plan.cutoff, trimmed=trimmed)
 
 
+def _is_in_table(warehouse: Warehouse, plan: Expiry) -> bool:
+    oldest = _oldest(warehouse, plan)
+    return bool(plan.trimmed or plan.shortened) or (oldest is not None and oldest < plan.cutoff)
+
+
+def _oldest(warehouse: Warehouse, plan: Expiry) -> datetime | None:
+    """The moment of the oldest row in the dataset's table."""
+    table, moment = linked_views.rows_table(plan.dataset), DATASETS[plan.dataset].MOMENT
+    found = warehouse.value(sqlfiles.load("tables/oldest", table=table, moment=moment))
+    return found if isinstance(found, datetime) else None
+
+
 def _delete_rows(warehouse: Warehouse, plan: Expiry) -> None:
     """Delete one day at a time. Each is a small transaction, and the next run resumes after a stop."""
-    moment = DATASETS[plan.dataset].MOMENT
-    oldest = warehouse.value(sqlfiles.load("tables/oldest", table=plan.dataset, moment=moment))
-    if oldest is None:
-        return
     # The table loses the rows of a trimmed day when it takes over the rewritten segments.
     trimmed = {archive.midnight(group[0].manifest.first_at.date()) for group in plan.trimmed}
+    linked.expire(warehouse, plan.dataset, plan.cutoff, trimmed=trimmed)
+    table, moment = linked_views.rows_table(plan.dataset), DATASETS[plan.dataset].MOMENT
+    oldest = _oldest(warehouse, plan)
+    if oldest is None:
+        return
     start = archive.midnight(oldest.astimezone(UTC).date())
     while start < plan.cutoff:
         end = start + timedelta(days=1)
         if start not in trimmed:
-            warehouse.run(delete_between(plan.dataset, moment), start=start, end=end)
+            warehouse.run(delete_between(table, moment), start=start, end=end)
         start = end
 
 
@@ -295,7 +311,7 @@ def _expire_rollups(warehouse: Warehouse, now: datetime) -> None:
         warehouse.run(sqlfiles.load("tables/clear", table="pipeline.change_states"))
     for table, column in ROLLUP_MOMENTS.items():
         warehouse.run(delete_before(table, column), cutoff=cutoff)
-    for table in (*archive.TABLES, *archive.OWN_PERIOD):
+    for table in (*archive.TABLES, *archive.EARLIER, *archive.OWN_PERIOD):
         root = warehouse.settings.lake / ARCHIVE / table
         for day, folder in dated_folders(root):
             if archive.midnight(day) < cutoff:
@@ -358,9 +374,8 @@ def _remove_empty_folders(root: Path) -> None:
 def _old_score_files(warehouse: Warehouse, cutoff: datetime, now: datetime) -> list[Path]:
     """Score files that are not needed. A rebuild restores the history from the others."""
     current = warehouse.settings.scores_file
-    found = warehouse.run(
-        "retention/kept_snapshots", start=cutoff, thin_before=now - HISTORY_KEPT_WHOLE
-    ).fetchall()
+    gone = thinning.thinned(warehouse, now)
+    found = warehouse.run("retention/kept_snapshots", start=cutoff, thinned=gone).fetchall()
     kept = {current.stem, *(snapshot_id for (snapshot_id,) in found)}
     return [path for path in sorted(current.parent.glob("*.json")) if path.stem not in kept]
 

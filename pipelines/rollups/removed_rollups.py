@@ -19,8 +19,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import WarehouseError
-from pipelines.rollups.tables import HOURLY
-from pipelines.warehouse import sqlfiles
+from pipelines.rollups.tables import HOURLY, MOMENTS
+from pipelines.warehouse import archive, sqlfiles
+from pipelines.warehouse.linked_views import rows_table
 from pipelines.warehouse.loading import known_names
 from pipelines.warehouse.sqlfiles import delete_before
 from pipelines.warehouse.warehouse import in_memory
@@ -56,8 +57,10 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
                 continue
             with warehouse.transaction():
                 for table in record["sha256"]:  # a removal of an earlier release has fewer
-                    restore = sqlfiles.load("tables/restore", table=f"pipeline.removed_{table}")
+                    restore = archive.restoring(table, "pipeline.removed_")
                     warehouse.run(restore, path=str(part(path, table)))
+                if "billing_usage" not in record["sha256"]:
+                    warehouse.run("rollups/removed_bills", path=str(part(path, "usage_hourly")))
                 removal = {
                     "name": path.stem,
                     "hour": hour,
@@ -74,8 +77,9 @@ def take_in(warehouse: Warehouse) -> list[datetime]:
 def forget_shares(warehouse: Warehouse, cutoff: datetime) -> None:
     """Drop the shares of hours before the cutoff: the rollups that hold them are sealed."""
     with warehouse.transaction():
-        for table in ("removals", *(f"removed_{name}" for name in HOURLY)):
-            warehouse.run(delete_before(f"pipeline.{table}", "hour"), cutoff=cutoff)
+        warehouse.run(delete_before("pipeline.removals", "hour"), cutoff=cutoff)
+        for table, moment in MOMENTS.items():
+            warehouse.run(delete_before(f"pipeline.removed_{table}", moment), cutoff=cutoff)
 
 
 def is_sealed(warehouse: Warehouse, moment: datetime) -> bool:
@@ -104,7 +108,7 @@ def keep_share(
         "hour": hour.isoformat(),
         "operation": operation,
         "sources": names,
-        "rows": sum(parts["usage_hourly"].column("requests").to_pylist()),
+        "rows": sum(parts["usage_quarter_hourly"].column("requests").to_pylist()),
         "removed_at": now.astimezone(UTC).isoformat(),
         "sha256": {table: sha256_of(part(path, table)) for table in parts},
     }
@@ -126,7 +130,7 @@ def _fold(warehouse: Warehouse, hour: datetime, ids: Any) -> dict[str, Any]:
     with in_memory(warehouse.settings) as scratch:
         for table, found in rows.items():
             scratch.register("found", found)
-            scratch.execute(sqlfiles.load("tables/take_found", table=table).text)
+            scratch.execute(sqlfiles.load("tables/take_found", table=rows_table(table)).text)
             scratch.unregister("found")
         bounds = {"start": hour, "end": end}
         for table, parameters in HOURLY.items():
@@ -173,7 +177,7 @@ def read_share(path: Path) -> dict[str, Any]:
 def drop_share(path: Path) -> None:
     """Remove a share that was never taken in, since no segment was rewritten."""
     path.unlink(missing_ok=True)
-    for table in HOURLY:
+    for table in (*HOURLY, *archive.EARLIER):
         part(path, table).unlink(missing_ok=True)
 
 

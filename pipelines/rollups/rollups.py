@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.rollups import removed_rollups
-from pipelines.rollups.tables import HOURLY
-from pipelines.warehouse import sqlfiles
+from pipelines.rollups.tables import HOURLY, MOMENTS
+from pipelines.warehouse import linked, sqlfiles, usage
 from pipelines.warehouse.archive import DAILY_MARTS, midnight
 from pipelines.warehouse.ranges import runs
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
+from router.records import EPOCH
 
 if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
@@ -27,26 +28,38 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
     """
     removed_rollups.take_in(warehouse)
     expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
-    warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=expired_before)
+    if expired_before is not None:
+        with warehouse.transaction():  # users leave the files of usage, though the rollups stay
+            warehouse.run("rollups/stale_days", start=EPOCH, end=expired_before, marts=[usage.USAGE])
+            warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=expired_before)
     hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
     for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
-        with warehouse.transaction():
+        with linked.narrowed(warehouse, start, end), warehouse.transaction():
             for table, parameters in HOURLY.items():
-                warehouse.run(delete_between(table, "hour"), start=start, end=end)
+                warehouse.run(delete_between(table, MOMENTS[table]), start=start, end=end)
                 warehouse.run(f"rollups/{table}", start=start, end=end, **parameters)
-            warehouse.run("rollups/stale_days", start=start, end=end, marts=list(DAILY_MARTS))
+            warehouse.run("rollups/stale_days", start=start, end=end, marts=[*DAILY_MARTS, usage.USAGE])
             warehouse.run("rollups/change_states_from", start=start)
             warehouse.run(delete_between("pipeline.stale_hours", "hour"), start=start, end=end)
     return hours
+
+
+def mark_stale(warehouse: Warehouse, start: datetime, end: datetime) -> int:
+    """Have the hours from `start` to `end` that have records folded again. Returns their number.
+
+    Hours before retention's cutoff are left out.
+    """
+    warehouse.run("rollups/stale_between", start=start, end=end)
+    expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
+    warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=expired_before)
+    return warehouse.count("pipeline.stale_hours")
 
 
 def build_daily_marts(warehouse: Warehouse) -> dict[str, list[datetime]]:
     """Compute the stale days of each daily mart again. Return those days."""
     done = {}
     for mart in DAILY_MARTS:
-        found = warehouse.rows(
-            "select day from pipeline.stale_days where mart = $mart order by day", mart=mart
-        )
+        found = warehouse.run("rollups/stale_days_of", mart=mart).fetchall()
         days = [midnight(day) for (day,) in found]
         for start, end in runs(days, timedelta(days=1), longest=RUN_OF_DAYS):
             with warehouse.transaction():

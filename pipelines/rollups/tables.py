@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.warehouse import archive
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,10 +19,16 @@ MIN_PROPENSITY = 0.01
 """A rarer draw counts as one of this chance: a single outcome never counts more than a hundredfold."""
 EXPERIMENT_BUCKETS = 64
 """Groups of users and of sessions that an experiment's spread is taken over."""
+ODDS_FLOOR = 0.001
+"""A model drawn less often than this is not supported: its few outcomes would count a thousandfold."""
 HOURLY: Mapping[str, Mapping[str, Any]] = {
-    "usage_hourly": {},
+    "usage_quarter_hourly": {},
     "latency_buckets_hourly": {"gamma": GAMMA},
     "quality_blocks_hourly": {"block_size": BLOCK, "min_propensity": MIN_PROPENSITY},
     "experiment_hourly": {"buckets": EXPERIMENT_BUCKETS},
+    "billing_usage": {},
+    "propensity_hourly": {"odds_floor": ODDS_FLOOR},
 }
 """The rollups that raw rows add to, and the parameters of their statements besides the hours."""
+MOMENTS: Mapping[str, str] = {table: archive.TABLES[table] for table in HOURLY}
+"""The column of each rollup with a row's hour, or quarter of an hour."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import WarehouseError
 from pipelines.scores import scoring
-from pipelines.warehouse import sqlfiles
+from pipelines.warehouse import sqlfiles, thinning
 from router.errors import ScoresError
 from router.files import make_folder, write_atomically
 from router.scores.snapshot import ScoreSnapshot
@@ -47,6 +47,7 @@ def publish_scores(warehouse: Warehouse) -> PublishedScores:
     elif standing is not None:
         snapshot = standing
     _remember(warehouse, snapshot)
+    thinning.thin(warehouse, datetime.now(UTC))
     return PublishedScores(snapshot=snapshot, is_new=is_new)
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pipelines.warehouse import linked, sqlfiles
+from pipelines.warehouse.checks import END
 from router.errors import ScoresError
 from router.files import make_folder, write_atomically
-from router.records import EPOCH
 from router.tasks.classifier import SCHEMA_VERSION, ClassifierFile, ClassifierHeader
 from router.tasks.features import unpack
 
@@ -80,7 +81,7 @@ def refresh_classifier(warehouse: Warehouse) -> ClassifierResult:
 
 def _state(warehouse: Warehouse) -> tuple[int, datetime | None, bool]:
     """(samples there are, moment of the newest, whether a training is due)."""
-    ((available, as_of),) = warehouse.run("marts/new_task_samples", seen=EPOCH).fetchall()
+    available, as_of = _available(warehouse)
     last = warehouse.rows(
         "select as_of, samples_available, is_published from pipeline.classifier_trainings"
         " order by trained_at desc limit 1"
@@ -88,10 +89,21 @@ def _state(warehouse: Warehouse) -> tuple[int, datetime | None, bool]:
     if not last:
         return available, as_of, True
     ((seen, before, was_published),) = last
-    ((new, _),) = warehouse.run("marts/new_task_samples", seen=seen).fetchall()
+    with linked.narrowed(warehouse, seen, END, datasets=("request_analytics",)):
+        new = warehouse.value(sqlfiles.load("marts/new_task_samples"), seen=seen)
     is_due = new >= max(NEW_SHARE * min(before, MAX_SAMPLES), MIN_SAMPLES / 2)
     is_due |= available < (1 - LOST_SHARE) * before
     return available, as_of, is_due or (was_published and not _stands(warehouse))
+
+
+def _available(warehouse: Warehouse) -> tuple[int, datetime | None]:
+    """(samples there are, moment of the newest). Only files that are new are read."""
+    ((start, end),) = warehouse.run("marts/uncounted_samples").fetchall()
+    if start is not None:
+        with linked.narrowed(warehouse, start, end, datasets=("request_analytics",)):
+            warehouse.run("marts/count_samples")
+    ((available, as_of),) = warehouse.run("marts/available_samples").fetchall()
+    return available, as_of
 
 
 def _stands(warehouse: Warehouse) -> bool:

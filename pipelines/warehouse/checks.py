@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines.lake import reading
-from pipelines.warehouse import sqlfiles
+from pipelines.warehouse import linked, sqlfiles
 from pipelines.warehouse.ranges import runs
+from router.journal.places import manifest_path
 from router.records import EPOCH
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 RECORD_CHECKS = ("ids_are_unique", "ledger_matches_table", "amounts_are_not_negative")
-PROVIDER_CHECKS = ("models_are_not_redirected",)
+PROVIDER_CHECKS = ("models_are_not_redirected", "provider_costs_match")
 ROLLUP_CHECKS = ("rollup_counts_match", "rollup_cost_matches")
 DAILY_CHECKS = ("daily_matches_hourly",)
 SCORE_CHECKS = ("quality_has_not_dropped",)
+TRAFFIC_CHECKS = ("traffic_is_usual",)
 CLOCK_CHECKS = ("records_are_not_ahead",)
+ARCHIVE_CHECKS = ("closed_days_are_counted",)
 AHEAD = timedelta(minutes=15)
 """Clocks of two machines may differ by this much."""
 RECENT = timedelta(days=1)
@@ -45,6 +48,12 @@ class CheckResult:
     """One line for each failing row, at most a few."""
     is_warning: bool = False
     """Whether a failure can wait, because none of our data is missing or wrong."""
+    window: str | None = None
+    """The hours that were checked, in words. None if the check has no window."""
+    columns: Sequence[str] = ()
+    """Names of the values in `rows`."""
+    rows: Sequence[Sequence[Any]] = ()
+    """The failing rows of a statement."""
 
     @property
     def passed(self) -> bool:
@@ -95,9 +104,20 @@ def check_scores(warehouse: Warehouse) -> list[CheckResult]:
     return [replace(_check(warehouse, name, ranges), is_warning=True) for name in SCORE_CHECKS]
 
 
+def check_traffic(warehouse: Warehouse) -> list[CheckResult]:
+    """Name the incidents that go on. This only warns: the rows are right, and unusual."""
+    ranges = [(EPOCH, END)]
+    return [replace(_check(warehouse, name, ranges), is_warning=True) for name in TRAFFIC_CHECKS]
+
+
 def check_clock(warehouse: Warehouse) -> list[CheckResult]:
     """Name the segments with records from the future: the clock of their router is ahead, or ours is late."""
     return [replace(_check(warehouse, name, [from_ahead()]), is_warning=True) for name in CLOCK_CHECKS]
+
+
+def check_archive(warehouse: Warehouse) -> list[CheckResult]:
+    """Name the segments that came after retention had closed their day: no figure counts them."""
+    return [_check(warehouse, name, [(EPOCH, END)]) for name in ARCHIVE_CHECKS]
 
 
 def from_ahead() -> tuple[datetime, datetime]:
@@ -110,7 +130,7 @@ def check_lake(warehouse: Warehouse) -> CheckResult:
     root = warehouse.settings.lake
     suspects = [
         reading.Suspect(path=path, reason=reason, fingerprint="")
-        for path, reason in warehouse.rows("select path, reason from pipeline.quarantine order by path")
+        for path, reason in warehouse.run("checks/unread_files").fetchall()
     ] + reading.strays(root)
     return CheckResult(
         name="lake_is_clean",
@@ -121,16 +141,34 @@ def check_lake(warehouse: Warehouse) -> CheckResult:
 
 
 def _was_sealed(warehouse: Warehouse, suspect: Suspect) -> bool:
-    return (warehouse.settings.lake / suspect.path).with_suffix(".json").exists()
+    return manifest_path(warehouse.settings.lake / suspect.path).exists()
 
 
 def _check(warehouse: Warehouse, name: str, ranges: Iterable[tuple[datetime, datetime]]) -> CheckResult:
-    failures: list[str] = []
+    ranges = list(ranges)
+    columns: list[str] = []
+    rows: list[tuple[Any, ...]] = []
+    file = sqlfiles.load(f"checks/{name}")
     for start, end in ranges:
-        found = warehouse.run(f"checks/{name}", start=start, end=end)
-        columns = [item[0] for item in found.description or []]
-        failures += [_line(columns, row) for row in found.fetchall()]
-    return CheckResult(name=name, failures=failures)
+        with linked.narrowed(warehouse, start, end, datasets=file.reads):
+            found = warehouse.run(file, start=start, end=end)
+            columns = [item[0] for item in found.description or []]
+            rows += found.fetchall()
+    failures = [_line(columns, row) for row in rows]
+    return CheckResult(name=name, failures=failures, window=in_words(ranges), columns=columns, rows=rows)
+
+
+def in_words(ranges: Sequence[tuple[datetime, datetime]]) -> str:
+    """Ranges of moments as a person writes them: `from 2026-11-26 14:00 to 2026-11-26 16:00 UTC`."""
+    if not ranges:
+        return "in no hour, since no new record came"
+    first, last = min(start for start, _ in ranges), max(end for _, end in ranges)
+    if first == EPOCH and last == END:
+        return "at any time"
+    form = "%Y-%m-%d %H:%M"
+    start = "" if first == EPOCH else f"from {first.astimezone(UTC):{form}} "
+    others = "" if len(ranges) == 1 else f", in {len(ranges)} ranges"
+    return f"{start}UTC on{others}" if last == END else f"{start}to {last.astimezone(UTC):{form}} UTC{others}"
 
 
 def _line(columns: Sequence[str], row: Sequence[Any]) -> str:

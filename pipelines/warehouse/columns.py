@@ -16,8 +16,14 @@ MAPS = frozenset({"tags"})
 """Lists of {key, value} that the warehouse keeps as MAP(VARCHAR, VARCHAR)."""
 MOST_OF_A_COUNT, MOST_DOLLARS = 10**12, 10**9
 """Bounds of the integers and amounts of a record, above and below."""
+BOUNDS = {"BIGINT": MOST_OF_A_COUNT, "DECIMAL(38,12)": MOST_DOLLARS}
 JSON_TEXTS = frozenset({"request_data", "response_data", "routing_decision"})
 """Texts that the warehouse keeps as JSON."""
+HOUR_OF_REQUEST = """case
+        when try_cast(source.request_id as uuid) is not null and substr(source.request_id, 15, 1) = '7'
+        then date_trunc('hour', uuid_extract_timestamp(cast(source.request_id as uuid)))
+    end"""
+"""The hour of a judged request, read from its UUIDv7. NULL for an id that is none."""
 
 
 def contract_columns(record: type[Record]) -> list[tuple[str, str, bool]]:
@@ -39,9 +45,32 @@ def as_in_table(record: type[Record]) -> SelectList:
     )
 
 
+def as_read(record: type[Record]) -> dict[str, str]:
+    """SQL that reads each column of a file, `source`, whose numbers are known to be within bounds."""
+    return {
+        name: f"map_from_entries(source.{name})"
+        if name in MAPS
+        else f"cast({as_json(f'source.{name}')} as json)"
+        if name in JSON_TEXTS
+        else f"cast(source.{name} as {kind.lower()})"
+        for name, kind, _ in contract_columns(record)
+    }
+
+
+def bounds_broken(record: type[Record]) -> list[str]:
+    """SQL conditions of a row that the load refuses, in addition to the checks of its table."""
+    found = []
+    for name, kind, _ in contract_columns(record):
+        if bound := BOUNDS.get(kind):
+            found.append(f"source.{name} not between -{bound} and {bound}")
+        elif name in MAPS:  # an error if a key is there twice
+            found.append(f"map_from_entries(source.{name}) is null")
+    return found
+
+
 def _bounded(name: str, kind: str) -> str:
     """SQL that reads a column. It refuses a number that no sum could hold."""
-    bound = {"BIGINT": MOST_OF_A_COUNT, "DECIMAL(38,12)": MOST_DOLLARS}.get(kind)
+    bound = BOUNDS.get(kind)
     value = f"cast(source.{name} as {kind.lower()})"
     if bound is None:
         return value

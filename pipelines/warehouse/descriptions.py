@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import WarehouseError
 from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.linked_views import PART
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,12 +64,14 @@ def tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
     found = connection.execute(sqlfiles.load("tables/columns").text).fetchall()
     comments = {table: comment for table, comment, *_ in found}
     relations = {table: relation for table, *_, relation in found}
+    nullable = {(table, name): is_nullable for table, _, name, _, is_nullable, *_ in found}
     for table, _, name, kind, is_nullable, comment, _ in found:
         columns.setdefault(table, []).append(
             Column(
                 name=name,
                 kind=kind,
-                is_nullable=is_nullable,
+                # Every column of a view is nullable for DuckDB.
+                is_nullable=nullable.get((f"{table}{PART}", name), is_nullable),
                 description=_line(table, name),
                 comment=comment,
             )
@@ -96,6 +99,11 @@ def comment(connection: duckdb.DuckDBPyConnection) -> None:
             if item.description != item.comment:
                 connection.execute(f"comment on {name} is {_quoted(item.description)}")
     connection.commit()
+
+
+def is_part(table: str) -> bool:
+    """Whether a table only holds some rows of a view of records."""
+    return table.endswith(PART)
 
 
 def check(found: list[Table]) -> None:
@@ -137,9 +145,16 @@ def _line(table: str, name: str) -> str | None:
             if name == TABLE
             else _line(rollup, name)
         )
+    if is_part(table):
+        view = table.removesuffix(PART)
+        return (
+            f"Rows of {view} that are not read in the lake's files. Query {view}."
+            if name == TABLE
+            else _line(view, name)
+        )
     own = lines().get(table, {})
     return own.get(name) if name in own or name == TABLE else lines()[SHARED].get(name)
 
 
 def _quoted(text: str | None) -> str:
-    return "null" if text is None else "'" + text.replace("'", "''") + "'"
+    return "null" if text is None else sqlfiles.quoted_text(text)

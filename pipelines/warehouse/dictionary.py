@@ -45,7 +45,7 @@ def markdown() -> str:
     """The text of `sql/README.md`."""
     parts = [_INTRODUCTION]
     for table in tables().values():
-        if table.name.startswith("pipeline.removed_"):
+        if table.name.startswith("pipeline.removed_") or descriptions.is_part(table.name):
             continue
         parts.append(
             f"\n## {table.name}\n\n{table.description}\n\n| Column | Type | Meaning |\n| --- | --- | --- |\n"

@@ -3,6 +3,7 @@
 A segment's rows, its ledger line and the hours it makes stale are one transaction. Segments are
 loaded in groups. If a group fails because of a file's content, its files are loaded one by one, so that
 only the bad one is quarantined. A derived segment takes over the rows of the segments it replaces.
+The rows of large segments are not copied: they are read in their files (`linked`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.lake import reading, versions
-from pipelines.warehouse import quarantine, sqlfiles
+from pipelines.warehouse import archive, linked, linked_views, quarantine, sqlfiles
 from pipelines.warehouse.columns import as_in_table
 from pipelines.warehouse.cutoffs import take_back_future_cutoff
 from router.errors import SegmentError
 from router.journal.manifests import REMOVING
-from router.records import DATASETS
+from router.records import DATASETS, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,6 +54,8 @@ class LoadResult:
     """Hours whose rollups must be computed again."""
     expired: int = 0
     """Segments older than retention's cutoff: noted in the ledger, not loaded."""
+    refused: int = 0
+    """Those of them that no rollup counts, because they came after their day was closed."""
     quarantined: list[Suspect] = field(default_factory=list)
     """Every file of the dataset that is now in quarantine."""
 
@@ -60,6 +63,7 @@ class LoadResult:
 def load_all(warehouse: Warehouse) -> dict[str, LoadResult]:
     """Load every segment that is not in the ledger. Returns the results by dataset."""
     take_back_future_cutoff(warehouse)
+    linked.check_files(warehouse)
     return {dataset: load(warehouse, dataset) for dataset in DATASETS}
 
 
@@ -86,6 +90,8 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
             pending.append(segment)
     for group in _groups(warehouse, pending):
         suspects += _load_group(warehouse, dataset, group, result)
+    linked.link_loaded(warehouse, dataset)
+    linked.show(warehouse, dataset)
     quarantine.keep(warehouse, dataset, held, suspects)
     quarantine.settle(warehouse, listing, suspects, started_ns)
     result.quarantined = suspects
@@ -173,9 +179,10 @@ def _load_group(
 
 
 def _copy(warehouse: Warehouse, group: Sequence[Segment], result: LoadResult) -> None:
-    """Insert the rows of segments that are not in the ledger."""
+    """Take in the rows of segments that are not in the ledger."""
+    _show_between(warehouse, group)
     with warehouse.transaction():
-        counts, hours = _insert(warehouse, group)
+        counts, hours = _insert(warehouse, group, may_link=True)
         for segment in group:
             _note(warehouse, segment, rows_loaded=counts.get(segment.manifest.name, 0))
     result.hours |= hours
@@ -184,8 +191,24 @@ def _copy(warehouse: Warehouse, group: Sequence[Segment], result: LoadResult) ->
     result.duplicates += sum(segment.manifest.rows for segment in group) - sum(counts.values())
 
 
-def _insert(warehouse: Warehouse, group: Sequence[Segment]) -> tuple[dict[str, int], set[datetime]]:
-    """Insert the rows with new ids. Returns their number by segment, and the hours that become stale."""
+def _show_between(warehouse: Warehouse, group: Sequence[Segment]) -> None:
+    """Let the search for known ids see every row."""
+    manifests = [segment.manifest for segment in group]
+    linked.show_between(
+        warehouse,
+        manifests[0].dataset,
+        min(manifest.first_at for manifest in manifests),
+        max(manifest.last_at for manifest in manifests),
+    )
+
+
+def _insert(
+    warehouse: Warehouse, group: Sequence[Segment], *, may_link: bool = False
+) -> tuple[dict[str, int], set[datetime]]:
+    """Insert the rows with new ids, or link segments of which all ids are new.
+
+    Returns the rows by segment, and the hours that become stale.
+    """
     dataset = group[0].manifest.dataset
     with versions.as_current(group, warehouse.settings.build_file.parent) as files:
         warehouse.run(
@@ -195,16 +218,14 @@ def _insert(warehouse: Warehouse, group: Sequence[Segment]) -> tuple[dict[str, i
             last_at=max(segment.manifest.last_at for segment in group),
         )
         counts = dict(warehouse.rows("select segment, count(*) from incoming group by segment"))
-        warehouse.run(records_file(dataset), files=files)
-    return counts, _note_stale_hours(warehouse)
-
-
-def _note_stale_hours(warehouse: Warehouse) -> set[datetime]:
-    """Note the hours that `incoming` makes stale, and drop it."""
-    warehouse.run("load/stale_hours")
-    hours = warehouse.rows("select distinct stale_hour from incoming where stale_hour is not null")
-    warehouse.connection.execute("drop table incoming")
-    return {hour for (hour,) in hours}
+        done: set[str] = set()
+        if may_link:
+            whole = [item for item in group if counts.get(item.manifest.name) == item.manifest.rows]
+            done = linked.link_new(warehouse, whole)
+        left = [file for file, item in zip(files, group, strict=True) if item.manifest.name not in done]
+        if left:
+            warehouse.run(records_file(dataset), files=left)
+    return counts, linked.note_stale_hours(warehouse)
 
 
 def incoming_file(dataset: str) -> SqlFile:
@@ -218,7 +239,10 @@ def records_file(dataset: str) -> SqlFile:
     """The statement that copies a dataset's rows, with the columns of the record contract."""
     record = DATASETS[dataset]
     return sqlfiles.load(
-        "load/records", table=dataset, key=fields(record)[0].name, columns=as_in_table(record)
+        "load/records",
+        table=linked_views.rows_table(dataset),
+        key=fields(record)[0].name,
+        columns=as_in_table(record),
     )
 
 
@@ -236,14 +260,19 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
     record = DATASETS[manifest.dataset]
     hour = manifest.hour
     bounds = {"name": manifest.name, "start": hour, "end": hour + timedelta(hours=1)}
-    of_table = {"table": manifest.dataset, "moment": record.MOMENT}
+    of_table = {"table": linked_views.rows_table(manifest.dataset), "moment": record.MOMENT}
     rows, duplicates, hours = 0, 0, set[datetime]()
+    is_covered = all(_is_covered(source, known) for source in manifest.direct_sources())
+    if is_covered and _take_over_linked(warehouse, segment, known, result):
+        return
+    _show_between(warehouse, [segment])
     with warehouse.transaction():
+        linked.take_back(warehouse, manifest.dataset, known)
         warehouse.run(sqlfiles.load("load/take_over", **of_table), **bounds, sources=list(known))
         warehouse.run(
             "load/ledger_replaced", dataset=manifest.dataset, name=manifest.name, sources=list(known)
         )
-        if not all(_is_covered(source, known) for source in manifest.direct_sources()):
+        if not is_covered:
             counts, hours = _insert(warehouse, [segment])
             rows = sum(counts.values())
             duplicates = manifest.rows - rows
@@ -260,6 +289,22 @@ def _take_over(warehouse: Warehouse, segment: Segment, known: set[str], result: 
     result.duplicates += duplicates
 
 
+def _take_over_linked(warehouse: Warehouse, segment: Segment, known: set[str], result: LoadResult) -> bool:
+    """The same for segments of which every row is read in its file. Returns whether they are."""
+    manifest = segment.manifest
+    with warehouse.transaction():
+        hours = linked.take_over(warehouse, segment, known)
+        if hours is None:
+            return False
+        warehouse.run(
+            "load/ledger_replaced", dataset=manifest.dataset, name=manifest.name, sources=list(known)
+        )
+        _note(warehouse, segment, rows_loaded=manifest.rows)
+    result.hours |= hours
+    result.segments.append(manifest.name)
+    return True
+
+
 def _delete_missing(warehouse: Warehouse, segment: Segment, bounds: dict[str, Any]) -> set[datetime]:
     """Delete the segment's rows that are not in its file. Returns the hours that become stale."""
     dataset = segment.manifest.dataset
@@ -269,8 +314,9 @@ def _delete_missing(warehouse: Warehouse, segment: Segment, bounds: dict[str, An
     hours: set[datetime] = set()
     if dataset in FOLDED:
         warehouse.run(f"load/{dataset}_missing", **values)
-        hours = _note_stale_hours(warehouse)
-    gone = sqlfiles.load("load/delete_missing", table=dataset, moment=record.MOMENT, key=key)
+        hours = linked.note_stale_hours(warehouse)
+    table = linked_views.rows_table(dataset)
+    gone = sqlfiles.load("load/delete_missing", table=table, moment=record.MOMENT, key=key)
     warehouse.run(gone, **values)
     return hours
 
@@ -292,12 +338,27 @@ def _has_expired(manifest: Manifest, expired_before: datetime | None) -> bool:
 
 
 def _note_expired(warehouse: Warehouse, segment: Segment, result: LoadResult) -> None:
-    _note(warehouse, segment, rows_loaded=0, expired_at=datetime.now(UTC))
+    manifest = segment.manifest
+    is_refused = manifest.dataset == RequestRecord.DATASET and manifest.rows > 0
+    if is_refused:  # feedback follows its request
+        names = archive.sealed_names(manifest)
+        lake, day = warehouse.settings.lake, manifest.hour.date()
+        is_refused = archive.is_counted(lake, day, manifest.dataset, names) != names
+    with warehouse.transaction():
+        sources = [source.name for source, _ in manifest.replaced()]
+        warehouse.run("load/ledger_replaced", dataset=manifest.dataset, name=manifest.name, sources=sources)
+        _note(warehouse, segment, rows_loaded=0, expired_at=datetime.now(UTC), is_refused=is_refused)
     result.expired += 1
+    result.refused += is_refused
 
 
 def _note(
-    warehouse: Warehouse, segment: Segment, *, rows_loaded: int, expired_at: datetime | None = None
+    warehouse: Warehouse,
+    segment: Segment,
+    *,
+    rows_loaded: int,
+    expired_at: datetime | None = None,
+    is_refused: bool = False,
 ) -> None:
     manifest = segment.manifest
     warehouse.run(
@@ -312,6 +373,7 @@ def _note(
         first_at=manifest.first_at,
         last_at=manifest.last_at,
         expired_at=expired_at,
+        is_refused=is_refused,
     )
 
 

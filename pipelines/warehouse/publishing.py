@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.errors import WarehouseError
-from pipelines.warehouse import descriptions, sqlfiles
+from pipelines.warehouse import descriptions, linked, sqlfiles
 from pipelines.warehouse.warehouse import configuration
 from router.files import TEMPORARY_PREFIX, make_folder, sync_folder, write_atomically
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pipelines.warehouse.warehouse import Warehouse
 
 COPY_BYTES = 64 << 20
+SMALL_BYTES = 64 << 20
+"""A smaller file may be half empty."""
 HEADER_BYTES = 3 * 4096
 """The headers of a DuckDB file. Routers compare them, to see that the file is as it was published."""
 
@@ -39,10 +41,13 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     """
     build, target = warehouse.settings.build_file, warehouse.settings.warehouse_file
     descriptions.comment(warehouse.connection)
+    files = linked.listed(warehouse)
     warehouse.rows("checkpoint")
+    _shrink(warehouse)
     warehouse.close()
     if _is_current(build, target, warehouse):
         _note_check(warehouse.settings.warehouse_facts_file)
+        linked.sweep(warehouse.settings, files)
         return None
     make_folder(target.parent)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
@@ -67,7 +72,15 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
         "header_sha256": header_sha256,
     }
     write_atomically(warehouse.settings.warehouse_facts_file, json.dumps(facts).encode())
+    linked.sweep(warehouse.settings, files)
     return size
+
+
+def _shrink(warehouse: Warehouse) -> None:
+    """Write the build database again if most of its file holds nothing: each publish would copy that."""
+    found = warehouse.run("tables/free_bytes").fetchone()
+    if found is not None and found[0] > SMALL_BYTES and found[1] > found[0] // 2:
+        warehouse.recreate()
 
 
 def _is_current(build: Path, target: Path, warehouse: Warehouse) -> bool:

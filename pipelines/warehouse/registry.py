@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.warehouse import sqlfiles
 from router.catalog.catalog import Catalog
-from router.catalog.price_book import row_to_json
+from router.catalog.price_book import BOOK_NAME, PriceBook, row_to_json
+from router.configuration.documents import CATALOG, PRICES
+from router.configuration.opening import open_source
 from router.errors import ConfigError
 from router.health.breaker import BreakerRules, is_ejection
 from router.scores.snapshot import ALL_TASKS, ANY_MODEL
@@ -63,10 +67,32 @@ def load_model_registry(warehouse: Warehouse, *, now: datetime | None = None) ->
     warehouse.replace_rows("models", models)
     # Keep rows that left the catalog: old records name them.
     named = {row["price_id"] for row in prices}
-    kept = [row for row in _rows(warehouse, "model_prices") if row["price_id"] not in named]
+    stored = _rows(warehouse, "model_prices") or _rows_of_history(warehouse)
+    kept = [row for row in stored if row["price_id"] not in named]
     prices += kept + _rows_of_earlier_ids(warehouse, prices, known={row["price_id"] for row in kept})
     warehouse.replace_rows("model_prices", sorted(prices, key=lambda row: str(row["price_id"])))
     return ModelRegistryResult(models=len(models))
+
+
+def _rows_of_history(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """After a rebuild, the rows of every catalog in the history of the configuration, each as it was last."""
+    rows: dict[str, dict[str, Any]] = {}
+    read: set[tuple[str | None, str | None]] = set()
+    try:
+        with closing(open_source(warehouse.settings)) as source:
+            for version in source.versions():
+                catalog, book = version.documents.get(CATALOG), version.documents.get(PRICES)
+                if catalog is None or (catalog, book) in read:
+                    continue
+                read.add((catalog, book))
+                with suppress(ConfigError):  # a catalog that this release cannot read
+                    prices = None if book is None else PriceBook.parse(source.document(book), BOOK_NAME)
+                    models = Catalog.parse(source.document(catalog), prices, Path(CATALOG)).models
+                    for model in models.values():
+                        rows |= {row["price_id"]: row for row in _price_rows(model)}
+    except (ConfigError, OSError):
+        return []  # `load_configurations` says so
+    return list(rows.values())
 
 
 def _rows_of_earlier_ids(

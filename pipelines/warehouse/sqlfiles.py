@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _HEADER = re.compile(r"^-- (name|grain|unique|reads): ?(.*)$")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-_TABLE = re.compile(r"^create (?:table|view) (?:if not exists )?([a-z_.]+)", re.MULTILINE)
+_TABLE = re.compile(
+    r"^(?:create (?:table|view) (?:if not exists )?|alter table [a-z_.]+ rename to )([a-z_.]+)", re.MULTILINE
+)
 _COLUMN = re.compile(
     r"(?:^    |\badd column )([a-z][a-z0-9_]*)"
     r" (?:bigint|boolean|date|decimal|double|integer|json|map|struct|timestamptz|varchar)\b",
@@ -130,7 +132,7 @@ def _listed(value: str | tuple[str, ...]) -> str:
 
 @cache
 def known_names() -> frozenset[str]:
-    """Every table, view and column that a migration creates."""
+    """Every table, view and column that a migration creates, and every name that it gives a table."""
     text = "\n".join(load(key).text for key in ("tables/migrations", *names("migrations")))
     return frozenset(_TABLE.findall(text)) | frozenset(_COLUMN.findall(text))
 
@@ -138,6 +140,16 @@ def known_names() -> frozenset[str]:
 def names(room: str) -> list[str]:
     """Keys of every file in `sql/<room>`, sorted."""
     return sorted(f"{room}/{path.stem}" for path in (folder() / room).glob("*.sql"))
+
+
+def quoted_name(name: str) -> str:
+    """A name that is not ours, as SQL takes it: in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_text(text: str) -> str:
+    """A text as SQL takes it, for the statements that bind no values."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def parse(key: str, text: str) -> SqlFile:

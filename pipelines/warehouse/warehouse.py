@@ -95,9 +95,10 @@ class Warehouse:
         build = self.settings.build_file
         fresh = build.with_name(f"{TEMPORARY_PREFIX}{build.name}")
         fresh.unlink(missing_ok=True)  # the file of a stopped run
-        quoted = str(fresh).replace("'", "''")
         connection = self.connection
-        connection.execute(f"attach '{quoted}' as fresh (storage_version '{STORAGE_VERSION}')")
+        connection.execute(
+            f"attach {sqlfiles.quoted_text(str(fresh))} as fresh (storage_version '{STORAGE_VERSION}')"
+        )
         connection.execute(f'copy from database "{build.stem}" to fresh')
         connection.execute("detach fresh")
         self.close()
@@ -214,7 +215,12 @@ def configuration(settings: Settings) -> dict[str, str | bool | int | float | li
 
 def in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Set the connection's time zone to UTC. DuckDB does not accept this setting when it opens."""
-    return connection.execute("set TimeZone = 'UTC'")
+    return in_zone(connection, "UTC")
+
+
+def in_zone(connection: duckdb.DuckDBPyConnection, name: str) -> duckdb.DuckDBPyConnection:
+    """Set the connection's time zone, by its name in the IANA database."""
+    return connection.execute("set TimeZone = $name", {"name": name})
 
 
 @contextlib.contextmanager
@@ -226,7 +232,7 @@ def in_memory(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
-    from pipelines.warehouse import archive, history
+    from pipelines.warehouse import archive, history, linked_views
 
     file = settings.build_file
     if _distrusted(settings).exists():
@@ -244,6 +250,7 @@ def _open_or_rebuild(settings: Settings) -> duckdb.DuckDBPyConnection:
         connection = _open(settings)
     try:
         _migrate(connection)
+        linked_views.follow(connection, settings)
         if is_new:
             archive.restore_archive(connection, settings.lake)
             history.restore_history(connection, settings)
@@ -309,6 +316,11 @@ def _lock(path: Path, wait_s: float) -> int:
                 ) from None
             time.sleep(0.05)
         else:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            return descriptor
+            break
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BaseException:
+        os.close(descriptor)  # a lock that is kept would stop every later refresh of this process
+        raise
+    return descriptor

@@ -1,19 +1,19 @@
 -- name: daily_matches_hourly
 -- grain: day
 -- unique: day
--- reads: usage_hourly, task_cost_daily, usage_by_org_daily
+-- reads: usage_quarter_hourly, task_cost_daily, usage_by_org_daily
 -- Days between $start and $end whose daily marts disagree with the hourly rollup.
 with
     hourly as (
         select
-            cast(hour as date) as day,
+            cast(quarter_hour as date) as day,
             sum(requests) as requests,
             sum(cost_usd) as cost_usd
-        from usage_hourly
+        from usage_quarter_hourly
         where
-            hour >= $start
-            and hour < $end
-        group by cast(hour as date)
+            quarter_hour >= $start
+            and quarter_hour < $end
+        group by cast(quarter_hour as date)
     ),
 
     tasks as (

@@ -15,7 +15,8 @@ insert into pipeline.load_ledger (
     last_at,
     loaded_at,
     expired_at,
-    replaced_by
+    replaced_by,
+    is_refused
 )
 values (
     $dataset,
@@ -29,5 +30,6 @@ values (
     $last_at,
     now(),
     $expired_at,
-    null
+    null,
+    $is_refused
 )

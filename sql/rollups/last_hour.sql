@@ -1,7 +1,11 @@
 -- name: last_hour
 -- grain: one row
 -- unique: one row
--- reads: usage_hourly
+-- reads: usage_quarter_hourly
 -- The latest hour with requests that is not after $now; NULL without any.
-select coalesce(max(hour) filter (where hour <= $now), max(hour)) as last_hour
-from usage_hourly
+select
+    date_trunc(
+        'hour',
+        coalesce(max(quarter_hour) filter (where quarter_hour <= $now), max(quarter_hour))
+    ) as last_hour
+from usage_quarter_hourly

@@ -47,23 +47,30 @@ with
 
     parts as (
         select
-            date_trunc('hour', timestamp) as hour,
+            time_bucket(interval '1 hour', timestamp) as hour,
             environment,
             task_type,
             model_selected,
             metric,
             cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer) as bucket,
-            count(*) as requests
+            cast(count(*) as bigint) as requests
         from measured
         group by
-            date_trunc('hour', timestamp),
+            time_bucket(interval '1 hour', timestamp),
             environment,
             task_type,
             model_selected,
             metric,
             cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer)
-        union all by name
-        select *
+        union all
+        select
+            hour,
+            environment,
+            task_type,
+            model_selected,
+            metric,
+            bucket,
+            requests
         from pipeline.removed_latency_buckets_hourly
         where
             hour >= $start

@@ -1,7 +1,7 @@
 -- name: latest_record
 -- grain: one row
 -- unique: one row
--- reads: usage_hourly
+-- reads: usage_quarter_hourly
 -- Moment of the latest request or judgement that is not after $now; NULL without any.
 select
     coalesce(
@@ -11,4 +11,4 @@ select
         ),
         greatest(max(last_request_at), max(last_feedback_at))
     ) as latest_at
-from usage_hourly
+from usage_quarter_hourly

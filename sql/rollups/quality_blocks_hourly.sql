@@ -8,7 +8,8 @@
 -- of its own, or by that of its session in the same hour; pinned models, experiments, fallbacks and
 -- greedy choices are not drawn. `weight` is the inverse of the chance, at most 1 / $min_propensity,
 -- shared among the judged requests of one draw or session: together they count once.
--- Removed rows keep the place in the hour that they had among themselves.
+-- Removed rows keep the place in the hour that they had among themselves. Values are summed as millionths,
+-- in whole numbers, so that every engine gives the same digits.
 insert into quality_blocks_hourly (
     hour,
     environment,
@@ -60,7 +61,7 @@ with
                 end ignore nulls
             ) over (
                 partition by
-                    date_trunc('hour', timestamp), environment, organization_id, user_id, session_id
+                    time_bucket(interval '1 hour', timestamp), environment, organization_id, user_id, session_id
                 order by
                     timestamp,
                     id
@@ -77,7 +78,7 @@ with
     chosen as (
         select
             request_analytics.id,
-            date_trunc('hour', timestamp) as hour,
+            time_bucket(interval '1 hour', timestamp) as hour,
             timestamp,
             environment,
             task_type,
@@ -142,18 +143,18 @@ with
             is_drawn,
             source,
             timestamp,
-            cast(value as decimal(38, 12)) as quality,
-            cast(value * value as decimal(38, 12)) as quality_squared,
-            cast(inverse / sharing as decimal(38, 12)) as weight,
-            cast(inverse * inverse / sharing as decimal(38, 12)) as weight_squared,
-            cast(value * inverse / sharing as decimal(38, 12)) as quality_weighted,
-            cast(value * value * inverse / sharing as decimal(38, 12)) as quality_squared_weighted,
-            (
+            cast(round(1000000 * value) as bigint) as quality,
+            cast(round(1000000 * value * value) as bigint) as quality_squared,
+            cast(round(1000000 * inverse / sharing) as bigint) as weight,
+            cast(round(1000000 * inverse * inverse / sharing) as bigint) as weight_squared,
+            cast(round(1000000 * value * inverse / sharing) as bigint) as quality_weighted,
+            cast(round(1000000 * value * value * inverse / sharing) as bigint) as quality_squared_weighted,
+            cast(
                 row_number() over (
                     partition by hour, environment, task_type, model_selected, is_drawn, source
                     order by timestamp, id
-                ) - 1
-            ) // $block_size as block
+                ) as bigint
+            ) - 1 as place
         from shared
     ),
 
@@ -165,9 +166,9 @@ with
             model_selected,
             is_drawn,
             source,
-            block,
+            cast((place - place % $block_size) / $block_size as bigint) as block,
             min(timestamp) as first_at,
-            count(*) as outcomes,
+            cast(count(*) as bigint) as outcomes,
             sum(quality) as quality,
             sum(quality_squared) as quality_squared,
             sum(weight) as weight,
@@ -182,9 +183,24 @@ with
             model_selected,
             is_drawn,
             source,
-            block
-        union all by name
-        select *
+            place - place % $block_size
+        union all
+        select
+            hour,
+            environment,
+            task_type,
+            model_selected,
+            is_drawn,
+            source,
+            block,
+            first_at,
+            outcomes,
+            cast(round(1000000 * quality) as bigint) as quality,
+            cast(round(1000000 * quality_squared) as bigint) as quality_squared,
+            cast(round(1000000 * weight) as bigint) as weight,
+            cast(round(1000000 * weight_squared) as bigint) as weight_squared,
+            cast(round(1000000 * quality_weighted) as bigint) as quality_weighted,
+            cast(round(1000000 * quality_squared_weighted) as bigint) as quality_squared_weighted
         from pipeline.removed_quality_blocks_hourly
         where
             hour >= $start
@@ -201,12 +217,12 @@ select
     block,
     min(first_at) as first_at,
     sum(outcomes) as outcomes,
-    sum(quality) as quality,
-    sum(quality_squared) as quality_squared,
-    sum(weight) as weight,
-    sum(weight_squared) as weight_squared,
-    sum(quality_weighted) as quality_weighted,
-    sum(quality_squared_weighted) as quality_squared_weighted
+    cast(cast(sum(quality) as bigint) * 0.000001 as decimal(38, 12)) as quality,
+    cast(cast(sum(quality_squared) as bigint) * 0.000001 as decimal(38, 12)) as quality_squared,
+    cast(cast(sum(weight) as bigint) * 0.000001 as decimal(38, 12)) as weight,
+    cast(cast(sum(weight_squared) as bigint) * 0.000001 as decimal(38, 12)) as weight_squared,
+    cast(cast(sum(quality_weighted) as bigint) * 0.000001 as decimal(38, 12)) as quality_weighted,
+    cast(cast(sum(quality_squared_weighted) as bigint) * 0.000001 as decimal(38, 12)) as quality_squared_weighted
 from parts
 group by
     hour,

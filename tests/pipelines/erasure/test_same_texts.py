@@ -18,6 +18,7 @@ from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.configuration.forgetting import ERASED, without
 from router.journal.journal import Journal
+from router.journal.places import manifest_path
 from router.records import Tag
 from tests.factories import write_catalog
 from tests.pipelines.helpers import make_log, make_record, run_steps, seal_records
@@ -138,7 +139,7 @@ def test_a_damaged_segment_of_others_stays_for_its_repair(settings: Settings) ->
         settings.home / "lake" / item.path
         for item in seal_records(settings, [make_record(user_id="bob", environment="production")], "w2")
     )
-    manifest = path.with_suffix(".json")
+    manifest = manifest_path(path)
     manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | {"sha256": "0" * 64}))
     content = path.read_bytes()
     assert erase(settings, "production").removed_files == ()

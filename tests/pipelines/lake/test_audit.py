@@ -23,6 +23,7 @@ from router.config import Settings
 from router.files import sha256_of
 from router.journal import chains
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path, without_prefix
 from router.journal.segments import seal
 from router.records import RequestRecord
 from tests.pipelines.helpers import NOW, make_record, seal_records
@@ -44,7 +45,7 @@ def rewrite_a_record(lake: Path, manifest: Manifest) -> None:
     table = table.set_column(index, table.schema.field(index), pa.array(values))
     pq.write_table(table, path, compression="zstd", store_schema=False)
     changed = replace(manifest, bytes=path.stat().st_size, sha256=sha256_of(path))
-    changed.write(path.with_suffix(".json"))
+    changed.write(manifest_path(path))
 
 
 class Lake:
@@ -74,7 +75,7 @@ class Lake:
     def files(self, index: int) -> tuple[Path, Path]:
         """The Parquet file and the manifest of a segment."""
         path = self.lake / self.manifests[index].path
-        return path, path.with_suffix(".json")
+        return path, manifest_path(path)
 
 
 def _change_a_byte(lake: Lake, rng: random.Random) -> int:
@@ -130,9 +131,9 @@ def _insert(lake: Lake, rng: random.Random) -> int:
     name = model.name[:-8] + f"{90_000_000 + index:08d}"
     forged = replace(model, name=name, sequence=90_000_000 + index, path=model.path.replace(model.name, name))
     target = lake.lake / forged.path
-    lake.remember(target, target.with_suffix(".json"))
+    lake.remember(target, manifest_path(target))
     shutil.copy2(path, target)
-    forged.write(target.with_suffix(".json"))
+    forged.write(manifest_path(target))
     lake.inserted = target.stem  # type: ignore[attr-defined]
     return index
 
@@ -147,7 +148,7 @@ def _roll_back_the_head(lake: Lake, rng: random.Random) -> int:
         chains.Head(
             position=index + 1,
             manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(),
-            path=str(manifest.relative_to(lake.lake)),
+            path=str(without_prefix(manifest).relative_to(lake.lake)),
         ),
     )
     return index + 1  # the first segment that no head vouches for
@@ -210,7 +211,7 @@ def test_chains_hold_through_compaction(settings: Settings) -> None:
     (only,) = audit.audit(settings.home, expired_before=None)[0]
     assert only.path == str(path.relative_to(settings.lake))
     path.write_bytes(content)
-    path.with_suffix(".json").unlink()
+    manifest_path(path).unlink()
     path.unlink()
     breaks, _ = audit.audit(settings.home, expired_before=None)
     assert sorted(item.writer_id for item in breaks if item.writer_id.startswith("w")) == ["w0", "w1"]

@@ -13,6 +13,7 @@ from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.files import sha256_of
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path, without_prefix
 from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def test_a_load_after_a_replacement_equals_a_rebuild(
     _fill(settings)
     hidden = []
     for segment in _segments(settings)[loaded:]:
-        for path in (segment.path, segment.path.with_suffix(".json")):
+        for path in (segment.path, manifest_path(segment.path)):
             hidden += [(path.rename(path.with_name(f".tmp-{path.name}")), path)]
     run_steps(warehouse)
     for temporary, path in hidden:
@@ -135,14 +136,14 @@ def test_leftover_sources_are_ignored_and_then_removed(settings: Settings, wareh
     hour = sources[0].path.parent
     shutil.copytree(hour, copies)
     manifest = _merge(settings, sources)
-    for index, path in enumerate(sorted(copies.iterdir())):
+    for index, path in enumerate(sorted(copies.iterdir(), key=without_prefix)):
         if index != 3:
             shutil.copy2(path, hour / path.name)
     result = loading.load(warehouse, "request_analytics")
     assert (result.segments, result.rows, result.quarantined) == ([manifest.name], 0, [])
     removed = replacing.remove_leftovers(settings.lake, "request_analytics")
     assert len(removed) == 4
-    assert sorted(path.stem for path in hour.iterdir()) == [manifest.name] * 2
+    assert sorted(without_prefix(path).stem for path in hour.iterdir()) == [manifest.name] * 2
 
 
 def test_sources_that_changed_since_they_were_listed_are_left(settings: Settings) -> None:
@@ -176,14 +177,14 @@ def test_a_derived_manifest_keeps_its_sources_verbatim(settings: Settings) -> No
     """The texts of replaced manifests come back byte for byte, and do not double with every rewriting."""
     _fill(settings)
     sources = _segments(settings)
-    texts = [segment.path.with_suffix(".json").read_text() for segment in sources]
+    texts = [manifest_path(segment.path).read_text() for segment in sources]
     manifest = _merge(settings, sources)
-    path = (settings.lake / manifest.path).with_suffix(".json")
+    path = manifest_path(settings.lake / manifest.path)
     assert list(Manifest.read(path).sources) == texts
     sizes = [path.stat().st_size]
     for _ in range(30):
         manifest = _merge(settings, _segments(settings), operation="erasure")
-        path = (settings.lake / manifest.path).with_suffix(".json")
+        path = manifest_path(settings.lake / manifest.path)
         sizes.append(path.stat().st_size)
     assert sizes[-1] < sizes[0] + 30 * 1000
     assert len(list(Manifest.read(path).replaced())) == 34

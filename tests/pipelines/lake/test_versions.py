@@ -12,6 +12,7 @@ from pipelines.lake import compaction, reading
 from pipelines.warehouse import loading
 from pipelines.warehouse.columns import MAPS
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path
 from router.journal.segments import arrow_schema
 from router.records import DATASETS, FeedbackRecord, Record, RequestLog, RequestRecord
 from tests.pipelines.helpers import NOW, make_feedback, make_record, seal_records
@@ -81,8 +82,8 @@ def test_columns_an_older_file_lacks_take_their_default(
     old = make_feedback(make_record(), 0.5)
     seal_records(settings, [old])
     request.getfixturevalue("version_2")
-    warehouse.connection.execute("alter table feedback add column confidence double")
-    warehouse.connection.execute("alter table feedback add column weight double")
+    warehouse.connection.execute("alter table feedback_rows add column confidence double")
+    warehouse.connection.execute("alter table feedback_rows add column weight double")
     new = FeedbackV2(
         **{**_fields(make_feedback(make_record(), 0.25)), "schema_version": 2}, confidence=0.9, weight=2.0
     )
@@ -103,7 +104,7 @@ def test_an_older_file_with_a_newer_column_is_quarantined(
     """A file must have just the columns of the version its manifest names."""
     request.getfixturevalue("version_2")
     (manifest,) = seal_records(settings, [FeedbackV2(**_fields(make_feedback(make_record(), 0.5)))])
-    path = (settings.lake / manifest.path).with_suffix(".json")
+    path = manifest_path(settings.lake / manifest.path)
     replace(manifest, schema_version=1).write(path)
     (suspect,) = loading.load(warehouse, "feedback").quarantined
     assert suspect.reason == "has the unknown column `confidence`"

@@ -94,7 +94,15 @@ def test_every_model_costs_what_genai_prices_says(
             row = price_at(rows, at)
             assert row is not None
             ours = cost(usage, row, at)
-            if row.output_usd_per_mtok is None and usage.tokens_output:
+            rates = row.rates_at(at, usage.tokens_input or 0)
+            assert rates is not None
+            # genai-prices takes the rate of five minutes for an hour in the cache where it lists no other.
+            lacks_hour = (
+                usage.tokens_cache_write_1h
+                and rates.cache_write_usd_per_mtok is not None
+                and rates.cache_write_1h_usd_per_mtok is None
+            )
+            if lacks_hour or (row.output_usd_per_mtok is None and usage.tokens_output):
                 assert ours is None
                 unknown += 1
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,12 +18,13 @@ from click.testing import CliRunner
 from pipelines.defs.prices import price_book
 from pipelines.errors import UnknownPriceChangeError
 from pipelines.prices import source
+from pipelines.prices.book import added
 from pipelines.prices.price_commands import prices_command
 from pipelines.prices.refresh import accept, read_book, read_pending, refresh_prices
 from pipelines.prices.source import Listing
 from pipelines.warehouse.registry import load_model_registry
 from router.catalog.catalog import Catalog
-from router.catalog.price_book import ALWAYS
+from router.catalog.price_book import ALWAYS, BOOK_NAME, PriceBook, content_digest
 from router.catalog.prices import Price, Tier, price_at
 from router.config import Settings
 from router.errors import ConfigError
@@ -80,13 +82,48 @@ def rate_at(settings: Settings, name: str, at: datetime) -> Decimal | None:
     return None if row is None else row.input_usd_per_mtok
 
 
+def bare(row: Price) -> str:
+    """A row's id without the digest of its rates."""
+    return row.price_id.partition("#")[0]
+
+
+def test_a_price_that_returns_is_a_row_of_its_own() -> None:
+    """Rates and a start that an earlier row has too get an id of their own."""
+    rows: tuple[Price, ...] = ()
+    for rate in ("2", "3", "2"):
+        rows = added("p/m", rows, price(rate, "2", START))
+    assert [row.input_usd_per_mtok for row in rows] == [2, 3, 2]
+    assert len({row.price_id for row in rows}) == 3
+    assert rows[2].price_id == f"{rows[0].price_id}.2"
+
+
+def test_a_row_that_was_edited_by_hand_is_another_row(settings: Settings) -> None:
+    """The id of a book's row says its rates, also where a person wrote other rates and the hash anew."""
+    refresh_prices(settings, now=START, listing=listing(m=price("1", "2")))
+    (before,) = rows_of(settings, "m")
+    path = settings.home / BOOK_NAME
+    book = PriceBook.read(path)
+    models = orjson.loads(orjson.dumps(book.models))
+    (name,) = models
+    models[name]["rows"][0]["input_usd_per_mtok"] = "5"
+    edited = replace(book, models=models, content_hash=hashlib.sha256(orjson.dumps(models)).hexdigest())
+    path.write_bytes(edited.to_json())
+    (after,) = rows_of(settings, "m")
+    assert after.input_usd_per_mtok == 5
+    assert (bare(after), after.price_id) != (bare(before), before.price_id)
+    assert after.price_id == f"{bare(before)}#{content_digest(after)}"
+
+
 @pytest.mark.smoke
 def test_a_change_adds_a_row_from_its_discovery_on(settings: Settings) -> None:
     """What a moment before the discovery cost stays; the old row keeps its id."""
     refresh_prices(settings, now=START, listing=listing(m=price("1", "2")))
     refresh_prices(settings, now=START + DAY, listing=listing(m=price("1.5", "2")))
     old, new = rows_of(settings, "m")
-    assert (old.price_id, new.price_id) == ("book/p/m@always", "book/p/m@2026-11-02T00:00:00Z")
+    assert (bare(old), bare(new)) == ("book/p/m@always", "book/p/m@2026-11-02T00:00:00Z")
+    assert [row.price_id for row in (old, new)] == [
+        f"{bare(row)}#{content_digest(row)}" for row in (old, new)
+    ]
     assert rate_at(settings, "m", START + DAY - timedelta(seconds=1)) == Decimal(1)
     assert rate_at(settings, "m", START + DAY) == Decimal("1.5")
 
@@ -107,12 +144,9 @@ def test_a_withdrawn_announcement_is_overruled_by_a_row(settings: Settings) -> N
     later = START + 5 * DAY
     refresh_prices(settings, now=START, listing=listing(m=(today, price("2", "2", later))))
     refresh_prices(settings, now=START + DAY, listing=listing(m=today))
-    ids = [row.price_id for row in rows_of(settings, "m")]
-    assert ids == [
-        "book/p/m@always",
-        "book/p/m@2026-11-06T00:00:00Z",
-        "book/p/m@2026-11-06T00:00:00Z#2",
-    ]
+    rows = rows_of(settings, "m")
+    assert [bare(row) for row in rows] == ["book/p/m@always", *["book/p/m@2026-11-06T00:00:00Z"] * 2]
+    assert len({row.price_id for row in rows}) == 3
     assert rate_at(settings, "m", later) == Decimal(1)
 
 
@@ -312,7 +346,8 @@ def test_a_person_lists_and_accepts(settings: Settings, monkeypatch: pytest.Monk
     assert (event.after["input_usd_per_mtok"], event.after["reason"][:4]) == ("0", "zero")
     write_catalog(settings.home, [{"id": "mine", "price_ref": "p/m"}])
     (mine,) = orjson.loads(run("list", "--format", "json"))
-    assert (mine["model"], mine["price_id"], mine["input_usd_per_mtok"]) == ("mine", "book/p/m@always", 1)
+    name = mine["price_id"].partition("#")[0]
+    assert (mine["model"], name, mine["input_usd_per_mtok"]) == ("mine", "book/p/m@always", 1)
     assert [row["model"] for row in orjson.loads(run("list", "p/", "--format", "json"))] == ["p/m", "p/zero"]
     refused = CliRunner().invoke(prices_command, ["accept", "--home", home])
     assert refused.exit_code == 2
@@ -339,5 +374,5 @@ def test_the_warehouse_keeps_the_rows_that_records_name(settings: Settings, ware
     write_catalog(settings.home, [{"id": "other"}])
     load_model_registry(warehouse)
     ((price_id, model, tiers),) = warehouse.rows("select price_id, model, tiers from model_prices")
-    assert (price_id, model) == ("book/p/m@always", "mine")
+    assert (price_id.partition("#")[0], model) == ("book/p/m@always", "mine")
     assert orjson.loads(tiers) == [{"above_input_tokens": 5, "input_usd_per_mtok": "3"}]

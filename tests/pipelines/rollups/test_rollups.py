@@ -503,3 +503,30 @@ def test_the_change_detector_remembers_finished_hours(
     warehouse.connection.execute("delete from pipeline.change_states")
     scoring.score(warehouse)
     assert warehouse.rows("from score_changes") == remembered
+
+
+def test_sums_over_the_requests_with_cost_and_tokens_are_stored_only_where_they_differ(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """Where every cost has tokens, the counts say so, and the view by hours shows the sums all the same."""
+    whole = [make_record(NOW, task_type="math", cost_usd=Decimal("0.25")) for _ in range(2)]
+    part = [
+        make_record(NOW, task_type="code", cost_usd=Decimal("0.25")),
+        make_record(NOW, task_type="code", cost_usd=Decimal("0.5"), tokens_input=None, tokens_output=None),
+    ]
+    seal_records(settings, [*whole, *part])
+    loading.load_all(warehouse)
+    rollups.fold_stale_hours(warehouse)
+    columns = "task_type, cost_usd_with_tokens, tokens_input_with_cost, tokens_output_with_cost"
+    tokens = (whole[0].tokens_input, whole[0].tokens_output)
+    code = ("code", Decimal("0.25"), None, None)
+    assert warehouse.connection.table("usage_quarter_hourly").order("task_type").project(
+        columns
+    ).fetchall() == [
+        code,
+        ("math", None, None, None),
+    ]
+    assert warehouse.connection.table("usage_hourly").order("task_type").project(columns).fetchall() == [
+        ("code", Decimal("0.25"), *tokens),
+        ("math", Decimal("0.5"), *(2 * (count or 0) for count in tokens)),
+    ]

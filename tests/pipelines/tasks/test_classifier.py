@@ -12,7 +12,7 @@ from pipelines import flow
 from pipelines.refresh import refresh
 from pipelines.tasks.classifier import MIN_SAMPLES, refresh_classifier
 from pipelines.tasks.training import Sample, train
-from pipelines.warehouse import loading
+from pipelines.warehouse import linked, linked_views, loading
 from router.tasks.classifier import ClassifierFile, ClassifierSource
 from router.tasks.features import FeatureSpace, unpack
 from tests.pipelines.helpers import NOW, make_record, seal_records
@@ -85,6 +85,20 @@ def test_only_the_callers_labels_are_learnt_from(settings: Settings, warehouse: 
     ]
     load(settings, warehouse, records)
     assert refresh_classifier(warehouse).samples_available == 0
+
+
+def test_the_samples_of_a_file_are_counted_once(
+    settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refresh opens no file that it has counted before, and counts the new ones."""
+    monkeypatch.setattr(linked, "FEWEST_ROWS", 1)
+    load(settings, warehouse, labelled(60))
+    assert refresh_classifier(warehouse).samples_available == 60
+    load(settings, warehouse, labelled(40, seed=9))
+    assert refresh_classifier(warehouse).samples_available == 100
+    for path in linked_views.folder(settings).rglob("*.parquet"):
+        path.unlink()
+    assert refresh_classifier(warehouse).samples_available == 100
 
 
 @pytest.mark.smoke

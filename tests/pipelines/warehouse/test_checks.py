@@ -16,22 +16,25 @@ from router.config import Settings
 from router.serving.recording import REDIRECTED
 from tests.pipelines.helpers import NOW, make_record, run_steps, seal_records
 
-COPY = "insert into request_analytics from request_analytics limit 1"
+COPY = "insert into request_analytics_rows from request_analytics_rows limit 1"
 
 
 @pytest.mark.parametrize(
     ("fault", "failing"),
     [
         (COPY, {"ids_are_unique", "ledger_matches_table", "rollup_counts_match", "rollup_cost_matches"}),
-        ("update request_analytics set cost_usd = -1", {"amounts_are_not_negative", "rollup_cost_matches"}),
-        ("update request_analytics set tokens_input = -1", {"amounts_are_not_negative"}),
+        (
+            "update request_analytics_rows set cost_usd = -1",
+            {"amounts_are_not_negative", "rollup_cost_matches"},
+        ),
+        ("update request_analytics_rows set tokens_input = -1", {"amounts_are_not_negative"}),
         ("update pipeline.load_ledger set rows_loaded = 7", {"ledger_matches_table"}),
         (
-            "update usage_hourly set requests = requests + 1",
+            "update usage_quarter_hourly set requests = requests + 1",
             {"rollup_counts_match", "daily_matches_hourly"},
         ),
         (
-            "update usage_hourly set cost_usd = cost_usd + 0.000000000001",
+            "update usage_quarter_hourly set cost_usd = cost_usd + 0.000000000001",
             {"rollup_cost_matches", "daily_matches_hourly"},
         ),
         ("delete from usage_by_org_daily", {"daily_matches_hourly"}),

@@ -41,9 +41,12 @@ def test_a_line_is_a_sentence_that_says_when_the_value_is_null() -> None:
 
 def test_a_missing_line_is_named(warehouse: Warehouse) -> None:
     """A new column without a line, and a line without a column, are named in the error."""
-    warehouse.connection.execute("alter table feedback add column mood varchar")
-    warehouse.connection.execute("alter table feedback drop column comment")
-    with pytest.raises(WarehouseError, match=r"add a line for `feedback.mood`, remove .* `feedback.comment`"):
+    warehouse.connection.execute("alter table security_events add column mood varchar")
+    warehouse.connection.execute("alter table security_events drop column status_code")
+    with pytest.raises(
+        WarehouseError,
+        match=r"add a line for `security_events.mood`, remove .* `security_events.status_code`",
+    ):
         descriptions.check(descriptions.tables(warehouse.connection))
 
 

@@ -20,6 +20,7 @@ from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.files import sha256_of
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path
 from router.records import Record, Tag
 from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
 
@@ -126,17 +127,17 @@ def _foreign(path: Path) -> None:
 
 def _restate(path: Path) -> None:
     """Make the manifest describe the bytes that are there."""
-    manifest_path = path.with_suffix(".json")
-    manifest = Manifest.read(manifest_path)
-    replace(manifest, bytes=path.stat().st_size, sha256=sha256_of(path)).write(manifest_path)
+    manifest = Manifest.read(manifest_path(path))
+    changed = replace(manifest, bytes=path.stat().st_size, sha256=sha256_of(path))
+    changed.write(manifest_path(path))
 
 
 def _manifest_gone(path: Path) -> None:
-    path.with_suffix(".json").unlink()
+    manifest_path(path).unlink()
 
 
 def _manifest_junk(path: Path) -> None:
-    path.with_suffix(".json").write_text("{}")
+    manifest_path(path).write_text("{}")
 
 
 def _symlink(path: Path) -> None:

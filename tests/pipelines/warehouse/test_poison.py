@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.warehouse import loading
 from router.files import sha256_of
+from router.journal.places import manifest_path
 from tests.pipelines.helpers import NOW, make_record, seal_records
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _clone(lake: Path, model: Manifest, name: str, content: bytes, *, agrees: bo
     path.write_bytes(content)
     if agrees:
         manifest = replace(manifest, bytes=len(content), sha256=sha256_of(path))
-    path.with_suffix(".json").write_bytes(manifest.content())
+    manifest_path(path).write_bytes(manifest.content())
     return manifest.path
 
 

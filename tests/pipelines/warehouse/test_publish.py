@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import textwrap
@@ -155,6 +156,20 @@ def test_one_process_writes_at_a_time(settings: Settings) -> None:
         pytest.raises(WarehouseBusyError, match="another refresh"),
         Warehouse(settings, lock_wait_s=0.1),
     ):
+        pass
+
+
+def test_a_full_disk_does_not_keep_the_lock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that cannot write its name into the lock file releases the lock, also for its own process."""
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", fail)
+        with pytest.raises(OSError, match="No space left"), Warehouse(settings):
+            pass
+    with Warehouse(settings, lock_wait_s=0.0):
         pass
 
 

@@ -10,7 +10,7 @@ import pytest
 from pipelines.doctor import doctor
 from pipelines.lake import compaction
 from pipelines.refresh import rebuild, refresh, retain
-from pipelines.retention import retention
+from pipelines.warehouse import descriptions, linked, linked_views, thinning
 from pipelines.warehouse.warehouse import Warehouse
 from router.catalog.catalog import EXAMPLE_FILE
 from router.config import Settings
@@ -30,7 +30,8 @@ def _tables(settings: Settings) -> dict[str, list[Any]]:
             for (name,) in warehouse.rows(
                 "select table_name from duckdb_tables() where schema_name = 'main' and not temporary"
             )
-        ]
+            if not descriptions.is_part(name)
+        ] + list(linked_views.ADDED)
         return {name: warehouse.rows(f"from {name} order by all") for name in sorted(names)}
 
 
@@ -42,7 +43,8 @@ def test_a_rebuild_equals_what_grew_step_by_step(
     """Refreshes, late feedback, a bad file, compaction, retention: no table differs by a row or a digit."""
     # The snapshots are published by the clock, the records are older.
     kept_whole = timedelta(days=-1000 if is_thinned else 1000)
-    monkeypatch.setattr(retention, "HISTORY_KEPT_WHOLE", kept_whole)
+    for bound in ("KEPT_WHOLE", "KEPT_OFTEN"):
+        monkeypatch.setattr(thinning, bound, kept_whole)
     settings.home.mkdir(parents=True)
     settings.catalog_file.write_bytes(EXAMPLE_FILE.read_bytes())
     early = []
@@ -73,7 +75,12 @@ def test_a_rebuild_equals_what_grew_step_by_step(
     assert refresh(settings, instance=instance).success
     grown = _tables(settings)
     assert rebuild(settings, instance=instance).success
-    assert grown.keys() >= {"request_analytics", "feedback", "usage_hourly", "model_performance_history"}
+    assert grown.keys() >= {
+        "request_analytics",
+        "feedback",
+        "usage_quarter_hourly",
+        "model_performance_history",
+    }
     assert len(grown["experiment_results"]) == 8
     for table, rows in _tables(settings).items():
         assert rows == grown[table], table
@@ -89,9 +96,10 @@ def test_a_rebuild_equals_what_grew_step_by_step(
 
 
 def test_a_build_that_turns_out_corrupt_is_rebuilt_in_the_same_run(
-    settings: Settings, instance: dg.DagsterInstance
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A build database that opens and cannot be read to its end is set aside and filled again, once."""
+    monkeypatch.setattr(linked, "FEWEST_ROWS", 10_000)  # the rows are in the build database
     seal_records(
         settings,
         [
@@ -106,7 +114,8 @@ def test_a_build_that_turns_out_corrupt_is_rebuilt_in_the_same_run(
         blocks = [
             block
             for (block,) in warehouse.rows(
-                "select distinct block_id from pragma_storage_info('request_analytics') where block_id >= 0"
+                "select distinct block_id from pragma_storage_info('request_analytics_rows')"
+                " where block_id >= 0"
             )
         ]
         warehouse.close()

@@ -20,6 +20,7 @@ from pipelines.warehouse.pending import pending_segments
 from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
+from router.journal.places import manifest_path
 from tests.pipelines.helpers import make_record, seal_records
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def load(settings: Settings) -> loading.LoadResult:
 @pytest.mark.parametrize("suffix", [".parquet", ".json"])
 def test_a_file_without_permission_loads_once_it_has_it(plain: Settings, suffix: str) -> None:
     [manifest] = seal_records(plain, [make_record() for _ in range(3)])
-    file = (plain.lake / manifest.path).with_suffix(suffix)
+    segment = plain.lake / manifest.path
+    file = segment if suffix == ".parquet" else manifest_path(segment)
     file.chmod(0)
     refused = load(plain)
     assert (refused.rows, [item.path for item in refused.quarantined]) == (0, [manifest.path])

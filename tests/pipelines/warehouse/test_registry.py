@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipelines import flow
 from pipelines.warehouse.loading import load_all
 from pipelines.warehouse.registry import load_model_registry
+from pipelines.warehouse.warehouse import Warehouse, set_aside
+from router.config import Settings
 from router.health.breaker import Breaker, BreakerRules, is_ejection
 from router.records import Candidate
 from tests.factories import write_catalog
@@ -18,7 +21,6 @@ from tests.pipelines.helpers import NOW, make_record, seal_records
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.warehouse.warehouse import Warehouse
 
 REASON = "it is ejected after 5 failures in a row, the last `server_error`"
 
@@ -154,3 +156,23 @@ def test_a_record_of_an_earlier_release_finds_the_price_it_names(warehouse: Ware
         "select input_usd_per_mtok::int from request_analytics join model_prices using (price_id)"
     ) == [(2,)]
     assert warehouse.value("select count(*) from model_prices") == 3
+
+
+def test_a_rebuild_keeps_rows_that_left_the_catalog(settings: Settings) -> None:
+    """Rows that were edited or removed come back from the history of the configuration, each as it was."""
+
+    def table() -> list[Any]:
+        with Warehouse(settings) as warehouse:
+            flow.run_refresh(warehouse)
+            return warehouse.rows("from model_prices order by all")
+
+    for rate in (2, 4):
+        rows = [{"start": "2026-01-01", "input_usd_per_mtok": rate, "output_usd_per_mtok": 10}]
+        write_catalog(settings.home, [{"id": "large", "prices": rows}, "small"])
+        before = table()
+    write_catalog(settings.home, ["small"])
+    before = table()
+    assert len([row for row in before if row[1] == "large"]) == 2
+    with Warehouse(settings):
+        set_aside(settings.build_file)
+    assert table() == before

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.columns import contract_columns
+from pipelines.warehouse.linked_views import rows_table
 from pipelines.warehouse.warehouse import Warehouse
 from router.records import DATASETS
 
@@ -26,8 +27,8 @@ def test_a_table_has_the_contracts_columns(warehouse: Warehouse, dataset: str) -
     """Names, order, types and NOT NULL of a table are derived from its record, plus our lineage."""
     found = warehouse.rows(
         "select column_name, data_type, is_nullable from duckdb_columns()"
-        " where schema_name = 'main' and table_name = $dataset order by column_index",
-        dataset=dataset,
+        " where schema_name = 'main' and table_name = $table order by column_index",
+        table=rows_table(dataset),
     )
     lineage = [column for column in found if column in ADDED[dataset]]
     assert lineage == ADDED[dataset]
@@ -36,6 +37,20 @@ def test_a_table_has_the_contracts_columns(warehouse: Warehouse, dataset: str) -
         for name, kind, nullable in found
         if (name, kind, nullable) not in lineage
     ] == [(name, _plain(kind), nullable) for name, kind, nullable in contract_columns(DATASETS[dataset])]
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_a_view_has_the_columns_of_its_table(warehouse: Warehouse, dataset: str) -> None:
+    """People query the view; the table below it has the same columns, in the same order."""
+    names = [
+        warehouse.rows(
+            "select column_name, data_type from duckdb_columns()"
+            " where schema_name = 'main' and table_name = $table order by column_index",
+            table=table,
+        )
+        for table in (dataset, rows_table(dataset))
+    ]
+    assert names[0] == names[1]
 
 
 @pytest.mark.smoke

@@ -12,14 +12,15 @@ import duckdb
 import pytest
 
 from pipelines.copies import published
+from pipelines.defs import facts
 from pipelines.errors import WarehouseError
 from pipelines.retention.retention import ROLLUP_MOMENTS
-from pipelines.warehouse import loading, sqlfiles
+from pipelines.warehouse import archive, linked, linked_views, loading, sqlfiles
 from pipelines.warehouse.archive import TABLES
 from pipelines.warehouse.columns import as_in_file
 from pipelines.warehouse.differences import first_difference_file
 from pipelines.warehouse.sqlfiles import SqlFile
-from pipelines.warehouse.warehouse import Warehouse, in_memory
+from pipelines.warehouse.warehouse import in_memory
 from router.config import Settings
 from router.records import DATASETS
 
@@ -34,7 +35,9 @@ ROOMS = (
     "erasure",
     "reports",
     "evaluation",
+    "reconciliation",
     "copies",
+    "importing",
 )
 POSTGRESQL = "postgres"
 """A room of statements for another engine. The tests of the copies run each of them on a server."""
@@ -75,6 +78,15 @@ TEMPLATES: dict[str, list[SqlFile]] = {
         "load/count_in_segment", "table", "moment", tables=[item[:2] for item in RECORDS]
     ),
     "load/delete_missing": _filled("load/delete_missing", "table", "moment", "key", tables=RECORDS),
+    "load/delete_segments": _filled(
+        "load/delete_segments", "table", "moment", tables=[item[:2] for item in RECORDS]
+    ),
+    "load/linked_view": [linked_views.view_file(dataset, ("segment",)) for dataset in linked_views.ADDED],
+    "load/linked_part": [linked_views.part_file(dataset, 1, ("segment",)) for dataset in linked_views.ADDED],
+    "load/linked_hours": [linked.hours_file(dataset) for dataset in linked.STALE_HOUR],
+    "load/linked_missing": [linked.missing_file(dataset) for dataset in linked.STALE_HOUR],
+    "load/take_back": [linked.take_back_file(dataset, 1) for dataset in linked_views.ADDED],
+    "load/refused_segments": [linked.refused_file(dataset, ["false"]) for dataset in linked_views.ADDED],
     "load/rows_of_ids": _filled("load/rows_of_ids", "table", "moment", "key", tables=RECORDS),
     "load/rows_by_segment": _filled("load/rows_by_segment", "table", tables=[item[:1] for item in RECORDS]),
     "load/segment_rows": [
@@ -86,10 +98,18 @@ TEMPLATES: dict[str, list[SqlFile]] = {
         for dataset in DATASETS
         for has_file in (True, False)
     ],
+    "erasure/rows_before": _filled(
+        "erasure/rows_before", "table", "moment", tables=[("request_analytics", "timestamp")]
+    ),
     "tables/archive": _filled("tables/archive", "table", "moment", tables=TABLES.items()),
     "tables/restore": _filled(
-        "tables/restore", "table", tables=[(name,) for name in (*TABLES, "pipeline.removed_usage_hourly")]
+        "tables/restore",
+        "table",
+        tables=[(name,) for name in (*TABLES, "pipeline.removed_usage_quarter_hourly")],
     ),
+    "retention/restore_whole_hours": [
+        archive.restoring(table, prefix) for table in archive.EARLIER for prefix in ("", "pipeline.removed_")
+    ],
     "tables/delete_between": _filled("tables/delete_between", "table", "moment", tables=MOMENTS),
     "tables/delete_before": _filled("tables/delete_before", "table", "moment", tables=MOMENTS),
     "tables/oldest": _filled("tables/oldest", "table", "moment", tables=MOMENTS),
@@ -103,7 +123,17 @@ TEMPLATES: dict[str, list[SqlFile]] = {
     "tables/take_found": _filled("tables/take_found", "table", tables=[item[:1] for item in RECORDS]),
     "tables/rows": _filled("tables/rows", "table", tables=[(name,) for name in WRITTEN]),
     "tables/clear": _filled("tables/clear", "table", tables=[(name,) for name in WRITTEN]),
-    "tables/count": _filled("tables/count", "table", tables=[(name,) for name in WRITTEN]),
+    "tables/count": _filled(
+        "tables/count", "table", tables=[(name,) for name in (*WRITTEN, "pipeline.linked_segments")]
+    ),
+    "tables/count_records": [
+        sqlfiles.load("tables/count_records", view=dataset, table=linked_views.rows_table(dataset))
+        for dataset in linked_views.ADDED
+    ],
+    "tables/last_rows": [
+        sqlfiles.load("tables/last_rows", table=table, moment=moment, columns=columns)
+        for table, (moment, columns) in facts.PREVIEWS.items()
+    ],
 }
 """Each template, filled for the tables that it serves."""
 PLACES = [
@@ -118,7 +148,8 @@ SQL_IN_PYTHON = 40
 SQL = re.compile(
     r"\s*(?:select\s|insert into\s|update \S+ set\s|delete from\s|with\s+\w+ as\s|drop table\s|alter table\s"
     r"|create (?:or replace )?(?:temp )?(?:table|schema|view)\b|copy \S|attach '|detach \w|describe from\s"
-    r"|from \S+(?: where| order| limit|$)|set \w+|comment on\s|(?:checkpoint|vacuum|begin|commit)$)"
+    r"|from \S+(?: where| order| limit|$)|set (?:variable )?\S+ ="
+    r"|comment on\s|(?:checkpoint|vacuum|begin|commit)$)"
 )
 KEYWORDS = re.compile(
     r"\b(SELECT|FROM|WHERE|GROUP BY|ORDER BY|INSERT|DELETE|JOIN|WITH|AND|OR|NOT|NULL|AS|ON|CASE|WHEN|END)\b"
@@ -163,41 +194,51 @@ def test_a_file_is_one_statement_and_formats_nothing(file: SqlFile) -> None:
     assert "%s" not in text
 
 
+@pytest.fixture(scope="module")
+def empty() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty warehouse with the temporary tables that a load makes."""
+    with in_memory(Settings.load({})) as connection:
+        connection.execute(
+            "create temp table incoming (segment varchar, row_in_segment bigint,"
+            " stale_hour timestamptz, request_hour timestamptz)"
+        )
+        connection.execute("create temp table security_events_found as from security_events_daily limit 0")
+        yield connection
+
+
 @pytest.mark.parametrize("file", STATEMENTS, ids=_id)
-def test_reads_is_what_duckdb_says_it_reads(warehouse: Warehouse, file: SqlFile) -> None:
+def test_reads_is_what_duckdb_says_it_reads(empty: duckdb.DuckDBPyConnection, file: SqlFile) -> None:
     """The header's `reads` equals the tables of the statement's query, as DuckDB parses it."""
     target = file.header["name"]
-    warehouse.connection.execute(
-        "create temp table if not exists incoming (segment varchar, row_in_segment bigint,"
-        " stale_hour timestamptz, request_hour timestamptz)"
-    )
-    warehouse.connection.execute(
-        "create temp table if not exists security_events_found as from security_events_daily limit 0"
-    )
-    found = _tables(warehouse, _body(file.text))
+    found = _tables(empty, _body(file.text))
     # A statement that changes a table names it; only an insert or create does not read it.
     changes = re.match(r"\s*(insert|create)\b", _body(file.text))
     written = target if changes and not re.search(rf"\bfrom {re.escape(target)}\b", file.text) else None
     assert found - {written} == file.reads
 
 
-def _tables(warehouse: Warehouse, text: str) -> set[str]:
+def _tables(connection: duckdb.DuckDBPyConnection, text: str) -> set[str]:
     """Names behind from, join, into and delete, as the tokenizer splits them, less the CTEs."""
     ctes = set(re.findall(r"^\s*(\w+) as \($", text, flags=re.MULTILINE))
     named = set(re.findall(r"\b(?:from|join)\s+([a-z_]+(?:\.[a-z_]+)?)\b(?!\s*\()", text))
     known = {
         name if schema == "main" else f"{schema}.{name}"
-        for schema, name in warehouse.rows(
+        for schema, name in connection.execute(
             "select schema_name, table_name from duckdb_tables() where not internal"
             " union all select schema_name, view_name from duckdb_views() where not internal"
-        )
+        ).fetchall()
     }
     query = _query_of(text)
-    views = {name for (name,) in warehouse.rows("select view_name from duckdb_views() where not internal")}
+    views = {
+        name
+        for (name,) in connection.execute(
+            "from duckdb_views() select view_name where not internal"
+        ).fetchall()
+    }
     if query is not None and not named & views:  # of a view, DuckDB gives the tables behind it
         by_duckdb = {
             name.replace('"', "").removeprefix("main.").removeprefix("temp.")
-            for name in warehouse.connection.get_table_names(query, qualified=True)
+            for name in connection.get_table_names(query, qualified=True)
         }
         assert by_duckdb <= named | ctes, by_duckdb
     return {name for name in named - ctes if name in known}
@@ -221,9 +262,9 @@ def test_a_template_takes_known_names_only(name: str) -> None:
 def test_a_template_needs_every_name() -> None:
     """A place that is left open, or a name without a place, is an error before DuckDB sees it."""
     with pytest.raises(WarehouseError, match="the template has the places `moment, table`"):
-        sqlfiles.load("tables/archive", table="usage_hourly")
+        sqlfiles.load("tables/archive", table="usage_quarter_hourly")
     with pytest.raises(WarehouseError, match="`extra, table` were given"):
-        sqlfiles.load("tables/restore", table="usage_hourly", extra="hour")
+        sqlfiles.load("tables/restore", table="usage_quarter_hourly", extra="hour")
 
 
 def test_statements_are_in_the_sql_rooms() -> None:
