@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.evaluation.evaluate import Evaluation
+    from pipelines.evaluation.what_if import WhatIf
 
 MONEY = "cost_usd"
 
@@ -21,6 +22,44 @@ def answer(evaluations: Sequence[Evaluation]) -> Answer:
 
     rows = [row for evaluation in evaluations for row in _rows(evaluation)]
     return Answer(table=pa.Table.from_pylist(rows, schema=_schema()))
+
+
+def what_if_answer(found: Sequence[WhatIf]) -> Answer:
+    """A row for each what-if: of all tasks (no task), then of each."""
+    import pyarrow as pa
+
+    texts = ("model", "environment", "task_type", "reason")
+    rows = [_what_if_row(item) for item in found]
+    kinds = {"decisions": pa.int64(), "drawn": pa.int64()}
+    schema = pa.schema(
+        [(name, kinds.get(name, pa.string() if name in texts else pa.float64())) for name in rows[0]]
+    )
+    return Answer(table=pa.Table.from_pylist(rows, schema=schema))
+
+
+def _what_if_row(found: WhatIf) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "model": found.model,
+        "environment": found.environment,
+        "task_type": found.task_type,
+        "decisions": found.decisions,
+        "drawn": found.drawn,
+        "supported_share": found.supported_share,
+        "effective": found.effective,
+    }
+    for name, item, logged in (
+        (MONEY, found.cost_usd, found.cost_usd_logged),
+        ("quality", found.quality, found.quality_logged),
+    ):
+        row |= {
+            f"{name}_logged": logged,
+            name: None if item is None else item.value,
+            f"{name}_low": None if item is None else item.low,
+            f"{name}_high": None if item is None else item.high,
+            f"{name}_difference_low": None if item is None else item.difference_low,
+            f"{name}_difference_high": None if item is None else item.difference_high,
+        }
+    return {**row, "reason": found.reason}
 
 
 def notes(evaluation: Evaluation) -> list[str]:

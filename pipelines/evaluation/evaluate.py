@@ -13,6 +13,7 @@ from pipelines.evaluation.estimators import Sample, effective_size, estimate
 from pipelines.evaluation.judging import judging_depends
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
+from pipelines.rollups.tables import ODDS_FLOOR
 from router.catalog.catalog import Catalog
 from router.errors import UnknownTaskError
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from router.config import Settings
     from router.policies.policy import Policy
 
-ODDS_FLOOR = 0.001
-"""A model drawn less often than this is not supported: its few outcomes would count a thousandfold."""
 MIN_SUPPORTED = 0.95
 """Share of the target's decisions that the log must support."""
 MIN_EFFECTIVE = 30.0

@@ -137,9 +137,7 @@ def read_log(
             ).fetchone()
             environment = settings.environment if scored is None else str(scored[0])
         ((total, elsewhere),) = connection.execute(
-            "select count(*) filter (environment = $own), count(*) filter (environment <> $own)"
-            " from request_analytics where timestamp >= $since"
-            " and timestamp < coalesce(cast($until as timestamptz), 'infinity')",
+            sqlfiles.load("evaluation/requests_by_environment").text,
             {"since": since, "until": until, "own": environment},
         ).fetchall()
         kept = 1000 if total <= MAX_REQUESTS else max(1, 1000 * MAX_REQUESTS // total)

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pipelines.errors import EvaluationError
 from pipelines.evaluation.estimators import Sample, effective_size, estimate
-from pipelines.evaluation.evaluate import MIN_DRAWN, MIN_EFFECTIVE, ODDS_FLOOR, largest
+from pipelines.evaluation.evaluate import MIN_DRAWN, MIN_EFFECTIVE, largest
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
+from pipelines.rollups.tables import ODDS_FLOOR
 from router.catalog.catalog import Catalog
 from router.errors import nearest
 from router.policies.policy import Policies
@@ -72,6 +73,8 @@ class Saving:
     quality_difference_high: float | None = None
     reason: str | None = None
     """Why the saving is not known. None when it is."""
+    source: Literal["rows", "rollups"] = "rows"
+    """Whether it is computed from the requests, or from the sums that outlive them."""
 
 
 def savings(
@@ -97,20 +100,20 @@ def savings(
             "there is nothing to compare with: name a model or a policy with --baseline,"
             " or set BASELINE_MODEL"
         )
-    log = read_log(settings, since=since, until=until, environment=environment, build=build)
     is_policy = name not in catalog.models
+    policies = Policies.load(settings.policies_file).by_id if is_policy else {}
+    if is_policy and name not in policies:
+        raise EvaluationError(
+            f"`{name}` is no model of the catalog and no policy:"
+            f" {nearest(name, [*catalog.models, *policies])}"
+        )
+    log = read_log(settings, since=since, until=until, environment=environment, build=build)
     if not is_policy:
         odds = np.zeros((len(log.action), len(log.models)))
         if name in log.models:
             odds[:, log.models.index(name)] = 1.0
         is_known = odds.sum(axis=1) > 0
     else:
-        policies = Policies.load(settings.policies_file).by_id
-        if name not in policies:
-            raise EvaluationError(
-                f"`{name}` is no model of the catalog and no policy:"
-                f" {nearest(name, [*catalog.models, *policies])}"
-            )
         odds, is_known = target_odds(log, policies[name], catalog=catalog, settings=settings)
     found = partial(saving, baseline=name, is_policy=is_policy)
     parts = [
@@ -144,7 +147,7 @@ def saving(
     effective = effective_size(weights, cluster) if len(rows) else 0.0
     scale = 1.0 / log.kept_share
 
-    def made(reason: str | None, **figures: float | None) -> Saving:
+    def made(reason: str | None, **figures: Any) -> Saving:
         return Saving(
             baseline=baseline,
             is_policy=is_policy,

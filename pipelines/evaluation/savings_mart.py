@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import EvaluationError
 from pipelines.evaluation.savings import savings
 from pipelines.warehouse import sqlfiles
 from router.errors import ConfigError
@@ -42,6 +43,9 @@ def compute_savings(warehouse: Warehouse) -> str | None:
         found = savings(settings, since=since, by=("organization", "task"), build=warehouse.connection)
     except ConfigError as error:
         return f"{error}; the table was left as it is"
+    except EvaluationError as error:  # the baseline left the catalog, or its name is misspelt
+        warehouse.replace_rows("savings", [])
+        return f"BASELINE_MODEL: {error}"
     warehouse.replace_rows("savings", [_row(item, since, latest) for item in found])
     return None
 
@@ -49,7 +53,7 @@ def compute_savings(warehouse: Warehouse) -> str | None:
 def _row(found: Saving, since: datetime, as_of: datetime) -> dict[str, Any]:
     facts = asdict(found)
     keys = ("baseline", "environment", "scope", "organization_id", "task_type")
-    figures = [name for name in facts if name not in (*keys, "is_policy")]
+    figures = [name for name in facts if name not in (*keys, "is_policy", "source")]
     return {
         **{name: facts[name] for name in keys},
         "since": since,

@@ -49,9 +49,12 @@ def sentence(found: Saving) -> str:
 
 def coverage(found: Saving) -> str:
     """Name the requests that the figures cover."""
+    source = (
+        "" if found.source == "rows" else "; from the sums of `propensity_hourly`, a request for each draw"
+    )
     return (
         f"{found.supported_share:.1%} of {found.requests:,} requests of `{found.environment}` that the router"
-        f" decided are covered; evidence of {found.effective:.0f} requests on `{found.baseline}`"
+        f" decided are covered; evidence of {found.effective:.0f} requests on `{found.baseline}`{source}"
     )
 
 
@@ -65,7 +68,7 @@ def answer(found: Sequence[Saving]) -> Answer:
     """A row for each saving."""
     import pyarrow as pa
 
-    texts = ("baseline", "environment", "scope", "organization_id", "task_type", "reason")
+    texts = ("baseline", "environment", "scope", "organization_id", "task_type", "reason", "source")
     kinds = {"requests": pa.int64(), "is_policy": pa.bool_()}
     schema = pa.schema(
         [(name, kinds.get(name, pa.string() if name in texts else pa.float64())) for name in asdict(found[0])]

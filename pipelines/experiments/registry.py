@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.experiments.phases import note_designs
 from router.catalog.catalog import Catalog
 from router.errors import ConfigError
 from router.policies.assignment import load_experiments
@@ -36,6 +37,7 @@ def load_experiment_registry(warehouse: Warehouse) -> ExperimentRegistryResult:
         return ExperimentRegistryResult(problem=f"{error}; the table was left as it is")
     rows = [_row(experiment.entry) for experiment in sorted(loaded, key=lambda item: item.entry.id)]
     warehouse.replace_rows("routing_experiments", rows)
+    note_designs(warehouse, [experiment.entry for experiment in loaded])
     return ExperimentRegistryResult(experiments=len(rows))
 
 

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from router.config import Settings
 
 
-def results(settings: Settings, experiment_id: str | None = None) -> Answer:
-    """Every experiment's results, or one's. QueryError names those that have some."""
+def results(settings: Settings, experiment_id: str | None = None, *, phases: bool = False) -> Answer:
+    """Every experiment's results, or one's. QueryError names those that have some.
+
+    `phases`: the shares, times and requests of each phase instead.
+    """
     with opened(settings) as connection:
         known = [
             name
@@ -27,7 +30,6 @@ def results(settings: Settings, experiment_id: str | None = None) -> Answer:
                 f"experiment `{experiment_id}` has no results: {nearest(experiment_id, known)}. Results"
                 " come with the refresh after its first requests: run `intellirouter refresh`"
             )
-        found = connection.sql(
-            sqlfiles.load("evaluation/experiment_results").text, params={"id": experiment_id}
-        )
+        file = "evaluation/experiment_phases" if phases else "evaluation/experiment_results"
+        found = connection.sql(sqlfiles.load(file).text, params={"id": experiment_id})
         return Answer(table=found.to_arrow_table())

@@ -16,6 +16,8 @@ select
     difference_low,
     difference_high,
     sample_ratio_p,
+    phases,
+    units_in_several_variants,
     verdict
 from experiment_results
 where

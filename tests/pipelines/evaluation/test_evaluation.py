@@ -23,10 +23,11 @@ from click.testing import CliRunner
 from pipelines.errors import EvaluationError
 from pipelines.evaluation import estimate_tables
 from pipelines.evaluation.estimators import Sample, estimate
-from pipelines.evaluation.evaluate import ODDS_FLOOR, advised_floor, evaluate
+from pipelines.evaluation.evaluate import advised_floor, evaluate
 from pipelines.evaluation.evaluation_commands import COMMANDS
 from pipelines.evaluation.log import read_log
 from pipelines.evaluation.target import target_odds
+from pipelines.rollups.tables import ODDS_FLOOR
 from pipelines.warehouse import publishing
 from pipelines.warehouse.warehouse import Warehouse
 from router.catalog.catalog import Catalog

@@ -198,7 +198,7 @@ def test_the_table_holds_the_commands_figures(traffic: Traffic) -> None:
         ("organization", "acme", None, *figures),
         ("task", None, "math", *figures),
     ]
-    (file,) = (settings.home / "usage").iterdir()
+    (file,) = (settings.home / "usage").rglob("index.json")
     published = json.loads(file.read_bytes())["savings"]
     assert published["saved_usd"] == pytest.approx(found.saved_usd)
     assert (published["baseline"], published["environment"], published["reason"]) == ("large", "test", None)
@@ -214,6 +214,19 @@ def test_without_a_baseline_the_table_is_empty(traffic: Traffic) -> None:
     with Warehouse(with_baseline.model_copy(update={"baseline_model": None})) as warehouse:
         assert compute_savings(warehouse) == "there is no BASELINE_MODEL"
         assert warehouse.count("savings") == 0
+
+
+def test_an_unknown_baseline_costs_the_savings_only(traffic: Traffic) -> None:
+    """A model that left the catalog, or a misspelt one, is named. The rest of the refresh goes on."""
+    for _ in range(300):
+        traffic.add()
+    traffic.settings = traffic.settings.model_copy(update={"baseline_model": "large"})
+    with_baseline = traffic.publish()
+    with Warehouse(with_baseline.model_copy(update={"baseline_model": "larg"})) as warehouse:
+        note = compute_savings(warehouse)
+        assert warehouse.count("savings") == 0
+    assert note is not None
+    assert note.startswith("BASELINE_MODEL: `larg` is no model of the catalog and no policy")
 
 
 def run(settings: Settings, arguments: Sequence[str]) -> str:
