@@ -6,6 +6,10 @@ from pathlib import Path
 
 import click
 
+from pipelines.billing.bill_commands import focus_command
+from pipelines.importing.import_commands import export_config_command
+from router.settings.printing import RowOutput, row_options
+
 _home = click.option(
     "--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME."
 )
@@ -14,7 +18,8 @@ _home = click.option(
 @click.command("mirror")
 @_home
 @click.option("--full", is_flag=True, help="Copy every row again, also where the ledgers agree.")
-def mirror_command(home: Path | None, *, full: bool) -> None:
+@row_options
+def mirror_command(home: Path | None, to: RowOutput, *, full: bool) -> None:
     """Bring the copy in PostgreSQL (MIRROR_URL) up to the published warehouse."""
     from pipelines.copies.mirror import checked, mirror
     from router.config import Settings
@@ -22,10 +27,18 @@ def mirror_command(home: Path | None, *, full: bool) -> None:
 
     result = mirror(existing(Settings.load(home=home)), full=full)
     rows = sum(result.rows.values())
-    click.echo(
+    line = (
         f"{result.target}: {result.tables} tables, {rows} rows written in {result.parts_copied} parts,"
         f" {result.parts_removed} parts removed"
     )
+    facts = {
+        "target": result.target,
+        "tables": result.tables,
+        "rows": rows,
+        "parts_copied": result.parts_copied,
+        "parts_removed": result.parts_removed,
+    }
+    to.write([facts], [line])
     for note in result.notes:
         click.echo(note, err=True)
     checked(result)
@@ -44,17 +57,28 @@ def export_group() -> None:
 @click.option(
     "--collection", default="request_documents", show_default=True, help="Collection of the MongoDB database."
 )
-def documents_command(home: Path | None, target: str, collection: str) -> None:
+@row_options
+def documents_command(home: Path | None, target: str, collection: str, to: RowOutput) -> None:
     """Export each request as a document, and remove documents of requests that are gone."""
     from pipelines.copies.documents import export_documents
     from router.config import Settings
     from router.settings.folder import existing
 
     result = export_documents(existing(Settings.load(home=home)), target, collection=collection)
-    click.echo(
+    line = (
         f"{result.target}: {result.documents} documents, {result.written} written, {result.removed} removed"
     )
+    facts = {
+        "target": result.target,
+        "documents": result.documents,
+        "written": result.written,
+        "removed": result.removed,
+    }
+    to.write([facts], [line])
     result.raise_if_refused()
 
+
+export_group.add_command(focus_command)
+export_group.add_command(export_config_command)
 
 COMMANDS: list[click.Command] = [mirror_command, export_group]

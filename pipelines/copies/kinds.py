@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.warehouse.sqlfiles import quoted_name
+
 if TYPE_CHECKING:
     from pipelines.warehouse.descriptions import Column
 
@@ -63,7 +65,7 @@ class Copied:
 
     @property
     def quoted(self) -> str:
-        return quoted(self.name)
+        return quoted_name(self.name)
 
     @property
     def definition(self) -> str:
@@ -78,7 +80,7 @@ class Copied:
 
 def copied(column: Column) -> Copied:
     """The copy of a warehouse's column."""
-    source, name = column.kind, quoted(column.name)
+    source, name = column.kind, quoted_name(column.name)
     kind, staged, expression, mended = "text", "text", f"cast({name} as varchar)", None
     if column.name in UUIDS or (column.name == "id" and (column.description or "").startswith("UUID")):
         kind = "uuid"
@@ -150,8 +152,3 @@ def _address(text: str) -> str | None:
     except ValueError:
         return None
     return text.partition("%")[0]
-
-
-def quoted(name: str) -> str:
-    """An identifier, in quotes."""
-    return '"' + name.replace('"', '""') + '"'

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.copies.kinds import quoted
 from pipelines.errors import CopyError
+from pipelines.warehouse.sqlfiles import quoted_name
 
 if TYPE_CHECKING:
     from pipelines.copies.postgres import Target
@@ -105,7 +105,7 @@ def _indexes(table: PublishedTable) -> list[str]:
         kinds = {column.name: column for column in table.columns}
         moment = next((item for item in table.columns if item.kind.startswith("timestamp")), None)
         return [kinds["segment"].quoted, *([moment.quoted] if moment else [])]
-    return [quoted(table.moment)] if table.moment else []
+    return [quoted_name(table.moment)] if table.moment else []
 
 
 def _extend(target: Target, table: PublishedTable, made: dict[str, str]) -> None:
@@ -146,7 +146,7 @@ def open_to_readers(target: Target, role: str) -> str | None:
     if not has_role:
         try:
             with target.transaction("create the readers' role"):
-                target.run("create_role", role=quoted(role))
+                target.run("create_role", role=quoted_name(role))
         except CopyError as error:
             if error.sqlstate != INSUFFICIENT_PRIVILEGE:
                 raise
@@ -155,6 +155,6 @@ def open_to_readers(target: Target, role: str) -> str | None:
                 f" `create role {role} nologin`, then `intellirouter mirror`"
             )
     with target.transaction("grant the readers' role its rights"):
-        target.run("grant_schema", role=quoted(role))
-        target.run("grant_tables", role=quoted(role))
+        target.run("grant_schema", role=quoted_name(role))
+        target.run("grant_tables", role=quoted_name(role))
     return None

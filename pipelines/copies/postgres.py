@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from pipelines.copies.kinds import quoted
 from pipelines.errors import CopyBusyError, CopyError, RefusedRowsError
 from pipelines.warehouse import sqlfiles
-from pipelines.warehouse.sqlfiles import SelectList
+from pipelines.warehouse.sqlfiles import SelectList, quoted_name
 from router.errors import MASK, ConfigError, masked
+from router.settings.database_url import shown_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,14 +99,14 @@ class Target:
 
     def table(self, name: str) -> SelectList:
         """A table of the schema, in quotes."""
-        return SelectList(f"{quoted(self.schema)}.{quoted(name)}")
+        return SelectList(f"{quoted_name(self.schema)}.{quoted_name(name)}")
 
     def run(self, key: str, /, *values: str, **places: str) -> list[tuple[Any, ...]]:
         """Execute `sql/postgres/<key>.sql` with its places filled and values bound. Returns its rows."""
         names = {name: SelectList(text) for name, text in places.items()}
         text = (sqlfiles.folder() / "postgres" / f"{key}.sql").read_text(encoding="utf-8")
         if "{schema}" in text:
-            names["schema"] = SelectList(quoted(self.schema))
+            names["schema"] = SelectList(quoted_name(self.schema))
         return self.execute(sqlfiles.load(f"postgres/{key}", **names).text, *values)
 
     def execute(self, text: str, *values: str) -> list[tuple[Any, ...]]:
@@ -174,12 +174,7 @@ def checked_url(url: str) -> str:
 
 def shown(url: str) -> str:
     """The URL without user, password and options, for messages."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "the server of MIRROR_URL"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    return shown_address(url, unreadable="the server of MIRROR_URL")
 
 
 def secrets_of(url: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The tables of the published warehouse, and the parts that their copies follow.
 
 The list is the catalogue of the published file, so that a new table or mart is copied without a change
-here. Views are not copied. A part of a table is, in this order: a segment, if its rows have one. A day, by
-its first moment that is always known. The whole table.
+here. Views are copied as tables. A part of a table is, in this order: a segment, if its rows have one. A
+day, by its first moment that is always known. The whole table.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pipelines.copies.kinds import Copied, copied, quoted
+from pipelines.copies.kinds import Copied, copied
 from pipelines.warehouse import descriptions, sqlfiles
-from pipelines.warehouse.sqlfiles import SelectList
+from pipelines.warehouse.sqlfiles import SelectList, quoted_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class PublishedTable:
         if self.is_raw:
             return SEGMENT
         if self.moment:
-            return f"strftime(cast({quoted(self.moment)} as date), '%Y-%m-%d')"
+            return f"strftime(cast({quoted_name(self.moment)} as date), '%Y-%m-%d')"
         return f"'{WHOLE}'"
 
     @property
@@ -98,13 +98,19 @@ def tables(connection: duckdb.DuckDBPyConnection) -> list[PublishedTable]:
         for table in descriptions.tables(connection)
         if "." not in table.name  # the schema `pipeline` is the pipelines' own
         and table.name not in DOCUMENTS
+        and not descriptions.is_part(table.name)
     ]
     return sorted(found, key=lambda table: (not table.is_raw, table.name))
 
 
 def _published(table: descriptions.Table) -> PublishedTable:
     is_raw = any(column.name == SEGMENT for column in table.columns)
-    moments = (column.name for column in table.columns if column.kind in _MOMENTS and not column.is_nullable)
+    moments = (
+        column.name
+        for column in table.columns
+        # A view does not say which of its columns are always known; its first moment is.
+        if column.kind in _MOMENTS and (table.relation == "view" or not column.is_nullable)
+    )
     return PublishedTable(
         name=table.name,
         columns=tuple(copied(column) for column in table.columns),

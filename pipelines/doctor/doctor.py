@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.doctor import config_checks, erasure_checks, mirror_checks
+from pipelines.doctor import (
+    archive_checks,
+    bill_checks,
+    config_checks,
+    erasure_checks,
+    mirror_checks,
+    store_checks,
+)
 from pipelines.doctor.findings import Finding, bounded, error, warning
 from pipelines.lake import audit, reading
 from pipelines.retention import progress
@@ -28,6 +35,7 @@ from pipelines.warehouse.differences import first_difference
 from pipelines.warehouse.run_history import REMEDY, damaged
 from pipelines.warehouse.warehouse import configuration, in_utc
 from router.errors import ScoresError, SegmentError
+from router.journal.places import manifest_path
 from router.journal.reading import replaced_names
 from router.records import DATASETS, RequestRecord
 from router.scores.snapshot import ScoreSnapshot
@@ -63,8 +71,10 @@ def inspect(
     doctor = _Doctor(settings)
     findings = [*doctor.files(), *doctor.tables(), *_build(settings), *_journals(settings)]
     findings += [*_scores(settings), *_classifier(settings), *erasure_checks.erasures(settings)]
+    findings += bill_checks.bills(settings)
     findings += config_checks.configurations(settings)
     findings += mirror_checks.mirror(settings, doctor.wanted)
+    findings += store_checks.store(settings)
     findings += _run_history(settings)
     heads: list[KeptHead] = []
     if with_audit:
@@ -135,6 +145,7 @@ class _Doctor:
                     for dataset in DATASETS:
                         yield from self._dataset(connection, dataset)
                     yield from _sql_checks(connection, self._published)
+                    yield from archive_checks.closed_days(connection)
                     known = connection.execute("select name, hour from pipeline.removals").fetchall()
             except duckdb.Error as problem:
                 yield error(
@@ -183,7 +194,7 @@ class _Doctor:
     def _suspects(self, suspects: Iterable[reading.Suspect]) -> Iterator[Finding]:
         for suspect in suspects:
             value = f"{suspect.path} {suspect.reason}"
-            if (self._settings.lake / suspect.path).with_suffix(".json").exists():
+            if manifest_path(self._settings.lake / suspect.path).exists():
                 yield error("a segment cannot be read", value, _RESTORE)
             elif self._is_being_sealed(suspect.path):
                 yield warning("a stopped sealing left a file", value, _START)
@@ -195,7 +206,7 @@ class _Doctor:
         name = PurePath(path)
         journal = f"{name.stem.partition('-')[2]}.jsonl"
         return (
-            not (self._settings.lake / path).with_suffix(".json").exists()
+            not manifest_path(self._settings.lake / path).exists()
             and (self._settings.home / "journal" / name.parts[0] / journal).exists()
         )
 

@@ -15,6 +15,7 @@ from pipelines.errors import WarehouseError
 from pipelines.lake import reading
 from pipelines.rollups import removed_rollups
 from pipelines.rollups.tables import HOURLY
+from pipelines.warehouse import archive
 from router.journal.places import REMOVALS, dated_folders
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pipelines.doctor.findings import Finding
     from router.config import Settings
 
+EARLIEST = HOURLY.keys() - {"billing_usage", "propensity_hourly"}
+"""The tables of a share that an earlier release kept."""
 _RESTORE = "restore it from a backup: a rebuild would change the rollups of its hour"
 
 
@@ -94,11 +97,11 @@ def _problem(path: Path, day: str) -> str | None:
         expected = removed_rollups.name_of(hour, record["sources"])
         if f"{hour.astimezone(UTC):%Y-%m-%d}" != day or path.stem != expected:
             return f"{path} belongs to other segments or another hour than its name says"
-        if set(record["sha256"]) != set(HOURLY):
+        held = {archive.EARLIER.get(name, name) for name in record["sha256"]}
+        usage = "usage_hourly" if "usage_hourly" in record["sha256"] else "usage_quarter_hourly"
+        if not EARLIEST <= held <= set(HOURLY):
             return f"{path} does not hold the digests of its tables"
-        requests = (
-            reading.read_rows(removed_rollups.part(path, "usage_hourly")).column("requests").to_pylist()
-        )
+        requests = reading.read_rows(removed_rollups.part(path, usage)).column("requests").to_pylist()
         if sum(requests) != record["rows"]:
             return f"{path} says {record['rows']} rows, its rollup counts {sum(requests)}"
     except (WarehouseError, ValueError, KeyError, TypeError, OSError) as problem:

@@ -135,12 +135,10 @@ def _saving(folder: Path, report: Report) -> list[str]:
 def _print_next_commands(console: Console, folder: Path) -> None:
     """Print the commands without a frame and unwrapped, so that they can be copied."""
     settings = replay_settings(folder)
-    home, dagster_home = shlex.quote(str(settings.home)), shlex.quote(str(settings.dagster_home))
+    home = shlex.quote(str(settings.home))
     query = "select task_type, model_selected, count(*) as requests from request_analytics group by all"
     commands = {
-        "open the Dagster UI (http://127.0.0.1:3000)": (
-            f"INTELLIROUTER_HOME={home} DAGSTER_HOME={dagster_home} dagster dev -m pipelines.definitions"
-        ),
+        "open the Dagster UI (http://127.0.0.1:3000)": (f"intellirouter dagster --home {home}"),
         "query the warehouse": f'intellirouter sql --home {home} "{query}"',
         "print the report": f"intellirouter report cost-per-task --home {home} --since 7d",
         "print the saving": f"intellirouter savings --home {home} --baseline {label(BEFORE)} --by task",

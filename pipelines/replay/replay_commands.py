@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--smoke", is_flag=True, help="A short run, to see that everything works.")
 def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
-    """Watch the whole loop on simulated models with published figures, in under two minutes."""
+    """Watch the whole loop on simulated models with published figures, in a few minutes."""
     from pipelines.replay import demo as scenes
 
     scenes.demo(

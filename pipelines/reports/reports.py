@@ -7,35 +7,40 @@ time.
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from pipelines.errors import QueryError, WarehouseError
 from pipelines.reports import statements
-from pipelines.warehouse import sqlfiles
+from pipelines.reports.pages.questions import question_of
+from pipelines.reports.periods import on_grid
+from pipelines.warehouse import linked_views, sqlfiles
+from pipelines.warehouse.sqlfiles import quoted_text
 from pipelines.warehouse.warehouse import configuration, in_utc
 from router.errors import nearest
 from router.records import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     import pyarrow as pa
 
+    from pipelines.reports.periods import Period
+    from pipelines.warehouse.sqlfiles import SqlFile
     from router.config import Settings
 
+HOUR = timedelta(hours=1)
 QUERY_TIMEOUT_S = 30.0
 NULL_BY_ZERO: dict[str, str | bool | int | float | list[str]] = {
     "ieee_floating_point_ops": False,
     "error_on_division_by_zero": False,
 }
 """A quotient by zero is not known. DuckDB's default is infinity, and then every average of it is too."""
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +83,15 @@ def answers(
         statements.require_used(parsed, values)
         for statement in parsed:
             bound = statements.bound(statement, values)
-            if statement.expected_result_type == [duckdb.ExpectedResultType.NOTHING]:
-                with _bounded(connection, timeout_s):
-                    connection.execute(statements.text_of(statement), bound or None)
-            else:
-                yield _execute(connection, statements.text_of(statement), timeout_s, bound)
+            with statements.named_way(statement):
+                if statement.expected_result_type != [duckdb.ExpectedResultType.NOTHING]:
+                    answer = _execute(connection, statements.text_of(statement), timeout_s, bound)
+                else:
+                    answer = None
+                    with _bounded(connection, timeout_s):
+                        connection.execute(statements.text_of(statement), bound or None)
+            if answer is not None:
+                yield answer
 
 
 def report(
@@ -92,25 +101,67 @@ def report(
     since: datetime | None = None,
     until: datetime | None = None,
     organization: str | None = None,
+    timezone: str | None = None,
     timeout_s: float = QUERY_TIMEOUT_S,
 ) -> Answer:
-    """Run `sql/reports/<name>.sql`. The file has defaults for its variables."""
+    """Run `sql/reports/<name>.sql`. The file has defaults for its variables.
+
+    Moments count from the start of their quarter of an hour. `timezone` is the zone of the report's days.
+    """
+    file_of(name)
+    with opened(settings) as connection:
+        if organization:
+            require_organization(connection, organization)
+        variables = {"since": since, "until": until, "organization": organization, "timezone": timezone}
+        return run(connection, name, variables, timeout_s=timeout_s)
+
+
+def run(
+    connection: duckdb.DuckDBPyConnection, name: str, variables: Mapping[str, object], *, timeout_s: float
+) -> Answer:
+    """Run a report on an open warehouse, with these variables and no other ones.
+
+    QueryError for an organisation's figures if the report has none by organisation.
+    """
+    if variables.get("organization") is not None and not question_of(name).is_by_organization:
+        raise QueryError(f"the report `{name}` is not kept by organisation: leave --organization out")
+    set_variables(connection, variables)
+    return _execute(connection, file_of(name).text, timeout_s)
+
+
+def set_variables(connection: duckdb.DuckDBPyConnection, variables: Mapping[str, object]) -> None:
+    """Set variables of the session. None is a variable without a value."""
+    for name, value in variables.items():
+        connection.execute(f"set variable {name} = $value", {"value": value})
+
+
+def file_of(name: str) -> SqlFile:
+    """The SQL of a report. QueryError if there is none of this name."""
     known = report_names()
     if name not in known:
         raise QueryError(f"unknown report `{name}`: {nearest(name, known)}")
-    statement = sqlfiles.load(f"reports/{name.replace('-', '_')}").text
-    variables = {"since": since, "until": until, "organization": organization}
-    with opened(settings, variables) as connection:
-        if organization is not None:
-            _require_organization(connection, organization)
-        return _execute(connection, statement, timeout_s)
+    return sqlfiles.load(f"reports/{name.replace('-', '_')}")
 
 
-def title(name: str, since: datetime, until: datetime | None, organization: str | None) -> str:
-    """The line over a report for people: its period, its zone and its currency."""
-    end = f"{until or datetime.now(UTC):%Y-%m-%d %H:%M} UTC" + (" (now)" if until is None else "")
-    whose = "" if organization is None else f", organisation {organization}"
-    return f"{name}, {since:%Y-%m-%d %H:%M} to {end}{whose}; amounts in US dollars"
+def note_on_grain(connection: duckdb.DuckDBPyConnection, name: str, period: Period) -> str | None:
+    """A sentence on the hours that the bounds of a report cut, if there are any.
+
+    Releases before this one kept usage by whole hours. Such an hour counts at its first quarter.
+    """
+    if "usage_quarter_hourly" not in file_of(name).reads:
+        return None
+    is_daily = {"day", "month"} & set(file_of(name).header["grain"].split(", "))
+    days = period.days() if is_daily else (period,)
+    bounds = {moment for part in days for moment in (part.since, part.until)}
+    cut = [on_grid(moment, HOUR) for moment in bounds if on_grid(moment, HOUR) != on_grid(moment)]
+    statement = sqlfiles.load("evaluation/whole_hours").text
+    hours, first = connection.execute(statement, {"hours": cut}).fetchone() or (0, None)
+    if first is None:
+        return None
+    return (
+        f"{hours} hours that an earlier release counted as a whole are cut by these bounds, the first at"
+        f" {first.astimezone(period.zone):%Y-%m-%d %H:%M} {period.zone.key}: each counts where it starts"
+    )
 
 
 def record(settings: Settings, request_id: str) -> dict[str, Any]:
@@ -139,25 +190,6 @@ def report_names() -> list[str]:
     return [key.removeprefix("reports/").replace("_", "-") for key in sqlfiles.names("reports")]
 
 
-def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
-    """Parse a moment given as `7d`, `24h`, `2026-11-01` or ISO 8601. It is UTC if it has no zone."""
-    if match := re.fullmatch(r"(\d{1,6})([mhdw])", text.strip()):
-        age = timedelta(**{_UNITS[match[2]]: int(match[1])})
-        with contextlib.suppress(OverflowError):
-            return (now or datetime.now(UTC)) - age
-        raise QueryError(f"`{text}` is before the year 1: give a shorter age, such as `5200w`")
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise QueryError(
-            f"`{text}` is no moment: give an age such as `7d` or `24h`, a date such as `2026-11-01`,"
-            " or an ISO 8601 moment"
-        ) from None
-    with contextlib.suppress(OverflowError):
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    raise QueryError(f"`{text}` is outside of the years 1 to 9999 in UTC: give another moment")
-
-
 @contextlib.contextmanager
 def opened(
     settings: Settings, variables: Mapping[str, object] | None = None
@@ -170,7 +202,7 @@ def opened(
         connection = duckdb.connect(
             str(path),
             read_only=True,
-            config={**configuration(settings), **NULL_BY_ZERO, "enable_external_access": False},
+            config={**configuration(settings), **NULL_BY_ZERO},
         )
     except duckdb.Error as error:
         raise WarehouseError(
@@ -180,15 +212,25 @@ def opened(
         ) from error
     with connection:
         in_utc(connection)
-        for name, value in (variables or {}).items():
-            if value is not None:
-                connection.execute(f"set variable {name} = $value", {"value": value})
-        connection.execute("set lock_configuration = true")
+        set_variables(connection, variables or {})
+        _confine(connection, settings)
         yield connection
 
 
-def _require_organization(connection: duckdb.DuckDBPyConnection, organization: str) -> None:
-    """An empty report would read as no cost."""
+def _confine(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Leave the files that views read in reach, and no others. Nothing can undo it."""
+    if connection.execute(sqlfiles.load("tables/is_locked").text).fetchone() == (
+        True,
+    ):  # another connection of this process has the database open
+        return
+    folder = quoted_text(f"{linked_views.folder(settings)}/")
+    connection.execute(f"set allowed_directories = [{folder}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def require_organization(connection: duckdb.DuckDBPyConnection, organization: str) -> None:
+    """QueryError for an unknown organisation: an empty report would read as no cost."""
     known = [
         name for (name,) in connection.execute(sqlfiles.load("marts/known_organizations").text).fetchall()
     ]

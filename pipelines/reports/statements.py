@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,18 @@ from pipelines.errors import QueryError
 from router.errors import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+WRITING = frozenset({"copy", "export"})
+CHANGING = frozenset(
+    {
+        duckdb.StatementType.DELETE,
+        duckdb.StatementType.INSERT,
+        duckdb.StatementType.MERGE_INTO,
+        duckdb.StatementType.UPDATE,
+    }
+)
+_WORD = re.compile(r"[A-Za-z]+")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 _WORDS: Mapping[str, bool | None] = {"null": None, "true": True, "false": False}
 _ENDING = re.compile(r";(\s|--[^\n]*(\n|$)|/\*.*?\*/)*$", re.DOTALL)
@@ -28,7 +39,38 @@ def split(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statem
         raise QueryError(f"the query cannot be run: {error}") from error
     if not found:
         raise QueryError("there is no statement in this text: write one, such as `select 1`")
+    for statement in found:
+        if word := _writes(statement):
+            raise QueryError(
+                f"the query cannot be run: `{word}` writes a file; use --output FILE to write the answer"
+            )
     return found
+
+
+def _writes(statement: duckdb.Statement) -> str | None:
+    """The word by which a statement would write a file, also inside `explain analyze` and `prepare`.
+
+    DuckDB would let it write where the warehouse's views read.
+    """
+    if statement.type == duckdb.StatementType.SELECT:
+        return None
+    text = statement.query
+    words = (found[0].lower() for start, _ in duckdb.tokenize(text) if (found := _WORD.match(text, start)))
+    return next((word for word in words if word in WRITING), None)
+
+
+@contextlib.contextmanager
+def named_way(statement: duckdb.Statement) -> Iterator[None]:
+    """Add to the error of a statement that changes rows how records change: the lake holds them."""
+    try:
+        yield
+    except QueryError as error:
+        if statement.type not in CHANGING:
+            raise
+        raise QueryError(
+            f"{error}\nThe warehouse is a read-only copy of the lake's records. `intellirouter retention`"
+            " removes those past ANALYTICS_RETENTION_DAYS, and `intellirouter erase` those of a person"
+        ) from error
 
 
 def text_of(statement: duckdb.Statement) -> str:

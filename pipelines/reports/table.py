@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from router.settings.printing import exact_text
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -37,19 +38,24 @@ STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-
 """Control characters, and those that change the direction of text."""
 _MONEY = re.compile(r"(.*_)?(usd|cost)(_(?!per_mtok).*)?")
 _ADDITIVE = re.compile(
-    r"(requests|request_count|explorations|tokens|errors|successes)(_(?!per|mean|share|p\d)\w+)?"
-    r"|daily_cost|(cost|saved|exploration|baseline_cost)_usd"
+    r"(requests|request_count|explorations|failures|tokens|errors|successes)(_(?!per|mean|share|p\d)\w+)?"
+    r"|daily_cost|(cost|saved|exploration|baseline_cost|growth)_usd(_before)?"
+    r"|(list_cost|contracted_cost|billed_cost|restated)_usd"
 )
 """Columns whose sum over the rows means something."""
 
 
 @dataclass(slots=True)
-class _Column:
+class Column:
+    """A column of an answer, its values as texts."""
+
     name: str
     is_number: bool
     cells: list[str]
     total: str | None = None
     """The sum, formatted as the cells are."""
+    others: str | None = None
+    """The sum of the rows that are not shown, formatted as the cells are. None if it means nothing."""
     is_folded: bool = False
     """Whether its name is broken at underscores."""
     most: int | None = None
@@ -81,13 +87,18 @@ class _Column:
         return max(self.content_width, *map(_width, self.header))
 
 
+def is_additive(column: str) -> bool:
+    """Whether the sum of a column over the rows means something."""
+    return _ADDITIVE.fullmatch(column) is not None
+
+
 def lines(answer: Answer, *, width: int, exact: bool = False, totals: bool = False) -> Iterator[str]:
     """The answer as lines of at most `width` cells, unless one of its texts cannot be shortened.
 
     Amounts are rounded to cents, and small ones to MONEY_DIGITS, unless `exact`. `totals` adds a last line
     with the sums over all rows.
     """
-    columns = _columns(answer, exact=exact, totals=totals)
+    columns = columns_of(answer, exact=exact, totals=totals)
     shown = min(answer.table.num_rows, TABLE_ROWS)
     if _table_width(columns) > width:
         for column in columns:
@@ -119,27 +130,33 @@ def cell(value: Any) -> str:
     return str(exact_text(value))
 
 
-def exact_text(value: Any) -> Any:
-    """A value with every digit: a Decimal as text without an exponent, a moment as ISO 8601."""
-    if isinstance(value, Decimal):
-        text = f"{value:f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
-    return value
+def columns_of(
+    answer: Answer,
+    *,
+    exact: bool = False,
+    totals: bool = True,
+    rounded: bool = False,
+    shown: int = TABLE_ROWS,
+) -> list[Column]:
+    """The columns, with the texts of the first `shown` rows.
 
-
-def _columns(answer: Answer, *, exact: bool, totals: bool) -> list[_Column]:
+    `totals` adds the sums of all rows. `rounded` writes shares as percentages, and other measures with few
+    digits.
+    """
     columns = []
     for item in answer.table.schema:
         values = answer.table.column(item.name).to_pylist()
         is_number = not any(word in str(item.type) for word in ("string", "date", "time", "list", "struct"))
         is_money = _MONEY.fullmatch(item.name) is not None and not _is_whole(item.type)
         show = _formatter(values, is_money=is_money) if is_number and not exact else _exactly
-        column = _Column(item.name, is_number, [show(value) for value in values[:TABLE_ROWS]])
+        if rounded and is_number and not is_money:
+            show = _rounded(item.name)
+        column = Column(item.name, is_number, [show(value) for value in values[:shown]])
         known = [value for value in values if value is not None]
-        if totals and len(values) > 1 and is_number and _ADDITIVE.fullmatch(item.name):
+        if totals and len(values) > 1 and is_number and is_additive(item.name):
             column.total = show(sum(known)) if known else UNKNOWN
+            rest = [value for value in values[shown:] if value is not None]
+            column.others = show(sum(rest)) if rest else UNKNOWN
         columns.append(column)
     if any(column.total is not None for column in columns) and columns[0].total is None:
         for column in columns:
@@ -153,6 +170,22 @@ def _columns(answer: Answer, *, exact: bool, totals: bool) -> list[_Column]:
 
 def _exactly(value: Any) -> str:
     return repr(value) if isinstance(value, float) else cell(value)
+
+
+def _rounded(name: str) -> Callable[[Any], str]:
+    """How a page shows the measures of a column that are not money."""
+    if name.endswith(("_share", "_rate")):
+        form = ".1%"
+    elif "latency" in name or "_ms" in name:
+        form = ",.0f"
+    else:
+        form = ".3g"
+
+    def show(value: Any) -> str:
+        is_measured = isinstance(value, float) and _is_finite(value)
+        return f"{value:{form}}" if is_measured else _number(value)
+
+    return show
 
 
 def _is_whole(kind: pa.DataType) -> bool:
@@ -194,7 +227,7 @@ def _is_finite(value: Any) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _shorten(columns: Sequence[_Column], width: int) -> None:
+def _shorten(columns: Sequence[Column], width: int) -> None:
     """Shorten the widest texts, one cell at a time, until the table fits or they are all short."""
     while (excess := _table_width(columns) - width) > 0:
         texts = [item for item in columns if not item.is_number and item.content_width > SHORTEST_TEXT]
@@ -204,11 +237,11 @@ def _shorten(columns: Sequence[_Column], width: int) -> None:
         widest.most = max(SHORTEST_TEXT, widest.content_width - excess)
 
 
-def _table_width(columns: Sequence[_Column]) -> int:
+def _table_width(columns: Sequence[Column]) -> int:
     return sum(column.width + 3 for column in columns) + 1
 
 
-def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], list[_Column]]:
+def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[Column]]:
     """The columns from the left that fit, at least one, and the others."""
     number = len(columns)
     while number > 1 and _table_width(columns[:number]) > width:
@@ -216,7 +249,7 @@ def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], lis
     return list(columns[:number]), list(columns[number:])
 
 
-def _table(columns: Sequence[_Column], shown: int) -> Iterator[str]:
+def _table(columns: Sequence[Column], shown: int) -> Iterator[str]:
     if not columns:
         return
     widths = [column.width for column in columns]
@@ -234,7 +267,7 @@ def _table(columns: Sequence[_Column], shown: int) -> Iterator[str]:
     yield _rule("└┴┘", widths)
 
 
-def _vertical(columns: Sequence[_Column], shown: int) -> Iterator[str]:
+def _vertical(columns: Sequence[Column], shown: int) -> Iterator[str]:
     label = max(_width(column.name) for column in columns)
     for row in range(shown):
         yield f"── {row + 1} " + "─" * (label + 4)
@@ -251,7 +284,7 @@ def _rule(corners: str, widths: Sequence[int]) -> str:
     return corners[0] + corners[1].join("─" * (width + 2) for width in widths) + corners[2]
 
 
-def _line(columns: Sequence[_Column], texts: Sequence[str], widths: Sequence[int]) -> str:
+def _line(columns: Sequence[Column], texts: Sequence[str], widths: Sequence[int]) -> str:
     parts = []
     for column, text, width in zip(columns, texts, widths, strict=True):
         cut = _cut(text, width)

@@ -2,10 +2,8 @@
 -- grain: one row
 -- unique: one row
 -- reads: request_analytics
--- Samples for the task classifier after $seen, and the moment of the latest.
-select
-    count(*) as samples,
-    max(timestamp) as latest_at
+-- Samples for the task classifier after $seen.
+select count(*) as samples
 from request_analytics
 where
     timestamp > $seen

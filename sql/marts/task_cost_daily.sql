@@ -1,7 +1,7 @@
 -- name: task_cost_daily
 -- grain: day, environment, organization_id, task_type, model_selected
 -- unique: day, environment, organization_id, task_type, model_selected
--- reads: usage_hourly
+-- reads: usage_quarter_hourly
 -- What each task cost on each model, for the days from $start to $end.
 insert into task_cost_daily (
     day,
@@ -25,7 +25,7 @@ insert into task_cost_daily (
     latency_ms_mean
 )
 select
-    cast(hour as date) as day,
+    cast(quarter_hour as date) as day,
     environment,
     organization_id,
     task_type,
@@ -39,17 +39,17 @@ select
     sum(tokens_input) as tokens_input,
     sum(tokens_output) as tokens_output,
     sum(requests_with_quality) as requests_with_quality,
-    sum(quality) / nullif(sum(requests_with_quality), 0) as quality_mean,
+    sum(quality_micro) / (1000000 * nullif(sum(requests_with_quality), 0)) as quality_mean,
     sum(requests_with_baseline) as requests_with_baseline,
     sum(cost_usd_with_baseline) as cost_usd_with_baseline,
     sum(baseline_cost_usd) as baseline_cost_usd,
-    sum(latency_ms) / sum(requests) as latency_ms_mean
-from usage_hourly
+    sum(latency_us) / (1000 * sum(requests)) as latency_ms_mean
+from usage_quarter_hourly
 where
-    hour >= $start
-    and hour < $end
+    quarter_hour >= $start
+    and quarter_hour < $end
 group by
-    cast(hour as date),
+    cast(quarter_hour as date),
     environment,
     organization_id,
     task_type,

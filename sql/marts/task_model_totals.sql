@@ -1,7 +1,7 @@
 -- name: task_model_scores
 -- grain: task_type, model
 -- unique: task_type, model
--- reads: usage_hourly, latency_buckets_hourly
+-- reads: usage_quarter_hourly, latency_buckets_hourly
 -- Traffic of each model on each task of $environment since $start, and of `*`, all tasks or any model.
 -- Latency that was archived without its environment counts for every environment.
 with
@@ -17,12 +17,27 @@ with
             sum(requests_with_tokens) as requests_with_tokens,
             sum(tokens_input) as tokens_input,
             sum(tokens_output) as tokens_output,
-            sum(cost_usd_with_tokens) as cost_usd_with_tokens,
-            sum(tokens_input_with_cost) as tokens_input_with_cost,
-            sum(tokens_output_with_cost) as tokens_output_with_cost
-        from usage_hourly
+            sum(
+                case
+                    when requests_with_cost_and_tokens = requests_with_cost then cost_usd
+                    else cost_usd_with_tokens
+                end
+            ) as cost_usd_with_tokens,
+            sum(
+                case
+                    when requests_with_cost_and_tokens = requests_with_tokens then tokens_input
+                    else tokens_input_with_cost
+                end
+            ) as tokens_input_with_cost,
+            sum(
+                case
+                    when requests_with_cost_and_tokens = requests_with_tokens then tokens_output
+                    else tokens_output_with_cost
+                end
+            ) as tokens_output_with_cost
+        from usage_quarter_hourly
         where
-            hour >= $start
+            quarter_hour >= $start
             and environment = $environment
             and model_selected is not null
         group by grouping sets (

@@ -1,10 +1,11 @@
 -- name: cost_per_organization
 -- grain: organization_id
 -- unique: organization_id
--- reads: usage_hourly
+-- reads: usage_quarter_hourly
 -- What each organisation used and paid, dearest first; by default 30 days. `same_tokens_usd` prices the same
 -- tokens at the baseline's rates, less the cost: no saving, which `intellirouter savings` estimates.
--- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
+-- Variables, each optional: since, until (moments; the start of their quarter of an hour counts),
+-- organization. In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/cost_per_organization.sql
 select
@@ -16,11 +17,17 @@ select
     sum(tokens_input) as tokens_input,
     sum(tokens_output) as tokens_output,
     sum(baseline_cost_usd) - sum(cost_usd_with_baseline) as same_tokens_usd
-from usage_hourly
+from usage_quarter_hourly
 where
-    hour >= date_trunc('hour', coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days))
-    and hour < coalesce(cast(getvariable('until') as timestamptz), now())
-    and (getvariable('organization') is null or organization_id = getvariable('organization'))
+    quarter_hour >= time_bucket(
+        interval '15 minutes',
+        coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
+    )
+    and quarter_hour < coalesce(
+        time_bucket(interval '15 minutes', cast(getvariable('until') as timestamptz)),
+        now()
+    )
+    and (getvariable('organization') is null or organization_id is not distinct from nullif(getvariable('organization'), ''))
 group by organization_id
 order by
     sum(cost_usd) desc nulls last,

@@ -1,10 +1,11 @@
 -- name: cost_per_task
 -- grain: task_type, model_selected
 -- unique: task_type, model_selected
--- reads: usage_hourly
+-- reads: usage_quarter_hourly
 -- What each task cost on each model; by default 30 days. `same_tokens_usd` prices the same tokens at the
 -- baseline's rates, less the cost: no saving, which `intellirouter savings` estimates.
--- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
+-- Variables, each optional: since, until (moments; the start of their quarter of an hour counts),
+-- organization. In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/cost_per_task.sql
 select
@@ -15,13 +16,19 @@ select
     sum(cost_usd) as cost_usd,
     sum(cost_usd) / nullif(sum(requests_with_cost), 0) as cost_usd_per_request,
     sum(requests_with_quality) as requests_with_quality,
-    sum(quality) / nullif(sum(requests_with_quality), 0) as quality_mean,
+    sum(quality_micro) / (1000000 * nullif(sum(requests_with_quality), 0)) as quality_mean,
     sum(baseline_cost_usd) - sum(cost_usd_with_baseline) as same_tokens_usd
-from usage_hourly
+from usage_quarter_hourly
 where
-    hour >= date_trunc('hour', coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days))
-    and hour < coalesce(cast(getvariable('until') as timestamptz), now())
-    and (getvariable('organization') is null or organization_id = getvariable('organization'))
+    quarter_hour >= time_bucket(
+        interval '15 minutes',
+        coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
+    )
+    and quarter_hour < coalesce(
+        time_bucket(interval '15 minutes', cast(getvariable('until') as timestamptz)),
+        now()
+    )
+    and (getvariable('organization') is null or organization_id is not distinct from nullif(getvariable('organization'), ''))
 group by
     task_type,
     model_selected

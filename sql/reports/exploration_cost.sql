@@ -3,13 +3,14 @@
 -- unique: day, policy_id
 -- reads: request_analytics
 -- Expected cost of exploration beyond the model of highest utility; by default 30 days.
--- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
+-- Variables, each optional: since, until (moments; the start of their quarter of an hour counts),
+-- organization, timezone (of the days; UTC). In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/exploration_cost.sql
 with
     explored as (
         select
-            cast(timestamp at time zone 'UTC' as date) as day,
+            cast(timezone(coalesce(getvariable('timezone'), 'UTC'), timestamp) as date) as day,
             policy_id,
             is_exploration,
             list_filter(candidates, lambda item: item.model = model_decided)[1].cost_usd as own_usd,
@@ -22,9 +23,15 @@ with
         from request_analytics
         where
             strategy = 'thompson'
-            and timestamp >= coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
-            and timestamp < coalesce(cast(getvariable('until') as timestamptz), now())
-            and (getvariable('organization') is null or organization_id = getvariable('organization'))
+            and timestamp >= time_bucket(
+                interval '15 minutes',
+                coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
+            )
+            and timestamp < coalesce(
+                time_bucket(interval '15 minutes', cast(getvariable('until') as timestamptz)),
+                now()
+            )
+            and (getvariable('organization') is null or organization_id is not distinct from nullif(getvariable('organization'), ''))
     )
 
 select

@@ -1,9 +1,10 @@
 -- name: model_comparison
 -- grain: task_type, model_selected
 -- unique: task_type, model_selected
--- reads: request_analytics, usage_hourly
+-- reads: request_analytics, usage_quarter_hourly
 -- Average cost, quality and output tokens per input token of successful requests; by default 30 days.
--- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
+-- Variables, each optional: since, until (moments; the start of their quarter of an hour counts),
+-- organization. In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/model_comparison.sql
 with
@@ -18,9 +19,15 @@ with
         from request_analytics
         where
             success
-            and timestamp >= coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
-            and timestamp < coalesce(cast(getvariable('until') as timestamptz), now())
-            and (getvariable('organization') is null or organization_id = getvariable('organization'))
+            and timestamp >= time_bucket(
+                interval '15 minutes',
+                coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
+            )
+            and timestamp < coalesce(
+                time_bucket(interval '15 minutes', cast(getvariable('until') as timestamptz)),
+                now()
+            )
+            and (getvariable('organization') is null or organization_id is not distinct from nullif(getvariable('organization'), ''))
         group by
             task_type,
             model_selected
@@ -31,12 +38,18 @@ with
             task_type,
             model_selected,
             sum(requests_with_quality) as requests_with_quality,
-            sum(quality) / nullif(sum(requests_with_quality), 0) as quality_mean
-        from usage_hourly
+            sum(quality_micro) / (1000000 * nullif(sum(requests_with_quality), 0)) as quality_mean
+        from usage_quarter_hourly
         where
-            hour >= date_trunc('hour', coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days))
-            and hour < coalesce(cast(getvariable('until') as timestamptz), now())
-            and (getvariable('organization') is null or organization_id = getvariable('organization'))
+            quarter_hour >= time_bucket(
+                interval '15 minutes',
+                coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
+            )
+            and quarter_hour < coalesce(
+                time_bucket(interval '15 minutes', cast(getvariable('until') as timestamptz)),
+                now()
+            )
+            and (getvariable('organization') is null or organization_id is not distinct from nullif(getvariable('organization'), ''))
         group by
             task_type,
             model_selected

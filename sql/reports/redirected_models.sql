@@ -3,11 +3,12 @@
 -- unique: day, provider, model_selected, model_answered
 -- reads: request_analytics
 -- Requests that a provider answered with another model than the one it was asked for; by default 30 days.
--- Variables, each optional: since, until (moments), organization. In the DuckDB shell:
+-- Variables, each optional: since, until (moments; the start of their quarter of an hour counts),
+-- organization, timezone (of the days; UTC). In the DuckDB shell:
 --     set variable since = timestamptz '2026-11-01';
 --     .read sql/reports/redirected_models.sql
 select
-    cast(timestamp at time zone 'UTC' as date) as day,
+    cast(timezone(coalesce(getvariable('timezone'), 'UTC'), timestamp) as date) as day,
     provider,
     model_selected,
     model_answered,
@@ -16,13 +17,19 @@ select
     sum(cost_usd) as cost_usd
 from request_analytics
 where
-    timestamp >= coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
-    and timestamp < coalesce(cast(getvariable('until') as timestamptz), now())
-    and (getvariable('organization') is null or organization_id = getvariable('organization'))
+    timestamp >= time_bucket(
+        interval '15 minutes',
+        coalesce(cast(getvariable('since') as timestamptz), now() - interval 30 days)
+    )
+    and timestamp < coalesce(
+        time_bucket(interval '15 minutes', cast(getvariable('until') as timestamptz)),
+        now()
+    )
+    and (getvariable('organization') is null or organization_id is not distinct from nullif(getvariable('organization'), ''))
     and model_answered is not null
     and contains(reason, 'its provider redirected the request to')
 group by
-    cast(timestamp at time zone 'UTC' as date),
+    cast(timezone(coalesce(getvariable('timezone'), 'UTC'), timestamp) as date),
     provider,
     model_selected,
     model_answered

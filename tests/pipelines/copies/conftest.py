@@ -79,7 +79,7 @@ class Mirrored:
         columns = self.ask_warehouse(
             "select table_name, column_name, data_type from duckdb_columns()"
             " where not internal and schema_name = 'main'"
-            " and table_name <> 'request_documents'"
+            " and table_name <> 'request_documents' and table_name not like '%\\_rows' escape '\\'"
             " order by all"
         )
         totals: dict[str, list[str]] = {}

@@ -24,6 +24,7 @@ from pipelines.warehouse.warehouse import Warehouse
 from router import cli
 from router.config import Settings
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path
 from tests.pipelines.helpers import NOW, make_feedback, make_record, run_steps, seal_records
 
 
@@ -67,18 +68,18 @@ def _flip_a_bit(settings: Settings) -> None:
 def _remove_a_segment(settings: Settings) -> None:
     path = _first(settings)
     path.unlink()
-    path.with_suffix(".json").unlink()
+    manifest_path(path).unlink()
 
 
 def _remove_a_row(settings: Settings) -> None:
     with Warehouse(settings) as warehouse:
-        warehouse.connection.execute("delete from request_analytics where timestamp = $at", {"at": NOW})
+        warehouse.connection.execute("delete from request_analytics_rows where timestamp = $at", {"at": NOW})
         publishing.publish_warehouse(warehouse)
 
 
 def _spoil_a_rollup(settings: Settings) -> None:
     with Warehouse(settings) as warehouse:
-        warehouse.connection.execute("update usage_hourly set requests = requests + 1")
+        warehouse.connection.execute("update usage_quarter_hourly set requests = requests + 1")
         publishing.publish_warehouse(warehouse)
 
 
@@ -210,7 +211,7 @@ def test_an_audit_finds_what_a_matching_manifest_hides(home: Settings) -> None:
     from tests.pipelines.lake.test_audit import rewrite_a_record
 
     path = _first(home)
-    rewrite_a_record(home.lake, Manifest.read(path.with_suffix(".json")))
+    rewrite_a_record(home.lake, Manifest.read(manifest_path(path)))
     assert pq.read_metadata(path).num_rows == 1
     (finding,) = [item for item in doctor.inspect(home, with_audit=True).findings if "chain" in item.what]
     assert path.stem in finding.value

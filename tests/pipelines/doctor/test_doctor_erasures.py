@@ -55,8 +55,8 @@ def _flip_a_part(settings: Settings) -> None:
 
 def _vouch_for_less(settings: Settings) -> None:
     path = _record(settings)
-    part = path.with_name(f"{path.stem}.usage_hourly.parquet")
-    _edited(settings, sha256={"usage_hourly": sha256_of(part)})
+    part = path.with_name(f"{path.stem}.usage_quarter_hourly.parquet")
+    _edited(settings, sha256={"usage_quarter_hourly": sha256_of(part)})
 
 
 def _rename(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from pipelines.warehouse.warehouse import Warehouse
 from router.files import sha256_of
 from router.journal import chains
 from router.journal.manifests import Manifest
+from router.journal.places import manifest_path, without_prefix
 from router.journal.segments import parquet_bytes
 from router.records import DATASETS, RequestRecord, Tag
 from tests.pipelines.helpers import (
@@ -78,11 +79,11 @@ def rewrite(path: Path, change: Callable[[Rows], Rows], *, with_manifest: bool) 
     table = reading.read_rows(path)
     path.write_bytes(parquet_bytes(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema)))
     if with_manifest:
-        manifest = Manifest.read(path.with_suffix(".json"))
+        manifest = Manifest.read(manifest_path(path))
         changed = replace(
             manifest, bytes=path.stat().st_size, sha256=sha256_of(path), rows=reading.read_rows(path).num_rows
         )
-        changed.write(path.with_suffix(".json"))
+        changed.write(manifest_path(path))
 
 
 def _changed(column: str, value: Any) -> Callable[[Rows], Rows]:
@@ -110,7 +111,7 @@ VALUES = {
 def test_the_first_record_is_named(filled: Settings, dataset: str, *, with_manifest: bool) -> None:
     """The earliest record that was changed, removed or added, whether the manifest was forged or not."""
     path = segment(filled, dataset)
-    content, manifest = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    content, manifest = path.read_bytes(), manifest_path(path).read_bytes()
     key = fields(DATASETS[dataset])[0].name
     ids = reading.read_rows(path).column(key).to_pylist()
     for change, expected in (
@@ -125,7 +126,7 @@ def test_the_first_record_is_named(filled: Settings, dataset: str, *, with_manif
         assert [item.value for item in errors if expected not in item.value] == []
         assert {item.what.split(" `")[0] for item in errors} >= {"the chain of"}
         path.write_bytes(content)
-        path.with_suffix(".json").write_bytes(manifest)
+        manifest_path(path).write_bytes(manifest)
 
 
 def _swap(settings: Settings) -> None:
@@ -138,7 +139,7 @@ def _swap(settings: Settings) -> None:
 def _remove(settings: Settings) -> None:
     path = segment(settings, "feedback")
     path.unlink()
-    path.with_suffix(".json").unlink()
+    manifest_path(path).unlink()
 
 
 def _remove_the_file_alone(settings: Settings) -> None:
@@ -189,12 +190,11 @@ def heads(settings: Settings) -> list[KeptHead]:
 def _cut_the_end(settings: Settings) -> Path:
     """Remove the last segment and set its chain's head back, so that the lake agrees with itself."""
     path = segment(settings, RequestRecord.DATASET, 1)
-    first = segment(settings, RequestRecord.DATASET).with_suffix(".json")
+    first = manifest_path(segment(settings, RequestRecord.DATASET))
     path.unlink()
-    path.with_suffix(".json").unlink()
-    head = chains.Head(
-        position=1, manifest_sha256=sha256_of(first), path=str(first.relative_to(settings.lake))
-    )
+    manifest_path(path).unlink()
+    named = without_prefix(first).relative_to(settings.lake)
+    head = chains.Head(position=1, manifest_sha256=sha256_of(first), path=str(named))
     chains.write_head(chains.head_path(settings.lake, RequestRecord.DATASET, "w1"), head)
     return path
 

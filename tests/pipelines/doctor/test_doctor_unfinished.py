@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,8 @@ from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
 from router.journal import chains, segments
 from router.journal.journal import encode
-from router.journal.manifests import note_path
+from router.journal.manifests import note_paths
+from router.journal.places import manifest_path
 from router.records import RequestLog, RequestRecord
 from tests.pipelines.helpers import (
     NOW,
@@ -206,7 +207,7 @@ def test_a_stopped_retention_excuses_nothing_else(filled: Settings) -> None:
     gone = min(folder.rglob("*.parquet"))
     audit.note_drop(filled.lake, folder)
     gone.unlink()
-    gone.with_suffix(".json").unlink()
+    manifest_path(gone).unlink()
     found = errors(filled)
     assert any(item.startswith("a loaded segment is missing from the lake") for item in found)
     assert any(item.startswith("a drop note is younger") for item in found)
@@ -219,7 +220,8 @@ def test_an_expired_partition_that_returns_is_not_excused(filled: Settings) -> N
         retain(filled)
     with Warehouse(filled) as warehouse:
         warehouse.connection.execute(
-            "insert into request_analytics select * replace (id || '-again' as id) from request_analytics"
+            "insert into request_analytics_rows"
+            " select * replace (id || '-again' as id) from request_analytics_rows"
             " where timestamp < $cutoff",
             {"cutoff": YOUNG},
         )
@@ -263,10 +265,8 @@ def test_a_forged_drop_note_is_found(settings: Settings, dataset: str) -> None:
     audit.note_drop(settings.lake, settings.lake / dataset / f"date={forged:%Y-%m-%d}")
     (found,) = errors(settings)
     assert found.startswith("a drop note is younger")
-    note = note_path(settings.lake, dataset, forged)
-    shutil.copy2(note, note_path(settings.lake, dataset, date(2026, 1, 1)))
-    note.unlink()
-    note_path(settings.lake, dataset, date(2026, 1, 1)).write_text("[]")
+    (note,) = note_paths(settings.lake, dataset, forged)
+    note.rename(note.with_name("date=2026-01-01.json")).write_text("[]")
     (found,) = errors(settings)
     assert found.startswith("a drop note cannot be read")
 
@@ -298,7 +298,7 @@ def test_a_busy_build_database_excuses_nothing(filled: Settings) -> None:
     """While a run holds the build database, what is missing is called missing."""
     gone = min((filled.lake / RequestRecord.DATASET).rglob("*.parquet"))
     gone.unlink()
-    gone.with_suffix(".json").unlink()
+    manifest_path(gone).unlink()
     with Warehouse(filled):
         assert any("missing from the lake" in item for item in errors(filled))
     assert chains.read_head(chains.head_path(filled.lake, RequestRecord.DATASET, "w1")) is not None

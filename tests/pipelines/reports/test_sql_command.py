@@ -87,3 +87,23 @@ def test_a_file_takes_one_answer(home: Path, tmp_path: Path) -> None:
     result = run(home, "select 1; select 2", "--output", str(tmp_path / "x.csv"))
     assert "2 statements have rows" in str(result.exception)
     assert run(home, "; -- nothing").exception is not None
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM request_analytics WHERE timestamp < '2026-06-20'",
+        "delete from usage_hourly",
+        "update feedback set value = 1",
+        "insert into models (id) values ('new')",
+    ],
+)
+def test_a_change_of_records_names_the_way(home: Path, statement: str) -> None:
+    """The published warehouse is a copy: retention and erasure remove records where they are kept."""
+    message = str(run(home, statement).exception)
+    assert "`intellirouter retention` removes those past ANALYTICS_RETENTION_DAYS" in message
+
+
+def test_a_table_of_the_session_can_be_changed(home: Path) -> None:
+    text = "create temp table mine as select 1 as one; delete from mine; select count(*) as c from mine"
+    assert run(home, text).output.endswith("c\n0\n")

@@ -1,0 +1,252 @@
+"""Builds pages: runs reports on the published warehouse, and puts their sections into one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from pipelines.errors import QueryError
+from pipelines.reports import reports
+from pipelines.reports.pages import charts
+from pipelines.reports.pages.figures import figures_of
+from pipelines.reports.pages.page import PAGE_BYTES, Page, Section, Source, render, section_html
+from pipelines.reports.pages.questions import question_of
+from pipelines.reports.periods import GRAIN, Period, month, on_grid, parse_moment
+from pipelines.warehouse import sqlfiles
+from router.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from router.config import Settings
+
+MONTH = "month"
+"""The name of the page that holds every report."""
+RAW_ROWS = "request_analytics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The period of a page, and whose requests it is about."""
+
+    since: datetime | None
+    """None: each report's own period, up to `until`."""
+    until: datetime
+    zone: ZoneInfo = field(default=ZoneInfo("UTC"))
+    """The zone of days and months."""
+    organization: str | None = None
+    """None is all requests, and the empty text is those of no organisation."""
+
+    def of(self, name: str) -> Window:
+        """The period of one report. One that compares months gets its own start, of a whole month."""
+        own = question_of(name).window
+        if self.since is not None and own is None:
+            return self
+        start = on_grid(parse_moment(own or "30d", now=self.until))
+        if own is None:
+            return replace(self, since=start)
+        start = min(start, self.since) if self.since else start
+        return replace(self, since=month(self.zone, f"{start.astimezone(self.zone):%Y-%m}").since)
+
+    def is_cut(self) -> bool:
+        """Whether it ends within a month."""
+        until = self.until.astimezone(self.zone)
+        return month(self.zone, f"{until:%Y-%m}").since != self.until
+
+    def of_month(self) -> datetime:
+        """A local moment in the month that it starts in."""
+        return (self.since or self.until).astimezone(self.zone)
+
+    def __str__(self) -> str:
+        if self.since is None:
+            return f"{self.until.astimezone(self.zone):%Y-%m-%d %H:%M} {self.zone.key}"
+        return str(Period(since=self.since, until=self.until, zone=self.zone))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The sections of a page, before they are put together."""
+
+    source: Source
+    unknown_cost: str
+    sections: dict[str, str]
+    """HTML of each report, by name."""
+
+
+def names_for(organization: str | None) -> list[str]:
+    """The reports that a page about this organisation may hold."""
+    names = sorted(reports.report_names(), key=lambda name: question_of(name).place)
+    return [name for name in names if organization is None or question_of(name).is_by_organization]
+
+
+def write_page(settings: Settings, name: str, window: Window, file: Path, *, timeout_s: float) -> int:
+    """Write one report, or all of them (`month`), as one file of HTML. Returns its bytes.
+
+    QueryError for a report that does not exist or is not kept by organisation. ConfigError without the
+    packages that draw charts.
+    """
+    names = names_for(window.organization) if name == MONTH else [name]
+    built = build(settings, names, window, timeout_s=timeout_s)
+    whose = whose_of(window.organization)
+    text = render(
+        Page(
+            title=(f"{window.of_month():%B %Y}" if name == MONTH else name) + whose,
+            subtitle=f"{window if name == MONTH else window.of(name)}; amounts in US dollars",
+            unknown_cost=built.unknown_cost,
+            source=built.source,
+            sections=list(built.sections.values()),
+            links=[(f"#{item}", question_of(item).question) for item in names] if len(names) > 1 else [],
+        )
+    ).encode()
+    if len(text) > PAGE_BYTES:
+        raise QueryError(
+            f"the page would have {len(text):,} bytes, and {PAGE_BYTES:,} are the most: ask for a shorter"
+            " period, or for one report"
+        )
+    write_atomically(file, text)
+    return len(text)
+
+
+def write_charts(
+    settings: Settings, name: str, window: Window, file: Path, *, timeout_s: float
+) -> list[Path]:
+    """Draw a report's charts: the first to `file`, the second to `<its stem>-2`. SVG or PNG by the suffix.
+
+    QueryError if no figure of the period is known. ConfigError without the packages that draw charts.
+    """
+    question = question_of(name)
+    with reports.opened(settings) as connection:
+        answer = reports.run(connection, name, variables(window.of(name)), timeout_s=timeout_s)
+    written = []
+    for at, chart in enumerate(question.charts, 1):
+        figures = figures_of(answer, chart)
+        if not figures.drawn:
+            raise QueryError(
+                f"`{name}` has no figure to draw for this period: no {chart.measures[0]} is known."
+                " Ask for another period"
+            )
+        path = file if at == 1 else file.with_stem(f"{file.stem}-{at}")
+        is_svg = file.suffix.lower() == ".svg"
+        write_atomically(path, charts.svg(figures, chart).encode() if is_svg else charts.png(figures, chart))
+        written.append(path)
+    return written
+
+
+def drawings(
+    settings: Settings, names: Sequence[str], window: Window, *, timeout_s: float = reports.QUERY_TIMEOUT_S
+) -> Iterator[tuple[str, bytes]]:
+    """The first chart of each report as PNG, with the report's name. Reports without figures are left out."""
+    with reports.opened(settings) as connection:
+        for name in names:
+            answer = reports.run(connection, name, variables(window.of(name)), timeout_s=timeout_s)
+            chart = question_of(name).charts[0]
+            figures = figures_of(answer, chart)
+            if figures.drawn:
+                yield name, charts.png(figures, chart, scale=1.0)
+
+
+def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s: float) -> Built:
+    """Run the reports and draw their sections."""
+    with reports.opened(settings) as connection:
+        if window.organization:
+            reports.require_organization(connection, window.organization)
+        source, expired_before = _source(settings, connection)
+        known: dict[datetime | None, str] = {}
+        sections = {}
+        for name in names:
+            own = window.of(name)
+            if own.since not in known:
+                known[own.since] = _unknown_cost(connection, own)
+            answer = reports.run(connection, name, variables(own), timeout_s=timeout_s)
+            section = Section(
+                name=name,
+                question=question_of(name),
+                period=str(own),
+                answer=answer,
+                sql=reports.file_of(name).text,
+                notes=tuple(_notes(connection, name, own, expired_before)),
+            )
+            sections[name] = section_html(section, source, unknown_cost=known[own.since])
+        whole = window if window.since is not None else window.of(names[0])
+        return Built(source=source, unknown_cost=_unknown_cost(connection, whole), sections=sections)
+
+
+def variables(window: Window) -> dict[str, object]:
+    """The variables of a report's SQL. A period that ends now holds the running quarter of an hour."""
+    return {
+        "since": window.since,
+        "until": on_grid(window.until + GRAIN - timedelta(microseconds=1)),
+        "organization": window.organization,
+        "timezone": window.zone.key,
+    }
+
+
+def note_on_grain(connection: duckdb.DuckDBPyConnection, name: str, window: Window) -> str | None:
+    """A sentence on the hours of an earlier release that the window cuts, if there are any."""
+    if window.since is None:
+        return None
+    period = Period(since=window.since, until=window.until, zone=window.zone)
+    return reports.note_on_grain(connection, name, period)
+
+
+def whose_of(organization: str | None) -> str:
+    """The end of a title that says whose requests the page is about."""
+    if organization is None:
+        return ""
+    return f", organisation {organization}" if organization else ", requests without an organisation"
+
+
+def _source(settings: Settings, connection: duckdb.DuckDBPyConnection) -> tuple[Source, datetime | None]:
+    snapshot_id, expired_before = _row(connection, "marts/report_facts")
+    try:
+        published_at = str(json.loads(settings.warehouse_facts_file.read_bytes())["published_at"])
+    except (OSError, ValueError, KeyError, TypeError):  # the facts of an earlier release, or damaged
+        published = datetime.fromtimestamp(settings.warehouse_file.stat().st_mtime, UTC)
+        published_at = published.isoformat()
+    return Source(snapshot_id=snapshot_id, published_at=published_at), expired_before
+
+
+def _unknown_cost(connection: duckdb.DuckDBPyConnection, window: Window) -> str:
+    reports.set_variables(connection, variables(window))
+    requests, known = _row(connection, "marts/known_cost")
+    if not requests:
+        return "There are no requests in this period."
+    unknown = requests - known
+    if not unknown:
+        return f"The cost of all {requests:,} requests is known."
+    return f"Cost unknown: {unknown:,} of {requests:,} requests. They are in no sum of money."
+
+
+def _row(connection: duckdb.DuckDBPyConnection, key: str) -> tuple[Any, ...]:
+    row = connection.execute(sqlfiles.load(key).text).fetchone()
+    return row if row is not None else ()
+
+
+def _notes(
+    connection: duckdb.DuckDBPyConnection, name: str, window: Window, expired_before: datetime | None
+) -> Iterator[str]:
+    yield from _expired(name, window, expired_before)
+    if question_of(name).window is not None and window.is_cut():
+        yield "The last month is not over: its change compares a part of it with the whole month before."
+    if (note := note_on_grain(connection, name, window)) is not None:
+        yield f"{note}."
+
+
+def _expired(name: str, window: Window, expired_before: datetime | None) -> Iterator[str]:
+    """A sentence if retention removed raw rows that the report would read."""
+    if expired_before is None or window.since is None or window.since >= expired_before:
+        return
+    if RAW_ROWS not in reports.file_of(name).reads:
+        return
+    moment = f"{expired_before.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    rollups = [item for item in reports.report_names() if RAW_ROWS not in reports.file_of(item).reads]
+    yield (
+        f"Retention removed the raw rows from before {moment}, and this report counts raw rows: it shows none"
+        f" of them. Reports that reach further back: {', '.join(rollups)}."
+    )
