@@ -26,7 +26,7 @@ from tests.crash.preload import Action, Control, Kind
 from tests.crash.recovery import Findings
 
 CLEAN_FAILURES = (IntelliRouterError, OSError, duckdb.Error)
-SHORT_CALLS = 8
+SHORT_CALLS = 5
 """Calls of one operation and error in the short form."""
 FULL = (Action.FAIL_FROM, Kind.GROWS, errno.ENOSPC)
 BROKEN = (Action.FAIL_ONCE, Kind.ALL, errno.EIO)

@@ -7,6 +7,7 @@ of one run is the n-th call of the next.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
 from pipelines import flow
+from pipelines.errors import BillError
 from pipelines.lake import compaction
 from pipelines.rollups import rollups
 from pipelines.scores import scoring
 from pipelines.scores.publishing import publish_scores
-from pipelines.warehouse import loading, publishing
+from pipelines.warehouse import linked, loading, publishing
 from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.config import Settings
 from router.journal.journal import Journal
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 OLD = NOW - timedelta(days=100)
 """Older than the raw records' retention."""
 LATER = NOW + timedelta(days=1)
+READ_IN_FILES = 2
+"""A refresh reads the rows of a segment with so many in its file, as it reads large ones."""
 ERASED = "u1"
 """The person whom `erase` removes."""
 
@@ -128,7 +132,7 @@ def settings_of(home: Path) -> Settings:
 
 def refresh(settings: Settings) -> None:
     """Every step of the refresh."""
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings) as warehouse, mock.patch.object(linked, "FEWEST_ROWS", READ_IN_FILES):
         flow.run_refresh(warehouse)
 
 
@@ -264,6 +268,12 @@ def _erase(stage: Stage) -> None:
     flow.erase(stage.settings, ERASED)
 
 
+def _close(stage: Stage) -> None:
+    stage.begin()
+    with contextlib.suppress(BillError):  # the run that was killed had closed the month
+        flow.close_month(stage.settings, f"{NOW:%Y-%m}", now=NOW + timedelta(days=31))
+
+
 OPERATIONS = {
     operation.name: operation
     for operation in (
@@ -277,6 +287,7 @@ OPERATIONS = {
         Operation(name="rebuild", prepare=_loaded_and_more, run=_rebuild),
         Operation(name="compact", prepare=_many_segments, run=_compact, is_repeated=True),
         Operation(name="retain", prepare=_with_old_days, run=_retain, is_repeated=True),
+        Operation(name="close", prepare=_loaded_and_more, run=_close, is_repeated=True),
         Operation(name="erase", prepare=_many_segments, run=_erase, is_repeated=True),
     )
 }

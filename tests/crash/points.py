@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tests.crash import forks, operations, power, preload, recovery
+from tests.crash import forks, operations, power, preload, recovery, reporting
 from tests.crash.preload import Action, Call, Control, Kind
 from tests.crash.recovery import Findings
 
-SHORT_POINTS = 24
+SHORT_POINTS = 14
 """Points of one operation in the short form."""
 LANDMARKS = {
     "retain": (r"/lake/chains/[^/]+/expired/", r"/warehouse/build/build\.duckdb$"),
@@ -223,6 +223,14 @@ def _run(
         operations.run(operation, disk / "home", scratch / "acknowledged", begin)
         control.disarm()
     os._exit(0)  # what the interpreter does at its end is no part of the operation
+
+
+def check(outcome: Outcome) -> None:
+    """Fail unless every promise held at every point that was tried."""
+    reporting.show(f"{HEADER}\n{outcome}")
+    assert outcome.problems == []
+    assert (outcome.lost, outcome.twice, outcome.unopenable) == (0, 0, 0)
+    assert outcome.points > 0
 
 
 def show(outcome: Outcome, scratch: Path) -> bool:

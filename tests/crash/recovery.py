@@ -15,6 +15,7 @@ from pipelines.lake import reading
 from pipelines.warehouse.warehouse import Warehouse
 from router.errors import IntelliRouterError
 from router.journal.journal import Journal
+from router.journal.places import manifest_path
 from router.records import DATASETS, moment_of
 from router.scores.board import ScoreSnapshot
 from tests.crash.operations import ERASED, OPERATIONS, Stage, refresh, settings_of
@@ -88,6 +89,7 @@ def recover(home: Path, acknowledged: Path, operation: str | None = None) -> Fin
         start(settings)
         judge(settings, known, findings, operation)
         findings.problems += [] if operation != "erase" else still_there(settings, known)
+        findings.problems += [] if operation != "close" else badly_closed(settings)
     findings.rebuilt = len(list(settings.build_file.parent.glob("*.duckdb.broken-*")))
     return findings
 
@@ -129,6 +131,20 @@ def judge(
     problems += errors(settings)
     findings.records = sum(len(ids) for ids in in_lake.values())
     findings.lake_key = _lake_key(settings.lake)
+
+
+def badly_closed(settings: Settings) -> list[str]:
+    """Whether the month is not closed exactly once, or its lines miss or repeat a request."""
+    with _open(settings.warehouse_file) as connection:
+        closed = connection.execute(
+            "select count(distinct closed_at), count(*) filter (where status <> 'closed'), sum(requests),"
+            " (select count(*) from request_analytics), (select count(*) from billing_restatements)"
+            " from billing_records"
+        ).fetchone()
+    assert closed is not None
+    closings, others, billed, requests, restated = closed
+    is_good = (closings, others, restated) == (1, 0, 0) and billed == requests
+    return [] if is_good else [f"the month is not closed once and whole: {closed}"]
 
 
 def errors(settings: Settings) -> list[str]:
@@ -226,5 +242,5 @@ def _lake_key(root: Path) -> str:
     for path in sorted(root.rglob("*.parquet")) if root.exists() else ():
         if not any(part.startswith(".tmp-") for part in path.parts):
             digest.update(f"{path.relative_to(root)} {path.stat().st_size} ".encode())
-            digest.update(str(path.with_suffix(".json").exists()).encode())
+            digest.update(str(manifest_path(path).exists()).encode())
     return digest.hexdigest()
