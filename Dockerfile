@@ -17,6 +17,7 @@ RUN useradd --system --uid 10001 --user-group --home-dir /data intellirouter \
     && chown -R intellirouter:intellirouter /data
 COPY --from=build /opt/intellirouter /opt/intellirouter
 COPY --chown=intellirouter:intellirouter dagster_home/dagster.yaml /data/dagster/dagster.yaml
+COPY dagster_home/workspace.yaml /etc/intellirouter/workspace.yaml
 ENV PATH=/opt/intellirouter/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     INTELLIROUTER_HOME=/data \

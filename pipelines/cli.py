@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.reports.output import Output, output_options, write
+from pipelines.billing.bill_commands import bill_group, month_option, organization_option, timezone_option
+from router.settings.printing import RowOutput, row_options
 
 if TYPE_CHECKING:
     from pipelines.lake.audit import KeptHead
@@ -25,29 +26,31 @@ _home = click.option(
 
 @click.command("refresh")
 @_home
-def refresh_command(home: Path | None) -> None:
+@row_options
+def refresh_command(home: Path | None, to: RowOutput) -> None:
     """Load new records, update the tables that they touch, publish scores and warehouse.
 
     Exits with 1 if a check finds missing or wrong data.
     """
     from pipelines.refresh import refresh
 
-    _report_refresh(refresh(_settings(home)))
+    _report_refresh(refresh(_settings(home)), to)
 
 
 @click.command("rebuild")
 @_home
-def rebuild_command(home: Path | None) -> None:
+@row_options
+def rebuild_command(home: Path | None, to: RowOutput) -> None:
     """Build the database again from the lake, and keep the old one as `.broken-<time>`.
 
     Exits with 1 if a check finds missing or wrong data.
     """
     from pipelines.refresh import rebuild
 
-    _report_refresh(rebuild(_settings(home)))
+    _report_refresh(rebuild(_settings(home)), to)
 
 
-def _report_refresh(result: RefreshResult) -> None:
+def _report_refresh(result: RefreshResult, to: RowOutput) -> None:
     from pipelines.errors import WarehouseError
 
     if not result.success:
@@ -55,7 +58,16 @@ def _report_refresh(result: RefreshResult) -> None:
     loaded = ", ".join(f"{rows} rows of {dataset}" for dataset, rows in result.rows.items())
     what = f"loaded {result.segments} segments ({loaded})" if result.segments else "nothing new to load"
     scores = f"scores `{result.snapshot_id}`" if result.snapshot_id else "no scores yet"
-    click.echo(f"{what}; {scores}; {result.seconds:.1f} s")
+    facts = {
+        "segments": result.segments,
+        **{f"rows_{dataset}": rows for dataset, rows in result.rows.items()},
+        "quarantined": result.quarantined,
+        "snapshot_id": result.snapshot_id,
+        "failed_checks": ", ".join(sorted(result.violated)) or None,
+        "warning_checks": ", ".join(sorted(result.failed_checks.keys() - result.violated)) or None,
+        "seconds": round(result.seconds, 3),
+    }
+    to.write([facts], [f"{what}; {scores}; {result.seconds:.1f} s"])
     _report_checks(result)
 
 
@@ -64,11 +76,14 @@ def _report_refresh(result: RefreshResult) -> None:
 @click.option("--dry-run", is_flag=True, help="List the rows and files to remove, and change nothing.")
 @click.option("--now", "now_text", metavar="MOMENT", help="Use this moment instead of now.")
 @click.option("--force", is_flag=True, help="Accept a moment far beyond the newest record.")
-def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool, force: bool) -> None:
+@row_options
+def retention_command(
+    home: Path | None, now_text: str | None, to: RowOutput, *, dry_run: bool, force: bool
+) -> None:
     """Remove raw records past their retention period, and keep rollups and history."""
     from pipelines.errors import WarehouseError
     from pipelines.refresh import retain
-    from pipelines.reports.reports import parse_moment
+    from pipelines.reports.periods import parse_moment
 
     now = None if now_text is None else parse_moment(now_text)
     result = retain(_settings(home), now=now, dry_run=dry_run, force=force)
@@ -76,33 +91,80 @@ def retention_command(home: Path | None, now_text: str | None, *, dry_run: bool,
         raise WarehouseError(f"retention failed: {result.error}")
     verb = "would remove" if dry_run else "removed"
     rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in result.rows.items())
-    click.echo(
-        f"{verb} {rows}, {len(result.partitions)} lake folders and {len(result.score_files)} score files"
-        f" from before {result.expired_before}"
-    )
-    for partition in result.partitions:
-        click.echo(f"  {partition}")
-    for name in result.rewritten:
-        click.echo(f"  {name}: some rows")
+    removed = f"{len(result.partitions)} lake folders and {len(result.score_files)} score files"
+    lines = [
+        f"{verb} {rows}, {removed} from before {result.expired_before}",
+        *(f"  {partition}" for partition in result.partitions),
+        *(f"  {name}: some rows" for name in result.rewritten),
+    ]
     for dataset, organizations in result.organizations.items():
         for organization, count in organizations.items():
-            click.echo(f"  {dataset}, {organization or 'no organisation'}: {count} rows")
-    for dataset, count in result.held.items():
-        if count:
-            click.echo(f"  {dataset}: {count} rows stay under a legal hold")
+            lines.append(f"  {dataset}, {organization or 'no organisation'}: {count} rows")
+    lines += [
+        f"  {dataset}: {count} rows stay under a legal hold"
+        for dataset, count in result.held.items()
+        if count
+    ]
+    facts = [
+        {
+            "dataset": dataset,
+            "rows": count,
+            "rows_held": result.held.get(dataset, 0),
+            "expired_before": result.expired_before,
+            "is_dry_run": dry_run,
+        }
+        for dataset, count in result.rows.items()
+    ]
+    to.write(facts, lines)
     _report_checks(result)
+
+
+@click.command("admit")
+@_home
+@click.option("--dry-run", is_flag=True, help="List the segments, and change nothing.")
+@click.option("--force", is_flag=True, help="Also days that an earlier release archived.")
+@row_options
+def admit_command(home: Path | None, to: RowOutput, *, dry_run: bool, force: bool) -> None:
+    """Count segments that arrived after retention had closed their day.
+
+    Their rows enter the archived rollups, as if they had come in time. Exits with 1 if some cannot.
+    """
+    from pipelines.refresh import admit
+
+    admitted = admit(_settings(home), dry_run=dry_run, force=force)
+    verb = "would admit" if dry_run else "admitted"
+    facts = [
+        {
+            "day": str(day),
+            "segment": segment.manifest.name,
+            "rows": segment.manifest.rows,
+            "is_dry_run": dry_run,
+        }
+        for day, segments in sorted(admitted.days.items())
+        for segment in segments
+    ]
+    lines = [f"{verb} {admitted.rows} requests of {len(admitted.days)} closed days"]
+    for day, segments in sorted(admitted.days.items()):
+        lines.append(f"  {day}: {', '.join(segment.manifest.name for segment in segments)}")
+    to.write(facts, [*lines, *(f"  {name}: counted already" for name in admitted.counted)])
+    for name, reason in admitted.refused.items():
+        click.echo(f"  {name}: {reason}", err=True)
+    if admitted.refused:
+        sys.exit(1)
 
 
 @click.command("compact")
 @_home
-def compact_command(home: Path | None) -> None:
+@row_options
+def compact_command(home: Path | None, to: RowOutput) -> None:
     """Merge the small segments of finished hours, as the hourly housekeeping job does."""
     from datetime import UTC, datetime
 
     from pipelines.lake.compaction import compact
 
     result = compact(_settings(home).lake, now=datetime.now(UTC))
-    click.echo(f"merged {result.merged} segments into {len(result.written)}, {result.rows} rows")
+    facts = {"merged": result.merged, "written": len(result.written), "rows": result.rows}
+    to.write([facts], [f"merged {result.merged} segments into {len(result.written)}, {result.rows} rows"])
 
 
 @click.command("doctor")
@@ -167,8 +229,16 @@ def _expected_heads(heads: tuple[str, ...], file: Path | None) -> list[KeptHead]
 @click.option("--dry-run", is_flag=True, help="Count the rows to remove, and change nothing.")
 @click.option("--unseen", is_flag=True, help="Accept an id that no file holds, and certify that.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@row_options
 def erase_command(
-    home: Path | None, user: str, organization: str | None, *, dry_run: bool, unseen: bool, yes: bool
+    home: Path | None,
+    user: str,
+    organization: str | None,
+    to: RowOutput,
+    *,
+    dry_run: bool,
+    unseen: bool,
+    yes: bool,
 ) -> None:
     """Remove a person from records, feedback and audit trail. Bills do not change."""
     from pipelines.erasure.config_mentions import advice, mentions
@@ -186,23 +256,43 @@ def erase_command(
             f"no file under `{settings.home}` shows a user `{user}`{where}: check the spelling, or add"
             " --unseen for a certificate that nothing is there"
         )
-    click.echo(f"found {rows} in {len(trace.segments)} segments")
-    for name in mentions(settings, user, organization=organization):
-        click.echo(f"  {name} names them too: {advice(name)}")
+    lines = [f"found {rows} in {len(trace.segments)} segments"]
+    named = mentions(settings, user, organization=organization)
+    lines += [f"  {name} names them too: {advice(name)}" for name in named]
     if dry_run:
+        found = [
+            {"dataset": dataset, "rows": count, "is_dry_run": True, "remaining": None}
+            for dataset, count in trace.rows.items()
+        ]
+        to.write(found, lines)
         return
+    for line in lines:  # a person decides by them, so a program's output begins later
+        click.echo(line, err=to.format != "table")
     if not yes:
-        click.confirm("Erase them? You cannot undo this", abort=True)
+        click.confirm("Erase them? You cannot undo this", abort=True, err=to.format != "table")
     certificate = erase(settings, user, organization=organization)
     rows = ", ".join(f"{count} rows of {dataset}" for dataset, count in certificate.rows.items())
-    click.echo(f"removed {rows}; certificate in {settings.erasures}")
+    lines = [f"removed {rows}; certificate in {settings.erasures}"]
+    if settings.lake_url is not None:
+        lines.append(
+            f"  `{settings.lake_url}` and the other hosts follow with their next rounds of `intellirouter"
+            " sync`; `intellirouter doctor` names a host without one"
+        )
     for name in certificate.pending_journals:
-        click.echo(f"  {name}: a running router writes this journal. The refresh after its sealing erases it")
+        lines.append(f"  {name}: a running router wrote it meanwhile. The next refresh erases it")
+    for name in certificate.later:
+        lines.append(f"  {name}: holds requests made after the erasure began. Erase again to remove them")
     for mention in certificate.mentions:
         where = f" ({', '.join(mention.columns)})" if mention.columns else ""
-        click.echo(
+        lines.append(
             f"  {mention.path}{where}: a text equals the id, and is no place of a person. Judge it yourself"
         )
+    remaining = ", ".join(certificate.remaining) or None
+    removed = [
+        {"dataset": dataset, "rows": count, "is_dry_run": False, "remaining": remaining}
+        for dataset, count in certificate.rows.items()
+    ]
+    to.write(removed, lines)
     if certificate.remaining:
         problems = {copy.target: copy.problem for copy in certificate.copies}
         raise ErasureError(
@@ -212,51 +302,26 @@ def erase_command(
         )
 
 
-@click.command("report")
-@click.argument("name", required=False)
-@click.option("--since", default="30d", show_default=True, help="7d, 24h, 2026-11-01 or an ISO moment.")
-@click.option("--until", help="As --since. Default: now.")
-@click.option("--organization", help="Only this organisation.")
-@_home
-@output_options
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to run at most.")
-def report_command(
-    name: str | None,
-    since: str,
-    until: str | None,
-    organization: str | None,
-    home: Path | None,
-    timeout: float,
-    to: Output,
-) -> None:
-    """Print a report. Without a name, list all reports."""
-    from pipelines.reports import reports
-    from pipelines.warehouse import sqlfiles
-
-    if name is None:
-        for known in reports.report_names():
-            sentence = sqlfiles.load(f"reports/{known.replace('-', '_')}").sentence
-            click.echo(f"{known:24}{sentence.split('. ')[0].split(' Variables')[0]}")
-        return
-    start = reports.parse_moment(since)
-    end = None if until is None else reports.parse_moment(until)
-    answer = reports.report(
-        _settings(home), name, since=start, until=end, organization=organization, timeout_s=timeout
-    )
-    write(answer, to, title=[reports.title(name, start, end, organization)], totals=True)
-
-
 @click.command("explain")
 @click.argument("request_id")
 @_home
-def explain_command(request_id: str, home: Path | None) -> None:
+@row_options
+def explain_command(request_id: str, home: Path | None, to: RowOutput) -> None:
     """Explain why the router chose a request's model, and which changes would change the choice."""
     from pipelines.errors import QueryError
     from pipelines.reports import reports
     from router.decision.explanations import explain
 
     explanation = explain(reports.record(_settings(home), request_id))
-    click.echo(explanation.text())
+    parts = [("reason", explanation.model, text) for text in explanation.reasons]
+    parts += [("excluded", model, reason) for model, reason in explanation.excluded.items()]
+    parts += [("what_if", None, text) for text in explanation.what_if]
+    facts = [
+        {"request_id": explanation.request_id, "model_selected": explanation.model}
+        | {"kind": kind, "model": model, "text": text}
+        for kind, model, text in parts
+    ]
+    to.write(facts, [explanation.text()])
     if explanation.reproduced not in (None, explanation.model):
         raise QueryError(
             f"the stored candidates and random number choose `{explanation.reproduced}`, the record says"
@@ -264,14 +329,45 @@ def explain_command(request_id: str, home: Path | None) -> None:
         )
 
 
+@bill_group.command("close")
+@month_option
+@organization_option
+@timezone_option
+@_home
+@row_options
+def close_command(
+    month: str | None, organization: str | None, zone: str | None, home: Path | None, to: RowOutput
+) -> None:
+    """Freeze the bills of a month that is over. Later changes are restatements."""
+    from pipelines.flow import close_month
+    from pipelines.reports import periods
+
+    if month is None:
+        raise click.UsageError("name the month with --month, such as --month 2026-11")
+    settings = _settings(home)
+    named = None if zone is None else periods.zone_of(settings, named=zone)
+    closing = close_month(settings, month, organization=organization, zone=named)
+    facts = [
+        {"month": bill.month, "organization_id": bill.organization_id, "time_zone": bill.time_zone}
+        | {"file": str(closing.path), "sha256": closing.sha256}
+        for bill in closing.bills
+    ]
+    lines = [
+        f"closed {bill.month} of {bill.organization_id or 'no organisation'} in {bill.time_zone}"
+        for bill in closing.bills
+    ]
+    to.write(facts, [*lines, f"{closing.path}, SHA-256 {closing.sha256}"])
+
+
 COMMANDS: list[click.Command] = [
+    bill_group,
     refresh_command,
     rebuild_command,
     compact_command,
+    admit_command,
     retention_command,
     erase_command,
     doctor_command,
-    report_command,
     explain_command,
 ]
 

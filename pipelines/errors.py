@@ -23,6 +23,13 @@ class WarehouseBusyError(WarehouseError):
     is_retryable = True
 
 
+class StoreError(IntelliRouterError):
+    """The object store of the lake (LAKE_URL) cannot be reached, or refuses. Nothing is lost."""
+
+    code = "store_error"
+    is_retryable = True
+
+
 class RetentionError(IntelliRouterError):
     """Retention would remove more than its moment can justify. Nothing was removed."""
 
@@ -71,10 +78,24 @@ class UnknownPriceChangeError(IntelliRouterError):
         self.change_id = change_id
 
 
+class ImportSourceError(IntelliRouterError):
+    """A log or configuration of another gateway cannot be imported. Nothing was written."""
+
+    code = "import_error"
+    http_status = 400
+
+
 class EvaluationError(IntelliRouterError):
     """The recorded traffic does not allow an estimate for this policy."""
 
     code = "not_evaluable"
+
+
+class ReconciliationError(IntelliRouterError):
+    """A bill cannot be read, compared or kept as it was given. Nothing was stored."""
+
+    code = "not_reconcilable"
+    http_status = 400
 
 
 class CopyError(IntelliRouterError):
@@ -100,3 +121,16 @@ class RefusedRowsError(CopyError):
 
     code = "copy_refused_rows"
     is_retryable = False
+
+
+class BillError(IntelliRouterError):
+    """A month cannot be billed or closed as it was asked for. Nothing was written."""
+
+    code = "bill_refused"
+    http_status = 409
+
+
+class FrozenBillError(WarehouseError):
+    """A closed bill was changed, or cannot be read."""
+
+    code = "closed_bill_damaged"

@@ -6,15 +6,24 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.instance import InstanceRef
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from pipelines import flow
 from pipelines.definitions import defs
+from pipelines.defs import run_storage
+from pipelines.defs.common import QUIET
 from pipelines.errors import WarehouseError
+from pipelines.retention import purge
 from pipelines.warehouse import sqlfiles
+from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.run_history import REMEDY, damaged
 from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.errors import IntelliRouterError
@@ -24,10 +33,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from pipelines.retention.admission import Admission
     from router.config import Settings
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-"""Dagster prints every event of a run at DEBUG. Only warnings matter to the caller's terminal."""
+LOCATION = "intellirouter"
+"""The code location's name in dagster_home/workspace.yaml and pyproject.toml. The UI finds runs by it."""
+MODULE = "pipelines.definitions"
+NO_COMPUTE_LOGS = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+"""Logs of steps would redirect the standard output of the program that runs the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +116,7 @@ def refresh(settings: Settings, *, instance: dg.DagsterInstance | None = None) -
         success=result.success,
         seconds=time.perf_counter() - started,
         segments=sum(int(load.get("segments", 0)) for load in loads.values()),
-        rows={name: int(load.get("rows", 0)) for name, load in loads.items()},
+        rows={name: int(load.get("new_rows", 0)) for name, load in loads.items()},
         quarantined=sum(int(load.get("quarantined", 0)) for load in loads.values()),
         snapshot_id=facts.get("published_scores", {}).get("snapshot_id"),
         failed_checks=_failed_checks(result),
@@ -139,6 +157,18 @@ def retain(
     )
 
 
+def admit(settings: Settings, *, dry_run: bool = False, force: bool = False) -> Admission:
+    """Count segments that came after retention had closed their day, and publish.
+
+    `force` also admits segments of days that an earlier release archived.
+    """
+    with Warehouse(settings) as warehouse:
+        flow.catch_up(warehouse)
+        admitted = flow.admit(warehouse, dry_run=dry_run, force=force)
+        publish_warehouse(warehouse)
+    return admitted
+
+
 def _run(
     job: str,
     settings: Settings,
@@ -150,6 +180,7 @@ def _run(
         stack.enter_context(_explained(settings))
         if instance is None:
             instance = stack.enter_context(open_instance(settings))
+        _on_timeline(instance, job)
         for _ in range(2):
             result = _job(job).execute_in_process(
                 instance=instance,
@@ -160,6 +191,8 @@ def _run(
             if not warehouse.is_distrusted():
                 break
             warehouse.close()  # it turned out corrupt on the way: once more, from the lake
+        if instance.get_runs_count() > purge.RUNS_KEPT + purge.VACUUM_AFTER:
+            purge.purge_runs(instance)  # without Dagster's daemon, no housekeeping job does it
         return result
 
 
@@ -185,21 +218,37 @@ def dagster_home(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of $DAGSTER_HOME or of the data folder, created with our dagster.yaml."""
     home = dagster_home(settings)
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(packaged_config(), encoding="utf-8")
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    write_configuration(home)
+    reference = InstanceRef.from_dir(str(home), overrides=NO_COMPUTE_LOGS)
+    with run_storage.quick(), dg.DagsterInstance.from_ref(reference) as instance:
         yield instance
 
 
-def packaged_config() -> str:
-    """The dagster.yaml we ship: in `dagster_home/` of a checkout, in this package when installed."""
+def write_configuration(home: Path) -> None:
+    """Make Dagster's folder, with our dagster.yaml and workspace.yaml where it has none."""
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("dagster.yaml", "workspace.yaml"):
+        if not (home / name).exists():
+            (home / name).write_text(packaged_config(name), encoding="utf-8")
+
+
+def packaged_config(name: str) -> str:
+    """A file that we ship: in `dagster_home/` of a checkout, in this package when installed."""
     here = Path(__file__).resolve().parent
-    for candidate in (here / "dagster.yaml", here.parent / "dagster_home" / "dagster.yaml"):
+    for candidate in (here / name, here.parent / "dagster_home" / name):
         if candidate.is_file():
             return candidate.read_text(encoding="utf-8")
-    raise WarehouseError(f"no dagster.yaml next to `{sqlfiles.folder()}`: the installation is incomplete")
+    raise WarehouseError(f"no {name} next to `{sqlfiles.folder()}`: the installation is incomplete")
+
+
+def _on_timeline(instance: dg.DagsterInstance, job: str) -> None:
+    """Have the instance note the code location of its runs: the timeline leaves out runs without one."""
+    target = LoadableTargetOrigin(module_name=MODULE)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=LOCATION)
+    origin = RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(job)
+    create: Any = dg.DagsterInstance.create_run_for_job
+    made: Any = partial(create, instance, remote_job_origin=origin)
+    instance.create_run_for_job = made  # type: ignore[method-assign]
 
 
 @lru_cache

@@ -1,6 +1,6 @@
 """Starts the processes of docker-compose.yml without containers, from a wheel to a mirrored request.
 
-    python tests/deployment.py dist/intellirouter-0.1.0-py3-none-any.whl
+    python tests/deployment.py dist/intellirouter-0.2.0-py3-none-any.whl
 
 Commands, environment and health checks are read from the file. Only hosts, ports, the data folder and the
 password are replaced. PostgreSQL and Redis are those of this machine, and the provider is the fake one.
@@ -73,6 +73,7 @@ def deploy(wheel: Path) -> dict[str, Any]:
         places = {
             "@postgres:5432": f"@127.0.0.1:{postgres.port}",
             "redis://redis:6379": f"redis://127.0.0.1:{redis.port}",
+            "/etc/intellirouter": str(ROOT / "dagster_home"),
             "/data": str(folder / "data"),
             "8080": str(_free_port()),
             "3000": str(_free_port()),

@@ -128,7 +128,7 @@ def test_a_service_runs_a_command_that_is_installed() -> None:
 
 def test_the_unit_of_the_manual_is_safe() -> None:
     """The systemd unit runs an installed command without root's rights, and lets requests finish."""
-    manual = (ROOT / "router" / "README.md").read_text()
+    manual = (ROOT / "router" / "OPERATIONS.md").read_text()
     text = re.search(r"<!-- test: systemd -->\n```ini\n(.*?)```", manual, re.DOTALL)
     assert text is not None
     unit = configparser.ConfigParser()

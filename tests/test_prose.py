@@ -26,6 +26,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "router/README.md",
+    "router/OPERATIONS.md",
     "pipelines/README.md",
     "tests/README.md",
 )

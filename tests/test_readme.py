@@ -35,6 +35,7 @@ PAGES = {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "router/README.md",
+        "router/OPERATIONS.md",
         "pipelines/README.md",
         "tests/README.md",
     )
@@ -225,11 +226,11 @@ def test_a_command_has_its_options(line: str, tmp_path: Path, monkeypatch: pytes
     """Each `intellirouter` command in the pages is parsed by the command line, without being run."""
     words = shlex.split(line, comments=True)[1:]
     monkeypatch.chdir(tmp_path)
-    for name in [word for word in words if word.endswith((".parquet", ".tar.gz", ".yaml"))]:
+    for name in [word for word in words if word.endswith((".csv", ".json", ".parquet", ".tar.gz", ".yaml"))]:
         Path(name).touch()  # a file that the reader has
     command: click.Command = cli._group()
     context = click.Context(command, info_name="intellirouter")
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and not words[0].startswith("-"):
         found = command.get_command(context, words.pop(0))
         assert found is not None, line
         command, context = found, click.Context(found, parent=context)

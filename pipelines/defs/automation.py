@@ -7,13 +7,16 @@ import time
 
 import dagster as dg
 
-from pipelines.defs import copies
+from pipelines.defs import copies, reports
+from pipelines.defs.common import QUIET
 from pipelines.defs.prices import price_book
+from pipelines.defs.recomputing import recomputed_days
 from pipelines.defs.retention import compact_lake, purge_old_runs, retained_records
 from pipelines.warehouse.pending import pending_segments
 from router.config import Settings
 
-SENSOR_INTERVAL_S = 5
+SENSOR_INTERVAL_S = 15
+"""Dagster keeps and logs every tick: at 5 seconds the ticks drowned everything else."""
 RETRY_INTERVAL_S = 60
 """Interval at which the sensor asks again for segments that a failed run left pending."""
 STUCK_AFTER_S = 3600.0
@@ -28,30 +31,50 @@ _UNFINISHED = [
 
 refresh_job = dg.define_asset_job(
     "refresh",
+    config=QUIET,
     selection=dg.AssetSelection.all()
-    - dg.AssetSelection.assets(retained_records, price_book, copies.postgres_mirror),
+    - dg.AssetSelection.assets(
+        retained_records, recomputed_days, price_book, copies.postgres_mirror, reports.published_reports
+    ),
     description="Load new records, fold them into rollups and scores, publish both.",
 )
 retention_job = dg.define_asset_job(
     "retention",
+    config=QUIET,
     selection=dg.AssetSelection.assets(retained_records),
     description="Drop records older than the retention period, check everything, publish.",
 )
 
 prices_job = dg.define_asset_job(
     "prices_refresh",
+    config=QUIET,
     selection=dg.AssetSelection.assets(price_book),
     description="Compare the price book with public list prices, and let a person decide on suspicious ones.",
 )
 
+recompute_job = dg.define_asset_job(
+    "recompute",
+    config=QUIET,
+    selection=dg.AssetSelection.assets(recomputed_days),
+    description="Compute days again from their records: choose the days of a backfill.",
+)
+
 mirror_job = dg.define_asset_job(
     "mirror",
+    config=QUIET,
     selection=dg.AssetSelection.assets(copies.postgres_mirror),
     description="Bring the copy in PostgreSQL up to the published warehouse.",
 )
 
+reports_job = dg.define_asset_job(
+    "reports",
+    config=QUIET,
+    selection=dg.AssetSelection.assets(reports.published_reports),
+    description="Draw the pages of the organisations whose figures changed, if REPORTS is set.",
+)
 
-@dg.job(description="Merge small segments, remove Dagster's own old runs.")
+
+@dg.job(config=QUIET, description="Merge small segments, remove Dagster's own old runs.")
 def housekeeping() -> None:
     """Hourly: a router seals 720 files an hour, and the runs of one busy day are a gigabyte."""
     compact_lake()
@@ -106,18 +129,28 @@ retention_schedule = dg.ScheduleDefinition(
     job=retention_job,
     cron_schedule="17 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Removes records past their retention period, and checks every record that stays.",
 )
 prices_schedule = dg.ScheduleDefinition(
     name="prices_daily",
     job=prices_job,
     cron_schedule="7 4 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Reads public list prices, and lists those that a person has to accept.",
+)
+reports_schedule = dg.ScheduleDefinition(
+    name="reports_hourly",
+    job=reports_job,
+    cron_schedule="27 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Draws the pages of organisations whose figures changed, if REPORTS is set.",
 )
 housekeeping_schedule = dg.ScheduleDefinition(
     name="housekeeping_hourly",
     job=housekeeping,
     cron_schedule="41 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Merges small segments, and removes runs of Dagster that are old.",
 )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cache
 
 import dagster as dg
 
+from pipelines.defs.facts import table_of
 from pipelines.warehouse import dictionary, sqlfiles
 from pipelines.warehouse.checks import CheckResult
 from pipelines.warehouse.warehouse import Warehouse
@@ -13,6 +16,37 @@ from router.config import Settings
 
 POOL = "duckdb_writer"
 KINDS = {"duckdb"}
+FINANCE = "finance"
+MONEY = {
+    "task_cost_daily",
+    "usage_by_org_daily",
+    "billing_usage",
+    "billing_records",
+    "billing_restatements",
+    "budget_status",
+    "savings",
+    "price_book",
+    "model_prices",
+    "reconciliations",
+    "reconciliation_differences",
+    "published_reports",
+}
+"""Assets that finance owns. The others belong to the team of their group."""
+OWNERS = {
+    "serving": "platform",
+    "records": "platform",
+    "rollups": "analytics",
+    "marts": "analytics",
+    "registry": "platform",
+    "publish": "analytics",
+    "housekeeping": "platform",
+    "loop": "platform",
+}
+WINDOW = "in the hours that a run touches"
+"""The window of a check before a run has one, in words."""
+ROWS_SHOWN = 100
+QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+"""The UI keeps every event of a run. At DEBUG, 150 lines for each would also fill the terminal."""
 Workspace = dg.ResourceParam[Warehouse]
 
 
@@ -30,9 +64,13 @@ def workspace_of(settings: Settings | None = None) -> dg.ResourceDefinition:
     return workspace
 
 
-def with_columns(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """The spec of an asset that is a table, with the table's columns as Dagster shows them."""
-    table = dictionary.tables().get(spec.key.to_user_string())
+def described(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The spec with its owner, and for a table with its columns and the SQL that fills it."""
+    name = spec.key.to_user_string()
+    spec = spec.merge_attributes(
+        owners=[f"team:{FINANCE if name in MONEY else OWNERS[spec.group_name or '']}"]
+    )
+    table = dictionary.tables().get(name)
     if table is None:
         return spec
     columns = [
@@ -44,7 +82,30 @@ def with_columns(spec: dg.AssetSpec) -> dg.AssetSpec:
         )
         for column in table.columns
     ]
-    return spec.merge_attributes(metadata={"dagster/column_schema": dg.TableSchema(columns=columns)})
+    files = statements().get(name, [])
+    text = "\n\n".join(f"`sql/{file.key}.sql`\n\n```sql\n{file.text}```" for file in files)
+    return spec.merge_attributes(
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns=columns),
+            "sql": dg.MetadataValue.md(text),
+        }
+    )
+
+
+@cache
+def statements() -> dict[str, list[sqlfiles.SqlFile]]:
+    """The statement that fills each table, if there is one, and the migration that creates it."""
+    found: dict[str, list[sqlfiles.SqlFile]] = {}
+    for room in ("rollups", "marts"):
+        for key in sqlfiles.names(room):
+            table = key.rpartition("/")[2]
+            if table in dictionary.tables():
+                found[table] = [sqlfiles.load(key)]
+    for key in sqlfiles.names("migrations"):
+        file = sqlfiles.load(key)
+        for table in re.findall(r"^create (?:table|view) ([a-z_]+)\b(?!\.)", file.text, re.MULTILINE):
+            found.setdefault(table, []).append(file)
+    return found
 
 
 def check_specs(asset: str, *names: str) -> list[dg.AssetCheckSpec]:
@@ -54,20 +115,26 @@ def check_specs(asset: str, *names: str) -> list[dg.AssetCheckSpec]:
 
 def check_result(asset: str, found: CheckResult) -> dg.AssetCheckResult:
     """A check's outcome with its failing rows, as the Dagster UI shows it."""
+    metadata: dict[str, dg.MetadataValue] = {"failures": dg.MetadataValue.int(len(found.failures))}
+    if found.window is not None:
+        metadata["window"] = dg.MetadataValue.text(found.window)
+        metadata["question"] = dg.MetadataValue.text(_sentence(found.name, window=found.window))
+    if found.rows:
+        metadata["failing_rows"] = table_of(found.columns, found.rows[:ROWS_SHOWN])
+    elif found.failures:
+        lines = "\n".join(f"- {line}" for line in found.failures[:ROWS_SHOWN])
+        metadata["failing_rows"] = dg.MetadataValue.md(lines)
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=found.name,
         passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN if found.is_warning else dg.AssetCheckSeverity.ERROR,
         description=found.description,
-        metadata={
-            "failures": len(found.failures),
-            "rows": dg.MetadataValue.md("\n".join(f"- {line}" for line in found.failures[:100]) or "none"),
-        },
+        metadata=metadata,
     )
 
 
-def _sentence(name: str) -> str:
+def _sentence(name: str, *, window: str = WINDOW) -> str:
     if name == "lake_is_clean":
         return "Files of the lake that were not read, with the reason."
-    return sqlfiles.load(f"checks/{name}").sentence
+    return sqlfiles.load(f"checks/{name}").sentence.replace("between $start and $end", window)

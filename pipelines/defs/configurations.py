@@ -8,6 +8,7 @@ import dagster as dg
 
 from pipelines.configurations.history import load_configurations
 from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.defs.facts import table_facts
 
 DESCRIPTIONS = {
     "config_versions": "Each version of the configuration: who, when, and the hash that records carry.",
@@ -21,7 +22,7 @@ DESCRIPTIONS = {
 
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec(name, group_name="registry", kinds=KINDS, description=text)
+        dg.AssetSpec(name, deps=["documents"], group_name="registry", kinds=KINDS, description=text)
         for name, text in DESCRIPTIONS.items()
     ],
     pool=POOL,
@@ -33,4 +34,4 @@ def configurations(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
     if result.problem is not None:
         facts["note"] = result.problem
     for name in DESCRIPTIONS:
-        yield dg.MaterializeResult(asset_key=name, metadata=facts)
+        yield dg.MaterializeResult(asset_key=name, metadata={**facts, **table_facts(workspace, name)})

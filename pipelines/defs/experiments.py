@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.defs.facts import table_facts
 from pipelines.experiments import registry, results
 
 
@@ -14,6 +15,7 @@ from pipelines.experiments import registry, results
     specs=[
         dg.AssetSpec(
             "routing_experiments",
+            deps=["documents"],
             group_name="registry",
             kinds=KINDS,
             description="The experiments as `experiments.yaml` states them.",
@@ -24,6 +26,13 @@ from pipelines.experiments import registry, results
             group_name="marts",
             kinds=KINDS,
             description="Each variant compared with its control, with intervals that hold at every look.",
+        ),
+        dg.AssetSpec(
+            "experiment_phases",
+            deps=["experiment_hourly"],
+            group_name="marts",
+            kinds=KINDS,
+            description="Phases of each experiment: a change of shares or variants starts one.",
         ),
     ],
     pool=POOL,
@@ -38,5 +47,7 @@ def experiment_results(workspace: Workspace) -> Iterator[dg.MaterializeResult[No
         facts["note"] = loaded.problem
     yield dg.MaterializeResult(asset_key="routing_experiments", metadata=facts)
     changed = results.compute_results(workspace)
-    rows = workspace.count("experiment_results")
-    yield dg.MaterializeResult(asset_key="experiment_results", metadata={"rows": rows, "changed": changed})
+    shown = table_facts(workspace, "experiment_results")
+    yield dg.MaterializeResult(asset_key="experiment_results", metadata={"changed": changed, **shown})
+    shown = table_facts(workspace, "experiment_phases")
+    yield dg.MaterializeResult(asset_key="experiment_phases", metadata=shown)

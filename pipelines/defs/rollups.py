@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from pipelines.defs import facts
 from pipelines.defs.common import KINDS, POOL, Workspace, check_result, check_specs
 from pipelines.rollups import rollups, security
 from pipelines.rollups.tables import HOURLY
@@ -16,11 +17,18 @@ from pipelines.warehouse import checks
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
+            "usage_quarter_hourly",
+            deps=["request_analytics", "feedback", "honoured_erasures"],
+            group_name="rollups",
+            kinds=KINDS,
+            description="Requests, tokens, money and quality per quarter of an hour and group.",
+        ),
+        dg.AssetSpec(
             "usage_hourly",
             deps=["request_analytics", "feedback", "honoured_erasures"],
             group_name="rollups",
             kinds=KINDS,
-            description="Requests, tokens, money and quality per hour, organisation, task and model.",
+            description="The same per whole hour: a view.",
         ),
         dg.AssetSpec(
             "latency_buckets_hourly",
@@ -37,6 +45,20 @@ from pipelines.warehouse import checks
             description="Counts, sums and squares per hour, experiment, variant and group of units.",
         ),
         dg.AssetSpec(
+            "billing_usage",
+            deps=["request_analytics", "honoured_erasures"],
+            group_name="rollups",
+            kinds=KINDS,
+            description="What bills count, per quarter of an hour, organisation, model, price and tier.",
+        ),
+        dg.AssetSpec(
+            "propensity_hourly",
+            deps=["request_analytics", "feedback", "honoured_erasures"],
+            group_name="rollups",
+            kinds=KINDS,
+            description="Decisions that chance made, weighted by the inverse of their chance.",
+        ),
+        dg.AssetSpec(
             "quality_blocks_hourly",
             deps=["request_analytics", "feedback", "honoured_erasures"],
             group_name="rollups",
@@ -50,11 +72,14 @@ from pipelines.warehouse import checks
 def hourly_rollups(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Fold the hours that the load touched."""
     hours = rollups.fold_stale_hours(workspace)
-    facts: dict[str, int | str] = {"hours": len(hours)}
+    touched: dict[str, int | str] = {"hours": len(hours)}
     if hours:
-        facts |= {"first_hour": hours[0].isoformat(), "last_hour": hours[-1].isoformat()}
+        touched |= {"first_hour": hours[0].isoformat(), "last_hour": hours[-1].isoformat()}
+    newest = facts.newest_request(workspace)
     for table in HOURLY:
-        yield dg.MaterializeResult(asset_key=table, metadata=facts)
+        shown = facts.table_facts(workspace, table, newest=newest)
+        yield dg.MaterializeResult(asset_key=table, metadata={**touched, **shown})
+    yield dg.MaterializeResult(asset_key="usage_hourly", metadata=touched)
     for check in checks.check_hours(workspace, checks.ROLLUP_CHECKS, hours):
         yield check_result("usage_hourly", check)
 
@@ -79,8 +104,10 @@ def hourly_rollups(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] 
 def daily_marts(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Sum the days that the rollups touched."""
     done = rollups.build_daily_marts(workspace)
+    costs = facts.cost_facts(workspace)
     for mart, days in done.items():
-        yield dg.MaterializeResult(asset_key=mart, metadata={"days": len(days)})
+        shown = costs | facts.table_facts(workspace, mart)
+        yield dg.MaterializeResult(asset_key=mart, metadata={"days": len(days), **shown})
     for check in checks.check_days(workspace, checks.DAILY_CHECKS, done["task_cost_daily"]):
         yield check_result("task_cost_daily", check)
 
@@ -89,7 +116,8 @@ def daily_marts(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | d
 def security_events_daily(workspace: Workspace) -> dg.MaterializeResult[None]:
     """Refusals per day, organisation and kind."""
     changed = security.build_security_events_daily(workspace)
-    return dg.MaterializeResult(metadata={"rows_changed": changed})
+    shown = facts.table_facts(workspace, "security_events_daily")
+    return dg.MaterializeResult(metadata={"rows_changed": changed, **shown})
 
 
 @dg.multi_asset(
@@ -114,7 +142,9 @@ def scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.Ass
     """The scores that the router chooses by."""
     changed = scoring.score(workspace)
     for table in ("task_model_scores", "score_changes", "model_versions"):
-        rows = workspace.count(table)
-        yield dg.MaterializeResult(asset_key=table, metadata={"rows": rows, "changed": changed})
+        shown = facts.table_facts(workspace, table)
+        if table == "task_model_scores":
+            shown |= facts.score_facts(workspace)
+        yield dg.MaterializeResult(asset_key=table, metadata={"changed": changed, **shown})
     for check in checks.check_scores(workspace):
         yield check_result("score_changes", check)

@@ -109,11 +109,13 @@ def _fill(warehouse: Warehouse, requests: int) -> None:
         {"now": NOW, "hours": 24 * DAYS, "size": BLOCK, "blocks": blocks},
     )
     warehouse.connection.execute(
-        "insert into usage_hourly by name select hour, environment, task_type, model_selected,"
+        "insert into usage_quarter_hourly by name select hour as quarter_hour, false as is_whole_hour,"
+        " environment, task_type, model_selected,"
         " sum(outcomes) as requests, sum(outcomes) as successes, 0 as explorations, 0 as requests_with_cost,"
         " 0 as requests_with_tokens, 0 as requests_with_cost_and_tokens, 0 as requests_with_baseline,"
-        " sum(outcomes) as requests_with_quality, sum(quality) as quality,"
-        " sum(quality_squared) as quality_squared, 0 as latency_ms, hour as last_request_at"
+        " sum(outcomes) as requests_with_quality, cast(1000000 * sum(quality) as bigint) as quality_micro,"
+        " cast(1000000 * sum(quality_squared) as bigint) as quality_squared_micro, 0 as latency_us,"
+        " hour as last_request_at"
         " from quality_blocks_hourly group by hour, environment, task_type, model_selected"
     )
 

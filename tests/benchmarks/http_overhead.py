@@ -1,6 +1,6 @@
 """What the HTTP shim adds to a call, beside a forwarder that does nothing else on the same stack.
 
-    python tests/benchmarks/http_overhead.py [--smoke | --long]
+    python tests/benchmarks/http_overhead.py [--smoke | --long | --against FOLDER]
 
 Provider, forwarder (raw ASGI on uvicorn with the shim's protocol and provider client) and shim (as
 `intellirouter serve`, everything recorded and logged, JOURNAL_SYNC=os) are processes of their own;
@@ -10,6 +10,9 @@ where the machine has two cores the server that is measured has the first to its
 2. streams of 50 chunks: the same for the first chunk (p50), and streams/s at 16 connections;
 3. 256 and 1,000 in flight behind a provider that takes 200 ms: the shim's CPU by call, and with
    `--long` its resident memory every 20,000 of 200,000 calls.
+
+`--against` compares the shim's CPU by call with that of another checkout: both serve at once, and each is
+measured eight times in turn. Neighbours on the machine only add, so the least of eight says most.
 """
 
 from __future__ import annotations
@@ -261,14 +264,19 @@ def measure_rate(
 
 
 @contextmanager
-def servers(latency_s: float, names: tuple[str, ...]) -> Iterator[dict[str, ChildProcess]]:
-    """The provider and those of `forwarder` and `shim` that are named, each in a process of its own."""
+def servers(
+    latency_s: float, names: tuple[str, ...], against: Path | None = None
+) -> Iterator[dict[str, ChildProcess]]:
+    """The provider, and the `forwarder` and shims that are named, each in a process of its own."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
-        def start(name: str, ready: str, *command: str) -> ChildProcess:
+        def start(name: str, ready: str, *command: str, code: Path = CODE) -> ChildProcess:
             log_file = home / f"{name}.log"
-            child = ChildProcess([sys.executable, *command], ready=ready, log_file=log_file, environment=env)
+            environment = {**env, "PYTHONPATH": str(code)}
+            child = ChildProcess(
+                [sys.executable, *command], ready=ready, log_file=log_file, environment=environment
+            )
             stack.enter_context(child)
             os.sched_setaffinity(child.pid, {CORES[0]} if name in names else {CORES[-1]})
             return child
@@ -276,12 +284,16 @@ def servers(latency_s: float, names: tuple[str, ...]) -> Iterator[dict[str, Chil
         env = {**os.environ, "JOURNAL_SYNC": "os", "MAX_CONNECTIONS": "2000", "MAX_IN_FLIGHT": "2000"}
         started = {"direct": start("direct", READY, __file__, "--provide", str(latency_s))}
         url = started["direct"].url
-        if "forwarder" in names:
-            started["forwarder"] = start("forwarder", READY, __file__, "--forward", url)
-        if "shim" in names:
-            (home / "catalog.yaml").write_text(CATALOG.format(url=f"{url}/v1", rates=RATES))
-            serve = ("-m", "router.cli", "serve", "--home", str(home), "--port", "0")
-            started["shim"] = start("shim", "intellirouter listening on ", *serve)
+        for name in names:
+            if name == "forwarder":
+                started[name] = start(name, READY, __file__, "--forward", url)
+                continue
+            data = home / name
+            data.mkdir()
+            (data / "catalog.yaml").write_text(CATALOG.format(url=f"{url}/v1", rates=RATES))
+            serve = ("-m", "router.cli", "serve", "--home", str(data), "--port", "0")
+            code = against if against and name == OTHER else CODE
+            started[name] = start(name, "intellirouter listening on ", *serve, code=code)
         yield started
 
 
@@ -325,6 +337,26 @@ def in_flight(connections: int, *, calls: int, steps: int) -> None:
             print(f"{connections:5} in flight  {resident_mib(shim.pid):6.1f} MiB after {20_000 * step:7}")
 
 
+def compare(against: Path, *, calls: int, turns: int, seconds: float) -> None:
+    """The shim's CPU by call, as a ratio to the shim of the checkout `against`."""
+    with servers(0.0, (OTHER, "shim"), against) as children:
+        for name in (OTHER, "shim"):
+            warm(children[name].url, calls)
+        for what, content, connections in (("whole", WHOLE, 64), ("stream", STREAMED, 16)):
+            used: dict[str, list[float]] = {OTHER: [], "shim": []}
+            for name in [*used, *reversed(used)] * (turns // 2):
+                used[name].append(measure_rate(children[name], content, connections, seconds)[1])
+            least = {name: min(each) for name, each in used.items()}
+            median = {name: statistics.median(each) for name, each in used.items()}
+            print(
+                f"{what:7} CPU {least['shim']:5.0f} us each, {least[OTHER]:5.0f} there"
+                f"   ratio {least['shim'] / least[OTHER]:.3f} (least of {turns}),"
+                f" {median['shim'] / median[OTHER]:.3f} (median)"
+            )
+
+
+OTHER = "other shim"
+CODE = Path(__file__).resolve().parents[2]
 CORES = sorted(os.sched_getaffinity(0))
 
 
@@ -333,6 +365,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="few calls, short")
     parser.add_argument("--long", action="store_true", help="200,000 calls for the memory")
+    parser.add_argument("--against", type=Path, help="folder of another checkout")
     parser.add_argument("--provide", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--forward", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -340,6 +373,14 @@ def main() -> None:
         uvloop.run(provide(options.provide))
     elif options.forward is not None:
         forward(options.forward)
+    elif options.against is not None:
+        os.sched_setaffinity(0, {CORES[-1]})
+        if not (options.against / "router" / "cli.py").is_file():
+            parser.error(f"`{options.against}` holds no router: name the folder of a checkout")
+        short = options.smoke
+        compare(
+            options.against.resolve(), calls=30 if short else 1000, turns=8, seconds=0.1 if short else 2.5
+        )
     else:
         os.sched_setaffinity(0, {CORES[-1]})
         with servers(0.0, ("forwarder", "shim")) as children:

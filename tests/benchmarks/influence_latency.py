@@ -129,9 +129,9 @@ class DagsterDev:
         os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(timeout=30)
-        except Exception:
+        except subprocess.TimeoutExpired:  # the figures are printed, and nothing of Dagster is kept
             os.killpg(self._process.pid, signal.SIGKILL)
-            raise
+            self._process.wait()
 
 
 if __name__ == "__main__":

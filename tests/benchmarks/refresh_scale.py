@@ -1,22 +1,25 @@
-"""Does the cost of a refresh follow the new rows, or the history?
+"""Do the costs of the warehouse follow what changed, or the history?
 
     python tests/benchmarks/refresh_scale.py [--rows 1000000] [--smoke]
 
-Fills a data folder with N records of the last 30 days (10 candidates each, 3 in 10 judged), loads
-them, then runs ONE refresh with 10,000 new records in a fresh process, and prints its seconds and
-peak memory for a tenth of N and for N.
+Fills a data folder with a tenth of N records of 30 days (10 candidates each, 3 in 10 judged), and one with
+N. Each loads them, refreshes with 10,000 new records while a second process queries in a loop, refreshes
+with nothing new, and drops the oldest day. Each step runs in a fresh process. Prints seconds, CPU seconds,
+bytes written and peak memory of each step, and bytes a request by place. N of 10,000,000 needs 25 GB.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +31,36 @@ from router.journal import segments
 from router.journal.segments import arrow_schema
 from router.records import FeedbackRecord, RequestRecord
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MODELS = [f"model-{index}" for index in range(10)]
 TASKS = ["chat", "classification", "code", "extraction", "math", "reasoning", "summarisation", "writing"]
-HOURS = 30 * 24
+DAYS = 30
 START = datetime(2026, 10, 1, tzinfo=UTC)
 NEW_ROWS = 10_000
+QUESTIONS = (
+    "select count(*), sum(cost_usd) from request_analytics",
+    "select sum(requests) from usage_hourly",
+    "select count(*) from feedback",
+    "select candidates[1].model from request_analytics order by timestamp desc limit 1",
+)
+READER = """
+import json, pathlib, sys, duckdb
+done, problems = 0, []
+while len(problems) < 5:
+    try:
+        with duckdb.connect(sys.argv[1], read_only=True) as connection:
+            connection.execute("set enable_progress_bar = false")  # its output would break ours
+            for question in json.loads(sys.argv[2]):
+                connection.execute(question).fetchall()
+                done += 1
+    except duckdb.Error as error:
+        problems.append(str(error)[:200])
+    if pathlib.Path(sys.argv[3]).exists():
+        break
+print(json.dumps([done, problems]))
+"""
 
 
 def main() -> None:
@@ -41,42 +69,89 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--smoke", action="store_true", help="20,000 rows, to see that it runs")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=("refresh", "retain"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        _refresh_here(arguments.child)
+        _run_here(arguments.child, arguments.step)
         return
-    rows = 20_000 if arguments.smoke else arguments.rows
+    rows, days = (20_000, 3) if arguments.smoke else (arguments.rows, DAYS)
     results = {}
     for loaded in (rows // 10, rows):
         with tempfile.TemporaryDirectory() as folder:
-            results[loaded] = _measure(Path(folder), loaded)
-            print(f"{loaded:>10,} loaded, {NEW_ROWS:,} new: {_line(results[loaded])}", flush=True)
-    small, large = results.values()
-    print(f"ratio: {large['seconds'] / small['seconds']:.2f} in time, ", end="")
-    print(f"{large['peak_mb'] / small['peak_mb']:.2f} in memory, for 10 times the history")
+            print(f"{loaded:,} loaded")
+            results[loaded] = _measure(Path(folder), loaded, days * 24)
+    small, large = (item["new"] for item in results.values())
+    print(f"10 times the history: {large['seconds'] / small['seconds']:.2f} times the seconds, ", end="")
+    print(f"{large['cpu'] / small['cpu']:.2f} times the CPU, ", end="")
+    print(f"{large['written_mb'] / small['written_mb']:.2f} times the bytes written of a refresh")
 
 
-def _measure(home: Path, loaded: int) -> dict[str, Any]:
+def _measure(home: Path, loaded: int, hours: int) -> dict[str, Any]:
     settings = Settings.load({}, home=home)
     rng = np.random.default_rng(7)
-    per_hour = max(1, loaded // HOURS)
-    for hour in range(HOURS):
+    per_hour = max(1, loaded // hours)
+    for hour in range(hours):
         _write_hour(settings, START + timedelta(hours=hour), per_hour, rng, sequence=1)
-    bulk = _refresh_in_child(home)
-    print(f"{'':>10} bulk load of {bulk['rows']:,} rows: {_line(bulk)}", flush=True)
-    new_hours = [START + timedelta(hours=HOURS - 1), START + timedelta(hours=HOURS)]
+    results = {"load": _in_child(home, "refresh")}
+    new_hours = [START + timedelta(hours=hours - 1), START + timedelta(hours=hours)]
     for sequence in range(2, 12):
         for moment in new_hours:
             _write_hour(settings, moment, NEW_ROWS // 20, rng, sequence=sequence)
-    result = _refresh_in_child(home)
-    if result["rows"] != NEW_ROWS + NEW_ROWS * 3 // 10:
-        raise SystemExit(f"loaded {result['rows']} rows")
-    return result
+    with _reading(settings) as read:
+        results["new"] = _in_child(home, "refresh")
+    if results["new"]["rows"] != NEW_ROWS + NEW_ROWS * 3 // 10:
+        raise SystemExit(f"loaded {results['new']['rows']} rows")
+    results["nothing"] = _in_child(home, "refresh")
+    places = _places(settings)
+    results["retention"] = _in_child(home, "retain")
+    names = {
+        "load": f"load of {per_hour * hours:,}",
+        "new": f"refresh with {NEW_ROWS:,} new",
+        "nothing": "refresh with nothing new",
+        "retention": "retention of a day",
+    }
+    for name, what in names.items():
+        print(f"  {what:<28} {_line(results[name])}")
+    total = per_hour * hours + NEW_ROWS
+    shown = ", ".join(f"{place} {size / total:.0f}" for place, size in places.items())
+    print(f"  bytes a request: {shown}, all {sum(places.values()) / total:.0f}")
+    print(f"  {read[0]:,} queries meanwhile, {len(read[1])} failed {read[1][:1]}", flush=True)
+    return results
 
 
-def _refresh_in_child(home: Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def _reading(settings: Settings) -> Iterator[list[Any]]:
+    """Query the published warehouse in another process until the end. Yields a list for [queries, errors]."""
+    stop = settings.home / "stop"
+    command = [sys.executable, "-c", READER, str(settings.warehouse_file), json.dumps(QUESTIONS), str(stop)]
+    found: list[Any] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        yield found
+        stop.touch()
+        output, _ = reader.communicate()
+    stop.unlink()
+    found += json.loads(output.splitlines()[-1])
+
+
+def _places(settings: Settings) -> dict[str, int]:
+    """Bytes on disk by place. A file with two names counts under the first."""
+    seen: set[int] = set()
+    found: dict[str, int] = {}
+    for name in ("lake", "warehouse/build", "warehouse", "usage", "dagster"):
+        for path in sorted((settings.home / name).rglob("*")):
+            status = path.lstat()
+            if path.is_file() and status.st_ino not in seen:
+                seen.add(status.st_ino)
+                found[name] = found.get(name, 0) + status.st_size
+    return {name.replace("warehouse/", ""): size for name, size in found.items()}
+
+
+def _in_child(home: Path, step: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, __file__, "--child", str(home)], capture_output=True, text=True, check=False
+        [sys.executable, __file__, "--child", str(home), "--step", step],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
@@ -84,32 +159,33 @@ def _refresh_in_child(home: Path) -> dict[str, Any]:
     return result
 
 
-def _refresh_here(home: Path) -> None:
-    import resource
+def _run_here(home: Path, step: str) -> None:
+    from pipelines.refresh import RefreshResult, RetainResult, open_instance, refresh, retain
 
-    import dagster as dg
-
-    from pipelines.refresh import open_instance, refresh
-
+    result: RefreshResult | RetainResult
     settings = Settings.load({}, home=home)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with open_instance(settings) as instance:
-        result = refresh(settings, instance=instance)
+        used, written = resource.getrusage(resource.RUSAGE_SELF), _written()
+        if step == "refresh":
+            result = refresh(settings, instance=instance)
+        else:
+            day_gone = START + timedelta(days=settings.retention_days + 1)
+            result = retain(settings, now=day_gone, instance=instance)
+        after, written = resource.getrusage(resource.RUSAGE_SELF), _written() - written
         run = instance.get_run_records(limit=1)[0].dagster_run.run_id
         steps = {
-            step.step_key: round((step.end_time or 0) - (step.start_time or 0), 3)
-            for step in instance.get_run_step_stats(run)
+            item.step_key: round((item.end_time or 0) - (item.start_time or 0), 3)
+            for item in instance.get_run_step_stats(run)
         }
-        assert isinstance(instance, dg.DagsterInstance)
     if not result.success or result.failed_checks:
         raise SystemExit(f"{result.error} {result.failed_checks}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         json.dumps(
             {
                 "seconds": round(result.seconds, 3),
-                "peak_mb": round(peak / 1024, 1),
-                "imports_mb": round(before / 1024, 1),
+                "cpu": round(after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime, 3),
+                "written_mb": round(written / 1e6, 1),
+                "peak_mb": round(after.ru_maxrss / 1024, 1),
                 "rows": sum(result.rows.values()),
                 "file_mb": round(settings.warehouse_file.stat().st_size / 1e6, 1),
                 "steps": steps,
@@ -118,11 +194,20 @@ def _refresh_here(home: Path) -> None:
     )
 
 
+def _written() -> int:
+    """Bytes that this process has had written to disk."""
+    for line in Path("/proc/self/io").read_text().splitlines():
+        if line.startswith("write_bytes:"):
+            return int(line.split()[1])
+    return 0
+
+
 def _line(result: dict[str, Any]) -> str:
-    steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result["steps"].items())
+    slow = sorted(result["steps"].items(), key=lambda item: -item[1])[:4]
+    steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in slow)
     return (
-        f"{result['seconds']:.2f} s, peak {result['peak_mb']:.0f} MB"
-        f" (before the refresh {result['imports_mb']:.0f} MB), warehouse {result['file_mb']:.0f} MB; {steps}"
+        f"{result['seconds']:6.1f} s, {result['cpu']:6.1f} CPU s, {result['written_mb']:7.1f} MB written,"
+        f" peak {result['peak_mb']:5.0f} MB, published {result['file_mb']:5.0f} MB; {steps}"
     )
 
 

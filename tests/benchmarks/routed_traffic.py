@@ -89,12 +89,13 @@ def scores(connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) ->
     """Each model's quality by the pipelines' statements and estimates."""
     connection.register("made", pa.Table.from_pylist(rows))
     connection.execute(
-        "create or replace table request_analytics as select * exclude (value, session_id, organization_id,"
-        " user_id), cast(session_id as varchar) as session_id, cast(organization_id as varchar) as"
-        " organization_id, cast(user_id as varchar) as user_id from made"
+        "create or replace temp table request_analytics as"
+        " select * exclude (value, session_id, organization_id, user_id),"
+        " cast(session_id as varchar) as session_id, cast(organization_id as varchar) as organization_id,"
+        " cast(user_id as varchar) as user_id from made"
     )
     connection.execute(
-        "create or replace table feedback as select id as request_id, id as feedback_id, value,"
+        "create or replace temp table feedback as select id as request_id, id as feedback_id, value,"
         " 'user' as source, 'quality' as metric, timestamp as created_at,"
         " date_trunc('hour', timestamp) as request_hour from made"
     )

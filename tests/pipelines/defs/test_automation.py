@@ -84,11 +84,11 @@ def test_a_quarantined_segment_does_not_wait(home: Settings, instance: dg.Dagste
 @pytest.mark.slow
 def test_old_runs_are_purged_with_their_files(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs beyond the newest few, and runs older than a week, leave no file behind."""
-    monkeypatch.setattr(purge, "RUNS_KEPT", 2)
-    monkeypatch.setattr(purge, "VACUUM_AFTER", 1)
     with open_instance(settings) as instance:
         for _ in range(4):
             refresh(settings, instance=instance)
+        monkeypatch.setattr(purge, "RUNS_KEPT", 2)  # from here on: a refresh purges, too
+        monkeypatch.setattr(purge, "VACUUM_AFTER", 1)
         files = settings.dagster_home / "history" / "runs"
         assert len(list(files.glob("*-*.db"))) == 4
         assert len(purge.purge_runs(instance)) == 2
@@ -108,6 +108,7 @@ def test_schedules_and_the_sensor_run_by_default() -> None:
         "retention_daily",
         "prices_daily",
         "housekeeping_hourly",
+        "reports_hourly",
     }
     assert all(item.default_status.value == "RUNNING" for item in repository.schedule_defs)
     assert [item.default_status.value for item in repository.sensor_defs] == ["RUNNING"] * 2

@@ -1,0 +1,55 @@
+"""`intellirouter dagster` refuses in one line what would end in Dagster's own traceback."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from pipelines.errors import WarehouseError
+from pipelines.orchestration.dagster_command import dagster_command
+from router.errors import IntelliRouterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from router.config import Settings
+
+
+def _error(*arguments: str) -> BaseException | None:
+    return CliRunner().invoke(dagster_command, arguments).exception
+
+
+@pytest.mark.smoke
+def test_a_port_in_use_is_named_with_the_remedy(settings: Settings) -> None:
+    """Nothing is started."""
+    settings.home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = _error("--home", str(settings.home), "--port", str(port))
+    assert isinstance(error, WarehouseError)
+    assert f"Dagster cannot listen on 127.0.0.1:{port}" in str(error)
+    assert "--port" in str(error)
+
+
+def test_a_misspelt_folder_is_not_made(settings: Settings) -> None:
+    """Dagster would start on an empty one."""
+    error = _error("--home", str(settings.home))
+    assert isinstance(error, IntelliRouterError)
+    assert "there is no data folder" in str(error)
+    assert not settings.home.exists()
+
+
+def test_a_folder_that_hides_the_pipelines_is_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster imports from the present folder first, and would load the other code."""
+    settings.home.mkdir()
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    error = _error("--home", str(settings.home))
+    assert isinstance(error, WarehouseError)
+    assert str(tmp_path / "pipelines") in str(error)
