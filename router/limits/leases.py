@@ -232,16 +232,23 @@ class LeasedStore:
         """
         now = self._clock()
         with self._lock:
+            self._leases.setdefault(account.key, _Lease(account)).note(amount, now)
+        # Requests that came meanwhile found the lease busy: it must fit them too.
+        while await self._fit(account, left, amount, now):
+            pass
+
+    async def _fit(self, account: Account, left: int, amount: int, now: float) -> bool:
+        """Change the lease once, if it does not fit. Whether the store holds another amount now."""
+        with self._lock:
             lease = self._leases.setdefault(account.key, _Lease(account))
-            lease.note(amount, now)
             size = min(COVERED * max(lease.pace), left // LARGEST_PART)
             size = size if size >= amount else 0
             is_worn = lease.is_worn
             is_fit = lease.amount <= 2 * size and 2 * size <= 3 * lease.amount
             if lease.is_busy or (not is_worn and is_fit and now - lease.renewed_at < RENEW_S):
-                return
+                return False
             if not is_worn and not size and not lease.amount:
-                return
+                return False
             lease.is_busy = True
             target = lease.successor() if is_worn else lease
         is_held = False
@@ -254,8 +261,10 @@ class LeasedStore:
                 if target is not lease:
                     # The new one is there before the old one ends.
                     if is_held and self._leases.get(account.key) is lease:
+                        target.minute, target.pace, target.used_at = lease.minute, lease.pace, lease.used_at
                         self._leases[account.key], target = target, lease
                     self._closing.append(target)
+        return is_held
 
     async def _resize(self, lease: _Lease, size: int, now: float) -> bool:
         """Let the store hold `size` for the lease. False when it refuses."""

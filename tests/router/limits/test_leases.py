@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,6 +88,33 @@ def test_a_router_spends_its_lease_while_the_store_is_away(server: Server) -> No
     finish(host.store.take((), [BUDGET], 0))  # settles the lease that was drawn on
     host.store.close()
     assert server.charged[BUDGET.key] == COST // 2 + (served + 1) * COST
+
+
+@pytest.mark.parametrize("is_worn", [False, True])
+def test_a_lease_covers_a_burst(server: Server, monkeypatch: pytest.MonkeyPatch, is_worn: bool) -> None:
+    """Requests that arrive while its size changes count too: a new lease, or one that was drawn on."""
+    host = router(server)
+    if is_worn:
+        assert serve(host, "first")
+        host.connection.is_cut = True
+        assert serve(host, "drawn")
+        host.connection.is_cut = False
+    reserve = host.connection.reserve
+
+    async def reserve_later(*arguments: Any) -> Reserved:
+        await asyncio.sleep(0)
+        return await reserve(*arguments)
+
+    monkeypatch.setattr(host.connection, "reserve", reserve_later)
+
+    async def burst() -> None:
+        await asyncio.gather(*(host.store.reserve(f"r{index}", [BUDGET], COST, 0) for index in range(40)))
+
+    asyncio.run(burst())
+    monkeypatch.undo()
+    host.connection.is_cut = True
+    for index in range(40):
+        assert serve(host, f"away-{index}")
 
 
 def test_a_router_without_a_lease_needs_the_store(server: Server) -> None:
