@@ -55,6 +55,8 @@ class _Lease:
     in_flight: int = 0
     is_busy: bool = False
     """Its size is being changed. Two changes at once could reach the store in either order."""
+    is_followed: bool = False
+    """Another lease is being taken in its place."""
     is_doubtful: bool = False
     """A change of its size failed, and may reach the store late: its size must not change again."""
     renewed_at: float = 0.0
@@ -245,11 +247,15 @@ class LeasedStore:
             size = size if size >= amount else 0
             is_worn = lease.is_worn
             is_fit = lease.amount <= 2 * size and 2 * size <= 3 * lease.amount
-            if lease.is_busy or (not is_worn and is_fit and now - lease.renewed_at < RENEW_S):
+            if (
+                lease.is_busy
+                or lease.is_followed
+                or (not is_worn and is_fit and now - lease.renewed_at < RENEW_S)
+            ):
                 return False
             if not is_worn and not size and not lease.amount:
                 return False
-            lease.is_busy = True
+            lease.is_busy, lease.is_followed = not is_worn, is_worn
             target = lease.successor() if is_worn else lease
         is_held = False
         try:
@@ -257,7 +263,7 @@ class LeasedStore:
                 is_held = await self._resize(target, size, now)
         finally:
             with self._lock:
-                lease.is_busy = False
+                lease.is_busy = lease.is_followed = False
                 if target is not lease:
                     # The new one is there before the old one ends.
                     if is_held and self._leases.get(account.key) is lease:
@@ -286,17 +292,21 @@ class LeasedStore:
 
     async def _give_up(self, accounts: Sequence[Account]) -> bool:
         """Give the process's leases back to the budgets. Whether that made room."""
+        keys = {account.key for account in accounts if account.is_hard}
         with self._lock:
-            leases = [self._leases.get(account.key) for account in accounts if account.is_hard]
-            given = [
-                lease
-                for lease in leases
-                if lease is not None and lease.amount and not (lease.is_worn or lease.is_busy)
-            ]
+            leases = [lease for key in keys if (lease := self._leases.get(key)) is not None]
+            given = [lease for lease in leases if lease.amount and not (lease.is_worn or lease.is_busy)]
             for lease in given:
                 lease.is_busy = True
+            for lease in leases:
+                if lease.is_worn and not (lease.is_busy or lease.in_flight):
+                    self._leases[lease.account.key] = lease.successor()
+                    self._closing.append(lease)
+            # Also those that another request settles just now: this one must know that they are settled.
+            ended = [lease for lease in self._closing if lease.account.key in keys and not lease.in_flight]
         try:
-            return any([await self._resize(lease, 0, self._clock()) for lease in given])
+            settled = await self._settle_leases(ended)
+            return any([await self._resize(lease, 0, self._clock()) for lease in given]) or bool(settled)
         finally:
             with self._lock:
                 for lease in given:
@@ -323,16 +333,18 @@ class LeasedStore:
                 else:
                     self._leases[key] = lease
             ended = [lease for lease in self._closing if not (lease.in_flight or lease.is_busy)][:TENDED]
-            self._closing = [lease for lease in self._closing if lease not in ended]
+            for lease in ended:
+                lease.is_busy = True
         return await self._settle_leases(ended)
 
     async def _close_all(self) -> None:
         with self._lock:
             # A request in flight may yet spend what it drew, and counts as spent.
-            ended, self._closing = self._closing, []
+            ended = list(self._closing)
         await self._settle_leases(ended)
 
     async def _settle_leases(self, ended: list[_Lease]) -> int:
+        """Tell the store the spend of ended leases, and return how many it knows. Twice is as once."""
         for done, lease in enumerate(ended):
             try:
                 if lease.amount or lease.used or lease.is_doubtful:
@@ -340,9 +352,10 @@ class LeasedStore:
             except LimitsUnavailableError:
                 with self._lock:
                     for unsettled in ended[done:]:
-                        unsettled.is_doubtful = True
-                    self._closing += ended[done:]
+                        unsettled.is_busy, unsettled.is_doubtful = False, True
                 return done
+            with self._lock:
+                self._closing = [item for item in self._closing if item is not lease]
         return len(ended)
 
     def _run_apart(self, work: Callable[[], object]) -> None:

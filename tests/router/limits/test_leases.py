@@ -146,6 +146,17 @@ def test_a_lease_keeps_nothing_from_its_own_router(server: Server) -> None:
     assert server.charged[BUDGET.key] == LIMIT
 
 
+def test_a_lease_that_was_drawn_on_makes_room_for_a_request(server: Server) -> None:
+    """The part of it that was not spent is the budget's as soon as a request needs it."""
+    host = router(server)
+    assert serve(host, "most", LIMIT // 10, cost=0)
+    host.connection.is_cut = True
+    assert serve(host, "away", COST, cost=COST)
+    host.connection.is_cut = False
+    assert serve(host, "all", LIMIT - COST, cost=LIMIT - COST)
+    assert server.charged[BUDGET.key] == LIMIT
+
+
 def test_the_lease_of_a_killed_router_stays_charged(server: Server) -> None:
     """The store cannot know how much of it was spent."""
     host = router(server)
