@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import dagster as dg
@@ -119,11 +119,8 @@ def check_result(asset: str, found: CheckResult) -> dg.AssetCheckResult:
     if found.window is not None:
         metadata["window"] = dg.MetadataValue.text(found.window)
         metadata["question"] = dg.MetadataValue.text(_sentence(found.name, window=found.window))
-    if found.rows:
-        metadata["failing_rows"] = table_of(found.columns, found.rows[:ROWS_SHOWN])
-    elif found.failures:
-        lines = "\n".join(f"- {line}" for line in found.failures[:ROWS_SHOWN])
-        metadata["failing_rows"] = dg.MetadataValue.md(lines)
+    if found.failures:
+        metadata["failing_rows"] = _failing_rows(found)
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=found.name,
@@ -132,6 +129,33 @@ def check_result(asset: str, found: CheckResult) -> dg.AssetCheckResult:
         description=found.description,
         metadata=metadata,
     )
+
+
+def whole_result(asset: str, name: str, results: Sequence[CheckResult]) -> dg.AssetCheckResult:
+    """The outcome of many checks as one, with the failing rows of each that failed."""
+    failed = [found for found in results if not found.passed]
+    metadata: dict[str, dg.MetadataValue] = {
+        "checks": dg.MetadataValue.int(len(results)),
+        "failed_checks": dg.MetadataValue.int(len(failed)),
+        "failures": dg.MetadataValue.int(sum(len(found.failures) for found in failed)),
+    }
+    windows = {found.window for found in results if found.window is not None}
+    if windows:
+        metadata["window"] = dg.MetadataValue.text("; ".join(sorted(windows)))
+    metadata |= {found.name: _failing_rows(found) for found in failed}
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=name,
+        passed=not failed,
+        description="; ".join(f"{found.name}: {found.description}" for found in failed) or "ok",
+        metadata=metadata,
+    )
+
+
+def _failing_rows(found: CheckResult) -> dg.MetadataValue:
+    if found.rows:
+        return table_of(found.columns, found.rows[:ROWS_SHOWN])
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in found.failures[:ROWS_SHOWN]))
 
 
 def _sentence(name: str, *, window: str = WINDOW) -> str:

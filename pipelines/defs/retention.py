@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from pipelines import flow
-from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.defs.common import KINDS, POOL, Workspace, whole_result
 from pipelines.lake import compaction
 from pipelines.retention import purge
 from pipelines.warehouse import checks, publishing
@@ -43,7 +43,7 @@ def retained_records(
     """Drop raw records older than the retention period, keep rollups, publish."""
     now = datetime.now(UTC) if config.now is None else datetime.fromisoformat(config.now).astimezone(UTC)
     result = flow.retain(workspace, now=now, dry_run=config.dry_run, force=config.force)
-    failed = [check for check in checks.check_everything(workspace) if not check.passed]
+    results = checks.check_everything(workspace)
     runs: list[str] = []
     if not config.dry_run:
         publishing.publish_warehouse(workspace)
@@ -62,11 +62,7 @@ def retained_records(
             "dagster_runs": len(runs),
         }
     )
-    yield dg.AssetCheckResult(
-        check_name="everything_reconciles",
-        passed=not failed,
-        description="; ".join(f"{check.name}: {check.description}" for check in failed) or "ok",
-    )
+    yield whole_result("retained_records", "everything_reconciles", results)
 
 
 @dg.op

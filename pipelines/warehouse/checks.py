@@ -1,7 +1,7 @@
 """Runs the statements of `sql/checks`. Each returns the rows that break a rule.
 
-A refresh checks only the hours it touched, so that the cost follows the new rows. The daily retention
-run checks all rows that are kept.
+A refresh checks only the hours it touched, so that the cost follows the new rows, and those in which the
+check failed before. The daily retention run checks all rows that are kept.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class CheckResult:
     """Names of the values in `rows`."""
     rows: Sequence[Sequence[Any]] = ()
     """The failing rows of a statement."""
+    failing_ranges: Sequence[tuple[datetime, datetime]] = ()
+    """The ranges of hours that have them."""
 
     @property
     def passed(self) -> bool:
@@ -70,16 +72,15 @@ class CheckResult:
 
 
 def check_hours(warehouse: Warehouse, names: Iterable[str], hours: Iterable[datetime]) -> list[CheckResult]:
-    """Run the named checks over the given hours, sorted."""
-    ranges = list(runs(hours, timedelta(hours=1), longest=168))
-    return [_check(warehouse, name, ranges) for name in names]
+    """Run the named checks over the given hours, and over those in which they failed last."""
+    hours = set(hours)
+    return [_check_again(warehouse, name, hours, timedelta(hours=1)) for name in names]
 
 
 def check_days(warehouse: Warehouse, names: Iterable[str], hours: Iterable[datetime]) -> list[CheckResult]:
     """Run the named checks over the whole days that the given hours fall in."""
-    days = sorted({hour.astimezone(UTC).replace(hour=0) for hour in hours})
-    ranges = list(runs(days, timedelta(days=1), longest=7))
-    return [_check(warehouse, name, ranges) for name in names]
+    days = {hour.astimezone(UTC).replace(hour=0) for hour in hours}
+    return [_check_again(warehouse, name, days, timedelta(days=1)) for name in names]
 
 
 def check_everything(warehouse: Warehouse) -> list[CheckResult]:
@@ -92,7 +93,8 @@ def check_everything(warehouse: Warehouse) -> list[CheckResult]:
 
 def check_providers(warehouse: Warehouse, hours: Iterable[datetime]) -> list[CheckResult]:
     """Check that providers answered with the models they were asked for. This only warns: rows are right."""
-    return [replace(result, is_warning=True) for result in check_hours(warehouse, PROVIDER_CHECKS, hours)]
+    ranges = _ranges(hours, timedelta(hours=1))
+    return [replace(_check(warehouse, name, ranges), is_warning=True) for name in PROVIDER_CHECKS]
 
 
 def check_scores(warehouse: Warehouse) -> list[CheckResult]:
@@ -144,18 +146,48 @@ def _was_sealed(warehouse: Warehouse, suspect: Suspect) -> bool:
     return manifest_path(warehouse.settings.lake / suspect.path).exists()
 
 
-def _check(warehouse: Warehouse, name: str, ranges: Iterable[tuple[datetime, datetime]]) -> CheckResult:
-    ranges = list(ranges)
+def _ranges(moments: Iterable[datetime], step: timedelta) -> list[tuple[datetime, datetime]]:
+    """Hours or days as ranges of at most a week."""
+    return list(runs(sorted(moments), step, longest=timedelta(days=7) // step))
+
+
+def _check_again(warehouse: Warehouse, name: str, moments: set[datetime], step: timedelta) -> CheckResult:
+    """Check hours or days, and those in which the check failed last: a failure ends with its rows."""
+    failed = {hour for (hour,) in warehouse.run("checks/failing_hours", check_name=name).fetchall()}
+    moments = moments | failed
+    result = _check(warehouse, name, _ranges(moments, step))
+    if failed or not result.passed:
+        ranges = result.failing_ranges
+        failing = sorted(moment for moment in moments if any(start <= moment < end for start, end in ranges))
+        with warehouse.transaction():
+            warehouse.run("checks/forget_failing_hours", check_name=name)
+            warehouse.insert(
+                "pipeline.failing_hours", [{"check_name": name, "hour": moment} for moment in failing]
+            )
+    return result
+
+
+def _check(warehouse: Warehouse, name: str, ranges: Sequence[tuple[datetime, datetime]]) -> CheckResult:
     columns: list[str] = []
     rows: list[tuple[Any, ...]] = []
+    failing: list[tuple[datetime, datetime]] = []
     file = sqlfiles.load(f"checks/{name}")
     for start, end in ranges:
         with linked.narrowed(warehouse, start, end, datasets=file.reads):
             found = warehouse.run(file, start=start, end=end)
             columns = [item[0] for item in found.description or []]
-            rows += found.fetchall()
-    failures = [_line(columns, row) for row in rows]
-    return CheckResult(name=name, failures=failures, window=in_words(ranges), columns=columns, rows=rows)
+            of_range = found.fetchall()
+        rows += of_range
+        if of_range:
+            failing.append((start, end))
+    return CheckResult(
+        name=name,
+        failures=[_line(columns, row) for row in rows],
+        window=in_words(ranges),
+        columns=columns,
+        rows=rows,
+        failing_ranges=failing,
+    )
 
 
 def in_words(ranges: Sequence[tuple[datetime, datetime]]) -> str:

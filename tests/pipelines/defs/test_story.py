@@ -15,7 +15,7 @@ import pytest
 from pipelines import flow
 from pipelines.definitions import defs
 from pipelines.defs import facts
-from pipelines.defs.common import QUIET, check_result
+from pipelines.defs.common import QUIET, check_result, whole_result
 from pipelines.refresh import LOCATION, open_instance, refresh
 from pipelines.warehouse import checks, dictionary
 from pipelines.warehouse.warehouse import Warehouse
@@ -140,6 +140,24 @@ def test_a_check_names_its_window_and_its_failing_rows(settings: Settings) -> No
     assert isinstance(rows, dg.TableMetadataValue)
     (row,) = rows.records
     assert "-5" in row.data.values()
+
+
+def test_a_check_of_everything_shows_the_rows_of_each_failure(settings: Settings) -> None:
+    """How many checks ran, how many rows fail, and which."""
+    seal_records(settings, [make_record(NOW)])
+    with Warehouse(settings) as warehouse:
+        flow.run_refresh(warehouse)
+        shown = whole_result("retained_records", "everything_reconciles", checks.check_everything(warehouse))
+        assert shown.passed
+        assert shown.metadata["failures"].value == 0
+        warehouse.connection.execute("update request_analytics_rows set cost_usd = -5")
+        shown = whole_result("retained_records", "everything_reconciles", checks.check_everything(warehouse))
+    assert not shown.passed
+    assert shown.metadata["failed_checks"].value == shown.metadata["failures"].value == 2
+    rows = shown.metadata["amounts_are_not_negative"]
+    assert isinstance(rows, dg.TableMetadataValue)
+    assert [row.data["cost_usd"] for row in rows.records] == ["-5"]
+    assert "rollup_cost_matches" in shown.metadata
 
 
 def test_no_check_shows_a_parameter() -> None:

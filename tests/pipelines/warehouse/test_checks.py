@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 import pyarrow as pa
@@ -51,6 +51,47 @@ def test_a_planted_fault_fails_its_checks(
     found = {check.name: check for check in checks.check_everything(warehouse) if not check.passed}
     assert found.keys() == failing
     assert all("=`" in check.description for check in found.values())
+
+
+@pytest.mark.parametrize("name", [*checks.RECORD_CHECKS, *checks.ROLLUP_CHECKS])
+def test_a_failure_stays_until_its_rows_are_mended(
+    settings: Settings, warehouse: Warehouse, name: str
+) -> None:
+    """The next refresh, which touches other hours or none, looks at the hours of the failure again."""
+    seal_records(settings, [make_record(NOW + timedelta(hours=i)) for i in range(3)])
+    run_steps(warehouse)
+    hours = [NOW.replace(minute=0) + timedelta(hours=i) for i in range(3)]
+    plants = {
+        "ids_are_unique": COPY,
+        "ledger_matches_table": "update pipeline.load_ledger set rows_loaded = 7",
+        "rollup_counts_match": "update usage_quarter_hourly set requests = 7",
+        "rollup_cost_matches": "update usage_quarter_hourly set cost_usd = 7",
+        "amounts_are_not_negative": "update request_analytics_rows set cost_usd = -1",
+    }
+    warehouse.connection.execute(plants[name])
+
+    def passes(*touched: datetime) -> bool:
+        (found,) = checks.check_hours(warehouse, [name], touched)
+        return found.passed
+
+    assert passes()
+    assert not passes(*hours)
+    assert not passes()
+    assert not passes(hours[0] - timedelta(days=3))
+    warehouse.connection.execute("delete from request_analytics_rows")
+    warehouse.connection.execute("delete from usage_quarter_hourly")
+    warehouse.connection.execute("update pipeline.load_ledger set rows_loaded = 0")
+    assert passes()
+    assert warehouse.count("pipeline.failing_hours") == 0
+
+
+def test_a_warning_of_a_provider_ends_with_its_window(settings: Settings, warehouse: Warehouse) -> None:
+    """A redirected model is a fact of its hour that nobody can mend: it is no lasting failure."""
+    seal_records(settings, [make_record(model_answered="another", reason=f"pinned; {REDIRECTED} `another`")])
+    run_steps(warehouse)
+    found = checks.check_providers(warehouse, [NOW.replace(minute=0)])
+    assert [check.name for check in found if not check.passed] == ["models_are_not_redirected"]
+    assert all(check.passed for check in checks.check_providers(warehouse, []))
 
 
 def test_a_refresh_reports_a_dirty_lake(settings: Settings, instance: dg.DagsterInstance) -> None:
