@@ -63,13 +63,20 @@ def main() -> None:
             "intellirouter: the command line needs an extra: pip install 'intellirouter[server]' to serve, or"
             " 'intellirouter[all]' for every command"
         )
+    from router.settings.command_list import usage_fault
+
     try:
         _group().main(prog_name="intellirouter", standalone_mode=False)
     except IntelliRouterError as error:
         sys.exit(f"intellirouter: {error}")
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+    except click.UsageError as error:
+        usage = error.ctx.get_usage() + "\n" if error.ctx else ""
+        click.echo(f"{usage}Error: {masked(usage_fault(error))}", err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        usage = error.ctx.get_usage() + "\n" if isinstance(error, click.UsageError) and error.ctx else ""
-        click.echo(f"{usage}Error: {masked(error.format_message())}", err=True)
+        click.echo(f"Error: {masked(error.format_message())}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -83,8 +90,12 @@ def main() -> None:
 
 
 def _group() -> click.Group:
+    from router.settings.command_list import CommandList
+
     @click.group(
-        help="An analytics-first LLM router.", context_settings={"help_option_names": ["-h", "--help"]}
+        cls=CommandList,
+        help="An analytics-first LLM router. `intellirouter COMMAND --help` says more about a command.",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     @click.version_option(package_name="intellirouter")
     def group() -> None:

@@ -45,6 +45,9 @@ _WORDS = {
     "string_type": "must be a text",
 }
 """The fault by pydantic's name for it."""
+NAMING = ("id", "name", "start")
+"""Members that name an entry of a list, the best first."""
+_NAME = re.compile(r"[\w./:@-]{1,80}")
 
 
 class Entry(BaseModel):
@@ -74,7 +77,7 @@ def parse_json(content: bytes, kind: type[Parsed], path: Path) -> Parsed:
         _refuse_secrets(_tree_of(content), path)
         return kind.model_validate_json(content)
     except ValidationError as error:
-        fault = f"`{path}` is not usable: {_faults(error, kind, shows_values=False)}"
+        fault = f"`{path}` is not usable: {_faults(error, kind, _tree_of(content), shows_values=False)}"
     raise ConfigError(fault)
 
 
@@ -128,7 +131,7 @@ def _validated(tree: Any, kind: type[Parsed], path: Path) -> Parsed:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        fault = f"`{path}` is not usable: {_faults(error, kind)}"
+        fault = f"`{path}` is not usable: {_faults(error, kind, tree)}"
     raise ConfigError(fault)
 
 
@@ -145,9 +148,10 @@ def _refuse_secrets(tree: object, path: Path) -> None:
         raise ConfigError(f"`{path}` is not usable: {'; '.join(f'{at} {REFUSAL}' for at in found)}")
 
 
-def _faults(error: ValidationError, kind: type[BaseModel], *, shows_values: bool = True) -> str:
+def _faults(error: ValidationError, kind: type[BaseModel], tree: object, *, shows_values: bool = True) -> str:
     return "; ".join(
-        f"{hidden(_place(place))}: {problem}"
+        (f"{hidden(_place(_named(place, tree)))}: " if place else "")
+        + problem
         + (f" (got `{value}`)" if shows_values and value is not None else "")
         for place, problem, value in problems(error, kind)
     )
@@ -181,6 +185,20 @@ def _alternatives(parts: Iterable[dict[str, Any]], whole: dict[str, Any]) -> Ite
             part = whole["$defs"][part["$ref"].rpartition("/")[2]]
         others = [*part.get("anyOf", ()), *part.get("oneOf", ()), *part.get("allOf", ())]
         yield from _alternatives(others, whole) if others else iter((part,))
+
+
+def _named(location: tuple[int | str, ...], tree: object) -> tuple[int | str, ...]:
+    """A place with the entries of lists by their names, as the person who wrote them knows them."""
+    named: list[int | str] = []
+    for step in location:
+        try:
+            tree = tree[step]  # type: ignore[index]
+        except (IndexError, KeyError, TypeError):
+            tree = None
+        name = next((tree[key] for key in NAMING if key in tree), None) if isinstance(tree, dict) else None
+        is_name = isinstance(step, int) and name is not None and _NAME.fullmatch(str(name))
+        named.append(str(name) if is_name else step)
+    return tuple(named)
 
 
 def _place(location: tuple[object, ...]) -> str:

@@ -19,6 +19,7 @@ import pytest
 from router import Request, Router, cli
 from router.config import Settings
 from router.errors import IntelliRouterError
+from router.settings.command_list import usage_fault
 from tests.factories import write_catalog
 
 KEY = "sk-proj-SECRETCANARY4242424242"
@@ -93,6 +94,22 @@ def document(name: str, text: str) -> Callable[[Path], object]:
     return attempt
 
 
+def sql(text: str) -> Callable[[Path], object]:
+    """A query on a warehouse."""
+
+    def attempt(home: Path) -> object:
+        from pipelines.flow import run_refresh
+        from pipelines.warehouse.publishing import publish_warehouse
+        from pipelines.warehouse.warehouse import Warehouse
+
+        with Warehouse(Settings.load({}, home=home)) as warehouse:
+            run_refresh(warehouse)
+            publish_warehouse(warehouse)
+        return command("sql", text, "--home", "HOME")(home)
+
+    return attempt
+
+
 def without_catalog(home: Path) -> object:
     (home / "catalog.yaml").unlink()
     return Router.open(home=home)
@@ -119,12 +136,12 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
         "keep it in an environment variable",
     ),
     "a key as api_key": (changed('v1"}', f'v1", api_key: {KEY}}}'), "keep it in an environment variable"),
-    "unknown provider": (changed("provider: fake", "provider: fak"), "fak"),
+    "unknown provider": (changed("provider: fake", "provider: fak"), "`fak`: nearest known: `fake`"),
     "two models with one id": (changed("tasks:", "  - {id: small, provider: fake}\ntasks:"), "small"),
     "base_url without a scheme": (changed("http://127", "127"), "http"),
     "price below zero": (
         changed("small, ", "small, prices: [{start: 2026-01-01, input_usd_per_mtok: -1}], "),
-        "-1",
+        "models.small.prices.2026-01-01.input_usd_per_mtok: must be greater than or equal to 0 (got `-1`)",
     ),
     "bad YAML": (catalog("models: [\n"), "catalog.yaml"),
     "a tab in YAML": (catalog("models:\n\t- id: x\n"), "line 2, column 1"),
@@ -132,13 +149,13 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no catalog": (without_catalog, "init"),
     "misspelt member of a model": (
         changed("provider: fake}", "provider: fake, contxt_window: 9}"),
-        "contxt_window",
+        "models.small.contxt_window: is not a known member; nearest known: `context_window`",
     ),
     "unknown kind of provider": (changed("kind: openai", "kind: opnai"), "opnai"),
     # other documents
     "misspelt member of a policy": (
         document("policies.yaml", "policies:\n  - {id: mine, version: 1, min_qualty: 1}\n"),
-        "min_qualty",
+        "policies.mine.min_qualty: is not a known member; nearest known: `min_quality`",
     ),
     "unknown model in a policy": (
         document("policies.yaml", "policies:\n  - {id: mine, version: 1, allowed_models: [smal]}\n"),
@@ -184,18 +201,28 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     # commands
     "misspelt data folder": (command("compact", "--home", "HOMEE"), "nearest known"),
     "misspelt data folder of serve": (command("serve", "--home", "HOMEE"), "nearest known"),
-    "misspelt command": (command("refrsh"), "refrsh"),
-    "misspelt option": (command("refresh", "--hme", "HOME"), "--home"),
+    "misspelt command": (command("refrsh"), "unknown command `refrsh`: nearest known: `refresh`"),
+    "misspelt option": (
+        command("refresh", "--hme", "HOME"),
+        "unknown option `--hme`: nearest known: `--home`",
+    ),
     "misspelt report": (command("report", "cost-per-tsk", "--home", "HOME"), "cost-per-task"),
     "a date that is none": (
         command("report", "cost-per-task", "--since", "yesterdy", "--home", "HOME"),
         "yesterdy",
     ),
     "unknown file suffix": (command("sql", "select 1", "--output", "x.xlsx", "--home", "HOME"), ".csv"),
-    "SQL with an error": (command("sql", "selct 1", "--home", "HOME"), ""),
+    "SQL before the first refresh": (command("sql", "select 1", "--home", "HOME"), "refresh"),
+    "SQL with an error": (sql("selct 1"), 'syntax error at or near "selct" (line 1)'),
+    "SQL with a misspelt column": (
+        sql("select cost from request_analytics"),
+        "nearest known: `cost_usd`",
+    ),
+    "SQL with a misspelt table": (sql("from request_analytic"), "nearest known: `request_analytics`"),
+    "SQL that changes rows": (sql("delete from feedback"), "intellirouter retention"),
     "a report before the first refresh": (command("report", "cost-per-task", "--home", "HOME"), "refresh"),
     "a person nobody has seen": (command("erase", "--user", "ada", "--yes", "--home", "HOME"), "--unseen"),
-    "unknown request": (command("explain", "abc", "--home", "HOME"), ""),
+    "unknown request": (command("explain", "abc", "--home", "HOME"), "`abc` is no request id"),
     "unknown key": (command("keys", "revoke", "key_000000000000", "--home", "HOME"), "key_000000000000"),
     "a key for an unknown model": (
         command("keys", "create", "--name", "x", "--models", "smal", "--home", "HOME"),
@@ -222,8 +249,8 @@ def answer(attempt: Callable[[Path], object], home: Path) -> str:
         attempt(home)
     except IntelliRouterError as error:
         return str(error)
-    except click.ClickException as error:
-        return error.format_message()
+    except click.UsageError as error:
+        return usage_fault(error)
     raise AssertionError("the mistake was taken without a word")
 
 

@@ -263,7 +263,7 @@ def _bounded(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterato
             f"the query ran longer than {timeout_s:g} s and was stopped: narrow it, or raise --timeout"
         ) from None
     except duckdb.Error as error:
-        raise QueryError(f"the query cannot be run: {error}") from error
+        raise QueryError(f"the query cannot be run: {statements.fault(error)}") from error
     finally:
         timer.cancel()
 

@@ -31,12 +31,16 @@ _ENDING = re.compile(r";(\s|--[^\n]*(\n|$)|/\*.*?\*/)*$", re.DOTALL)
 """The semicolon of a statement, and the comments after it."""
 
 
+_CANDIDATES = re.compile(r"[!.]?\s*(?:Did you mean|Candidate [a-z]+)[\s:]*((?:\"[^\"]+\"(?:, )?)+)\??")
+_SIGNATURES = re.compile(r"\s*Candidate functions:.*", re.DOTALL)
+
+
 def split(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
     """The statements of a text, in order. QueryError if it holds none, or is no SQL."""
     try:
         found = connection.extract_statements(sql)
     except duckdb.Error as error:
-        raise QueryError(f"the query cannot be run: {error}") from error
+        raise QueryError(f"the query cannot be run: {fault(error)}") from error
     if not found:
         raise QueryError("there is no statement in this text: write one, such as `select 1`")
     for statement in found:
@@ -59,6 +63,15 @@ def _writes(statement: duckdb.Statement) -> str | None:
     return next((word for word in words if word in WRITING), None)
 
 
+def fault(error: duckdb.Error) -> str:
+    """DuckDB's message in one line: the fault, the nearest known names, and the line of the statement."""
+    said, _, place = str(error).partition("\n\nLINE ")
+    said = _SIGNATURES.sub("", said)
+    said = _CANDIDATES.sub(lambda found: f"; nearest known: {found[1].replace(chr(34), '`')}", said)
+    line = place.partition(":")[0]
+    return " ".join(said.split()).replace(" ;", ";") + (f" (line {line})" if line.isdecimal() else "")
+
+
 @contextlib.contextmanager
 def named_way(statement: duckdb.Statement) -> Iterator[None]:
     """Add to the error of a statement that changes rows how records change: the lake holds them."""
@@ -68,7 +81,7 @@ def named_way(statement: duckdb.Statement) -> Iterator[None]:
         if statement.type not in CHANGING:
             raise
         raise QueryError(
-            f"{error}\nThe warehouse is a read-only copy of the lake's records. `intellirouter retention`"
+            f"{error}; the warehouse is a read-only copy of the lake's records. `intellirouter retention`"
             " removes those past ANALYTICS_RETENTION_DAYS, and `intellirouter erase` those of a person"
         ) from error
 

@@ -24,7 +24,7 @@ from router.errors import ConfigError, nearest
 from router.files import read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from router.catalog.entries import DeveloperRole, ModelEntry, OutputLimit, ProviderEntry, Thinking
@@ -234,6 +234,18 @@ def _developer_role(entry: ModelEntry, provider: ProviderEntry) -> DeveloperRole
     if provider.kind == "azure" or host.endswith("openai.com") or _OPENAI_MODEL.match(name):
         return "developer"
     return "system"
+
+
+def unpriced(models: Iterable[Model], at: datetime) -> str | None:
+    """The line about models whose costs are unknown at `at`, since no price is in force. None if none is."""
+    lacking = [model for model in models if model.cost_source == "prices" and model.price_at(at) is None]
+    if not lacking:
+        return None
+    names = ", ".join(
+        f"`{model.id}`" + (f" (the first starts {model.prices[0].start:%Y-%m-%d})" if model.prices else "")
+        for model in lacking
+    )
+    return f"no price is in force for {names}: the cost is unknown until catalog.yaml or the book has one"
 
 
 def _prices(entry: ModelEntry, book: PriceBook | None, path: Path) -> tuple[Price, ...]:

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from router.catalog.price_entries import PriceEntry
 from router.documents import Entry, is_opaque
+from router.errors import nearest
 
 DEFAULT_TASKS = (
     "chat",
@@ -281,7 +282,10 @@ class CatalogFile(Entry):
         seen: set[str] = set()
         for model in self.models:
             if model.provider not in self.providers:
-                raise ValueError(f"model `{model.id}` names the unknown provider `{model.provider}`")
+                raise ValueError(
+                    f"model `{model.id}` names the unknown provider `{model.provider}`:"
+                    f" {nearest(model.provider, self.providers)}"
+                )
             self._check_kind(model)
             if model.id in seen or model.id == "auto":
                 raise ValueError(f"model id `{model.id}` is taken: ids are unique and `auto` is the router's")
@@ -289,14 +293,16 @@ class CatalogFile(Entry):
             undeclared = model.quality_scores.keys() - {ALL_TASKS, *self.tasks}
             if undeclared:
                 raise ValueError(
-                    f"model `{model.id}` has quality_scores of the undeclared task"
-                    f" `{min(undeclared)}`: list it under `tasks` or use `*`"
+                    f"model `{model.id}` has quality_scores of the unknown task `{min(undeclared)}`:"
+                    f" {nearest(min(undeclared), self.tasks)}; or list it under `tasks`, or use `*`"
                 )
         for alias, target in self.aliases.items():
-            if alias in {"auto", *seen} or target not in {"auto", *seen}:
+            if target not in {"auto", *seen}:
                 raise ValueError(
-                    f"alias `{alias}` of `{target}` must be a new name of `auto` or of a model of the catalog"
+                    f"alias `{alias}` names the unknown model `{target}`: {nearest(target, {'auto', *seen})}"
                 )
+            if alias in {"auto", *seen}:
+                raise ValueError(f"alias `{alias}` is the name of a model already: give it one of its own")
         self._check_vectors()
         return self
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from router.catalog.catalog import unpriced
 from router.config import Settings
 from router.configuration.checking import OTHERS, deciding
 from router.configuration.documents import EDITED, LIMITS
@@ -140,6 +142,8 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
             report.attempt(partial(parse, name))
     report.attempt(lambda: _keys(settings))
     if found and not report.problems:  # each part can be read
+        line = unpriced(found[0].catalog.models.values(), datetime.now(UTC))
+        report.notices += [] if line is None else [line]
         report.notices += [
             f"organizations.yaml lacks `{name}`: {remedy(places)}"
             for name, places in unlisted_organizations(documents, settings).items()

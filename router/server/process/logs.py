@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from router.catalog.catalog import unpriced
 from router.errors import masked
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def log_start(app: App, url: str) -> None:
         by_reason.setdefault(str(reason), []).append(f"`{model_id}`")
     for reason, names in by_reason.items():
         logger.warning("%s cannot be served: %s", ", ".join(names), reason)
+    if line := unpriced(models.values(), datetime.now(UTC)):
+        logger.warning("%s", line)
 
 
 def with_access_log(app: Application) -> Application:

@@ -84,9 +84,15 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
     [
         ("providers: [", "not valid YAML"),
         ("", "providers: is missing"),
-        (PROVIDERS + "models: [{id: m, provider: q}]", "unknown provider `q`"),
-        (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {n: q}", "alias `n` of `q` must be"),
-        (PROVIDERS + "models: [{id: m, provider: p}]\naliases: {m: auto}", "alias `m` of `auto` must be"),
+        (PROVIDERS + "models: [{id: m, provider: q}]", "unknown provider `q`: known: `p`"),
+        (
+            PROVIDERS + "models: [{id: m, provider: p}]\naliases: {n: q}",
+            "`n` names the unknown model `q`: known: `auto`",
+        ),
+        (
+            PROVIDERS + "models: [{id: m, provider: p}]\naliases: {m: auto}",
+            "`m` is the name of a model already",
+        ),
         (
             "providers: {p: {kind: cohere, base_url: 'http://h'}}\nmodels: []",
             "'openai', 'anthropic', 'azure', 'gemini' or 'bedrock'",
@@ -94,7 +100,7 @@ def test_a_missing_catalog_says_how_to_get_one(tmp_path: Path) -> None:
         (PROVIDERS + "models: [{id: m, provider: p}, {id: m, provider: p}]", "`m` is taken"),
         (PROVIDERS + "models: [{id: auto, provider: p}]", "`auto` is the router's"),
         (PROVIDERS + "models: [{id: 'a b', provider: p}]", "models.0.id.*got `a b`"),
-        (PROVIDERS + "models: [{id: m, provider: p, contextwindow: 5}]", "models.0.contextwindow"),
+        (PROVIDERS + "models: [{id: m, provider: p, contextwindow: 5}]", "models.m.contextwindow"),
         (PROVIDERS + "models: [{id: m, provider: p, context_window: 0}]", "context_window.*got `0`"),
         (
             PROVIDERS + "models: [{id: m, provider: p, prices: "

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -139,9 +139,33 @@ def test_the_command_exits_with_1_on_a_problem(tmp_path: Path, variables: dict[s
     assert ("PROBLEM" in done.stdout) is bool(code)
 
 
+def price(start: str) -> dict[str, Any]:
+    """A row of catalog.yaml."""
+    return {"start": start, "input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+
+
+def test_a_model_without_a_price_in_force_is_a_notice(tmp_path: Path) -> None:
+    """With the day on which its first price starts. A provider that states costs needs no price."""
+    write_catalog(
+        tmp_path,
+        [
+            {"id": "now", "prices": [price("2026-01-01"), price("9000-01-01")]},
+            {"id": "later", "prices": [price("9000-02-01"), price("9000-01-01")]},
+            "never",
+            {"id": "stated", "cost_source": "provider"},
+        ],
+    )
+    (notice,) = checked(tmp_path).notices
+    assert notice == (
+        "no price is in force for `later` (the first starts 9000-01-01), `never`: the cost is unknown until"
+        " catalog.yaml or the book has one"
+    )
+    assert checked(tmp_path).problems == []
+
+
 def test_organisations_that_no_document_describes_are_notices(tmp_path: Path) -> None:
     """Each with the places that name it, if there is an organizations.yaml. Nothing is refused."""
-    write_catalog(tmp_path)
+    write_catalog(tmp_path, [{"id": "small", "prices": [price("2026-01-01")]}])
     create(tmp_path / "keys.json", name="n", scopes=["route"], organization_id="acme")
     limits = "limits: [{scope: organization, subject: acme, requests: 1, per: day}]"
     (tmp_path / "limits.yaml").write_text(limits)
@@ -163,7 +187,7 @@ def test_organisations_that_no_document_describes_are_notices(tmp_path: Path) ->
 
 def test_keys_in_the_database_name_organisations_too(tmp_path: Path, postgres_url: str) -> None:
     """With DATABASE_URL the keys are those of the server."""
-    write_catalog(tmp_path)
+    write_catalog(tmp_path, [{"id": "small", "prices": [price("2026-01-01")]}])
     (tmp_path / "organizations.yaml").write_text("organizations: []")
     settings = Settings.load({"DATABASE_URL": postgres_url}, home=tmp_path)
     push(settings)
