@@ -183,18 +183,16 @@ def compact_command(home: Path | None, to: RowOutput) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the output of an earlier audit. Every head in it is expected.",
 )
-@click.option(
-    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
+@row_options
 def doctor_command(
-    home: Path | None, output_format: str, heads: tuple[str, ...], heads_file: Path | None, *, audit: bool
+    home: Path | None, to: RowOutput, heads: tuple[str, ...], heads_file: Path | None, *, audit: bool
 ) -> None:
     """Check lake, ledger and warehouse, and exit with 1 if something is wrong."""
     from pipelines.doctor import doctor
 
     expected = _expected_heads(heads, heads_file)
     report = doctor.inspect(_settings(home), with_audit=audit or bool(expected), expected=expected)
-    click.echo(doctor.render(report, as_json=output_format == "json"))
+    to.write(doctor.rows_of(report), doctor.lines_of(report))
     if any(finding.severity == "error" for finding in report.findings):
         sys.exit(1)
 

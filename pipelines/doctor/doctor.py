@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -86,21 +85,23 @@ def inspect(
     )
 
 
-def render(report: DoctorReport, *, as_json: bool) -> str:
-    """Format the report for a terminal or a program."""
+def rows_of(report: DoctorReport) -> list[dict[str, str]]:
+    """The findings, and the heads of the chains as notes, for a program."""
     kept = "keep it elsewhere, and give it to a later audit with `--expect-head`"
-    if as_json:
-        listed = [asdict(finding) for finding in report.findings]
-        listed += [
-            {"severity": "note", "what": "the head of a chain", "value": str(head), "advice": kept}
-            for head in report.heads
-        ]
-        return json.dumps(listed, indent=1, ensure_ascii=False)
+    heads = [
+        {"severity": "note", "what": "the head of a chain", "value": str(head), "advice": kept}
+        for head in report.heads
+    ]
+    return [*map(asdict, report.findings), *heads]
+
+
+def lines_of(report: DoctorReport) -> list[str]:
+    """The report for a person."""
     lines = [f"{item.severity:8}{item.what}: {item.value}\n        {item.advice}" for item in report.findings]
     errors = sum(item.severity == "error" for item in report.findings)
     lines += [f"head    {head}" for head in report.heads]
     verdict = f"{errors} errors, {len(report.findings) - errors} warnings"
-    return "\n".join([*lines, verdict if report.findings else "everything is in order"])
+    return [*lines, verdict if report.findings else "everything is in order"]
 
 
 class _Doctor:

@@ -17,12 +17,13 @@ LEVEL = "warning"
 @click.command("dagster")
 @click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address. Dagster asks for no password.")
-@click.option("--port", type=int, default=3000, show_default=True)
+@click.option("--port", type=int, default=3000, show_default=True, help="Port of the UI.")
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug"]),
     default=LEVEL,
     show_default=True,
+    help="Least severe lines of Dagster's own log.",
 )
 def dagster_command(home: Path | None, host: str, port: int, log_level: str) -> None:
     """Start Dagster's UI and daemon, which run the jobs on the data folder.

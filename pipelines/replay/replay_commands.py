@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="Folder for the demo's files. The next run deletes them.",
 )
 @click.option("--requests", type=click.IntRange(min=20), help="Requests to send.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run's random choices.")
 @click.option("--smoke", is_flag=True, help="A short run, to see that everything works.")
 def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
     """Watch the whole loop on simulated models with published figures, in a few minutes."""
@@ -68,9 +68,21 @@ def demo(data_dir: Path, requests: int | None, seed: int, smoke: bool) -> None:
     type=click.Path(path_type=Path),
     help="Write the chosen models to this file.",
 )
-@click.option("--refresh-every", type=click.IntRange(min=1), default=200, show_default=True)
-@click.option("--cost-weight", type=click.FloatRange(min=0), default=0.1, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--refresh-every",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Requests between two refreshes of the scores.",
+)
+@click.option(
+    "--cost-weight",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="How much quality a model may lack that costs less, as in a policy.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Repeats a run's random choices.")
 @click.option("--change-step", type=click.IntRange(min=0), help="Apply --set from this request on.")
 @click.option("--set", "swap", metavar="A=B", help="Model A answers with B's quality and keeps its own cost.")
 @click.option(

@@ -26,6 +26,7 @@ from router.configuration.schemas import DOCUMENTS, schema_of
 from router.configuration.watching import look
 from router.errors import ConfigError, nearest
 from router.files import make_folder, write_atomically
+from router.settings.printing import RowOutput, row_options
 
 if TYPE_CHECKING:
     from router.configuration.documents import Documents
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 home_option = click.option(
     "--home", type=click.Path(path_type=Path), help="Data folder (INTELLIROUTER_HOME)."
-)
-_format = click.option(
-    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
 _expected = click.option(
     "--expected",
@@ -52,29 +50,31 @@ def config() -> None:
 
 @config.command("history", help="List the versions of the configuration, newest first.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Lines at most.")
-@_format
 @home_option
-def history_command(home: Path | None, output_format: str, limit: int) -> None:
+@row_options
+def history_command(home: Path | None, to: RowOutput, limit: int) -> None:
     """One line a version."""
     source, _ = _opened(home)
     versions = list(source.versions())
     befores = dict(zip((version.number for version in versions), [None, *versions], strict=False))
     shown = versions[: -limit - 1 : -1]
-    if output_format == "json":
-        lines = [_as_json(version) for version in shown]
-        click.echo(orjson.dumps(lines, option=orjson.OPT_INDENT_2).decode())
-        return
-    if not shown:
-        click.echo("there is no history yet: it begins with a usable catalog.yaml")
-    for version in shown:
-        changed = ", ".join(changed_documents(befores[version.number], version))
-        click.echo(f"{_line(version)}  {changed}")
+    changed = [", ".join(changed_documents(befores[version.number], version)) for version in shown]
+    facts = [{**_as_json(version), "changed": names} for version, names in zip(shown, changed, strict=True)]
+    lines = [f"{_line(version)}  {names}" for version, names in zip(shown, changed, strict=True)]
+    to.write(facts, lines or ["there is no history yet: it begins with a usable catalog.yaml"])
 
 
 @config.command("show", help="Show the documents of a version: HASH is a record's config_hash, or a number.")
 @click.argument("name", metavar="HASH")
 @click.option("--document", metavar="NAME", help="Print only this document, as it was.")
-@_format
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="`json` is what `config apply` reads.",
+)
 @home_option
 def show_command(name: str, document: str | None, output_format: str, home: Path | None) -> None:
     """Print the documents. With --format json, `config apply` reads the output."""
@@ -207,7 +207,6 @@ def _as_json(version: Version) -> dict[str, object]:
         "author": version.author,
         "origin": version.origin,
         "created_at": version.created_at.isoformat(),
-        "documents": dict(version.documents),
     }
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from router import cli
 from router.settings.command_list import SECTIONS, first_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.mark.smoke
@@ -24,6 +29,21 @@ def test_the_list_shows_whole_sentences() -> None:
     for name, command in group.commands.items():
         assert "".join([name, *first_sentence(command).split()]) in printed
         assert first_sentence(command).endswith(".")
+
+
+def _commands(command: click.Command, path: str = "intellirouter") -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from _commands(inner, f"{path} {name}")
+
+
+def test_every_command_and_option_has_help() -> None:
+    """So that `--help` answers what a word means."""
+    for path, command in _commands(cli._group()):
+        assert command.help, path
+        silent = [item.opts for item in command.params if isinstance(item, click.Option) and not item.help]
+        assert silent == [], path
 
 
 def test_no_command_prints_the_list(
