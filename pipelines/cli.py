@@ -33,8 +33,11 @@ def refresh_command(home: Path | None, to: RowOutput) -> None:
     Exits with 1 if a check finds missing or wrong data.
     """
     from pipelines.refresh import refresh
+    from pipelines.warehouse import advance
 
-    _report_refresh(refresh(_settings(home)), to)
+    with advance.on_terminal():
+        result = refresh(_settings(home))
+    _report_refresh(result, to)
 
 
 @click.command("rebuild")
@@ -46,8 +49,11 @@ def rebuild_command(home: Path | None, to: RowOutput) -> None:
     Exits with 1 if a check finds missing or wrong data.
     """
     from pipelines.refresh import rebuild
+    from pipelines.warehouse import advance
 
-    _report_refresh(rebuild(_settings(home)), to)
+    with advance.on_terminal():
+        result = rebuild(_settings(home))
+    _report_refresh(result, to)
 
 
 def _report_refresh(result: RefreshResult, to: RowOutput) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.rollups import removed_rollups
 from pipelines.rollups.tables import HOURLY, MOMENTS
-from pipelines.warehouse import linked, sqlfiles, usage
+from pipelines.warehouse import advance, linked, sqlfiles, usage
 from pipelines.warehouse.archive import DAILY_MARTS, midnight
 from pipelines.warehouse.ranges import runs
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
@@ -33,6 +33,7 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
             warehouse.run("rollups/stale_days", start=EPOCH, end=expired_before, marts=[usage.USAGE])
             warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=expired_before)
     hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
+    done = 0
     for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
         with linked.narrowed(warehouse, start, end), warehouse.transaction():
             for table, parameters in HOURLY.items():
@@ -41,6 +42,8 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
             warehouse.run("rollups/stale_days", start=start, end=end, marts=[*DAILY_MARTS, usage.USAGE])
             warehouse.run("rollups/change_states_from", start=start)
             warehouse.run(delete_between("pipeline.stale_hours", "hour"), start=start, end=end)
+        done += (end - start) // timedelta(hours=1)
+        advance.report("hours of rollups", done, len(hours))
     return hours
 
 
@@ -61,10 +64,13 @@ def build_daily_marts(warehouse: Warehouse) -> dict[str, list[datetime]]:
     for mart in DAILY_MARTS:
         found = warehouse.run("rollups/stale_days_of", mart=mart).fetchall()
         days = [midnight(day) for (day,) in found]
+        finished = 0
         for start, end in runs(days, timedelta(days=1), longest=RUN_OF_DAYS):
             with warehouse.transaction():
                 warehouse.run(delete_between(mart, "day"), start=start, end=end)
                 warehouse.run(f"marts/{mart}", start=start, end=end)
                 warehouse.run("rollups/forget_stale_days", mart=mart, start=start, end=end)
+            finished += (end - start) // timedelta(days=1)
+            advance.report(f"days of {mart}", finished, len(days))
         done[mart] = days
     return done

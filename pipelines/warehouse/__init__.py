@@ -11,6 +11,7 @@ Read in this order:
     archive      rollups without their raw rows         history       published scores, after a rebuild
     factors      weights of each configuration
     differences  the first changed record of a file     ranges        hours and days in ranges
-    linked       rows that are read in files     linked_views the views that show them
-    cutoffs      takes back a cutoff of the future      thinning     bounds the history of scores
+    linked       rows that are read in files        linked_views  the views that show them
+    cutoffs      takes back a cutoff of the future  thinning      bounds the history of scores
+    advance      how far a long part is
 """

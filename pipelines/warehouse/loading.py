@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines.lake import reading, versions
-from pipelines.warehouse import archive, linked, linked_views, quarantine, sqlfiles
+from pipelines.warehouse import advance, archive, linked, linked_views, quarantine, sqlfiles
 from pipelines.warehouse.columns import as_in_table
 from pipelines.warehouse.cutoffs import take_back_future_cutoff
 from router.errors import SegmentError
@@ -88,8 +88,11 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
             suspects += [problem] if segment.path.exists() else []  # else replaced since it was listed
         else:
             pending.append(segment)
+    done = 0
     for group in _groups(warehouse, pending):
         suspects += _load_group(warehouse, dataset, group, result)
+        done += len(group)
+        advance.report(f"segments of {dataset}", done, len(pending))
     linked.link_loaded(warehouse, dataset)
     linked.show(warehouse, dataset)
     quarantine.keep(warehouse, dataset, held, suspects)
