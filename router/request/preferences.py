@@ -38,6 +38,11 @@ MEMBERS = (
     "zdr",
 )
 
+AMOUNTS = ("max_prompt_usd_per_mtok", "max_completion_usd_per_mtok", "max_cost_usd")
+"""Members that are dollars."""
+SETS = ("only", "ignore", "data_policy", "regions", "allowed_models")
+"""Members that are names in no order."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
@@ -51,8 +56,8 @@ class Preferences:
     """Providers or models that may not be used."""
     sort: Sort | None = None
     """Take the cheapest or the fastest model instead of the policy's choice."""
-    max_prompt_usd_per_mtok: Decimal | None = None
-    max_completion_usd_per_mtok: Decimal | None = None
+    max_prompt_usd_per_mtok: Decimal | float | None = None
+    max_completion_usd_per_mtok: Decimal | float | None = None
     allow_fallbacks: bool = True
     """Whether another model may answer when the chosen one fails."""
     data_policy: frozenset[str] = frozenset()
@@ -60,14 +65,25 @@ class Preferences:
     regions: frozenset[str] | None = None
     """A model must serve from at least one of these regions."""
     min_quality: float | None = None
-    max_cost_usd: Decimal | None = None
-    """Largest expected cost of this request."""
+    max_cost_usd: Decimal | float | None = None
+    """Largest expected cost of this request. A float counts as the digits that Python prints for it."""
     max_latency_ms: float | None = None
     """Longest expected latency."""
     deterministic: bool = False
     """Take the model of highest utility, and do not explore."""
     allowed_models: frozenset[str] | None = None
     """Models the caller may use, whatever the other members say; None: any. `provider` cannot set it."""
+
+    def __post_init__(self) -> None:
+        """Make amounts decimals, and names a tuple or sets. RequestError for a value that is neither."""
+        for name in AMOUNTS:
+            value = getattr(self, name)
+            if value is not None and type(value) is not Decimal:
+                object.__setattr__(self, name, _money(name, value))
+        for name, kind in (("order", tuple), *((name, frozenset) for name in SETS)):
+            value = getattr(self, name)
+            if value is not None and type(value) is not kind:
+                object.__setattr__(self, name, kind(_names(name, value)))
 
     @classmethod
     def parse(cls, value: object) -> Preferences:
@@ -144,7 +160,9 @@ def _max_price(value: object) -> dict[str, Decimal]:
 
 
 def _names(member: str, value: object) -> tuple[str, ...]:
-    is_list = isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
+    is_list = isinstance(value, list | tuple | set | frozenset) and all(
+        isinstance(item, str) and item for item in value
+    )
     if not is_list or len(value) > MAX_NAMES:  # type: ignore[arg-type]
         raise _wrong(member, value, f"a list of at most {MAX_NAMES} names")
     return tuple(value)  # type: ignore[arg-type]

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.request.preferences import Preferences
+from router.request.preferences import AMOUNTS, SETS, Preferences
 from router.sessions.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FIELDS = tuple(item.name for item in fields(Session))
-_SETS = ("only", "ignore", "data_policy", "regions", "allowed_models")
-_AMOUNTS = ("max_prompt_usd_per_mtok", "max_completion_usd_per_mtok", "max_cost_usd")
 
 
 def digest(owned: str) -> str:
@@ -59,8 +57,8 @@ def _session(members: dict[str, Any]) -> Session:
     wished = members.get("preferences")
     if wished is not None:
         wished["order"] = tuple(wished["order"])
-        wished |= {name: frozenset(wished[name]) for name in _SETS if wished[name] is not None}
-        wished |= {name: Decimal(wished[name]) for name in _AMOUNTS if wished[name] is not None}
+        wished |= {name: frozenset(wished[name]) for name in SETS if wished[name] is not None}
+        wished |= {name: Decimal(wished[name]) for name in AMOUNTS if wished[name] is not None}
         members["preferences"] = Preferences(**wished)
     return Session(**members)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from router import NoEligibleModelError, Preferences, Request, RequestError, Router
+from router.request.preferences import AMOUNTS, SETS
 from tests.factories import write_catalog
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -51,6 +52,31 @@ def test_every_member_is_read() -> None:
         max_latency_ms=900.0,
         deterministic=True,
     )
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+def test_python_may_give_an_amount_as_a_float(name: str) -> None:
+    """It counts as the digits that it shows, and equals the exact amount. A text that is none is refused."""
+    wanted: dict[str, Any] = {name: 0.1}
+    exact: dict[str, Any] = {name: Decimal("0.1")}
+    given = Preferences(**wanted)
+    assert given == Preferences(**exact)
+    assert isinstance(getattr(given, name), Decimal)
+    wanted[name] = "free"
+    with pytest.raises(RequestError, match="got `free`"):
+        Preferences(**wanted)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_python_may_give_names_as_a_list(name: str) -> None:
+    """They equal a set of them. One text is no list of names."""
+    wanted: dict[str, Any] = {name: ["a", "b"]}
+    exact: dict[str, Any] = {name: frozenset({"b", "a"})}
+    assert hash(Preferences(**wanted)) == hash(Preferences(**exact))
+    assert Preferences(order=["b", "a"]).order == ("b", "a")  # type: ignore[arg-type]
+    wanted[name] = "gpt-4o"
+    with pytest.raises(RequestError, match="got `gpt-4o`"):
+        Preferences(**wanted)
 
 
 @pytest.mark.parametrize(
