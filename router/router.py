@@ -104,6 +104,10 @@ class Router:
             raise ConfigError(line) from error
         return cls(parts)
 
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"{len(self.catalog.models)} models"
+        return f"<Router of `{self.settings.home}`: {state}>"
+
     def observe(self, observer: Observer) -> None:
         """Let the observer see each record from now on, once it is on disk."""
         self._parts.recorder.observers.append(observer)

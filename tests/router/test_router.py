@@ -482,3 +482,11 @@ def test_a_default_policy_that_does_not_exist_is_refused(tmp_path: Path) -> None
     write_catalog(tmp_path)
     with pytest.raises(UnknownPolicyError, match="`nope`"):
         Router.open(home=tmp_path, default_policy="nope")
+
+
+def test_a_router_prints_its_folder_and_models(tmp_path: Path) -> None:
+    """In a notebook it is one line, which also says that it is closed."""
+    write_catalog(tmp_path, ["small", "large"])
+    with Router.open(home=tmp_path) as router:
+        assert repr(router) == f"<Router of `{tmp_path}`: 2 models>"
+    assert repr(router) == f"<Router of `{tmp_path}`: closed>"
