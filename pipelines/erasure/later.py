@@ -1,7 +1,8 @@
 """Tells the records of an erased person that came while they were erased from those that should be gone.
 
-A person may go on to send requests. Those of after the erasure's moment stay, and the certificate names their
-places. A segment that was sealed after the last load is pending: the next refresh erases it.
+A person may go on to send requests. Those of after the erasure's moment stay, and the certificate names
+their places. A journal that a router wrote meanwhile, and a segment that was sealed after the last load, are
+pending: the next refresh erases them.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ class Later:
     """Segments in the ledger."""
 
     def pending(self, traces: Iterable[str]) -> set[str]:
-        """Segments that were sealed since the last load, relative to the data folder."""
+        """Journals, and segments that were sealed since the last load, relative to the data folder."""
         found = set()
         for name in traces:
             path = self.settings.home / name
-            if self._dataset(path) and path.suffix == ".parquet" and path.stem not in self.loaded:
+            is_open = path.is_relative_to(self.settings.home / "journal") and path.suffix == ".jsonl"
+            is_new = self._dataset(path) and path.suffix == ".parquet" and path.stem not in self.loaded
+            if is_open or is_new:
                 found.add(name)
         return found
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from pipelines import flow
 from pipelines.doctor import doctor
 from pipelines.erasure import erasure
+from pipelines.erasure.search import search
 from pipelines.flow import erase
 from pipelines.warehouse.warehouse import Warehouse
 from router import Request, Router
@@ -18,17 +20,21 @@ from router.providers.fake import FakeProvider
 from tests.factories import write_catalog
 from tests.pipelines.helpers import make_record, seal_records
 
+NAME = "ada-lovelace"
+"""Long enough for a search of texts: a shorter one can occur in any file by chance."""
+
 
 def unfinished(settings: Settings) -> list[str]:
     """What the doctor says of erasures."""
     return [item.value for item in doctor.inspect(settings).findings if "erasure" in item.what]
 
 
-def ids(settings: Settings) -> list[str]:
+def ids(settings: Settings, user: str = "ada") -> list[str]:
     """Ids of the person's rows, after a refresh."""
     with Warehouse(settings) as warehouse:
         flow.run_refresh(warehouse)
-        return [name for (name,) in warehouse.rows("select id from request_analytics where user_id = 'ada'")]
+        found = warehouse.rows("select id from request_analytics where user_id = $user", user=user)
+        return [name for (name,) in found]
 
 
 def test_requests_that_are_sealed_during_an_erasure_are_erased(
@@ -70,6 +76,34 @@ def test_later_requests_are_named_and_stay(settings: Settings, monkeypatch: pyte
     again = erase(settings, "ada")
     assert (again.remaining, again.later) == ((), ())
     assert ids(settings) == []
+
+
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["open", "sealed"])
+def test_a_journal_that_begins_during_the_search_is_pending(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, is_sealed: bool
+) -> None:
+    """Also when its router seals it before the search is judged: the next refresh erases the person."""
+    seal_records(settings, [make_record(user_id=NAME), make_record(user_id="bob")])
+    journal = settings.home / "journal" / "request_analytics" / "0123456789ab-00000001.jsonl"
+    real = search
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        journal.write_text('{"id": "x", "user_id": "ada-lovelace"}\n')
+        found = real(*arguments, **options)
+        if is_sealed:
+            journal.unlink()
+            seal_records(settings, [make_record(datetime.now(UTC), user_id=NAME)])
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "search", meanwhile)
+        certificate = erase(settings, NAME)
+    assert certificate.remaining == ()
+    assert certificate.pending_journals == (str(journal.relative_to(settings.home)),)
+    journal.unlink(missing_ok=True)
+    assert len(ids(settings, NAME)) == int(is_sealed)  # its record is of after the moment
+    assert unfinished(settings) == []
 
 
 @pytest.mark.slow
