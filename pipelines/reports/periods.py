@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 GRAIN = timedelta(minutes=15)
 """The shortest period that rollups distinguish."""
+MOMENTS = timedelta(days=2)
+"""A title names the hours of a shorter period."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _AGE = re.compile(r"(\d{1,6})([mhdw])")
@@ -57,6 +59,23 @@ class Period:
             end = _midnight(self.zone, start.astimezone(self.zone).date() + timedelta(days=1))
             yield Period(since=start, until=min(end, self.until), zone=self.zone)
             start = end
+
+    def title(self) -> str:
+        """Its days as a title, such as `November 2026` or `29 December 2025 to 3 January 2026`.
+
+        A whole month has its name. A period of less than two days keeps its hours.
+        """
+        since, until = (moment.astimezone(self.zone) for moment in (self.since, self.until))
+        if self.until - self.since < MOMENTS and (since.time(), until.time()) != (time(), time()):
+            return str(self)
+        first = since.date()
+        last = max(first, (self.until - timedelta(microseconds=1)).astimezone(self.zone).date())
+        following = self.until.astimezone(self.zone).date()
+        if since.time() == until.time() == time() and first.day == following.day == 1 and first < following:
+            return _joined(f"{first:%B}", f"{last:%B}", first.year, last)
+        if (first.year, first.month) == (last.year, last.month):
+            return _joined(str(first.day), str(last.day), first.year, last, f" {last:%B}")
+        return _joined(f"{first.day} {first:%B}", f"{last.day} {last:%B}", first.year, last)
 
     def __str__(self) -> str:
         """Its bounds in local time, with the zone: `2026-11-01 00:00 to 2026-12-01 00:00 Europe/Berlin`."""
@@ -155,6 +174,13 @@ def bound(zone: ZoneInfo, text: str, *, now: datetime, is_end: bool = False) -> 
 def on_grid(moment: datetime, grain: timedelta = GRAIN) -> datetime:
     """The start of the moment's quarter of an hour, or of a longer grain."""
     return moment - (moment - datetime.min.replace(tzinfo=UTC)) % grain
+
+
+def _joined(first: str, last: str, first_year: int, end: date, month: str = "") -> str:
+    """Two names with the years that a reader needs, or one if they are the same."""
+    if first_year != end.year:
+        return f"{first} {first_year} to {last} {end.year}"
+    return f"{last if first == last else f'{first} to {last}'}{month} {end.year}"
 
 
 def _date(given: str, text: str | None = None) -> date:

@@ -114,7 +114,8 @@ def _write(settings: Settings, name: str, window: Window, to: Output, timeout_s:
             note = building.note_on_grain(connection, item, own)
         if note is not None and not to.for_people():
             click.echo(f"note: {note}", err=True)
-        title = f"{item}, {own}{building.whose_of(own.organization)}; amounts in US dollars"
+        period = building.period_of(item, window)
+        title = f"{item}, {period}{building.whose_of(own.organization)}; {building.CURRENCY}"
         lines = [title] if note is None else [title, note]
         write(answer, to, title=lines, totals=question_of(item).has_totals)
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MONTH = "month"
 """The name of the page that holds every report."""
 RAW_ROWS = "request_analytics"
+AT_REFRESH = "as of the last refresh"
+"""The period of reports whose SQL reads none."""
+CURRENCY = "amounts in US dollars"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +62,11 @@ class Window:
         until = self.until.astimezone(self.zone)
         return month(self.zone, f"{until:%Y-%m}").since != self.until
 
-    def of_month(self) -> datetime:
-        """A local moment in the month that it starts in."""
-        return (self.since or self.until).astimezone(self.zone)
+    def title(self) -> str:
+        """The period as a title."""
+        if self.since is None:
+            return f"up to {self}"
+        return Period(since=self.since, until=self.until, zone=self.zone).title()
 
     def __str__(self) -> str:
         if self.since is None:
@@ -75,8 +80,11 @@ class Built:
 
     source: Source
     unknown_cost: str
+    """The sentence on unknown costs for the period of the page."""
     sections: dict[str, str]
     """HTML of each report, by name."""
+    unknown_costs: dict[str, str]
+    """The sentence for the period of each report, by name."""
 
 
 def names_for(organization: str | None) -> list[str]:
@@ -94,11 +102,12 @@ def write_page(settings: Settings, name: str, window: Window, file: Path, *, tim
     names = names_for(window.organization) if name == MONTH else [name]
     built = build(settings, names, window, timeout_s=timeout_s)
     whose = whose_of(window.organization)
+    is_month = name == MONTH
     text = render(
         Page(
-            title=(f"{window.of_month():%B %Y}" if name == MONTH else name) + whose,
-            subtitle=f"{window if name == MONTH else window.of(name)}; amounts in US dollars",
-            unknown_cost=built.unknown_cost,
+            title=(window.title() if is_month else title_of(name, window)) + whose,
+            subtitle=f"{window if is_month else period_of(name, window)}; {CURRENCY}",
+            unknown_cost=built.unknown_cost if is_month else built.unknown_costs[name],
             source=built.source,
             sections=list(built.sections.values()),
             links=[(f"#{item}", question_of(item).question) for item in names] if len(names) > 1 else [],
@@ -158,7 +167,7 @@ def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s
             reports.require_organization(connection, window.organization)
         source, expired_before = _source(settings, connection)
         known: dict[datetime | None, str] = {}
-        sections = {}
+        sections, unknown = {}, {}
         for name in names:
             own = window.of(name)
             if own.since not in known:
@@ -167,14 +176,20 @@ def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s
             section = Section(
                 name=name,
                 question=question_of(name),
-                period=str(own),
+                period=f"{period_of(name, window)}; {CURRENCY}",
                 answer=answer,
                 sql=reports.file_of(name).text,
                 notes=tuple(_notes(connection, name, own, expired_before)),
             )
-            sections[name] = section_html(section, source, unknown_cost=known[own.since])
+            unknown[name] = known[own.since]
+            sections[name] = section_html(section, source, unknown_cost=unknown[name])
         whole = window if window.since is not None else window.of(names[0])
-        return Built(source=source, unknown_cost=_unknown_cost(connection, whole), sections=sections)
+        return Built(
+            source=source,
+            unknown_cost=_unknown_cost(connection, whole),
+            sections=sections,
+            unknown_costs=unknown,
+        )
 
 
 def variables(window: Window) -> dict[str, object]:
@@ -193,6 +208,21 @@ def note_on_grain(connection: duckdb.DuckDBPyConnection, name: str, window: Wind
         return None
     period = Period(since=window.since, until=window.until, zone=window.zone)
     return reports.note_on_grain(connection, name, period)
+
+
+def period_of(name: str, window: Window) -> str:
+    """The period whose figures a report shows, with its zone. Some show those of the last refresh."""
+    return str(window.of(name)) if _has_period(name) else AT_REFRESH
+
+
+def title_of(name: str, window: Window) -> str:
+    """The name of a report with its period, as a title."""
+    return f"{name}, {window.of(name).title() if _has_period(name) else AT_REFRESH}"
+
+
+def _has_period(name: str) -> bool:
+    """Whether a report's SQL reads the period."""
+    return "getvariable('since')" in reports.file_of(name).text
 
 
 def whose_of(organization: str | None) -> str:

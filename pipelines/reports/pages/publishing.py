@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.reports import reports
-from pipelines.reports.pages.building import Window, build, names_for, whose_of
+from pipelines.reports.pages.building import CURRENCY, Window, build, names_for, period_of, title_of, whose_of
 from pipelines.reports.pages.page import Page, render
 from pipelines.reports.pages.questions import question_of
 from pipelines.reports.periods import on_grid, zone_of
@@ -92,11 +92,12 @@ def _write(settings: Settings, folder: Path, organization: str | None, window: W
     whose = whose_of(organization or "")
 
     def page(name: str, title: str, sections: list[str], links: list[tuple[str, str]]) -> None:
+        period = window if name == INDEX else period_of(name, window)
         text = render(
             Page(
                 title=title + whose,
-                subtitle=f"{window}; amounts in US dollars",
-                unknown_cost=built.unknown_cost,
+                subtitle=f"{period}; {CURRENCY}",
+                unknown_cost=built.unknown_costs.get(name, built.unknown_cost),
                 source=built.source,
                 sections=sections,
                 links=links,
@@ -105,8 +106,13 @@ def _write(settings: Settings, folder: Path, organization: str | None, window: W
         write_atomically(folder / f"{name}.html", text.encode(), mode=OWNER_ONLY)
 
     for name, section in built.sections.items():
-        page(name, name, [section], [("/reports", "All reports")])
-    page(INDEX, "Reports", [], [(f"/reports/{name}", question_of(name).question) for name in names])
+        page(name, title_of(name, window), [section], [("/reports", "All reports")])
+    page(
+        INDEX,
+        f"Reports, {window.title()}",
+        [],
+        [(f"/reports/{name}", question_of(name).question) for name in names],
+    )
     for path in folder.glob("*.html"):
         if path.stem not in (*names, INDEX):
             path.unlink()  # a report of an earlier release

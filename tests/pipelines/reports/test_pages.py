@@ -194,6 +194,35 @@ def test_months_are_compared_from_the_first_of_one(filled: Settings, tmp_path: P
     assert "The last month is not over" not in page(filled, tmp_path, "month-by-month")
 
 
+@pytest.mark.parametrize(
+    ("window", "title"),
+    [
+        (JUNE, "June 2026"),
+        (Window(since=fixed.SINCE - timedelta(days=60), until=fixed.UNTIL), "2 April to 30 June 2026"),
+        (Window(since=fixed.SINCE, until=fixed.UNTIL - timedelta(days=10)), "1 to 20 June 2026"),
+    ],
+)
+def test_the_title_is_the_period_of_the_page(
+    filled: Settings, tmp_path: Path, window: Window, title: str
+) -> None:
+    """A page of 90 days is not named after one month, with one report or with all of them."""
+    assert f"<title>{title}</title>" in page(filled, tmp_path, window=window)
+    assert f"<h1>cost-per-task, {title}</h1>" in page(filled, tmp_path, "cost-per-task", window)
+
+
+def test_each_heading_has_the_period_of_its_own_figures(filled: Settings, tmp_path: Path) -> None:
+    """A report that compares months, or shows the last refresh, does not have the period of the page."""
+    text = page(filled, tmp_path)
+    assert "cost-per-task, 2026-06-01 00:00 to 2026-07-01 00:00 UTC; amounts in US dollars<" in text
+    assert "month-by-month, 2025-05-01 00:00 to 2026-07-01 00:00 UTC; amounts in US dollars<" in text
+    for name in ("budgets", "experiments", "savings"):
+        assert f">{name}, as of the last refresh; amounts in US dollars<" in text
+    single = page(filled, tmp_path, "month-by-month", Window(since=fixed.UNTIL, until=fixed.UNTIL))
+    header = single.split("</header>")[0]
+    assert "<h1>month-by-month, May 2025 to June 2026</h1>" in header
+    assert "There are no requests in this period." not in header
+
+
 def test_the_others_keep_every_digit() -> None:
     """The sum of the bars equals the sum of the rows."""
     import pyarrow as pa

@@ -145,3 +145,24 @@ def test_a_moment_beyond_the_calendar_is_refused_by_value(text: str) -> None:
     """An age or an offset that leaves the years 1 to 9999 is an error, not a crash."""
     with pytest.raises(QueryError, match="year"):
         periods.parse_moment(text)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "title"),
+    [
+        ("2026-11", "2026-11", "November 2026"),
+        ("2026-09", "2026-11", "September to November 2026"),
+        ("2025-12", "2026-01", "December 2025 to January 2026"),
+        ("2026-11-01", "2026-11-27", "1 to 27 November 2026"),
+        ("2026-11-27", "2026-11-27", "27 November 2026"),
+        ("2026-08-29", "2026-11-27", "29 August to 27 November 2026"),
+        ("2025-12-29", "2026-01-03", "29 December 2025 to 3 January 2026"),
+        ("2025-11-01", "2026-11-15", "1 November 2025 to 15 November 2026"),
+        ("2026-11-01", None, "1 to 20 November 2026"),
+        ("90d", None, "22 August to 20 November 2026"),
+        ("6h", None, "2026-11-20 07:00 to 2026-11-20 13:07 Europe/Berlin"),
+    ],
+)
+def test_a_title_names_every_day_of_its_period(since: str, until: str | None, title: str) -> None:
+    """Only whole months have the name of a month, years are clear, and a short period keeps its hours."""
+    assert periods.between(BERLIN, since, until, now=NOW).title() == title

@@ -110,3 +110,15 @@ def test_dagster_shows_the_charts(
     shown = _metadata()
     assert shown["daily_usage"].value.startswith("![daily-usage](data:image/png;base64,iVBOR")
     assert not any("user" in name for name in shown)
+
+
+def test_each_page_is_titled_by_its_own_period(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that compares months names those, and the index the days of the other reports."""
+    monkeypatch.setattr(publishing, "names_for", lambda _: ["cost-per-user", "month-by-month"])
+    moment = datetime(2026, 6, 21, 12, tzinfo=UTC)
+    fixed.fill(settings, [make_record(moment - timedelta(days=1), organization_id="acme")])
+    publish_reports(settings, now=moment)
+    found = pages(settings, "acme")
+    assert "<h1>Reports, 22 May to 21 June 2026, organisation acme</h1>" in found["index"]
+    assert "<h1>cost-per-user, 22 May to 21 June 2026, organisation acme</h1>" in found["cost-per-user"]
+    assert "2025-05-01 00:00 to 2026-06-21 12:00 UTC; amounts" in found["month-by-month"].split("<main>")[0]
