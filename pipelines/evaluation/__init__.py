@@ -8,4 +8,5 @@ evaluate    the three together, and when to refuse
 what_if     one model in place of the router's choices, from sums that outlive the requests
 rollup_sums these sums, read from the published warehouse
 savings     the saving in comparison with a baseline, with its interval
+wording     differences with their intervals as sentences
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pipelines.evaluation.wording import COST, WHOLE, compared, compared_points, percent
 from pipelines.reports.reports import Answer
 
 if TYPE_CHECKING:
@@ -110,28 +111,18 @@ def verdict(evaluation: Evaluation) -> str:
     """The answer in a sentence: paired differences of the doubly robust estimates."""
     parts = []
     if evaluation.quality is not None:
-        found = evaluation.quality.doubly_robust
-        low, high = 100 * found.difference_low, 100 * found.difference_high
-        sure = "" if low > 0 or high < 0 else ", which may be chance"
-        parts.append(
-            f"scored {abs(100 * found.difference):.1f} points {_more(found.difference, 'higher', 'lower')}"
-            f" in quality (95%: {low:+.1f} to {high:+.1f}{sure})"
-        )
+        found, quality = evaluation.quality.doubly_robust, evaluation.quality.logged.value
+        ends = found.difference_low, found.difference_high
+        parts.append(f"scored {compared_points(found.difference, *ends, of=quality)}")
     if evaluation.cost_usd is not None and evaluation.cost_usd.logged.value > 0:
         found, logged = evaluation.cost_usd.doubly_robust, evaluation.cost_usd.logged.value
-        low, high = 100 * found.difference_low / logged, 100 * found.difference_high / logged
-        sure = "" if low > 0 or high < 0 else ", which may be chance"
-        parts.append(
-            f"cost {abs(100 * found.difference / logged):.1f}% {_more(found.difference, 'more', 'less')}"
-            f" (95%: {low:+.1f}% to {high:+.1f}%{sure})"
+        shares = (
+            100 * item / logged for item in (found.difference, found.difference_low, found.difference_high)
         )
+        parts.append(f"cost {compared(*shares, words=COST, show=percent, least=-WHOLE)}")
     if not parts:
         return f"verdict: nothing is known of what `{evaluation.policy_id}` would have cost or scored"
     return f"verdict: on this traffic `{evaluation.policy_id}` would have {' and '.join(parts)}"
-
-
-def _more(difference: float, more: str, less: str) -> str:
-    return more if difference >= 0 else less
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:

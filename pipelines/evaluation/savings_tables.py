@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from pipelines.evaluation.wording import COST, compared, compared_points, money
 from pipelines.reports.reports import Answer
 
 if TYPE_CHECKING:
@@ -18,33 +19,24 @@ def sentence(found: Saving) -> str:
     against = f"the policy `{found.baseline}`" if found.is_policy else f"always `{found.baseline}`"
     if found.saved_usd is None or found.saved_usd_low is None or found.saved_usd_high is None:
         return f"The saving against {against} is not known: {found.reason}."
-    whole = (found.cost_usd or 0.0) + found.saved_usd
-    share = "" if whole <= 0 else f", {abs(found.saved_usd) / whole:.0%} {_word(found.saved_usd)}"
-    low, high = found.saved_usd_low, found.saved_usd_high
-    doubt = ", which may be chance" if low <= 0 <= high else ""
-    text = (
-        f"The router cost {money(abs(found.saved_usd))} {'less' if found.saved_usd >= 0 else 'more'} than"
-        f" {against}{share} (95% interval: {money(low)} to {money(high)}{doubt})"
+    cost = found.cost_usd or 0.0
+    whole = cost + found.saved_usd
+    share = "" if whole <= 0 else f", {abs(found.saved_usd) / whole:.0%} of its cost"
+    spent = compared(
+        -found.saved_usd,
+        -found.saved_usd_high,
+        -found.saved_usd_low,
+        words=COST,
+        show=money,
+        after=f" than {against}{share}",
+        most=cost,
     )
-    if (
-        found.quality_difference is None
-        or found.quality_difference_low is None
-        or found.quality_difference_high is None
-    ):
-        return f"{text}; too few answers were judged to compare quality."
-    points, least, most = (
-        100 * value
-        for value in (
-            found.quality_difference,
-            found.quality_difference_low,
-            found.quality_difference_high,
-        )
+    if found.quality_difference is None:
+        return f"The router cost {spent}; too few answers were judged to compare quality."
+    scored = compared_points(
+        found.quality_difference, found.quality_difference_low, found.quality_difference_high
     )
-    doubt = ", which may be chance" if least <= 0 <= most else ""
-    return (
-        f"{text}, and scored {abs(points):.1f} points {'better' if points >= 0 else 'worse'}"
-        f" ({least:+.1f} to {most:+.1f}{doubt})."
-    )
+    return f"The router cost {spent}, and scored {scored}."
 
 
 def coverage(found: Saving) -> str:
@@ -58,12 +50,6 @@ def coverage(found: Saving) -> str:
     )
 
 
-def money(usd: float) -> str:
-    """Dollars for a sentence: cents where they matter."""
-    sign = "-" if usd < 0 else ""
-    return f"{sign}${abs(usd):,.0f}" if abs(usd) >= 100 else f"{sign}${abs(usd):,.4g}"
-
-
 def answer(found: Sequence[Saving]) -> Answer:
     """A row for each saving."""
     import pyarrow as pa
@@ -74,7 +60,3 @@ def answer(found: Sequence[Saving]) -> Answer:
         [(name, kinds.get(name, pa.string() if name in texts else pa.float64())) for name in asdict(found[0])]
     )
     return Answer(table=pa.Table.from_pylist([asdict(item) for item in found], schema=schema))
-
-
-def _word(saved: float) -> str:
-    return "cheaper" if saved >= 0 else "dearer"

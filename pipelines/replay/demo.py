@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from pipelines.evaluation.savings import savings
-from pipelines.evaluation.savings_tables import money, sentence
+from pipelines.evaluation.savings_tables import sentence
+from pipelines.evaluation.wording import COST, compared, compared_points, money
 from pipelines.replay.demo_world import load_figures, make_outcomes, prices_of, write_outcomes
 from pipelines.replay.driver import Caller
 from pipelines.replay.errors import BooksError
@@ -125,10 +126,11 @@ def _saving(folder: Path, report: Report) -> list[str]:
     router, *references = report.lines
     always = next(line for line in references if line.name == f"best single ({BEFORE})")
     saved = (always.cost_usd_per_1k - router.cost_usd_per_1k) * report.books.sent / 1000
-    points = 100 * (router.quality - always.quality)
+    cost = compared(-saved, words=COST, show=money)
+    scored = compared_points(router.quality - always.quality)
     return [
         sentence(found[0]),
-        f"the truth, from the outcomes of both on every request: {money(saved)} saved, {points:+.1f} points",
+        f"The truth, from the outcomes of both on every request: it cost {cost}, and scored {scored}.",
     ]
 
 

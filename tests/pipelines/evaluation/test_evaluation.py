@@ -248,7 +248,7 @@ def test_another_policy_is_estimated_from_the_records(traffic: Traffic) -> None:
     *_, sentence = estimate_tables.notes(done)
     assert re.fullmatch(
         r"  verdict: on this traffic `other` would have scored [\d.]+ points higher in quality"
-        r" \(95%: \+[\d.]+ to \+[\d.]+\) and cost [\d.]+% more \(95%: \+[\d.]+% to \+[\d.]+%\)",
+        r" \(95%: [\d.]+ to [\d.]+ higher\) and cost [\d.]+% more \(95%: [\d.]+% to [\d.]+% more\)",
         sentence,
     )
 

@@ -167,16 +167,18 @@ def test_a_sentence_to_repeat() -> None:
         quality_difference_high=0.012,
     )
     assert sentence(found) == (
-        "The router cost $100 less than always `large`, 25% cheaper (95% interval: $80.4 to $120), and scored"
-        " 0.4 points worse (-2.0 to +1.2, which may be chance)."
+        "The router cost $100 less than always `large`, 25% of its cost (95%: $80.40 to $120 less), and"
+        " scored 0.4 points lower in quality (95%: from 2.0 lower to 1.2 higher, which may be chance)."
     )
     dearer = replace(
         found, saved_usd=-100.0, saved_usd_low=-120.0, saved_usd_high=-80.0, quality_difference=None
     )
     assert sentence(dearer) == (
-        "The router cost $100 more than always `large`, 50% dearer (95% interval: -$120 to -$80); too few"
+        "The router cost $100 more than always `large`, 50% of its cost (95%: $80.00 to $120 more); too few"
         " answers were judged to compare quality."
     )
+    unsure = replace(found, saved_usd=1.0, saved_usd_low=-400.0, saved_usd_high=5.0)
+    assert "(95%: from $5.00 less to $300 more, which may be chance)" in sentence(unsure)
 
 
 def test_the_table_holds_the_commands_figures(traffic: Traffic) -> None:
