@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from pipelines.reports.pages.building import Window, drawings
+from pipelines.reports.pages.building import drawings
 from pipelines.reports.pages.publishing import publish_reports
+from pipelines.reports.pages.window import Window
 from router.config import Settings
 
 CHARTS = (

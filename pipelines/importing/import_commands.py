@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.importing.leaves import Finding
     from pipelines.importing.spend_logs import Imported
     from pipelines.reports.output import Output
-    from pipelines.reports.pages.building import Window
+    from pipelines.reports.pages.window import Window
     from router.config import Settings
 
 _home = click.option(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipelines.importing.moving_in import Compared, MovingIn
     from pipelines.reports.output import Output
-    from pipelines.reports.pages.building import Window
+    from pipelines.reports.pages.window import Window
     from pipelines.reports.reports import Answer
     from router.config import Settings
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from pipelines.reports.reports import Answer
     from router.config import Settings
 
+NONE_PENDING = "No price waits. `intellirouter prices refresh` compares the price book with its source."
+NO_PRICES = (
+    "No price is known. Run `intellirouter prices refresh`, or give the models `prices` in catalog.yaml."
+)
+
 _home = click.option(
     "--home", type=click.Path(path_type=Path), help="Data folder; default: $INTELLIROUTER_HOME."
 )
@@ -33,7 +38,7 @@ def list_command(model: str | None, home: Path | None, to: Output) -> None:
     """List the dated prices of all catalog models, or of MODEL: an id, or part of a book name."""
     from pipelines.prices.listing import price_table
 
-    write(_answer(price_table(_settings(home), model)), to)
+    write(_answer(price_table(_settings(home), model)), to, empty=NO_PRICES)
 
 
 @prices_command.command("pending")
@@ -43,7 +48,7 @@ def pending_command(home: Path | None, to: Output) -> None:
     """List prices that you must accept before they are in force, with the reason."""
     from pipelines.prices.listing import pending_table
 
-    write(_answer(pending_table(_settings(home))), to)
+    write(_answer(pending_table(_settings(home))), to, empty=NONE_PENDING)
 
 
 @prices_command.command("accept")

@@ -18,7 +18,7 @@ from router.settings.printing import SUFFIXES as ROW_SUFFIXES
 from router.settings.printing import choose_format, csv_text, file_options, json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pyarrow as pa
 
@@ -94,8 +94,13 @@ def output_options(command: Command) -> Command:
     return file_options(wrapped, get_args(Format))  # type: ignore[no-any-return]
 
 
-def write(answer: Answer, to: Output, *, title: Sequence[str] = (), totals: bool = False) -> None:
-    """Print the answer, or write all of it to a file. A table gets the title's lines before it."""
+def write(
+    answer: Answer, to: Output, *, title: Sequence[str] = (), totals: bool = False, empty: str = ""
+) -> None:
+    """Print the answer, or write all of it to a file. A table gets the title's lines before it.
+
+    `empty` is the sentence in the place of a table without rows.
+    """
     if to.is_drawn:
         raise QueryError(
             f"only a report is written as `{to.format}`: use `intellirouter report NAME --output {to.file}`"
@@ -105,7 +110,11 @@ def write(answer: Answer, to: Output, *, title: Sequence[str] = (), totals: bool
         return
     if to.format == "table":
         width = PIPE_WIDTH if to.file is not None else _terminal_width()
-        text = "\n".join([*title, *lines(answer, width=width, exact=to.exact, totals=totals)]) + "\n"
+        if empty and not answer.table.num_rows:
+            rows: Iterable[str] = [empty]
+        else:
+            rows = lines(answer, width=width, exact=to.exact, totals=totals)
+        text = "\n".join([*title, *rows]) + "\n"
     else:
         text = render(answer, to.format, text_decimals=to.text_decimals)
     write_text(text, to)

@@ -15,7 +15,7 @@ from pipelines.reports.period_options import SINCE, ending_options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.reports.pages.building import Window
+    from pipelines.reports.pages.window import Window
     from router.config import Settings
 
 CHART = ("svg", "png")
@@ -54,6 +54,7 @@ def report_command(
     """
     from pipelines.reports import periods, reports
     from pipelines.reports.pages import building
+    from pipelines.reports.pages.window import Window
     from router.config import Settings
     from router.settings.folder import existing
 
@@ -77,7 +78,7 @@ def report_command(
     if name == building.MONTH and since is None:
         since = f"{now.astimezone(zone):%Y-%m-01}"
     period = None if since is None else periods.between(zone, since, until, now=now)
-    window = building.Window(
+    window = Window(
         since=None if period is None else period.since,
         until=now if until is None else periods.bound(zone, until, now=now, is_end=True),
         zone=zone,
@@ -92,6 +93,7 @@ def report_command(
 def _write(settings: Settings, name: str, window: Window, to: Output, timeout_s: float) -> None:
     from pipelines.reports import reports
     from pipelines.reports.pages import building
+    from pipelines.reports.pages.nothing import nothing
     from pipelines.reports.pages.questions import question_of
 
     is_month = name == building.MONTH
@@ -111,13 +113,14 @@ def _write(settings: Settings, name: str, window: Window, to: Output, timeout_s:
             if own.organization:
                 reports.require_organization(connection, own.organization)
             answer = reports.run(connection, item, building.variables(own), timeout_s=timeout_s)
-            note = building.note_on_grain(connection, item, own)
-        if note is not None and not to.for_people():
-            click.echo(f"note: {note}", err=True)
+            notes = building.notes_of(settings, connection, item, own)
+            empty = "" if answer.table.num_rows else nothing(connection, item, own)
+        if not to.for_people():
+            for note in notes:
+                click.echo(f"note: {note}", err=True)
         period = building.period_of(item, window)
         title = f"{item}, {period}{building.whose_of(own.organization)}; {building.CURRENCY}"
-        lines = [title] if note is None else [title, note]
-        write(answer, to, title=lines, totals=question_of(item).has_totals)
+        write(answer, to, title=[title, *notes], totals=question_of(item).has_totals, empty=empty)
 
 
 @click.command("publish-reports")

@@ -104,7 +104,9 @@ def lines(answer: Answer, *, width: int, exact: bool = False, totals: bool = Fal
         for column in columns:
             column.is_folded = True
         _shorten(columns, width)
-    if _table_width(columns) <= width:
+    if columns and not shown:
+        yield f"no rows (columns: {', '.join(column.name for column in columns)})"
+    elif _table_width(columns) <= width:
         yield from _table(columns, shown)
     elif shown <= VERTICAL_ROWS:
         for column in columns:

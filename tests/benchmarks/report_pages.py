@@ -19,7 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipelines.reports import reports
-from pipelines.reports.pages.building import RAW_ROWS, Window, write_page
+from pipelines.reports.pages.building import RAW_ROWS, write_page
+from pipelines.reports.pages.window import Window
 from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from pipelines.errors import QueryError
 from pipelines.reports import reports
 from pipelines.reports.pages import charts
 from pipelines.reports.pages.figures import figures_of
+from pipelines.reports.pages.nothing import nothing
 from pipelines.reports.pages.page import PAGE_BYTES, Page, Section, Source, render, section_html
 from pipelines.reports.pages.questions import question_of
-from pipelines.reports.periods import GRAIN, Period, month, on_grid, parse_moment
+from pipelines.reports.pages.window import Window
+from pipelines.reports.periods import GRAIN, Period, on_grid
 from pipelines.warehouse import sqlfiles
 from router.files import write_atomically
 
@@ -32,46 +33,6 @@ RAW_ROWS = "request_analytics"
 AT_REFRESH = "as of the last refresh"
 """The period of reports whose SQL reads none."""
 CURRENCY = "amounts in US dollars"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The period of a page, and whose requests it is about."""
-
-    since: datetime | None
-    """None: each report's own period, up to `until`."""
-    until: datetime
-    zone: ZoneInfo = field(default=ZoneInfo("UTC"))
-    """The zone of days and months."""
-    organization: str | None = None
-    """None is all requests, and the empty text is those of no organisation."""
-
-    def of(self, name: str) -> Window:
-        """The period of one report. One that compares months gets its own start, of a whole month."""
-        own = question_of(name).window
-        if self.since is not None and own is None:
-            return self
-        start = on_grid(parse_moment(own or "30d", now=self.until))
-        if own is None:
-            return replace(self, since=start)
-        start = min(start, self.since) if self.since else start
-        return replace(self, since=month(self.zone, f"{start.astimezone(self.zone):%Y-%m}").since)
-
-    def is_cut(self) -> bool:
-        """Whether it ends within a month."""
-        until = self.until.astimezone(self.zone)
-        return month(self.zone, f"{until:%Y-%m}").since != self.until
-
-    def title(self) -> str:
-        """The period as a title."""
-        if self.since is None:
-            return f"up to {self}"
-        return Period(since=self.since, until=self.until, zone=self.zone).title()
-
-    def __str__(self) -> str:
-        if self.since is None:
-            return f"{self.until.astimezone(self.zone):%Y-%m-%d %H:%M} {self.zone.key}"
-        return str(Period(since=self.since, until=self.until, zone=self.zone))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +141,7 @@ def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s
                 answer=answer,
                 sql=reports.file_of(name).text,
                 notes=tuple(_notes(connection, name, own, expired_before)),
+                nothing="" if answer.table.num_rows else nothing(connection, name, own),
             )
             unknown[name] = known[own.since]
             sections[name] = section_html(section, source, unknown_cost=unknown[name])
@@ -200,6 +162,14 @@ def variables(window: Window) -> dict[str, object]:
         "organization": window.organization,
         "timezone": window.zone.key,
     }
+
+
+def notes_of(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, name: str, window: Window
+) -> list[str]:
+    """Sentences on what the figures of a report leave out or cut."""
+    _, expired_before = _source(settings, connection)
+    return list(_notes(connection, name, window, expired_before))
 
 
 def note_on_grain(connection: duckdb.DuckDBPyConnection, name: str, window: Window) -> str | None:

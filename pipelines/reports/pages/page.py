@@ -43,6 +43,8 @@ class Section:
     answer: Answer
     sql: str
     notes: tuple[str, ...] = ()
+    nothing: str = ""
+    """The sentence in the place of figures, if there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ def section_html(section: Section, source: Source, *, unknown_cost: str) -> str:
 
 def _drawings(section: Section) -> Iterator[str]:
     if not section.answer.table.num_rows:
-        yield '<p class="empty">There is nothing to show for this period.</p>'
+        yield f'<p class="empty">{escape(section.nothing)}</p>'
         return
     for at, chart in enumerate(section.question.charts):
         figures = figures_of(section.answer, chart)

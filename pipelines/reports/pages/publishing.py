@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.reports import reports
-from pipelines.reports.pages.building import CURRENCY, Window, build, names_for, period_of, title_of, whose_of
+from pipelines.reports.pages.building import CURRENCY, build, names_for, period_of, title_of, whose_of
 from pipelines.reports.pages.page import Page, render
 from pipelines.reports.pages.questions import question_of
+from pipelines.reports.pages.window import Window
 from pipelines.reports.periods import on_grid, zone_of
 from pipelines.warehouse import sqlfiles
 from router.files import make_folder, sync_folder, write_atomically

@@ -55,6 +55,8 @@ class Question(BaseModel):
     place: int
     """Where it comes on a page of all reports: the smallest first."""
     charts: tuple[Chart, ...]
+    nothing: str | None = None
+    """The sentence for no rows although there are requests: what this means, or what to do."""
     window: str | None = None
     """Its period, as `--since`, if that of other reports is too short to answer it."""
     has_totals: bool = True

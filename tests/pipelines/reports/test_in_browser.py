@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.reports import reports
-from pipelines.reports.pages.building import Window, write_page
+from pipelines.reports.pages.building import write_page
+from pipelines.reports.pages.window import Window
 from router.config import Settings
 from tests.pipelines.reports import fixed
 

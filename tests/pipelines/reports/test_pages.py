@@ -15,10 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.errors import QueryError
-from pipelines.reports.pages.building import MONTH, Window, names_for, write_page
+from pipelines.reports.pages.building import MONTH, names_for, write_page
 from pipelines.reports.pages.figures import figures_of
 from pipelines.reports.pages.page import PAGE_BYTES
 from pipelines.reports.pages.questions import Chart, question_of
+from pipelines.reports.pages.window import Window
 from pipelines.reports.report_command import COMMANDS
 from pipelines.reports.reports import Answer, report_names
 from pipelines.reports.table import UNKNOWN
@@ -126,7 +127,8 @@ def test_a_period_without_requests_says_so(filled: Settings, tmp_path: Path) -> 
     window = Window(since=fixed.UNTIL, until=fixed.UNTIL + timedelta(days=1))
     text = page(filled, tmp_path, "cost-per-task", window)
     assert "There are no requests in this period." in text
-    assert "There is nothing to show for this period." in text
+    assert "No requests between 2026-07-01 00:00 and 2026-07-02 00:00 UTC." in text
+    assert "The warehouse holds requests from 2026-05-20 10:00 to 2026-06-30 19:45" in text
     assert "<svg" not in text
 
 
@@ -265,6 +267,49 @@ def test_month_prints_every_report(filled: Settings) -> None:
     """Without a file, the reports follow one another."""
     text = run(filled, "month", "--since", "2026-06-01", "--until", "2026-07-01", "--organization", "acme")
     assert text.count("amounts in US dollars") == len(names_for("acme"))
+
+
+EMPTY = ("--since", "2026-07-02", "--until", "2026-07-03")
+
+
+@pytest.mark.parametrize("name", report_names())
+@pytest.mark.parametrize("width", ["60", "200"])
+def test_a_report_without_rows_is_a_sentence(
+    filled: Settings, name: str, width: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person reads why there is nothing, and a program gets the columns."""
+    monkeypatch.setenv("COLUMNS", width)
+    lines = run(filled, name, *EMPTY).splitlines()
+    if answered(filled, name, *EMPTY):
+        assert len(lines) > 3
+        return
+    sentence = lines[-1]
+    assert sentence.endswith((".", "--until."))
+    assert "│" not in "".join(lines)
+    header, *rows = run(filled, name, *EMPTY, "--format", "csv").splitlines()
+    assert "," in header
+    assert rows == []
+    assert run(filled, name, *EMPTY, "--format", "json") == "[]\n"
+
+
+def answered(settings: Settings, *arguments: str) -> list[str]:
+    """The rows of a report, as a program gets them."""
+    return run(settings, *arguments, "--format", "csv").splitlines()[1:]
+
+
+def test_no_requests_are_told_from_none_that_count(filled: Settings, settings: Settings) -> None:
+    """The sentence has the days that the warehouse holds, or the meaning of no rows for this question."""
+    expected = (
+        "No requests of organisation acme between 2026-07-02 00:00 and 2026-07-04 00:00 UTC. The warehouse"
+        " holds requests from 2026-05-20 10:00 to 2026-06-11 23:30: choose days with --since and --until."
+    )
+    assert run(filled, "failures", *EMPTY, "--organization", "acme").splitlines()[1] == expected
+    day = ("--since", "2026-06-10", "--until", "2026-06-10")
+    assert "No request of this period failed." in run(filled, "failures", *day)
+    assert "The cost of every request of this period is known." in run(filled, "unknown-cost", *day)
+    fixed.fill(settings, [])
+    assert "`intellirouter refresh` loads those that were served" in run(settings, "cost-per-task")
+    assert "Set BASELINE_MODEL" in run(settings, "savings")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def test_one_row_has_no_total() -> None:
     assert "total" not in text(Answer(table=WIDE.table.slice(0, 1)), totals=True)
 
 
+@pytest.mark.parametrize("width", [200, 30])
+def test_no_rows_are_said_and_not_drawn(width: int) -> None:
+    """A frame without rows looks like a fault, and nothing at all like a crash."""
+    assert text(Answer(table=WIDE.table.slice(0, 0)), width=width, totals=True).startswith(
+        "no rows (columns: organization_id, requests, cost_usd,"
+    )
+
+
 def test_a_long_answer_has_fewer_columns_and_names_the_others() -> None:
     shown = text(Answer(table=pa.concat_tables([WIDE.table] * 10)), width=60)
     assert shown.splitlines()[-1].startswith("left out: tokens_input, tokens_output")
