@@ -42,6 +42,8 @@ class Output:
     file: Path | None = None
     exact: bool = False
     """Whether a table shows every digit."""
+    vertical: bool = False
+    """Whether a table shows one value a line."""
     text_decimals: bool = False
     """Whether JSON holds decimals as texts, for readers that would make doubles of numbers."""
 
@@ -54,11 +56,17 @@ class Output:
 
     @classmethod
     def of(
-        cls, named: Format | None, file: Path | None, *, exact: bool = False, text_decimals: bool = False
+        cls,
+        named: Format | None,
+        file: Path | None,
+        *,
+        exact: bool = False,
+        vertical: bool = False,
+        text_decimals: bool = False,
     ) -> Output:
         """The output that the options of a command ask for. The file's suffix names a format, too."""
         chosen = choose_format(named, file, SUFFIXES, QueryError)
-        return cls(format=chosen, file=file, exact=exact, text_decimals=text_decimals)
+        return cls(format=chosen, file=file, exact=exact, vertical=vertical, text_decimals=text_decimals)
 
     @property
     def is_drawn(self) -> bool:
@@ -79,15 +87,17 @@ def output_options(command: Command) -> Command:
         output_format: Format | None,
         output: Path | None,
         exact: bool,
+        vertical: bool,
         text_decimals: bool,
         **others: Any,
     ) -> Any:
-        to = Output.of(output_format, output, exact=exact, text_decimals=text_decimals)
+        to = Output.of(output_format, output, exact=exact, vertical=vertical, text_decimals=text_decimals)
         return command(*arguments, to=to, **others)
 
     wrapped: Any = packed
     for option in (
         click.option("--text-decimals", is_flag=True, help="In JSON, write decimals as texts."),
+        click.option("--vertical", is_flag=True, help="In tables, show one value a line."),
         click.option("--exact", is_flag=True, help="In tables, show every digit of every amount."),
     ):
         wrapped = option(wrapped)
@@ -95,11 +105,18 @@ def output_options(command: Command) -> Command:
 
 
 def write(
-    answer: Answer, to: Output, *, title: Sequence[str] = (), totals: bool = False, empty: str = ""
+    answer: Answer,
+    to: Output,
+    *,
+    title: Sequence[str] = (),
+    totals: bool = False,
+    rounded: bool = False,
+    keep: Sequence[str] = (),
+    empty: str = "",
 ) -> None:
     """Print the answer, or write all of it to a file. A table gets the title's lines before it.
 
-    `empty` is the sentence in the place of a table without rows.
+    `empty` is the sentence in the place of a table without rows. The others are those of `table.lines`.
     """
     if to.is_drawn:
         raise QueryError(
@@ -113,7 +130,15 @@ def write(
         if empty and not answer.table.num_rows:
             rows: Iterable[str] = [empty]
         else:
-            rows = lines(answer, width=width, exact=to.exact, totals=totals)
+            rows = lines(
+                answer,
+                width=width,
+                exact=to.exact,
+                totals=totals,
+                rounded=rounded,
+                vertical=to.vertical,
+                keep=keep,
+            )
         text = "\n".join([*title, *rows]) + "\n"
     else:
         text = render(answer, to.format, text_decimals=to.text_decimals)

@@ -120,7 +120,16 @@ def _write(settings: Settings, name: str, window: Window, to: Output, timeout_s:
                 click.echo(f"note: {note}", err=True)
         period = building.period_of(item, window)
         title = f"{item}, {period}{building.whose_of(own.organization)}; {building.CURRENCY}"
-        write(answer, to, title=[title, *notes], totals=question_of(item).has_totals, empty=empty)
+        question = question_of(item)
+        write(
+            answer,
+            to,
+            title=[title, *notes],
+            totals=question.has_totals,
+            rounded=True,
+            keep=question.keep,
+            empty=empty,
+        )
 
 
 @click.command("publish-reports")

@@ -232,7 +232,7 @@ def _notes(
     connection: duckdb.DuckDBPyConnection, name: str, window: Window, expired_before: datetime | None
 ) -> Iterator[str]:
     yield from _expired(name, window, expired_before)
-    if question_of(name).window is not None and window.is_cut():
+    if "month" in reports.file_of(name).header["grain"].split(", ") and window.is_cut():
         yield "The last month is not over: its change compares a part of it with the whole month before."
     if (note := note_on_grain(connection, name, window)) is not None:
         yield f"{note}."

@@ -13,6 +13,7 @@ from pipelines.reports.pages.figures import figures_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pipelines.reports.columns import Column
     from pipelines.reports.pages.questions import Question
     from pipelines.reports.reports import Answer
 
@@ -20,7 +21,6 @@ PAGE_BYTES = 1_000_000
 """A page stays below."""
 TABLE_ROWS = 25
 CELL_LENGTH = 60
-UNKNOWN = table.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +140,14 @@ def _table(answer: Answer, *, has_totals: bool) -> str:
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _row(columns: Sequence[table.Column], cells: Sequence[str], kind: str = "") -> str:
+def _row(columns: Sequence[Column], cells: Sequence[str], kind: str = "") -> str:
     shown = "".join(
         f"<td{_class(column)}>{escape(_cut(text))}</td>" for column, text in zip(columns, cells, strict=True)
     )
     return f'<tr class="{kind}">{shown}</tr>' if kind else f"<tr>{shown}</tr>"
 
 
-def _class(column: table.Column) -> str:
+def _class(column: Column) -> str:
     return ' class="n"' if column.is_number else ""
 
 

@@ -55,6 +55,8 @@ class Question(BaseModel):
     place: int
     """Where it comes on a page of all reports: the smallest first."""
     charts: tuple[Chart, ...]
+    keep: tuple[str, ...]
+    """Columns that stay in a narrow terminal, the most important first."""
     nothing: str | None = None
     """The sentence for no rows although there are requests: what this means, or what to do."""
     window: str | None = None

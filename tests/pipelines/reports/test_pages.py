@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.errors import QueryError
+from pipelines.reports.columns import UNKNOWN
 from pipelines.reports.pages.building import MONTH, names_for, write_page
 from pipelines.reports.pages.figures import figures_of
 from pipelines.reports.pages.page import PAGE_BYTES
@@ -22,7 +23,6 @@ from pipelines.reports.pages.questions import Chart, question_of
 from pipelines.reports.pages.window import Window
 from pipelines.reports.report_command import COMMANDS
 from pipelines.reports.reports import Answer, report_names
-from pipelines.reports.table import UNKNOWN
 from router.config import Settings
 from router.errors import ConfigError, IntelliRouterError
 from tests.pipelines.helpers import make_record
@@ -194,6 +194,8 @@ def test_months_are_compared_from_the_first_of_one(filled: Settings, tmp_path: P
     assert "month-by-month, 2025-05-01 00:00 to 2026-06-21 00:00 UTC" in text
     assert "The last month is not over" in text
     assert "The last month is not over" not in page(filled, tmp_path, "month-by-month")
+    bills = page(filled, tmp_path, "reconciliation", Window(since=None, until=until))
+    assert "The last month is not over" not in bills
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from pipelines.cli import COMMANDS
 from pipelines.errors import QueryError, WarehouseError
 from pipelines.refresh import refresh
 from pipelines.reports import reports
+from pipelines.reports.columns import UNKNOWN
 from pipelines.reports.report_command import COMMANDS as REPORT
 from pipelines.reports.sql_command import COMMANDS as SQL
-from pipelines.reports.table import UNKNOWN
 from pipelines.warehouse import publishing, sqlfiles
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
