@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ SIGNIFICANT_DIGITS = 6
 MONEY_DIGITS = 4
 """Significant digits of the largest amount in a column whose amounts are all below a dollar."""
 MOST_DECIMALS = 12
+MONTH = "month"
+"""A column of the first days of months."""
 TOTAL = "total"
 """The name of the row of sums."""
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -116,14 +118,18 @@ def columns_of(
     digits.
     """
     columns = []
+    sums = [item for item in answer.table.schema if _is_money(item) and is_additive(item.name)]
+    largest = max((_largest(answer.table.column(item.name).to_pylist()) for item in sums), default=0)
     for item in answer.table.schema:
         values = answer.table.column(item.name).to_pylist()
         is_number = not any(word in str(item.type) for word in ("string", "date", "time", "list", "struct"))
-        is_money = _MONEY.fullmatch(item.name) is not None and not _is_whole(item.type)
-        show = _formatter(values, is_money=is_money) if is_number and not exact else _exactly
+        is_money = _is_money(item)
+        known = [value for value in values if value is not None]
+        of_column = largest if is_additive(item.name) else _largest(known) if is_number else 0
+        show = _formatter(of_column, is_money=is_money) if is_number and not exact else _exactly
         if rounded and is_number and not is_money:
             show = _rounded(item.name)
-        show = show if is_number or exact else cell
+        show = show if is_number or exact else _month if item.name == MONTH else cell
         column = Column(
             item.name,
             is_number,
@@ -177,9 +183,20 @@ def _is_whole(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0))
 
 
-def _formatter(values: Sequence[Any], *, is_money: bool) -> Any:
-    """How the values of a column of numbers are shown."""
-    largest = max((abs(value) for value in values if _is_finite(value)), default=0)
+def _is_money(item: pa.Field[Any]) -> bool:
+    return _MONEY.fullmatch(item.name) is not None and not _is_whole(item.type)
+
+
+def _largest(values: Sequence[Any]) -> Any:
+    return max((abs(value) for value in values if _is_finite(value)), default=0)
+
+
+def _month(value: Any) -> str:
+    return f"{value:%Y-%m}" if isinstance(value, date) else cell(value)
+
+
+def _formatter(largest: Any, *, is_money: bool) -> Any:
+    """How the values of a column of numbers are shown. Sums of money in one table have the same decimals."""
     if is_money:
         decimals = 2
         if 0 < largest < 1:

@@ -32,6 +32,9 @@ MONTH = "month"
 RAW_ROWS = "request_analytics"
 AT_REFRESH = "as of the last refresh"
 """The period of reports whose SQL reads none."""
+COST_UNKNOWN = "Cost unknown"
+COUNT_OF_KNOWN = "requests_with_cost"
+"""The column of a report whose money leaves unknown costs out."""
 CURRENCY = "amounts in US dollars"
 
 
@@ -169,7 +172,11 @@ def notes_of(
 ) -> list[str]:
     """Sentences on what the figures of a report leave out or cut."""
     _, expired_before = _source(settings, connection)
-    return list(_notes(connection, name, window, expired_before))
+    found = list(_notes(connection, name, window, expired_before))
+    unknown = _unknown_cost(connection, window)
+    if COUNT_OF_KNOWN in reports.file_of(name).text and unknown.startswith(COST_UNKNOWN):
+        found.append(unknown)
+    return found
 
 
 def note_on_grain(connection: duckdb.DuckDBPyConnection, name: str, window: Window) -> str | None:
@@ -205,11 +212,11 @@ def whose_of(organization: str | None) -> str:
 def _source(settings: Settings, connection: duckdb.DuckDBPyConnection) -> tuple[Source, datetime | None]:
     snapshot_id, expired_before = _row(connection, "marts/report_facts")
     try:
-        published_at = str(json.loads(settings.warehouse_facts_file.read_bytes())["published_at"])
+        facts = json.loads(settings.warehouse_facts_file.read_bytes())
+        published = datetime.fromisoformat(str(facts["published_at"]))
     except (OSError, ValueError, KeyError, TypeError):  # the facts of an earlier release, or damaged
         published = datetime.fromtimestamp(settings.warehouse_file.stat().st_mtime, UTC)
-        published_at = published.isoformat()
-    return Source(snapshot_id=snapshot_id, published_at=published_at), expired_before
+    return Source(snapshot_id=snapshot_id, published_at=published), expired_before
 
 
 def _unknown_cost(connection: duckdb.DuckDBPyConnection, window: Window) -> str:
@@ -220,7 +227,7 @@ def _unknown_cost(connection: duckdb.DuckDBPyConnection, window: Window) -> str:
     unknown = requests - known
     if not unknown:
         return f"The cost of all {requests:,} requests is known."
-    return f"Cost unknown: {unknown:,} of {requests:,} requests. They are in no sum of money."
+    return f"{COST_UNKNOWN}: {unknown:,} of {requests:,} requests. They are in no sum of money."
 
 
 def _row(connection: duckdb.DuckDBPyConnection, key: str) -> tuple[Any, ...]:

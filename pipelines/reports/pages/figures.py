@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.reports.table import cell, is_additive
+from pipelines.reports.table import MONTH, cell, is_additive
 from router.settings.printing import exact_text
 
 if TYPE_CHECKING:
@@ -92,7 +92,11 @@ def _columns(rows: list[dict[str, Any]], chart: Chart) -> Figures:
     days = {row[chart.x[0]] for row in rows}
     is_long = len(days) > MOST_DAYS and is_additive(chart.y[0])
     found = _summed(
-        rows, chart, lambda row: _moment(row[chart.x[0]], is_long=is_long), chart.y[0], by_size=False
+        rows,
+        chart,
+        lambda row: _moment(row[chart.x[0]], is_month=is_long or chart.x[0] == MONTH),
+        chart.y[0],
+        by_size=False,
     )
     if is_long:
         found.notes.append("The days are added up to months.")
@@ -229,5 +233,5 @@ def _text(value: Any) -> str:
     return text if len(text) <= LABEL_LENGTH else f"{text[: LABEL_LENGTH - 1]}…"
 
 
-def _moment(value: date | datetime, *, is_long: bool = False) -> str:
-    return (value.replace(day=1) if is_long else value).isoformat()
+def _moment(value: date | datetime, *, is_month: bool = False) -> str:
+    return f"{value:%Y-%m}" if is_month else value.isoformat()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -29,8 +31,8 @@ class Source:
 
     snapshot_id: str | None
     """The score snapshot of the same refresh. None before the first one."""
-    published_at: str
-    """Moment of the publication, ISO 8601."""
+    published_at: datetime
+    """Moment of the publication."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ def section_html(section: Section, source: Source, *, unknown_cost: str) -> str:
 
 def _drawings(section: Section) -> Iterator[str]:
     if not section.answer.table.num_rows:
-        yield f'<p class="empty">{escape(section.nothing)}</p>'
+        yield f'<p class="empty">{_with_code(section.nothing)}</p>'
         return
     for at, chart in enumerate(section.question.charts):
         figures = figures_of(section.answer, chart)
@@ -130,7 +132,7 @@ def _table(answer: Answer, *, has_totals: bool) -> str:
     columns = table.columns_of(answer, shown=TABLE_ROWS, totals=has_totals, rounded=True)
     left = answer.table.num_rows - TABLE_ROWS
     rows = [[column.cells[at] for column in columns] for at in range(min(answer.table.num_rows, TABLE_ROWS))]
-    head = "".join(f"<th{_class(column)}>{escape(column.name.replace('_', ' '))}</th>" for column in columns)
+    head = "".join(f"<th{_class(column)}>{escape(_heading(column.name))}</th>" for column in columns)
     body = "".join(_row(columns, row) for row in rows)
     if left > 0:
         others = [column.others or "" for column in columns]
@@ -151,13 +153,24 @@ def _class(column: Column) -> str:
     return ' class="n"' if column.is_number else ""
 
 
+def _heading(column: str) -> str:
+    """The name of a column with its unit."""
+    unit = " (ms)" if "latency" in column and "_ms" not in column else ""
+    return f"{column.replace('_', ' ')}{unit}"
+
+
+def _with_code(text: str) -> str:
+    """A sentence as HTML, with its commands as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= CELL_LENGTH else f"{text[: CELL_LENGTH - 1]}…"
 
 
 def _source(source: Source) -> str:
     scores = f"snapshot {source.snapshot_id}" if source.snapshot_id else "no score snapshot yet"
-    return f"From the warehouse of {source.published_at}, {scores}."
+    return f"From the warehouse of {source.published_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {scores}."
 
 
 _DARK_SERIES = "".join(

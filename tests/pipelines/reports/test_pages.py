@@ -76,9 +76,8 @@ def test_every_question_is_a_header_with_its_source(filled: Settings, tmp_path: 
     assert len(names_for(None)) >= 15
     for name, section in zip(names_for(None), sections, strict=True):
         assert f"<h2>{question_of(name).question.replace(chr(39), '&#x27;')}</h2>" in section
-        assert re.search(
-            r"From the warehouse of 20\d\d-\S+, (snapshot [0-9a-f]+|no score snapshot yet)", section
-        )
+        published = r"From the warehouse of 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        assert re.search(rf"{published}, (snapshot [0-9a-f]+|no score snapshot yet)", section)
         assert f"-- name: {name.replace('-', '_')}" in section
         assert "Cost unknown: 1 of" in section
 
@@ -225,6 +224,29 @@ def test_each_heading_has_the_period_of_its_own_figures(filled: Settings, tmp_pa
     header = single.split("</header>")[0]
     assert "<h1>month-by-month, May 2025 to June 2026</h1>" in header
     assert "There are no requests in this period." not in header
+
+
+def test_months_and_units_are_named(filled: Settings, tmp_path: Path) -> None:
+    """A month is not called by its first day, times have a unit, and a command is code."""
+    text = page(filled, tmp_path, "month-by-month")
+    assert "<td>2026-06</td>" in text
+    assert "2026-06-01<" not in text
+    assert "avg latency (ms)</th>" in page(filled, tmp_path, "daily-usage")
+    early = fixed.SINCE - timedelta(days=3000)
+    bills = page(filled, tmp_path, "reconciliation", Window(since=early, until=early + timedelta(days=1)))
+    assert "<code>intellirouter reconcile FILE</code>" in bills
+
+
+def test_a_terminal_says_how_many_costs_are_unknown(filled: Settings) -> None:
+    """The count of known costs may leave a narrow table, so a line above it tells what the sums lack."""
+    june = ("--since", "2026-06", "--until", "2026-06")
+    assert run(filled, "cost-per-task", *june).splitlines()[1] == (
+        "Cost unknown: 1 of 7 requests. They are in no sum of money."
+    )
+    assert "Cost unknown" not in run(filled, "latency", *june)
+    assert "Cost unknown" not in run(
+        filled, "cost-per-task", "--since", "2026-06-30", "--until", "2026-06-30"
+    )
 
 
 def test_the_others_keep_every_digit() -> None:

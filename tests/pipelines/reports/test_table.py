@@ -31,6 +31,9 @@ WIDE = Answer(
 )
 
 
+SUMS = {"cost_usd": "1000", "cost_usd_before": "0.25", "growth_usd": "0", "cost_usd_per_request": "0.00025"}
+
+
 def text(answer: Answer, **how: Any) -> str:
     return "\n".join(lines(answer, **{"width": 200, **how}))
 
@@ -85,6 +88,13 @@ def test_prices_per_million_tokens_are_exact() -> None:
     """A price is no amount: cents would change it."""
     price = Answer(table=pa.table({"input_usd_per_mtok": pa.array([Decimal("0.075"), Decimal(15)], MONEY)}))
     assert " 0.075 " in text(price)
+
+
+def test_sums_of_money_have_the_same_decimals() -> None:
+    """A column of small sums next to large ones would read as another unit. Averages keep their digits."""
+    table = {name: pa.array([Decimal(value)], MONEY) for name, value in SUMS.items()}
+    (row,) = [line for line in text(Answer(table=pa.table(table))).splitlines() if "1,000.00" in line]
+    assert [part.strip() for part in row.split("│")[1:-1]] == ["1,000.00", "0.25", "0.00", "0.0002500"]
 
 
 def test_counts_are_no_amounts() -> None:
