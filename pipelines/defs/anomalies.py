@@ -12,7 +12,7 @@ from pipelines.defs.facts import table_facts
 from pipelines.warehouse import checks
 
 
-@dg.asset(deps=["usage_hourly"], group_name="marts", kinds=KINDS, pool=POOL)
+@dg.asset(deps=["usage_hourly", "request_analytics", "documents"], group_name="marts", kinds=KINDS, pool=POOL)
 def budget_status(workspace: Workspace) -> dg.MaterializeResult[None]:
     """Each budget of limits.yaml: spent, left, and where its period will end at this pace."""
     result = alerts.notice_budgets(workspace)
@@ -31,7 +31,7 @@ def budget_status(workspace: Workspace) -> dg.MaterializeResult[None]:
     specs=[
         dg.AssetSpec(
             "anomalies",
-            deps=["usage_hourly", "score_changes", "models"],
+            deps=["usage_hourly", "request_analytics", "score_changes", "models"],
             group_name="marts",
             kinds=KINDS,
             description="Series of cost, traffic, errors and answers that left their usual course.",

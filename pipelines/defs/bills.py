@@ -18,7 +18,9 @@ DESCRIPTIONS = {
 
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec(name, deps=["billing_usage"], group_name="marts", kinds=KINDS, description=text)
+        dg.AssetSpec(
+            name, deps=["billing_usage", "documents"], group_name="marts", kinds=KINDS, description=text
+        )
         for name, text in DESCRIPTIONS.items()
     ],
     pool=POOL,

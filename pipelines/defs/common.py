@@ -99,7 +99,7 @@ def statements() -> dict[str, list[sqlfiles.SqlFile]]:
     for room in ("rollups", "marts"):
         for key in sqlfiles.names(room):
             table = key.rpartition("/")[2]
-            if table in dictionary.tables():
+            if table in dictionary.tables() and table not in sqlfiles.load(key).reads:  # else a question
                 found[table] = [sqlfiles.load(key)]
     for key in sqlfiles.names("migrations"):
         file = sqlfiles.load(key)

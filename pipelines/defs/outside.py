@@ -9,6 +9,7 @@ import dagster as dg
 
 ROUTER = dg.AssetSpec(
     "router",
+    deps=["documents"],
     group_name="serving",
     kinds={"python"},
     description="Serves requests: chooses a model, calls it, and appends a record before it replies.",

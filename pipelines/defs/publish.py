@@ -10,6 +10,7 @@ from pipelines.defs import configurations, facts
 from pipelines.defs.common import KINDS, POOL, Workspace
 from pipelines.evaluation import savings_mart
 from pipelines.reconciliation import store
+from pipelines.rollups.tables import HOURLY
 from pipelines.scores.publishing import publish_scores
 from pipelines.tasks import classifier
 from pipelines.warehouse import compliance, factors, publishing, registry, usage
@@ -57,7 +58,12 @@ def published_scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None
     )
 
 
-@dg.asset(deps=["usage_hourly"], group_name="marts", kinds=KINDS, pool=POOL)
+@dg.asset(
+    deps=["usage_quarter_hourly", "propensity_hourly", "documents"],
+    group_name="marts",
+    kinds=KINDS,
+    pool=POOL,
+)
 def savings(workspace: Workspace) -> dg.MaterializeResult[None]:
     """The saving of the router against BASELINE_MODEL, with intervals."""
     note = savings_mart.compute_savings(workspace)
@@ -65,7 +71,12 @@ def savings(workspace: Workspace) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata=shown if note is None else {**shown, "note": note})
 
 
-@dg.asset(deps=["savings"], group_name="publish", kinds={"json"}, pool=POOL)
+@dg.asset(
+    deps=["request_analytics", "usage_by_org_daily", "savings"],
+    group_name="publish",
+    kinds={"json"},
+    pool=POOL,
+)
 def published_usage(workspace: Workspace) -> dg.MaterializeResult[None]:
     """`usage/`: each organisation's use by day, model, task and user, for `GET /v1/usage`."""
     return dg.MaterializeResult(metadata={"organizations_changed": usage.publish_usage(workspace)})
@@ -75,14 +86,14 @@ def published_usage(workspace: Workspace) -> dg.MaterializeResult[None]:
     specs=[
         dg.AssetSpec(
             "models",
-            deps=["task_model_scores", "documents"],
+            deps=["task_model_scores", "request_analytics", "documents", "price_book"],
             group_name="registry",
             kinds=KINDS,
             description="The catalog with today's prices and the quality measured so far.",
         ),
         dg.AssetSpec(
             "model_prices",
-            deps=["documents"],
+            deps=["request_analytics", "documents", "price_book"],
             group_name="registry",
             kinds=KINDS,
             description="Every dated price: a change adds a row.",
@@ -115,12 +126,14 @@ def decision_factors(workspace: Workspace) -> dg.MaterializeResult[None]:
     specs=[
         dg.AssetSpec(
             "reconciliations",
+            deps=["lake"],
             group_name="registry",
             kinds=KINDS,
             description="Bills of providers that were compared with the recorded requests.",
         ),
         dg.AssetSpec(
             "reconciliation_differences",
+            deps=["lake"],
             group_name="registry",
             kinds=KINDS,
             description="The parts of each of them, by cause.",
@@ -182,6 +195,11 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "reconciliations",
         "reconciliation_differences",
         "decision_factors",
+        *HOURLY,
+        "usage_hourly",
+        "task_model_scores",
+        "score_changes",
+        "model_versions",
         "task_cost_daily",
         "usage_by_org_daily",
         "budget_status",
@@ -190,6 +208,7 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
         "billing_records",
         "billing_restatements",
         "model_performance_history",
+        "routing_experiments",
         "experiment_results",
         "experiment_phases",
         "task_classifier",

@@ -12,6 +12,7 @@ from pipelines.lake import compaction
 from pipelines.retention import purge
 from pipelines.warehouse import checks, publishing
 from router.config import Settings
+from router.records import DATASETS
 
 
 class RetentionConfig(dg.Config):
@@ -26,6 +27,7 @@ class RetentionConfig(dg.Config):
 
 
 @dg.asset(
+    deps=list(DATASETS),
     group_name="housekeeping",
     kinds=KINDS,
     pool=POOL,

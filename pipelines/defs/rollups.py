@@ -25,7 +25,7 @@ from pipelines.warehouse import checks
         ),
         dg.AssetSpec(
             "usage_hourly",
-            deps=["request_analytics", "feedback", "honoured_erasures"],
+            deps=["usage_quarter_hourly"],
             group_name="rollups",
             kinds=KINDS,
             description="The same per whole hour: a view.",
@@ -88,7 +88,7 @@ def hourly_rollups(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] 
     specs=[
         dg.AssetSpec(
             mart,
-            deps=["usage_hourly"],
+            deps=["usage_quarter_hourly"],
             group_name="marts",
             kinds=KINDS,
             description=description,
@@ -124,15 +124,26 @@ def security_events_daily(workspace: Workspace) -> dg.MaterializeResult[None]:
     specs=[
         dg.AssetSpec(
             table,
-            deps=["usage_hourly", "latency_buckets_hourly", "quality_blocks_hourly"],
+            deps=deps,
             group_name="marts",
             kinds=KINDS,
             description=description,
         )
-        for table, description in (
-            ("task_model_scores", "Quality, cost and latency of each model on each task."),
-            ("score_changes", "When a model's quality on a task moved."),
-            ("model_versions", "Which version of each model serves, and since when."),
+        for table, deps, description in (
+            (
+                "task_model_scores",
+                [
+                    "usage_quarter_hourly",
+                    "latency_buckets_hourly",
+                    "quality_blocks_hourly",
+                    "score_changes",
+                    "model_versions",
+                    "documents",
+                ],
+                "Quality, cost and latency of each model on each task.",
+            ),
+            ("score_changes", ["quality_blocks_hourly"], "When a model's quality on a task moved."),
+            ("model_versions", ["documents"], "Which version of each model serves, and since when."),
         )
     ],
     check_specs=check_specs("score_changes", *checks.SCORE_CHECKS),
@@ -141,7 +152,7 @@ def security_events_daily(workspace: Workspace) -> dg.MaterializeResult[None]:
 def scores(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """The scores that the router chooses by."""
     changed = scoring.score(workspace)
-    for table in ("task_model_scores", "score_changes", "model_versions"):
+    for table in ("score_changes", "model_versions", "task_model_scores"):
         shown = facts.table_facts(workspace, table)
         if table == "task_model_scores":
             shown |= facts.score_facts(workspace)
