@@ -21,7 +21,7 @@ from pipelines.defs import (
     retention,
     rollups,
 )
-from pipelines.defs.common import described, workspace_of
+from pipelines.defs.common import described, sourced, workspace_of
 
 ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     *outside.OUTSIDE,
@@ -54,7 +54,7 @@ ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
 ]
 
 defs = dg.Definitions(
-    assets=dg.map_asset_specs(described, ASSETS),
+    assets=[sourced(asset) for asset in dg.map_asset_specs(described, ASSETS)],
     jobs=[
         automation.refresh_job,
         automation.retention_job,

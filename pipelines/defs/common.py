@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -16,6 +19,10 @@ from router.config import Settings
 
 POOL = "duckdb_writer"
 KINDS = {"duckdb"}
+PUBLISHED = "intellirouter"
+"""DuckDB's name of the database in `intellirouter.duckdb`, where people query the tables."""
+CHECKOUT = (Path(__file__).resolve().parents[2] / "pyproject.toml").is_file()
+"""Whether this file is in a checkout. An installation has no such file."""
 FINANCE = "finance"
 MONEY = {
     "task_cost_daily",
@@ -86,10 +93,36 @@ def described(spec: dg.AssetSpec) -> dg.AssetSpec:
     text = "\n\n".join(f"`sql/{file.key}.sql`\n\n```sql\n{file.text}```" for file in files)
     return spec.merge_attributes(
         metadata={
+            "dagster/table_name": f"{PUBLISHED}.main.{name}",
             "dagster/column_schema": dg.TableSchema(columns=columns),
             "sql": dg.MetadataValue.md(text),
         }
     )
+
+
+def sourced(asset: dg.AssetsDefinition | dg.AssetSpec) -> dg.AssetsDefinition | dg.AssetSpec:
+    """In a checkout, the asset with links that open its Python and its SQL in an editor."""
+    if not CHECKOUT or isinstance(asset, dg.AssetSpec):
+        return asset
+    op: Any = asset.op
+    code = op.compute_fn.decorated_fn.__code__
+    python = _link(Path(code.co_filename), code.co_firstlineno)
+
+    def linked(spec: dg.AssetSpec) -> dg.AssetSpec:
+        files = statements().get(spec.key.to_user_string(), [])
+        links = [_link(sqlfiles.folder() / f"{file.key}.sql") for file in files]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            references = dg.CodeReferencesMetadataValue(code_references=[*links[:1], python])
+        return spec.merge_attributes(metadata={"dagster/code_references": references})
+
+    return asset.map_asset_specs(linked)
+
+
+def _link(path: Path, line: int | None = None) -> dg.LocalFileCodeReference:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=path.name)
 
 
 @cache

@@ -45,7 +45,8 @@ def experiment_results(workspace: Workspace) -> Iterator[dg.MaterializeResult[No
         facts["experiments"] = loaded.experiments
     if loaded.problem is not None:
         facts["note"] = loaded.problem
-    yield dg.MaterializeResult(asset_key="routing_experiments", metadata=facts)
+    shown = table_facts(workspace, "routing_experiments")
+    yield dg.MaterializeResult(asset_key="routing_experiments", metadata={**facts, **shown})
     changed = results.compute_results(workspace)
     shown = table_facts(workspace, "experiment_results")
     yield dg.MaterializeResult(asset_key="experiment_results", metadata={"changed": changed, **shown})

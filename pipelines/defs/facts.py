@@ -140,8 +140,9 @@ def score_facts(warehouse: Warehouse) -> dict[str, dg.MetadataValue]:
 
 
 def savings_facts(warehouse: Warehouse) -> dict[str, dg.MetadataValue]:
-    """The saving in US dollars with its interval, or the reason why it is not known."""
-    return _numbers(_row(warehouse, "marts/shown_savings"))
+    """The saving in US dollars with its interval, or the reason why it is not known, and its rows."""
+    rows = _shown(warehouse, sqlfiles.load("marts/shown_saving_rows"))
+    return _numbers(_row(warehouse, "marts/shown_savings")) | {"rows": rows}
 
 
 def table_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dg.MetadataValue:

@@ -117,9 +117,8 @@ def model_registry(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]]
 def decision_factors(workspace: Workspace) -> dg.MaterializeResult[None]:
     """The weights of each configuration in the history."""
     result = factors.load_decision_factors(workspace)
-    return dg.MaterializeResult(
-        metadata={"note": result.problem} if result.problem else {"added": result.added}
-    )
+    shown: dict[str, str | int] = {"note": result.problem} if result.problem else {"added": result.added}
+    return dg.MaterializeResult(metadata={**shown, **facts.table_facts(workspace, "decision_factors")})
 
 
 @dg.multi_asset(
@@ -147,17 +146,16 @@ def reconciliations(workspace: Workspace) -> Iterator[dg.MaterializeResult[None]
     shown: dict[str, str | int] = {"bills": result.bills}
     if result.problem is not None:
         shown["note"] = result.problem
-    yield dg.MaterializeResult(asset_key="reconciliations", metadata=shown)
-    yield dg.MaterializeResult(asset_key="reconciliation_differences", metadata=shown)
+    for table in ("reconciliations", "reconciliation_differences"):
+        yield dg.MaterializeResult(asset_key=table, metadata={**shown, **facts.table_facts(workspace, table)})
 
 
 @dg.asset(deps=["config_versions"], group_name="registry", kinds=KINDS, pool=POOL)
 def compliance_logs(workspace: Workspace) -> dg.MaterializeResult[None]:
     """The changes of keys, documents and prices, and erasures: actor, time, and the state before."""
     result = compliance.load_compliance(workspace)
-    return dg.MaterializeResult(
-        metadata={"note": result.problem} if result.problem else {"events": result.events}
-    )
+    shown: dict[str, str | int] = {"note": result.problem} if result.problem else {"events": result.events}
+    return dg.MaterializeResult(metadata={**shown, **facts.table_facts(workspace, "compliance_logs")})
 
 
 @dg.asset(deps=["request_analytics", "honoured_erasures"], group_name="publish", kinds={"numpy"}, pool=POOL)

@@ -7,15 +7,17 @@ import io
 import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from pipelines import flow
 from pipelines.definitions import defs
-from pipelines.defs import facts
-from pipelines.defs.common import QUIET, check_result, whole_result
+from pipelines.defs import common, facts, publish
+from pipelines.defs.common import QUIET, check_result, statements, whole_result
 from pipelines.refresh import LOCATION, open_instance, refresh
 from pipelines.warehouse import checks, dictionary
 from pipelines.warehouse.warehouse import Warehouse
@@ -77,6 +79,72 @@ def test_every_asset_says_whose_it_is() -> None:
         if name in dictionary.tables():
             assert "```sql" in node.metadata["sql"].value, name
             assert node.metadata["dagster/column_schema"].columns, name
+
+
+def test_a_table_says_where_it_is(shown: dg.DagsterInstance) -> None:
+    """The page of a table names it as one queries it in the published warehouse."""
+    file = Path(shown.root_directory).parent / "warehouse" / "intellirouter.duckdb"
+    with duckdb.connect(str(file), read_only=True) as published:
+        for node in GRAPH.asset_nodes:
+            name = node.key.to_user_string()
+            place = node.metadata.get("dagster/table_name")
+            assert (place is not None) == (name in dictionary.tables()), name
+            if place is not None:
+                assert place.endswith(f".{name}")
+                published.execute(f"select count(*) from {place}")  # noqa: S608 (names of ours)
+
+
+def test_an_asset_leads_to_its_code() -> None:
+    """Its page opens the Python that fills it, and the SQL where a statement does, in an editor."""
+    for node in GRAPH.asset_nodes:
+        name = node.key.to_user_string()
+        if node.is_external:
+            continue
+        files = [Path(item.file_path) for item in node.metadata["dagster/code_references"].code_references]
+        assert all(file.is_file() for file in files), files
+        assert any(file.parent == ROOT / "pipelines" / "defs" for file in files), name
+        if name in statements():
+            assert any(file.suffix == ".sql" for file in files), name
+    (line,) = [
+        item.line_number
+        for item in GRAPH.get(dg.AssetKey("savings")).metadata["dagster/code_references"].code_references
+        if item.file_path.endswith(".py")
+    ]
+    code = (ROOT / "pipelines" / "defs" / "publish.py").read_text().splitlines()
+    assert "def savings" in " ".join(code[line - 1 : line + 8])
+
+
+def test_an_installation_links_to_no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of a container or of site-packages are not where the browser is, or not to be edited."""
+    monkeypatch.setattr(common, "CHECKOUT", False)
+    asset = common.sourced(publish.savings)
+    assert isinstance(asset, dg.AssetsDefinition)
+    assert "dagster/code_references" not in asset.get_asset_spec().metadata
+
+
+def test_every_table_shows_its_rows(shown: dg.DagsterInstance) -> None:
+    """The page has the number of rows of each table. A view would be computed for it."""
+    tables = {name for name, table in dictionary.tables().items() if table.relation == "table"}
+    names = {node.key.to_user_string() for node in GRAPH.asset_nodes} & tables
+    assert {name for name in names if "dagster/row_count" not in metadata(shown, name)} == set()
+
+
+def test_the_saving_is_shown_by_organisation_and_task(settings: Settings) -> None:
+    """The page has the rows of the table, the whole first."""
+    with Warehouse(settings) as warehouse:
+        assert "baseline" not in facts.savings_facts(warehouse)
+        known = {"baseline": "large", "environment": "production", "since": NOW, "as_of": NOW}
+        known |= {"requests": 9, "supported_share": 1.0, "effective": 3.0, "saved_usd": 1.5, "reason": None}
+        rows = [("task", None, "math"), ("organization", "acme", None), ("all", None, None)]
+        keys = ("scope", "organization_id", "task_type")
+        warehouse.insert("savings", [known | dict(zip(keys, row, strict=True)) for row in rows])
+        shown = facts.savings_facts(warehouse)["rows"]
+    assert isinstance(shown, dg.TableMetadataValue)
+    assert [[row.data[name] for name in ("scope", "subject", "saved_usd")] for row in shown.records] == [
+        ["all", "NULL", "1.5"],
+        ["organization", "acme", "1.5"],
+        ["task", "math", "1.5"],
+    ]
 
 
 def test_every_schedule_and_sensor_says_what_it_does() -> None:
