@@ -40,7 +40,7 @@ refresh_job = dg.define_asset_job(
 )
 retention_job = dg.define_asset_job(
     "retention",
-    config=QUIET,
+    config={**QUIET, "ops": {"retained_records": {"config": {"dry_run": False, "force": False}}}},
     selection=dg.AssetSelection.assets(retained_records),
     description="Drop records older than the retention period, check everything, publish.",
 )

@@ -157,9 +157,19 @@ def test_every_schedule_and_sensor_says_what_it_does() -> None:
 
 def test_a_run_prints_no_events(shown: dg.DagsterInstance) -> None:
     """Dagster would print 150 lines at DEBUG, from a command and from a run of the UI."""
-    assert "DEBUG" not in PRINTED.getvalue()
-    for job in ("refresh", "retention", "housekeeping"):
-        assert defs.resolve_job_def(job).run_config == QUIET
+    assert PRINTED.getvalue() == ""
+    for name in ("refresh", "retention", "reports", "housekeeping"):
+        config = defs.resolve_job_def(name).run_config
+        assert config is not None
+        assert config["loggers"] == QUIET["loggers"]
+
+
+def test_a_rehearsal_of_retention_is_one_word_away() -> None:
+    """The launchpad of a job that removes records has its options filled in."""
+    options = {"dry_run": False, "force": False}
+    config = defs.resolve_job_def("retention").run_config
+    assert config is not None
+    assert config["ops"] == {"retained_records": {"config": options}}
 
 
 def test_new_rows_and_all_rows_are_apart(shown: dg.DagsterInstance) -> None:
