@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from router.config import Settings
 
 POOL = "duckdb_writer"
 KINDS = {"duckdb"}
+CURRENT = dg.FreshnessPolicy.time_window(warn_window=timedelta(minutes=15), fail_window=timedelta(hours=1))
+"""Dagster refreshes every five minutes, so that two ticks may fail without a word."""
 PUBLISHED = "intellirouter"
 """DuckDB's name of the database in `intellirouter.duckdb`, where people query the tables."""
 CHECKOUT = (Path(__file__).resolve().parents[2] / "pyproject.toml").is_file()

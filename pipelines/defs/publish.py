@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.defs import configurations, facts
-from pipelines.defs.common import KINDS, POOL, Workspace
+from pipelines.defs.common import CURRENT, KINDS, POOL, Workspace
 from pipelines.evaluation import savings_mart
 from pipelines.reconciliation import store
 from pipelines.rollups.tables import HOURLY
@@ -23,6 +23,7 @@ from pipelines.warehouse import compliance, factors, publishing, registry, usage
             deps=["task_model_scores"],
             group_name="publish",
             kinds={"json"},
+            freshness_policy=CURRENT,
             description="`scores/current.json`, which the router swaps in whole.",
         ),
         dg.AssetSpec(
@@ -213,6 +214,7 @@ def task_classifier(workspace: Workspace) -> dg.MaterializeResult[None]:
     ],
     group_name="publish",
     kinds=KINDS,
+    freshness_policy=CURRENT,
     pool=POOL,
 )
 def published_warehouse(workspace: Workspace) -> dg.MaterializeResult[None]:

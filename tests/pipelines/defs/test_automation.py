@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import flow
 from pipelines.definitions import defs
-from pipelines.defs.automation import new_segments
+from pipelines.defs.automation import new_segments, refresh_schedule
 from pipelines.refresh import open_instance, refresh
 from pipelines.retention import purge
 from pipelines.warehouse.pending import pending_segments
@@ -112,6 +112,16 @@ def test_schedules_and_the_sensor_run_by_default() -> None:
     }
     assert all(item.default_status.value == "RUNNING" for item in repository.schedule_defs)
     assert [item.default_status.value for item in repository.sensor_defs] == ["RUNNING"] * 2
+
+
+@pytest.mark.parametrize("asset", ["published_scores", "published_warehouse"])
+def test_what_people_and_routers_read_says_whether_it_is_current(asset: str) -> None:
+    """Two missed ticks of the schedule warn, an hour without a refresh fails."""
+    policy = defs.resolve_asset_graph().get(dg.AssetKey(asset)).freshness_policy
+    assert refresh_schedule.cron_schedule == "*/5 * * * *"
+    assert policy == dg.FreshnessPolicy.time_window(
+        warn_window=timedelta(minutes=15), fail_window=timedelta(hours=1)
+    )
 
 
 @pytest.mark.slow
