@@ -115,6 +115,8 @@ def _write(settings: Settings, name: str, window: Window, to: Output, timeout_s:
             answer = reports.run(connection, item, building.variables(own), timeout_s=timeout_s)
             notes = building.notes_of(settings, connection, item, own)
             empty = "" if answer.table.num_rows else nothing(connection, item, own)
+        if (unknown := building.note_on_costs(item, answer)) is not None:
+            notes.append(unknown)
         if not to.for_people():
             for note in notes:
                 click.echo(f"note: {note}", err=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from pipelines.reports.reports import Answer
     from router.config import Settings
 
 MONTH = "month"
@@ -32,7 +33,6 @@ MONTH = "month"
 RAW_ROWS = "request_analytics"
 AT_REFRESH = "as of the last refresh"
 """The period of reports whose SQL reads none."""
-COST_UNKNOWN = "Cost unknown"
 COUNT_OF_KNOWN = "requests_with_cost"
 """The column of a report whose money leaves unknown costs out."""
 CURRENCY = "amounts in US dollars"
@@ -172,11 +172,19 @@ def notes_of(
 ) -> list[str]:
     """Sentences on what the figures of a report leave out or cut."""
     _, expired_before = _source(settings, connection)
-    found = list(_notes(connection, name, window, expired_before))
-    unknown = _unknown_cost(connection, window)
-    if COUNT_OF_KNOWN in reports.file_of(name).text and unknown.startswith(COST_UNKNOWN):
-        found.append(unknown)
-    return found
+    return list(_notes(connection, name, window, expired_before))
+
+
+def note_on_costs(name: str, answer: Answer) -> str | None:
+    """A sentence on the requests of a report that its sums of money lack, if there are any."""
+    counted = [column for column in ("requests", "request_count", "failures") if column in answer.columns]
+    if not question_of(name).has_totals or not counted or COUNT_OF_KNOWN not in answer.columns:
+        return None
+    requests, known = (
+        sum(int(value or 0) for value in answer.table.column(column).to_pylist())
+        for column in (counted[0], COUNT_OF_KNOWN)
+    )
+    return _of_unknown(requests, known) if known < requests else None
 
 
 def note_on_grain(connection: duckdb.DuckDBPyConnection, name: str, window: Window) -> str | None:
@@ -224,10 +232,13 @@ def _unknown_cost(connection: duckdb.DuckDBPyConnection, window: Window) -> str:
     requests, known = _row(connection, "marts/known_cost")
     if not requests:
         return "There are no requests in this period."
-    unknown = requests - known
-    if not unknown:
+    return _of_unknown(requests, known)
+
+
+def _of_unknown(requests: int, known: int) -> str:
+    if known == requests:
         return f"The cost of all {requests:,} requests is known."
-    return f"{COST_UNKNOWN}: {unknown:,} of {requests:,} requests. They are in no sum of money."
+    return f"Cost unknown: {requests - known:,} of {requests:,} requests. They are in no sum of money."
 
 
 def _row(connection: duckdb.DuckDBPyConnection, key: str) -> tuple[Any, ...]:

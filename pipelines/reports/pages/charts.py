@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from pipelines.reports.table import is_additive
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ PADDING = {"left": 16, "top": 4, "right": 12, "bottom": 4}
 """Room for texts in a font that is wider than the measured one."""
 _LABELS = {WIDE: 230, NARROW: 115}
 """Longest label of a category in pixels."""
+COUNTS = ("_with_cost", "_without_cost")
+"""The ends of names of counts that speak of cost."""
+WHOLE_DOLLARS = 10
+"""An axis that reaches so far names no cents."""
 
 
 def svg(figures: Figures, chart: Chart, *, width: int = WIDE) -> str:
@@ -154,7 +159,8 @@ def _values(channel: Any, altair: Any, column: str, figures: Figures) -> Any:
 
 
 def _axis(altair: Any, channel: Any, column: str, largest: float) -> Any:
-    return channel.axis(altair.Axis(format=_format(column, largest), tickCount=4))
+    whole = {"tickMinStep": 1} if is_additive(column) and not _is_money(column) else {}
+    return channel.axis(altair.Axis(format=_format(column, largest), tickCount=4, **whole))
 
 
 def _categories(altair: Any, figures: Figures, width: int) -> Any:
@@ -226,14 +232,14 @@ def _title(column: str) -> str:
 
 
 def _is_money(column: str) -> bool:
-    return "usd" in column or column.endswith("cost")
+    return "usd" in column or (column.endswith("cost") and not column.endswith(COUNTS))
 
 
 def _format(column: str, largest: float) -> str:
     """The d3 format of an axis."""
     if _is_money(column):
         decimals = 2 if largest >= 1 or largest == 0 else 2 - math.floor(math.log10(largest))
-        return f"$,.{decimals}~f"
+        return f"$,.{decimals}{'~' if largest >= WHOLE_DOLLARS else ''}f"
     if column.endswith("_share"):
         return ".0~%" if largest >= 0.1 else ".2~%"
     return "~s" if largest >= 10_000 else ",.2~f"

@@ -8,7 +8,7 @@ import sys
 import xml.etree.ElementTree as ET
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -16,13 +16,14 @@ from click.testing import CliRunner
 
 from pipelines.errors import QueryError
 from pipelines.reports.columns import UNKNOWN
+from pipelines.reports.pages import charts
 from pipelines.reports.pages.building import MONTH, names_for, write_page
 from pipelines.reports.pages.figures import figures_of
 from pipelines.reports.pages.page import PAGE_BYTES
 from pipelines.reports.pages.questions import Chart, question_of
 from pipelines.reports.pages.window import Window
 from pipelines.reports.report_command import COMMANDS
-from pipelines.reports.reports import Answer, report_names
+from pipelines.reports.reports import Answer, report, report_names
 from router.config import Settings
 from router.errors import ConfigError, IntelliRouterError
 from tests.pipelines.helpers import make_record
@@ -237,6 +238,26 @@ def test_months_and_units_are_named(filled: Settings, tmp_path: Path) -> None:
     assert "<code>intellirouter reconcile FILE</code>" in bills
 
 
+def axis(settings: Settings, name: str) -> dict[str, Any]:
+    """The first chart's axis of amounts, for June."""
+    chart = question_of(name).charts[0]
+    figures = figures_of(report(settings, name, since=fixed.SINCE, until=fixed.UNTIL), chart)
+    encoding = charts.specification(figures, chart, width=charts.WIDE)["encoding"]
+    found: dict[str, Any] = encoding["y" if chart.mark == "column" else "x"]
+    return {"title": found["title"], **found["axis"]}
+
+
+def test_counts_are_whole_and_no_dollars(filled: Settings) -> None:
+    """A count of requests without a cost is no amount, and no axis has a fifth of a request."""
+    found = axis(filled, "unknown-cost")
+    assert (found["title"], found["tickMinStep"]) == ("requests without cost", 1)
+    assert "$" not in found["format"]
+    assert axis(filled, "exploration-share")["tickMinStep"] == 1
+    money = axis(filled, "cost-per-task")
+    assert (money["title"], money["format"]) == ("cost (US dollars)", "$,.2f")
+    assert "tickMinStep" not in money
+
+
 def test_a_terminal_says_how_many_costs_are_unknown(filled: Settings) -> None:
     """The count of known costs may leave a narrow table, so a line above it tells what the sums lack."""
     june = ("--since", "2026-06", "--until", "2026-06")
@@ -244,6 +265,7 @@ def test_a_terminal_says_how_many_costs_are_unknown(filled: Settings) -> None:
         "Cost unknown: 1 of 7 requests. They are in no sum of money."
     )
     assert "Cost unknown" not in run(filled, "latency", *june)
+    assert "Cost unknown" not in run(filled, "failures", *june)  # the cost of the one failure is known
     assert "Cost unknown" not in run(
         filled, "cost-per-task", "--since", "2026-06-30", "--until", "2026-06-30"
     )
