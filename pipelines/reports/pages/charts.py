@@ -35,6 +35,8 @@ COUNTS = ("_with_cost", "_without_cost")
 """The ends of names of counts that speak of cost."""
 WHOLE_DOLLARS = 10
 """An axis that reaches so far names no cents."""
+FEW = 4
+"""Counts up to it have a tick for each."""
 
 
 def svg(figures: Figures, chart: Chart, *, width: int = WIDE) -> str:
@@ -154,13 +156,18 @@ def _scatter(altair: Any, base: Any, figures: Figures, chart: Chart, width: int)
 
 def _values(channel: Any, altair: Any, column: str, figures: Figures) -> Any:
     """The axis of a measure. It starts at zero."""
-    largest = max((abs(item.value) for item in figures.drawn), default=0.0)
+    sums = dict.fromkeys(figures.categories, 0.0)
+    for item in figures.drawn:
+        sums[item.category] += abs(item.value)
+    largest = max(sums.values(), default=0.0)
     return _axis(altair, channel("v:Q", title=_title(column)), column, largest)
 
 
 def _axis(altair: Any, channel: Any, column: str, largest: float) -> Any:
-    whole = {"tickMinStep": 1} if is_additive(column) and not _is_money(column) else {}
-    return channel.axis(altair.Axis(format=_format(column, largest), tickCount=4, **whole))
+    ticks: dict[str, Any] = {"tickCount": 4}
+    if is_additive(column) and not _is_money(column) and largest <= FEW:
+        ticks = {"values": list(range(math.ceil(largest) + 1))}  # Vega's tickMinStep still draws halves
+    return channel.axis(altair.Axis(format=_format(column, largest), **ticks))
 
 
 def _categories(altair: Any, figures: Figures, width: int) -> Any:
@@ -238,7 +245,7 @@ def _is_money(column: str) -> bool:
 def _format(column: str, largest: float) -> str:
     """The d3 format of an axis."""
     if _is_money(column):
-        decimals = 2 if largest >= 1 or largest == 0 else 2 - math.floor(math.log10(largest))
+        decimals = 2 if largest >= 1 or largest == 0 else 1 - math.floor(math.log10(largest))
         return f"$,.{decimals}{'~' if largest >= WHOLE_DOLLARS else ''}f"
     if column.endswith("_share"):
         return ".0~%" if largest >= 0.1 else ".2~%"

@@ -250,12 +250,12 @@ def axis(settings: Settings, name: str) -> dict[str, Any]:
 def test_counts_are_whole_and_no_dollars(filled: Settings) -> None:
     """A count of requests without a cost is no amount, and no axis has a fifth of a request."""
     found = axis(filled, "unknown-cost")
-    assert (found["title"], found["tickMinStep"]) == ("requests without cost", 1)
+    assert (found["title"], found["values"]) == ("requests without cost", [0, 1])
     assert "$" not in found["format"]
-    assert axis(filled, "exploration-share")["tickMinStep"] == 1
+    assert axis(filled, "exploration-share")["values"] == [0, 1]
     money = axis(filled, "cost-per-task")
     assert (money["title"], money["format"]) == ("cost (US dollars)", "$,.2f")
-    assert "tickMinStep" not in money
+    assert "values" not in money
 
 
 def test_a_terminal_says_how_many_costs_are_unknown(filled: Settings) -> None:
