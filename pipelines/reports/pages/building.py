@@ -12,7 +12,7 @@ from pipelines.reports import reports
 from pipelines.reports.pages import charts
 from pipelines.reports.pages.figures import figures_of
 from pipelines.reports.pages.nothing import nothing
-from pipelines.reports.pages.page import PAGE_BYTES, Page, Section, Source, render, section_html
+from pipelines.reports.pages.page import PAGE_BYTES, Coverage, Page, Section, Source, render, section_html
 from pipelines.reports.pages.questions import question_of
 from pipelines.reports.pages.window import Window
 from pipelines.reports.periods import GRAIN, Period, on_grid
@@ -43,12 +43,12 @@ class Built:
     """The sections of a page, before they are put together."""
 
     source: Source
-    unknown_cost: str
-    """The sentence on unknown costs for the period of the page."""
+    coverage: Coverage
+    """For the period of the page."""
     sections: dict[str, str]
     """HTML of each report, by name."""
-    unknown_costs: dict[str, str]
-    """The sentence for the period of each report, by name."""
+    coverages: dict[str, Coverage]
+    """For the period of each report, by name."""
 
 
 def names_for(organization: str | None) -> list[str]:
@@ -71,7 +71,7 @@ def write_page(settings: Settings, name: str, window: Window, file: Path, *, tim
         Page(
             title=(window.title() if is_month else title_of(name, window)) + whose,
             subtitle=f"{window if is_month else period_of(name, window)}; {CURRENCY}",
-            unknown_cost=built.unknown_cost if is_month else built.unknown_costs[name],
+            coverage=built.coverage if is_month else built.coverages[name],
             source=built.source,
             sections=list(built.sections.values()),
             links=[(f"#{item}", question_of(item).question) for item in names] if len(names) > 1 else [],
@@ -130,12 +130,12 @@ def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s
         if window.organization:
             reports.require_organization(connection, window.organization)
         source, expired_before = _source(settings, connection)
-        known: dict[datetime | None, str] = {}
-        sections, unknown = {}, {}
+        known: dict[datetime | None, Coverage] = {}
+        sections, coverages = {}, {}
         for name in names:
             own = window.of(name)
             if own.since not in known:
-                known[own.since] = _unknown_cost(connection, own)
+                known[own.since] = _coverage(connection, own)
             answer = reports.run(connection, name, variables(own), timeout_s=timeout_s)
             section = Section(
                 name=name,
@@ -146,14 +146,14 @@ def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s
                 notes=tuple(_notes(connection, name, own, expired_before)),
                 nothing="" if answer.table.num_rows else nothing(connection, name, own),
             )
-            unknown[name] = known[own.since]
-            sections[name] = section_html(section, source, unknown_cost=unknown[name])
+            coverages[name] = known[own.since]
+            sections[name] = section_html(section, source, coverages[name])
         whole = window if window.since is not None else window.of(names[0])
         return Built(
             source=source,
-            unknown_cost=_unknown_cost(connection, whole),
+            coverage=_coverage(connection, whole),
             sections=sections,
-            unknown_costs=unknown,
+            coverages=coverages,
         )
 
 
@@ -184,7 +184,7 @@ def note_on_costs(name: str, answer: Answer) -> str | None:
         sum(int(value or 0) for value in answer.table.column(column).to_pylist())
         for column in (counted[0], COUNT_OF_KNOWN)
     )
-    return _of_unknown(requests, known) if known < requests else None
+    return None if known >= requests else _of_known(requests, known).sentence
 
 
 def note_on_grain(connection: duckdb.DuckDBPyConnection, name: str, window: Window) -> str | None:
@@ -227,18 +227,19 @@ def _source(settings: Settings, connection: duckdb.DuckDBPyConnection) -> tuple[
     return Source(snapshot_id=snapshot_id, published_at=published), expired_before
 
 
-def _unknown_cost(connection: duckdb.DuckDBPyConnection, window: Window) -> str:
+def _coverage(connection: duckdb.DuckDBPyConnection, window: Window) -> Coverage:
     reports.set_variables(connection, variables(window))
     requests, known = _row(connection, "marts/known_cost")
     if not requests:
-        return "There are no requests in this period."
-    return _of_unknown(requests, known)
+        return Coverage(sentence="There are no requests in this period.", is_complete=True)
+    return _of_known(requests, known)
 
 
-def _of_unknown(requests: int, known: int) -> str:
+def _of_known(requests: int, known: int) -> Coverage:
     if known == requests:
-        return f"The cost of all {requests:,} requests is known."
-    return f"Cost unknown: {requests - known:,} of {requests:,} requests. They are in no sum of money."
+        return Coverage(sentence=f"The cost of all {requests:,} requests is known.", is_complete=True)
+    unknown = f"Cost unknown: {requests - known:,} of {requests:,} requests. They are in no sum of money."
+    return Coverage(sentence=unknown, is_complete=False)
 
 
 def _row(connection: duckdb.DuckDBPyConnection, key: str) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Says why a report has no rows, and what to do, so that an empty table is no riddle."""
+"""Says why a report has no rows, and what to do then."""
 
 from __future__ import annotations
 

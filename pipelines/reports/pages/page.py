@@ -50,14 +50,25 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Whether the cost of every request is known. Every page says so."""
+
+    sentence: str
+    is_complete: bool
+
+    def html(self) -> str:
+        """A paragraph, which only asks for attention if a cost is not known."""
+        return f'<p class="{"known" if self.is_complete else "unknown"}">{escape(self.sentence)}</p>'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """The content of one file."""
 
     title: str
     subtitle: str
     """Period, zone and currency."""
-    unknown_cost: str
-    """The sentence on requests without a known cost. Every page has it."""
+    coverage: Coverage
     source: Source
     sections: Sequence[str]
     """HTML of each section."""
@@ -77,7 +88,7 @@ def render(page: Page) -> str:
             "default-src 'none'; style-src 'unsafe-inline'\">",
             f"<title>{escape(page.title)}</title><style>{STYLE}</style></head><body>",
             f"<header><h1>{escape(page.title)}</h1><p>{escape(page.subtitle)}</p>",
-            f'<p class="unknown">{escape(page.unknown_cost)}</p></header>',
+            f"{page.coverage.html()}</header>",
             f"<nav><ul>{links}</ul></nav>" if links else "",
             "<main>",
             *page.sections,
@@ -87,7 +98,7 @@ def render(page: Page) -> str:
     )
 
 
-def section_html(section: Section, source: Source, *, unknown_cost: str) -> str:
+def section_html(section: Section, source: Source, coverage: Coverage) -> str:
     """One section as HTML. Texts from outside are escaped, in drawings too."""
     drawn = list(_drawings(section))
     parts = [
@@ -99,7 +110,7 @@ def section_html(section: Section, source: Source, *, unknown_cost: str) -> str:
     if section.answer.table.num_rows:
         parts.append(_table(section.answer, has_totals=section.question.has_totals))
     parts += [
-        f'<p class="unknown">{escape(unknown_cost)}</p>',
+        coverage.html(),
         f'<p class="source">{escape(_source(source))}</p>',
         f"<details><summary>SQL</summary><pre>{escape(section.sql)}</pre></details></section>",
     ]
@@ -186,7 +197,7 @@ STYLE = (
     "font:15px/1.45 system-ui,sans-serif}"
     "h1{font-size:1.5em;margin:0}h2{font-size:1.2em;margin:0}header p{margin:4px 0}"
     "section{margin:32px 0;padding-top:16px;border-top:1px solid var(--line)}"
-    ".period,.source,.note,footer{color:var(--soft);font-size:13px;margin:4px 0}"
+    ".period,.source,.note,.known,footer{color:var(--soft);font-size:13px;margin:4px 0}"
     ".unknown{color:var(--warn);font-size:13px;margin:4px 0}.empty{font-style:italic}"
     "figure{margin:12px 0}figure svg{display:block;width:100%;height:auto;overflow:visible;"
     "font-family:Arial,'Liberation Sans',Helvetica,sans-serif}"
@@ -202,6 +213,6 @@ STYLE = (
     "@media print{body{max-width:none;padding:0;font-size:11px}section{break-inside:auto;margin:16px 0}"
     "figure,tr{break-inside:avoid}h2{break-after:avoid}table{font-size:9px}th,td{padding:2px 4px}"
     "td{white-space:normal;overflow-wrap:anywhere}.table{overflow:visible}"
-    ".period,.source,.note,.unknown,footer{font-size:9px}pre{white-space:pre-wrap;font-size:8px}"
+    ".period,.source,.note,.unknown,.known,footer{font-size:9px}pre{white-space:pre-wrap;font-size:8px}"
     "details::details-content{display:block;content-visibility:visible}}"
 )

@@ -98,7 +98,7 @@ def _write(settings: Settings, folder: Path, organization: str | None, window: W
             Page(
                 title=title + whose,
                 subtitle=f"{period}; {CURRENCY}",
-                unknown_cost=built.unknown_costs.get(name, built.unknown_cost),
+                coverage=built.coverages.get(name, built.coverage),
                 source=built.source,
                 sections=sections,
                 links=links,

@@ -80,7 +80,7 @@ def test_every_question_is_a_header_with_its_source(filled: Settings, tmp_path: 
         published = r"From the warehouse of 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
         assert re.search(rf"{published}, (snapshot [0-9a-f]+|no score snapshot yet)", section)
         assert f"-- name: {name.replace('-', '_')}" in section
-        assert "Cost unknown: 1 of" in section
+        assert '<p class="unknown">Cost unknown: 1 of' in section
 
 
 def test_a_page_fits_light_dark_paper_and_a_phone(filled: Settings, tmp_path: Path) -> None:
