@@ -116,8 +116,11 @@ def log_start(app: App, url: str) -> None:
         by_reason.setdefault(str(reason), []).append(f"`{model_id}`")
     for reason, names in by_reason.items():
         logger.warning("%s cannot be served: %s", ", ".join(names), reason)
-    if line := unpriced(models.values(), datetime.now(UTC)):
-        logger.warning("%s", line)
+    now = datetime.now(UTC)
+    if line := unpriced(models.values(), now):
+        # Models without any price are a choice, such as those of one's own machines.
+        is_late = any(model.prices and model.price_at(now) is None for model in models.values())
+        logger.log(logging.WARNING if is_late else logging.INFO, "%s", line)
 
 
 def with_access_log(app: Application) -> Application:

@@ -43,7 +43,8 @@ def home(tmp_path: Path) -> Iterator[Path]:
         path = folder / "catalog.yaml"
         catalog = yaml.safe_load(path.read_text())
         catalog["providers"]["other"] = {**catalog["providers"]["fake"], "api_key_env": "OTHER_KEY"}
-        catalog["models"].append({"id": "keyless", "provider": "other", **PRICED})
+        later = [{**PRICED["prices"][0], "start": "9000-01-01"}]
+        catalog["models"].append({"id": "keyless", "provider": "other", "prices": later})
         path.write_text(yaml.safe_dump(catalog))
         yield folder
 
@@ -79,6 +80,7 @@ def test_an_operator_reads_the_life_of_a_server(home: Path, workers: int) -> Non
     assert all(LINE.match(line) for line in lines), text
     assert f"listening on {served.url}; data folder `{home}`; 2 of 3 models can be served" in text
     assert "`keyless` cannot be served: the key of provider `other` is missing: set `OTHER_KEY`" in text
+    assert "WARNING router.server: no price is in force for `keyless` (the first starts 9000-01-01)" in text
     assert text.count("listening on http") == 1  # however many workers serve the same models
     assert text.count("router.server: stopping: ") == text.count("router.server: stopped") == workers
     assert "POST" not in text  # no access log unless it is asked for
