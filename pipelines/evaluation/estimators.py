@@ -74,6 +74,18 @@ class Estimate:
     difference_low: float
     difference_high: float
 
+    @classmethod
+    def around(cls, value: float, half: float, *, difference: float, between: float) -> Estimate:
+        """A mean and a difference, each with the half width of its interval."""
+        return cls(
+            value=value,
+            low=value - half,
+            high=value + half,
+            difference=difference,
+            difference_low=difference - between,
+            difference_high=difference + between,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimates:
@@ -184,19 +196,26 @@ def _interval(
     difference = value - logged[0]
     alike = np.bincount(cluster, weights=weights / weights.mean() * noise.shared)
     shared = float(np.square(alike).sum()) / len(weights) ** 2
-    # One outcome unlike all others: equal outcomes cannot show it.
-    least = Z_95**2 / 2 * scale / max(effective, 1.0)
+    least = least_half_width(scale, effective)
     half = _half_width(influence, cluster, effective, shared + unseen, least)
     # The same requests are in both: their common part cancels.
     between = _half_width(influence - logged[1], cluster, effective, shared + unseen, least)
-    return Estimate(
-        value=value,
-        low=value - half,
-        high=value + half,
-        difference=difference,
-        difference_low=difference - between,
-        difference_high=difference + between,
-    )
+    return Estimate.around(value, half, difference=difference, between=between)
+
+
+def least_half_width(scale: float, effective: float) -> float:
+    """Half the interval that one outcome unlike all others makes: equal outcomes cannot show it."""
+    return Z_95**2 / 2 * scale / max(effective, 1.0)
+
+
+def half_width(variance: float, effective: float, least: float) -> float:
+    """Half the 95% interval of a mean of this variance, with as much evidence as `effective` requests.
+
+    Student's quantile to first order (Cornish, Fisher 1938): few effective requests know their own variance
+    badly.
+    """
+    freedom = max(effective - 1.0, 1.0)
+    return hypot(LEARNING * (Z_95 + (Z_95**3 + Z_95) / (4 * freedom)) * sqrt(variance), least)
 
 
 def _half_width(influence: Floats, cluster: Ints, effective: float, added: float, least: float) -> float:
@@ -204,10 +223,7 @@ def _half_width(influence: Floats, cluster: Ints, effective: float, added: float
     sizes = np.bincount(cluster)
     clusters = int((sizes > 0).sum())
     variance = float(np.square(sums).sum()) * clusters / max(clusters - 1, 1) / len(influence) ** 2 + added
-    freedom = max(effective - 1.0, 1.0)
-    # Student's quantile to first order (Cornish, Fisher 1938): few effective requests know their own
-    # variance badly.
-    return hypot(LEARNING * (Z_95 + (Z_95**3 + Z_95) / (4 * freedom)) * sqrt(variance), least)
+    return half_width(variance, effective, least)
 
 
 def _known_rates(sample: Sample, is_known: Flags) -> Floats:

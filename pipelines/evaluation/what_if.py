@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, fields
-from math import hypot, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING
 
-from pipelines.evaluation.estimators import LEARNING, Z_95, Estimate
+from pipelines.evaluation.estimators import Estimate, half_width, least_half_width
 from pipelines.evaluation.evaluate import MIN_DRAWN, MIN_EFFECTIVE, MIN_SUPPORTED
 
 if TYPE_CHECKING:
@@ -229,20 +229,7 @@ def _estimate(strata: Sequence[Stratum]) -> tuple[Estimate, float] | None:
         logged_variance += share * share * scatter / item.everyone.known
     mine = _total(item.model for item in shown)
     known = _total(item.everyone for item in shown)
-    # One outcome unlike all others: equal outcomes cannot show it.
-    typical = sqrt(known.outcome_squared / known.known)
-    least = Z_95**2 / 2 * typical / max(mine.effective, 1.0)
-    freedom = max(mine.effective - 1.0, 1.0)
-    factor = LEARNING * (Z_95 + (Z_95**3 + Z_95) / (4 * freedom))
-    half = hypot(factor * sqrt(variance), least)
-    between = hypot(factor * sqrt(variance + logged_variance), least)
-    difference = value - logged
-    estimate = Estimate(
-        value=value,
-        low=value - half,
-        high=value + half,
-        difference=difference,
-        difference_low=difference - between,
-        difference_high=difference + between,
-    )
-    return estimate, logged
+    least = least_half_width(sqrt(known.outcome_squared / known.known), mine.effective)
+    half = half_width(variance, mine.effective, least)
+    between = half_width(variance + logged_variance, mine.effective, least)
+    return Estimate.around(value, half, difference=value - logged, between=between), logged
