@@ -236,11 +236,13 @@ def _developer_role(entry: ModelEntry, provider: ProviderEntry) -> DeveloperRole
     return "system"
 
 
-def unpriced(models: Iterable[Model], at: datetime) -> str | None:
-    """The line about models whose costs are unknown at `at`, since no price is in force. None if none is."""
-    lacking = [model for model in models if model.cost_source == "prices" and model.price_at(at) is None]
-    if not lacking:
-        return None
+def unpriced(models: Iterable[Model], at: datetime) -> list[Model]:
+    """The models whose costs are unknown at `at`, since no price is in force."""
+    return [model for model in models if model.cost_source == "prices" and model.price_at(at) is None]
+
+
+def unpriced_line(lacking: Iterable[Model]) -> str:
+    """The line about models without a price in force."""
     names = ", ".join(
         f"`{model.id}`" + (f" (the first starts {model.prices[0].start:%Y-%m-%d})" if model.prices else "")
         for model in lacking

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from router.catalog.catalog import unpriced
+from router.catalog.catalog import unpriced, unpriced_line
 from router.config import Settings
 from router.configuration.checking import OTHERS, deciding
 from router.configuration.documents import EDITED, LIMITS
@@ -142,8 +142,8 @@ def _documents(settings: Settings, report: Report) -> Deciding | None:
             report.attempt(partial(parse, name))
     report.attempt(lambda: _keys(settings))
     if found and not report.problems:  # each part can be read
-        line = unpriced(found[0].catalog.models.values(), datetime.now(UTC))
-        report.notices += [] if line is None else [line]
+        lacking = unpriced(found[0].catalog.models.values(), datetime.now(UTC))
+        report.notices += [unpriced_line(lacking)] if lacking else []
         report.notices += [
             f"organizations.yaml lacks `{name}`: {remedy(places)}"
             for name, places in unlisted_organizations(documents, settings).items()

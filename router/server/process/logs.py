@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from router.catalog.catalog import unpriced
+from router.catalog.catalog import unpriced, unpriced_line
 from router.errors import masked
 
 if TYPE_CHECKING:
@@ -116,11 +116,10 @@ def log_start(app: App, url: str) -> None:
         by_reason.setdefault(str(reason), []).append(f"`{model_id}`")
     for reason, names in by_reason.items():
         logger.warning("%s cannot be served: %s", ", ".join(names), reason)
-    now = datetime.now(UTC)
-    if line := unpriced(models.values(), now):
+    if lacking := unpriced(models.values(), datetime.now(UTC)):
         # Models without any price are a choice, such as those of one's own machines.
-        is_late = any(model.prices and model.price_at(now) is None for model in models.values())
-        logger.log(logging.WARNING if is_late else logging.INFO, "%s", line)
+        is_late = any(model.prices for model in lacking)
+        logger.log(logging.WARNING if is_late else logging.INFO, "%s", unpriced_line(lacking))
 
 
 def with_access_log(app: Application) -> Application:
