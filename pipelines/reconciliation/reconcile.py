@@ -81,7 +81,7 @@ class Reconciliation:
 
     @property
     def explained_share(self) -> float | None:
-        """The part of it with a cause, 0 to 1. None: there is no difference."""
+        """The part of it with a cause, 0 to 1. None if nothing differs."""
         whole = self.differing_usd
         return None if not whole else float((whole - self.unexplained_usd) / whole)
 

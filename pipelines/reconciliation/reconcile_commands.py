@@ -28,7 +28,7 @@ def _usd(_: click.Context, param: click.Parameter, value: str) -> Decimal:
     except InvalidOperation:
         amount = Decimal(-1)
     if not amount.is_finite() or amount < 0:
-        raise click.BadParameter(f"`{value}` is no amount: give dollars such as 0.50", param=param)
+        raise click.BadParameter(f"`{value}` is not an amount: give dollars such as 0.50", param=param)
     return amount
 
 

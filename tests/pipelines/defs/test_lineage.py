@@ -18,6 +18,7 @@ from tests.pipelines.helpers import make_feedback, make_record, seal_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import FrameType
 
 GRAPH = defs.resolve_asset_graph()
 STEPS = {
@@ -54,10 +55,10 @@ def _names() -> set[str]:
 
 def _callers() -> Iterator[tuple[str, str]]:
     """The module and the name of every function under way, the innermost first."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         yield frame.f_globals.get("__name__", ""), frame.f_code.co_name
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
 
 
 @pytest.fixture
