@@ -5,6 +5,6 @@ Read `erasure` first: it names the steps, which `pipelines.flow` runs.
 
     tombstones        erased persons, as keyed hashes     persons        finds the rows of a person
     leftovers         damaged and set-aside files         search         looks for the id in all files
-    judging           traces and mentions
+    judging           traces and mentions                 text_places    persons in files of text
     config_mentions   files that people edit              certificates   the record of an erasure
 """

@@ -7,24 +7,18 @@ is unfinished while a trace is left. Every other find is a mention: a human deci
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.erasure.certificates import Mention
 from pipelines.erasure.config_mentions import ADVICE
-from pipelines.erasure.search import CHUNK_BYTES, forms
+from pipelines.erasure.text_places import names_person
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pipelines.erasure.search import Found
     from router.config import Settings
-
-OVERLAP = 2048
-"""Bytes read twice at the border of two chunks: longer than a member with the longest id."""
-_WORD = r"[\w.@+-]"
-_MEMBER = r"""(?<!\w)user(?:_id)?["']?\s*[:=]\s*["']?"""
 
 
 def judge(
@@ -59,38 +53,4 @@ def is_trace(path: Path, found: Found, user: str) -> bool:
     """Whether a file that the search found holds the person, and not only a text that equals their id."""
     if str(path) in found.columns:
         return str(path) in found.persons
-    return _has_member(path, user) or _has_column(path, user)
-
-
-def _has_member(path: Path, user: str) -> bool:
-    """Whether a text file has the id as a value of `user` or `user_id`: JSON, YAML, or `user_id=ada`."""
-    values = "|".join(re.escape(form) for form in forms(user))
-    member = re.compile(f"{_MEMBER}(?:{values})(?!{_WORD})".encode())
-    tail = b""
-    with path.open("rb") as file:
-        while block := file.read(CHUNK_BYTES):
-            window = tail + block
-            if member.search(window):
-                return True
-            tail = window[-OVERLAP:]
-    return False
-
-
-def _has_column(path: Path, user: str) -> bool:
-    """Whether a table of texts, separated by commas or tabs, has the id in a column `user_id` or `user`."""
-    import csv
-
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        header = file.readline(CHUNK_BYTES)
-        columns = re.split(r"[,;\t]", header.strip().replace('"', ""))
-        places = [place for place, name in enumerate(columns) if name in ("user_id", "user")]
-        if not places:
-            return False
-        separator = next((item for item in ",;\t" if item in header), ",")
-        try:
-            return any(
-                user in (row[place].removeprefix("'") for place in places if place < len(row))
-                for row in csv.reader(file, delimiter=separator)
-            )
-        except csv.Error:
-            return True  # unreadable as a table, and it holds the id
+    return names_person(path, user)

@@ -7,7 +7,6 @@ and SQLite files are recognised by their first bytes, not by their names.
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import zlib
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
+from pipelines.erasure.text_places import CHUNK_BYTES, forms, names_person
 from pipelines.warehouse.linked_views import PART
 from pipelines.warehouse.sqlfiles import quoted_name
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-CHUNK_BYTES = 8 << 20
 PERSON_COLUMN = "user_id"
 """Every table that holds a person calls the column so."""
 SHORT = 6
-"""A shorter text can occur in any file by chance, so it must equal a whole decoded value."""
+"""A shorter text can occur in any file by chance. It must equal a whole decoded value, or be in a place of a
+text file that can hold a person."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def look(path: Path, texts: Sequence[str], found: Found, others: Sequence[str] =
         head = file.read(16)
     decoder = _decoder(head)
     if decoder is None:
-        return hits
+        return hits | {text for text in texts if len(text) < SHORT and names_person(path, text)}
     try:
         held = decoder(path, list(variants), others)
         hits |= {variants[item.text] for item in held}
@@ -103,16 +103,6 @@ def look(path: Path, texts: Sequence[str], found: Found, others: Sequence[str] =
     except (duckdb.Error, sqlite3.DatabaseError):
         found.unreadable.append(str(path))
     return hits
-
-
-def forms(text: str) -> set[str]:
-    """The text itself, and its forms in JSON and in DuckDB's nested values."""
-    return {
-        text,
-        json.dumps(text)[1:-1],
-        json.dumps(text, ensure_ascii=False)[1:-1],
-        text.replace("\\", "\\\\").replace("'", "\\'"),
-    }
 
 
 def _decoder(head: bytes) -> Any:

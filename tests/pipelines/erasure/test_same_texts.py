@@ -112,6 +112,34 @@ def test_an_export_that_holds_the_person_is_unfinished_business(
     assert "take the person's lines out of the file" in str(refused.exception)
 
 
+@pytest.mark.parametrize("user", ["ann", "7", "a.b"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("export.csv", "user_id,requests\n{user},2\nbob,3\n"),
+        ("export.tsv", "requests\tuser\n2\t{user}\n"),
+        ("export.json", '[{{"user_id": "{user}", "requests": 2}}]'),
+        ("notes.yaml", "user: {user}\n"),
+    ],
+)
+def test_a_short_id_is_found_where_a_person_can_be(
+    settings: Settings, user: str, name: str, content: str
+) -> None:
+    """Three letters occur in any file by chance, and still an export with such a user is named."""
+    seal_records(settings, [make_record(user_id=user), make_record(user_id="bob")])
+    (settings.home / name).write_text(content.format(user=user))
+    assert erase(settings, user).remaining == (name,)
+
+
+@pytest.mark.parametrize("content", ["call ann or user ann-2\n", "user_id,n\nanna,1\n", '{"user": "joann"}'])
+def test_a_short_id_within_other_texts_is_no_find(settings: Settings, content: str) -> None:
+    """Neither a trace nor a mention: every file would have some."""
+    seal_records(settings, [make_record(user_id="ann")])
+    (settings.home / "notes.txt").write_text(content)
+    certificate = erase(settings, "ann")
+    assert (certificate.remaining, certificate.mentions) == ((), ())
+
+
 @pytest.mark.parametrize(
     "name", ["warehouse/build/build.duckdb", "lake/request_analytics/x.parquet", "x.csv"]
 )
