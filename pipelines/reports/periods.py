@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -104,7 +105,7 @@ def zone_of(settings: Settings, organization: str | None = None, *, named: str |
 def day(zone: ZoneInfo, text: str | date) -> Period:
     """A local day, given as `2026-11-20`. QueryError if there is none."""
     first = text if isinstance(text, date) else _date(text)
-    return Period(since=_midnight(zone, first), until=_midnight(zone, first + timedelta(days=1)), zone=zone)
+    return Period(since=_midnight(zone, first), until=_midnight(zone, _next_day(first)), zone=zone)
 
 
 def month(zone: ZoneInfo, text: str) -> Period:
@@ -112,7 +113,7 @@ def month(zone: ZoneInfo, text: str) -> Period:
     if not _MONTH.fullmatch(text.strip()):
         raise QueryError(f"`{text:.40}` is no month: give one such as `2026-11`")
     first = _date(f"{text.strip()}-01", text)
-    following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
+    following = _next_day(first.replace(day=monthrange(first.year, first.month)[1]))
     return Period(since=_midnight(zone, first), until=_midnight(zone, following), zone=zone)
 
 
@@ -190,6 +191,13 @@ def _date(given: str, text: str | None = None) -> date:
         f"`{given if text is None else text}` is no moment: give an age such as `7d` or `24h`, a date such as"
         " `2026-11-01`, or an ISO 8601 moment"
     )
+
+
+def _next_day(local: date) -> date:
+    try:
+        return local + timedelta(days=1)
+    except OverflowError:
+        raise QueryError(f"`{local}` is the last day that there is: give an earlier one") from None
 
 
 def _midnight(zone: ZoneInfo, local: date) -> datetime:

@@ -140,6 +140,15 @@ def test_other_texts_are_refused_by_value(text: str) -> None:
         periods.parse_moment(text)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31", "9999-12"])
+def test_a_day_without_a_next_one_is_an_error(text: str) -> None:
+    """As the start and as the end: the first moment after it does not exist."""
+    with pytest.raises(QueryError, match="is the last day that there is"):
+        periods.between(BERLIN, text)
+    with pytest.raises(QueryError, match="is the last day that there is"):
+        periods.between(BERLIN, "2026-11-01", text)
+
+
 @pytest.mark.parametrize("text", ["999999w", "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"])
 def test_a_moment_beyond_the_calendar_is_refused_by_value(text: str) -> None:
     """An age or an offset that leaves the years 1 to 9999 is an error, not a crash."""
