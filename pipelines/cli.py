@@ -90,9 +90,13 @@ def retention_command(
     from pipelines.errors import WarehouseError
     from pipelines.refresh import retain
     from pipelines.reports.periods import parse_moment
+    from pipelines.retention.retention import check_given
 
+    settings = _settings(home)
     now = None if now_text is None else parse_moment(now_text)
-    result = retain(_settings(home), now=now, dry_run=dry_run, force=force)
+    if now is not None and not dry_run:
+        check_given(settings, now)
+    result = retain(settings, now=now, dry_run=dry_run, force=force)
     if not result.success:
         raise WarehouseError(f"retention failed: {result.error}")
     verb = "would remove" if dry_run else "removed"

@@ -233,6 +233,18 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
         "soon",
     ),
     "a moment that is none": (command("retention", "--now", "tomorow", "--home", "HOME"), "tomorow"),
+    "retention beyond what is made yet": (
+        command("retention", "--now", "2437-01-01", "--force", "--home", "HOME"),
+        "`2437-01-01 00:00` UTC would remove records that are not made yet",
+    ),
+    "retention before all records": (
+        command("retention", "--now", "0001-01-01", "--home", "HOME"),
+        "is before 1970",
+    ),
+    "a day without a next one": (
+        command("report", "cost-per-task", "--until", "9999-12-31", "--home", "HOME"),
+        "`9999-12-31` is the last day",
+    ),
     "a bill without a month": (command("bill", "close", "--home", "HOME"), "--month"),
     "Parquet on the terminal": (
         command("sql", "select 1", "--format", "parquet", "--home", "HOME"),

@@ -32,7 +32,7 @@ from router.files import TEMPORARY_PREFIX, sync_folder
 from router.journal import chains
 from router.journal.places import ARCHIVE, REMOVALS, dated_folders
 from router.keys import audit_trail
-from router.records import DATASETS, RequestRecord, SecurityEvent
+from router.records import DATASETS, EPOCH, RequestRecord, SecurityEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +139,23 @@ def check_moment(warehouse: Warehouse, expiring: Expiring) -> None:
         f" of `{newest.astimezone(UTC):%Y-%m-%d %H:%M}` UTC. Check the clock and `--now`. If both are right,"
         " run `intellirouter retention --force`"
     )
+
+
+def check_given(settings: Settings, now: datetime) -> None:
+    """Refuse a moment that a person gives and that no clock can mean. RetentionError says which is the last.
+
+    Records that are not made yet would expire. Neither `force` nor a good clock makes that right.
+    """
+    if now < EPOCH:
+        raise RetentionError(
+            f"`{now:%Y-%m-%d}` is before 1970, and no record is that old: give another moment"
+        )
+    last = datetime.now(UTC) + timedelta(days=settings.retention_days)
+    if now > last:
+        raise RetentionError(
+            f"retention as of `{now:%Y-%m-%d %H:%M}` UTC would remove records that are not made yet: give a"
+            f" moment up to `{last:%Y-%m-%d %H:%M}`, or only look with --dry-run"
+        )
 
 
 def remove_expired(warehouse: Warehouse, expiring: Expiring) -> None:

@@ -94,6 +94,22 @@ def test_a_cutoff_in_the_future_is_taken_back(settings: Settings, warehouse: War
     assert warehouse.count("request_analytics") == 7
 
 
+def test_days_that_a_wrong_clock_sealed_keep_their_figures(settings: Settings, warehouse: Warehouse) -> None:
+    """Their rows are gone: a fold of a late record would lose them. It is refused by name, and admitted."""
+    yesterday = now().replace(hour=12, minute=0) - timedelta(days=1)
+    seal_records(settings, [make_record(yesterday) for _ in range(3)])
+    run_steps(warehouse)
+    flow.retain(warehouse, now=now() + 11 * YEAR, force=True)
+    seal_records(settings, [make_record(yesterday)])
+    run_steps(warehouse)
+    assert warehouse.value("select sum(requests) from usage_hourly") == 3
+    assert [item.name for item in checks.check_everything(warehouse) if not item.passed] == []
+    assert [item.name for item in checks.check_archive(warehouse) if not item.passed]
+    flow.admit(warehouse)
+    run_steps(warehouse)
+    assert warehouse.value("select sum(requests) from usage_hourly") == 4
+
+
 @pytest.mark.parametrize("ahead", [timedelta(seconds=1), CLOCK_SKEW])
 def test_a_judgement_of_an_answer_from_a_clock_slightly_ahead_is_taken(ahead: timedelta) -> None:
     moment = now()
