@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from pipelines import flow
 from pipelines.definitions import defs
 from pipelines.defs import run_storage
-from pipelines.defs.common import QUIET
+from pipelines.defs.common import SILENT
 from pipelines.errors import WarehouseError
 from pipelines.retention import purge
 from pipelines.warehouse import sqlfiles
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 LOCATION = "intellirouter"
 """The code location's name in dagster_home/workspace.yaml and pyproject.toml. The UI finds runs by it."""
 MODULE = "pipelines.definitions"
+OWN_ERRORS = ("pipelines.errors.", "router.errors.")
+"""Their messages say everything. The trace of another error helps to find its cause."""
 NO_COMPUTE_LOGS = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
@@ -46,6 +49,9 @@ NO_COMPUTE_LOGS = {
     }
 }
 """Logs of steps would redirect the standard output of the program that runs the job."""
+
+
+logger = logging.getLogger("pipelines.refresh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +191,7 @@ def _run(
             result = _job(job).execute_in_process(
                 instance=instance,
                 resources={"workspace": warehouse},
-                run_config={**QUIET, "ops": dict(ops or {})},
+                run_config={**SILENT, "ops": dict(ops or {})},
                 raise_on_error=False,
             )
             if not warehouse.is_distrusted():
@@ -226,6 +232,10 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 def write_configuration(home: Path) -> None:
     """Make Dagster's folder, with our dagster.yaml and workspace.yaml where it has none."""
+    if "[" in str(home):
+        raise WarehouseError(
+            f"Dagster does not find its settings in `{home}`, because of the `[`: set another $DAGSTER_HOME"
+        )
     home.mkdir(parents=True, exist_ok=True)
     for name in ("dagster.yaml", "workspace.yaml"):
         if not (home / name).exists():
@@ -282,8 +292,13 @@ def _violated(result: dg.ExecuteInProcessResult) -> frozenset[str]:
 
 
 def _error(result: dg.ExecuteInProcessResult) -> str | None:
+    """The first failure, without the class of an error of ours. The trace of another one is logged."""
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
-            return (error.cause or error).message.strip()
+            error = event.step_failure_data.error.cause or event.step_failure_data.error
+            kind, _, message = error.message.strip().partition(": ")
+            if kind.startswith(OWN_ERRORS):
+                return message
+            logger.error("%s", error.to_string())
+            return error.message.strip()
     return None if result.success else "the run failed before its first step"

@@ -575,6 +575,10 @@ class Settings(BaseModel):
             raise ValueError(
                 f"a folder with `{found[0]}` in its path cannot hold a DuckDB database: rename it"
             )
+        if "[" in str(
+            value
+        ):  # Dagster reads the path of its settings as a pattern, and ignores what it misses
+            raise ValueError("Dagster does not find its settings in a folder with `[` in its path: rename it")
         return value
 
     @field_validator("rollup_retention_days")

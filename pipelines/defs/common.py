@@ -57,6 +57,8 @@ WINDOW = "in the hours that a run touches"
 ROWS_SHOWN = 100
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 """The UI keeps every event of a run. At DEBUG, 150 lines for each would also fill the terminal."""
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""For a run of a command: at WARNING, an error would fill 100 lines before the command's own one."""
 Workspace = dg.ResourceParam[Warehouse]
 
 

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from pipelines.errors import WarehouseError
 from pipelines.orchestration.dagster_command import dagster_command
+from pipelines.refresh import open_instance
+from router.config import Settings
 from router.errors import IntelliRouterError
 
 if TYPE_CHECKING:
@@ -53,3 +55,19 @@ def test_a_folder_that_hides_the_pipelines_is_named(
     error = _error("--home", str(settings.home))
     assert isinstance(error, WarehouseError)
     assert str(tmp_path / "pipelines") in str(error)
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", "a*b", "a{b}"])
+def test_dagster_reads_our_settings_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    """It takes the path for a pattern. If it missed the file, it would send statistics."""
+    with open_instance(Settings.load({}, home=tmp_path / name)) as instance:
+        assert not instance.telemetry_enabled
+
+
+def test_a_dagster_home_that_is_a_pattern_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "a[b]"))
+    with (
+        pytest.raises(WarehouseError, match="set another"),
+        open_instance(Settings.load({}, home=tmp_path)),
+    ):
+        pass

@@ -42,3 +42,15 @@ def test_an_override_with_a_typing_error_is_refused() -> None:
     """It would open another folder."""
     with pytest.raises(ConfigError, match="unknown setting `hom`: nearest known: `home`"):
         Settings.load({}, hom="elsewhere")
+
+
+@pytest.mark.parametrize("name", ["a?b", "a\\b", "a[b]", "[x"])
+def test_a_folder_that_a_database_cannot_lie_in_is_refused(tmp_path: Path, name: str) -> None:
+    """DuckDB cannot open a database there, or Dagster reads the name as a pattern and misses its settings."""
+    with pytest.raises(ConfigError, match=r"in its path.*rename it"):
+        Settings.load({}, home=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "a*b", "a{b}", "a#b", "a%b", "a;b", "ä"])
+def test_a_folder_of_any_other_name_is_taken(tmp_path: Path, name: str) -> None:
+    assert Settings.load({}, home=tmp_path / name).home.name == name
