@@ -8,8 +8,6 @@ cost is the contracted one, and `x_ListCostIsKnown` is false.
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.billing.accounts import CURRENCY
 from pipelines.reports.reports import Answer
 from router.catalog.prices import ZERO_USD
-from router.settings.printing import csv_value
+from router.settings.printing import csv_value, written_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,11 +83,7 @@ def focus(
 
 def as_csv(answer: Answer) -> str:
     """The rows as FOCUS writes them in files without types: moments end in Z, amounts show all decimals."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(answer.columns)
-    writer.writerows([[_cell(value) for value in row] for row in answer.rows()])
-    return buffer.getvalue()
+    return written_csv(answer.columns, ([_cell(value) for value in row] for row in answer.rows()))
 
 
 def _cell(value: Any) -> Any:

@@ -35,8 +35,9 @@ SUFFIXES: Mapping[str, RowFormat] = {
     ".txt": "table",
 }
 """The format of a file by the end of its name."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A text that starts with one of these is a formula to a spreadsheet (CWE-1236)."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A text that starts with one of these is a formula to a spreadsheet (CWE-1236). The last four are the wide
+signs of Chinese and Japanese keyboards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +120,23 @@ def encode(rows: Sequence[Mapping[str, Any]], output_format: RowFormat) -> bytes
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A CSV file with a header."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    return written_csv(columns, ([csv_value(value) for value in row] for row in rows))
+
+
+def written_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Values as CSV. A value with a carriage return is quoted, or a spreadsheet would begin a row at it."""
+    written = _Rows()
+    writer = csv.writer(written)  # before Python 3.13, it quotes the characters of its own end of a row
     writer.writerow(columns)
-    writer.writerows([[csv_value(value) for value in row] for row in rows])
-    return buffer.getvalue()
+    writer.writerows(rows)
+    return "".join(written)
+
+
+class _Rows(list[str]):
+    """The rows of a CSV file, each with a line feed at its end."""
+
+    def write(self, row: str) -> None:
+        self.append(row.removesuffix("\r\n") + "\n")
 
 
 def json_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, text_decimals: bool = False) -> str:

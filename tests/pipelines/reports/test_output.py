@@ -14,10 +14,20 @@ from pipelines.reports.reports import Answer
 from pipelines.reports.table import cell
 
 
-@pytest.mark.parametrize("name", ['=HYPERLINK("http://x")', "+1+1", "-1+1", "@SUM(1)", "\tx", "\rx"])
+@pytest.mark.parametrize(
+    "name", ['=HYPERLINK("http://x")', "+1+1", "-1+1", "@SUM(1)", "\tx", "\rx", "\nx", "\uff1d1+1", "\uff20x"]
+)
 def test_a_spreadsheet_runs_no_name_as_a_formula(name: str) -> None:
     text = render(Answer(table=pa.table({"user_id": [name]})), "csv")
     assert text.splitlines()[1].strip('"').startswith("'")
+
+
+@pytest.mark.parametrize("name", ["a\r=1+1", "a\n=1+1", "a\r\n=1+1", "\r=1+1"])
+def test_a_name_begins_no_row(name: str) -> None:
+    """A spreadsheet begins a row at a bare carriage return too, unless the value is quoted."""
+    text = render(Answer(table=pa.table({"organization_id": ["acme"], "user_id": [name]})), "csv")
+    kept = name if name.startswith("a") else f"'{name}"
+    assert text == f'organization_id,user_id\nacme,"{kept}"\n'
 
 
 def test_numbers_and_names_stay_as_they_are_in_csv() -> None:
