@@ -7,6 +7,8 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import orjson
+
 from router.catalog.prices import tier_name
 from router.errors import RequestError
 from router.request.demand import NO_OUTPUT_BOUND, NO_TOOL_BOUND, Demand, Missing
@@ -144,6 +146,8 @@ class Request:
                     param="tags",
                 )
             check_encodable(label, "tags")
+        if self.parameters:
+            check_written(self.parameters, "parameters")
 
     def _check_messages(self) -> None:
         if not isinstance(self.messages, list | tuple) or not self.messages:
@@ -160,6 +164,8 @@ class Request:
                 )
             for text in _texts(message.get("content")):
                 check_encodable(text, "messages")
+            if len(message) > 2:
+                check_written({name: message[name] for name in message if name != "content"}, "messages")
 
     def body(self) -> Body:
         """The body for the provider, without the model."""
@@ -317,6 +323,16 @@ def check_encodable(text: str | None, name: str) -> None:
             f"`{name}` holds `{text[error.start : error.end]!r:.80}`, which is not text: decode it with the"
             ' encoding of its source, or replace it (`errors="replace"`)',
             param=name,
+        ) from error
+
+
+def check_written(value: Any, name: str) -> None:
+    """RequestError if a value cannot be written as JSON. The provider and the audit trail get it so."""
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise RequestError(
+            f"`{name}` cannot be written as JSON: {error}. Give texts, numbers, lists and objects", param=name
         ) from error
 
 

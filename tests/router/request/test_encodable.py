@@ -39,6 +39,21 @@ def test_a_prompt_that_cannot_be_encoded_is_refused(content: Any) -> None:
         Request(messages=[{"role": "user", "content": content}])
 
 
+@pytest.mark.parametrize(
+    "value", [{"stop": BROKEN}, {BROKEN: 1}, {"metadata": {1: 2}}, {"metadata": object()}, {"seed": 2**70}]
+)
+def test_parameters_that_are_no_json_are_refused(value: dict[str, Any]) -> None:
+    """Before the call, and not by a TypeError of the writer of the body or of the audit trail."""
+    with pytest.raises(RequestError, match="`parameters` cannot be written as JSON") as caught:
+        Request(messages=MESSAGES, parameters=value)
+    assert caught.value.param == "parameters"
+
+
+def test_other_members_of_a_message_that_are_no_json_are_refused() -> None:
+    with pytest.raises(RequestError, match="`messages` cannot be written as JSON"):
+        Request(messages=[{"role": "user", "content": "hi", "name": BROKEN}])
+
+
 @pytest.mark.parametrize("given", [BROKEN, ["text", BROKEN]])
 def test_an_input_that_cannot_be_encoded_is_refused(given: str | list[str]) -> None:
     with pytest.raises(RequestError, match="`input` holds"):
