@@ -25,7 +25,7 @@ from pipelines.errors import WarehouseError
 from pipelines.retention import purge
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.publishing import publish_warehouse
-from pipelines.warehouse.run_history import REMEDY, damaged
+from pipelines.warehouse.run_history import REMEDY, damaged, unwritten
 from pipelines.warehouse.warehouse import Warehouse, set_aside
 from router.errors import IntelliRouterError
 from router.records import DATASETS
@@ -204,7 +204,7 @@ def _run(
 
 @contextlib.contextmanager
 def _explained(settings: Settings) -> Iterator[None]:
-    """If Dagster fails and one of its databases is damaged, name the file and the remedy."""
+    """If Dagster fails by its databases or the disk, name the file or the folder, and the remedy."""
     try:
         yield
     except IntelliRouterError:
@@ -212,6 +212,11 @@ def _explained(settings: Settings) -> Iterator[None]:
     except Exception as error:
         for path, problem in damaged(dagster_home(settings)):
             raise WarehouseError(f"Dagster's database `{path}` is damaged ({problem}). {REMEDY}") from error
+        if reason := unwritten(error):
+            raise WarehouseError(
+                f"Dagster cannot write its runs in `{dagster_home(settings)}`: {reason}. Free space on the"
+                " disk, or let this user write there, and run the command again: no record is lost"
+            ) from error
         raise
 
 
