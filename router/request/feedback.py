@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from difflib import get_close_matches
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, get_args
@@ -29,10 +29,17 @@ def check_feedback(
     request_id: str, metric: str, value: float, source: str, comment: str | None, *, now: datetime
 ) -> None:
     """RequestError names the first member that cannot be stored as it is."""
-    if not _is_id(request_id, now):
+    moment = _moment(request_id)
+    if moment is None:
         raise RequestError(
             f"`{request_id!s:.80}` is not a request id: pass the `x-request-id` of the response"
             " (`Response.request_id` in Python)",
+            param="request_id",
+        )
+    if moment > now + CLOCK_SKEW:
+        raise RequestError(
+            f"`{request_id}` is of `{moment:%Y-%m-%d %H:%M}` UTC, and this router's clock says"
+            f" `{now.astimezone(UTC):%Y-%m-%d %H:%M}`: set the clocks of your routers, and try again later",
             param="request_id",
         )
     if not isinstance(metric, str) or not 0 < len(metric) <= 64 or has_control(metric):
@@ -62,14 +69,14 @@ def check_feedback(
     check_encodable(comment, "comment")
 
 
-def _is_id(request_id: object, now: datetime) -> bool:
-    """Whether it is spelled as in responses: another spelling of the UUID would match no request."""
+def _moment(request_id: object) -> datetime | None:
+    """The moment of an id that is spelled as in responses: another spelling would match no request."""
     try:
         if not isinstance(request_id, str) or not _is_canonical(request_id):
-            return False
-        return moment_of(request_id) <= now + CLOCK_SKEW
+            return None
+        return moment_of(request_id)
     except ValueError:
-        return False
+        return None
 
 
 def _is_canonical(request_id: str) -> bool:

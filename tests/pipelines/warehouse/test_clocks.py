@@ -117,6 +117,7 @@ def test_a_judgement_of_an_answer_from_a_clock_slightly_ahead_is_taken(ahead: ti
 
 
 def test_a_judgement_of_an_id_from_far_ahead_is_refused() -> None:
+    """The caller passed the right id, so the message is about clocks."""
     moment = now()
-    with pytest.raises(RequestError, match="is not a request id"):
+    with pytest.raises(RequestError, match=r"this router's clock says .* set the clocks"):
         check_feedback(id_at(moment + timedelta(hours=1)), "quality", 1.0, "user", None, now=moment)
