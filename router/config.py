@@ -311,6 +311,15 @@ class Settings(BaseModel):
             description="If limits cannot be checked: `refuse` requests, or `serve` and count them.",
         ),
     ] = "refuse"
+    limits_recovery_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            alias="LIMITS_RECOVERY_S",
+            description="After Redis lost its data, hard budgets wait so long, and for every known host,"
+            " while hosts report their spend. At least 4, except in tests.",
+        ),
+    ] = 5.0
     request_logging: Annotated[
         bool,
         Field(

@@ -71,14 +71,17 @@ def _lines_with(text: bytes, content: bytes) -> Iterator[bytes]:
         at = content.find(text, end) if end >= 0 else -1
 
 
-def read_folders(folders: list[Path], columns: list[str], *, where: Any = None) -> Rows:
+def read_folders(
+    folders: list[Path], columns: list[str], *, where: Any = None, writers: Collection[str] | None = None
+) -> Rows:
     """Columns of every current segment in some hour folders of `request_analytics`.
 
-    `where` is a pyarrow expression that rows must fulfil.
+    `where` is a pyarrow expression that rows must fulfil. With `writers`, only segments whose rows are all
+    of these writers.
     """
     for attempt in range(LISTINGS):
         try:
-            return _read_listed(folders, columns, where)
+            return _read_listed(folders, columns, where, writers)
         except FileNotFoundError:  # replaced meanwhile: its replacement is listed next
             if attempt == LISTINGS - 1:
                 raise
@@ -98,14 +101,16 @@ def read_removed(folder: Path, removals: Collection[frozenset[str]]) -> Iterator
                 yield file.read(columns=["organization_id", "cost_usd"])
 
 
-def _read_listed(folders: list[Path], columns: list[str], where: Any) -> Rows:
+def _read_listed(
+    folders: list[Path], columns: list[str], where: Any, writers: Collection[str] | None
+) -> Rows:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
     from router.journal.segments import arrow_schema
 
     schema = arrow_schema(RequestRecord)
-    paths, damaged, removals = _list(folders)
+    paths, damaged, removals = _list(folders, writers)
     try:
         table = pads.dataset(paths, schema=schema, format="parquet").to_table(columns=columns, filter=where)
     except (pa.ArrowException, OSError):
@@ -137,7 +142,9 @@ def replaced_names(manifests: Iterable[Manifest]) -> set[str]:
     return {source.name for manifest in manifests for source, _ in manifest.replaced()}
 
 
-def _list(folders: list[Path]) -> tuple[list[str], list[str], set[frozenset[str]]]:
+def _list(
+    folders: list[Path], writers: Collection[str] | None
+) -> tuple[list[str], list[str], set[frozenset[str]]]:
     found: list[str] = []
     damaged: list[str] = []
     removals: set[frozenset[str]] = set()
@@ -145,6 +152,8 @@ def _list(folders: list[Path]) -> tuple[list[str], list[str], set[frozenset[str]
         manifests, unreadable = read_manifests(folder)
         damaged += unreadable
         replaced = replaced_names(manifests)
+        if writers is not None:
+            manifests = [item for item in manifests if _sealers(item) <= set(writers)]
         found += [str(folder / f"{item.name}.parquet") for item in manifests if item.name not in replaced]
         removals |= {
             frozenset(source.name for source in item.direct_sources())
@@ -153,6 +162,11 @@ def _list(folders: list[Path]) -> tuple[list[str], list[str], set[frozenset[str]
             if item.operation in REMOVING
         }
     return list(dict.fromkeys(found)), damaged, removals
+
+
+def _sealers(manifest: Manifest) -> set[str]:
+    """The writers of a segment's rows."""
+    return {item.writer_id for item in manifest.tree() if item.operation == "seal"}
 
 
 def _one_by_one(paths: list[str], schema: Any, columns: list[str], where: Any) -> tuple[Any, list[str]]:

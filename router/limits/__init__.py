@@ -10,4 +10,6 @@ Where to read on:
     counters    the interface of a store          spend       spending by lake and journals
     periods     calendar and amounts              reservations  requests in flight at a process's death
     leases      parts of budgets, for the time in which Redis is away
+    epochs      the time between two losses of Redis's data, and the hosts' reports in between
+    hosts       a host's memory of epochs, in its data folder
 """

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Scope = Literal["key", "user", "organization", "session"]
 Unit = Literal["requests", "tokens"]
+BudgetKey = tuple[str, Scope, "Period"]
+"""A budget's id, scope and period. It is another budget when one of them changes."""
 
 SLOTS = 60
 """Parts of a window that are counted and forgotten together."""
@@ -75,6 +77,11 @@ class Account:
     alert: int | None
     """Pico-dollars from which a notice is given. None for no notice."""
 
+    @property
+    def budget(self) -> BudgetKey:
+        """The budget of the account."""
+        return self.budget_id, self.scope, self.period
+
 
 class Taken(NamedTuple):
     """The answer to `take`."""
@@ -91,6 +98,8 @@ class Taken(NamedTuple):
     """The store's clock: names the slot when the tokens are corrected."""
     is_leased: bool = False
     """The store is away: the charges are its last ones, and the request draws on leases."""
+    is_partial: bool = False
+    """The store lost its data, and hosts still report: the charges are too low."""
 
 
 class Reserved(NamedTuple):
@@ -141,11 +150,20 @@ class LimitStore(Protocol):
         `corrections` are added to the counts in the slot of `at`. A slot that has passed is not changed.
         """
 
+    def holds(self, request_id: str) -> bool:
+        """Whether a reservation counts on, once the reservation log has it.
+
+        False where this host reported its spend to a store that lost its data, without this reservation.
+        """
+
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
         """The amount charged to each account, as this process knows it. None when unknown."""
 
     def check(self) -> None:
         """LimitsUnavailableError if nothing can be counted now. It counts nothing."""
+
+    def watch(self) -> None:
+        """Keep this process in touch with the others, from a thread of its own."""
 
     async def aclose(self) -> None:
         """Release the running event loop's connections."""

@@ -5,6 +5,9 @@ gives it to no other process. Its size follows the account's recent worst cases 
 the store answers, every request is reserved there. While it does not, requests draw on the leases of their
 accounts. Afterwards the process takes a new lease, and settles the old one at the amount drawn.
 
+A lease ends with its epoch (see `epochs`): a store that lost its data knows nothing of it, and the requests
+that drew on it are reported with the others.
+
 No clock gives a lease to another process. The lease of a killed process stays charged until the period
 ends, as its reservations do, because the store cannot know how much of it was spent.
 """
@@ -18,15 +21,15 @@ import threading
 import time
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from router.errors import LimitsUnavailableError
-from router.limits.counters import Reserved, Taken
+from router.limits.counters import LimitStore, Reserved, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from router.limits.counters import Account, LimitStore, Rate
+    from router.limits.counters import Account, Rate
 
 LARGEST_PART = 4
 """A lease is at most this part of what the budget has left: it is small near the end."""
@@ -42,11 +45,24 @@ TENDED = 2
 """Most leases that one request gives back: it bounds what a request does for others."""
 
 
+class EpochStore(LimitStore, Protocol):
+    """A LimitStore that may lose its data."""
+
+    @property
+    def epoch(self) -> str:
+        """The epoch in which this process counts. Empty while it is in none."""
+
+    def epoch_of(self, request_id: str) -> str:
+        """The epoch of a reservation that is not settled. Empty without one."""
+
+
 @dataclass(slots=True, eq=False)
 class _Lease:
     """A lease on one account. Amounts are pico-dollars."""
 
     account: Account
+    epoch: str
+    """It is worth nothing in another."""
     id: str = field(default_factory=lambda: f"lease-{secrets.token_hex(8)}")
     amount: int = 0
     """The least that the store can have charged for this lease."""
@@ -78,9 +94,9 @@ class _Lease:
         """Whether another lease must follow: the size of this one can no longer change."""
         return bool(self.used or self.in_flight) or self.is_doubtful
 
-    def successor(self) -> _Lease:
+    def successor(self, epoch: str) -> _Lease:
         """A lease for the time after this one."""
-        return _Lease(self.account, used_at=self.used_at, minute=self.minute, pace=self.pace)
+        return _Lease(self.account, epoch, used_at=self.used_at, minute=self.minute, pace=self.pace)
 
 
 class LeasedStore:
@@ -88,7 +104,7 @@ class LeasedStore:
 
     is_remote = True
 
-    def __init__(self, inner: LimitStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, inner: EpochStore, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`inner` counts for all processes, and knows a repeated reservation by its id. Seconds."""
         self.name = inner.name
         self._inner = inner
@@ -102,8 +118,9 @@ class LeasedStore:
     @property
     def serves_away(self) -> bool:
         """See LimitStore."""
+        epoch = self._inner.epoch
         with self._lock:
-            return any(lease.used < lease.amount for lease in self._leases.values())
+            return any(lease.used < lease.amount and lease.epoch == epoch for lease in self._leases.values())
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
         """See LimitStore. Only the store counts rates, so they need it."""
@@ -120,7 +137,7 @@ class LeasedStore:
     async def reserve(self, request_id: str, accounts: Sequence[Account], amount: int, held: int) -> Reserved:
         """See LimitStore. What the request drew from leases stays drawn; the rest is the store's."""
         with self._lock:
-            drawn = sum(part for _, part in self._draws.get(request_id, ()))
+            drawn = sum(part for _, part in self._draws_of(request_id))
         try:
             wanted, stored = max(amount - drawn, 0), max(held - drawn, 0)
             reserved = await self._inner.reserve(request_id, accounts, wanted, stored)
@@ -150,8 +167,9 @@ class LeasedStore:
         """See LimitStore. The store is charged up to its own part, and the leases the rest."""
         is_drawn = False
         with self._lock:
-            draws = self._draws.pop(request_id, None)
-            if draws is not None:
+            draws = self._draws_of(request_id)
+            self._draws.pop(request_id, None)
+            if draws:
                 drawn = sum(part for _, part in draws)
                 stored = max(held - drawn, 0)
                 rest = drawn if cost is None else max(cost - stored, 0)
@@ -170,6 +188,13 @@ class LeasedStore:
             if not is_drawn:
                 raise
 
+    def holds(self, request_id: str) -> bool:
+        """See LimitStore."""
+        with self._lock:
+            if request_id in self._draws and not self._draws_of(request_id):
+                return False
+        return self._inner.holds(request_id)
+
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
         """See LimitStore. The store's last answer, with leases counted at what was drawn."""
         charged = self._inner.peek(accounts)
@@ -180,6 +205,10 @@ class LeasedStore:
         self._inner.check()
         if self._has_idle():
             self._run_apart(self._return_idle)
+
+    def watch(self) -> None:
+        """See LimitStore."""
+        self._inner.watch()
 
     async def aclose(self) -> None:
         """See LimitStore."""
@@ -198,11 +227,35 @@ class LeasedStore:
     def _of_others(self, accounts: Sequence[Account], charged: Sequence[int]) -> tuple[int, ...]:
         """Charges without what this process's leases hold for later."""
         with self._lock:
-            leases = [self._leases.get(account.key) for account in accounts]
+            leases = [self._lease_of(account.key) for account in accounts]
             return tuple(
                 amount if lease is None else max(amount - max(lease.amount - lease.used, 0), 0)
                 for amount, lease in zip(charged, leases, strict=True)
             )
+
+    def _lease_of(self, key: str) -> _Lease | None:
+        """An account's lease, without one of an earlier epoch. The lock is held."""
+        lease = self._leases.get(key)
+        if lease is None or lease.epoch == self._inner.epoch:
+            return lease
+        if not lease.is_busy:
+            del self._leases[key]
+            if lease.is_doubtful:  # this epoch may have charged it
+                self._closing.append(lease)
+        return None
+
+    def _use_lease(self, account: Account) -> _Lease:
+        """An account's lease, or a new one that has nothing yet. The lock is held."""
+        if self._lease_of(account.key) is None and account.key not in self._leases:
+            self._leases[account.key] = _Lease(account, self._inner.epoch)
+        return self._leases[account.key]
+
+    def _draws_of(self, request_id: str) -> list[tuple[tuple[_Lease, ...], int]]:
+        """The draws of a request on leases of this epoch. The lock is held."""
+        draws = self._draws.get(request_id, [])
+        epoch = self._inner.epoch
+        is_current = all(lease.epoch == epoch for leases, _ in draws for lease in leases)
+        return draws if is_current else []
 
     def _can_draw(self, accounts: Sequence[Account], amount: int) -> bool:
         """Whether each hard account has a lease with room for more than nothing."""
@@ -210,7 +263,7 @@ class LeasedStore:
             return all(self._has_room(account, max(amount, 1)) for account in accounts if account.is_hard)
 
     def _has_room(self, account: Account, amount: int) -> bool:
-        lease = self._leases.get(account.key)
+        lease = self._lease_of(account.key)
         return lease is not None and lease.used + amount <= lease.amount
 
     def _draw(self, request_id: str, accounts: Sequence[Account], amount: int) -> bool:
@@ -219,7 +272,9 @@ class LeasedStore:
         with self._lock:
             if not all(self._has_room(account, amount) for account in accounts if account.is_hard):
                 return False
-            leases = tuple([self._leases.setdefault(item.key, _Lease(item)) for item in accounts])
+            leases = tuple([self._use_lease(item) for item in accounts])
+            if not self._inner.epoch or any(lease.epoch != self._inner.epoch for lease in leases):
+                return False
             for lease in leases:
                 lease.used += amount
                 lease.in_flight += 1
@@ -234,7 +289,7 @@ class LeasedStore:
         """
         now = self._clock()
         with self._lock:
-            self._leases.setdefault(account.key, _Lease(account)).note(amount, now)
+            self._use_lease(account).note(amount, now)
         # Requests that came meanwhile found the lease busy: it must fit them too.
         while await self._fit(account, left, amount, now):
             pass
@@ -242,7 +297,7 @@ class LeasedStore:
     async def _fit(self, account: Account, left: int, amount: int, now: float) -> bool:
         """Change the lease once, if it does not fit. Whether the store holds another amount now."""
         with self._lock:
-            lease = self._leases.setdefault(account.key, _Lease(account))
+            lease = self._use_lease(account)
             size = min(COVERED * max(lease.pace), left // LARGEST_PART)
             size = size if size >= amount else 0
             is_worn = lease.is_worn
@@ -256,7 +311,7 @@ class LeasedStore:
             if not is_worn and not size and not lease.amount:
                 return False
             lease.is_busy, lease.is_followed = not is_worn, is_worn
-            target = lease.successor() if is_worn else lease
+            target = lease.successor(self._inner.epoch) if is_worn else lease
         is_held = False
         try:
             with contextlib.suppress(LimitsUnavailableError):
@@ -288,19 +343,21 @@ class LeasedStore:
             is_held = reserved.refused_by is None
             # A store that refuses may have lost its data, and this lease with it.
             lease.amount, lease.is_doubtful, lease.renewed_at = size if is_held else 0, not is_held, now
+            if is_held:
+                lease.epoch = self._inner.epoch_of(lease.id)
         return is_held
 
     async def _give_up(self, accounts: Sequence[Account]) -> bool:
         """Give the process's leases back to the budgets. Whether that made room."""
         keys = {account.key for account in accounts if account.is_hard}
         with self._lock:
-            leases = [lease for key in keys if (lease := self._leases.get(key)) is not None]
+            leases = [lease for key in keys if (lease := self._lease_of(key)) is not None]
             given = [lease for lease in leases if lease.amount and not (lease.is_worn or lease.is_busy)]
             for lease in given:
                 lease.is_busy = True
             for lease in leases:
                 if lease.is_worn and not (lease.is_busy or lease.in_flight):
-                    self._leases[lease.account.key] = lease.successor()
+                    self._leases[lease.account.key] = lease.successor(self._inner.epoch)
                     self._closing.append(lease)
             # Also those that another request settles just now: this one must know that they are settled.
             ended = [lease for lease in self._closing if lease.account.key in keys and not lease.in_flight]
@@ -348,7 +405,9 @@ class LeasedStore:
         for done, lease in enumerate(ended):
             try:
                 if lease.amount or lease.used or lease.is_doubtful:
-                    await self._inner.settle(lease.id, [lease.account], lease.used, lease.amount, (), 0.0)
+                    # What was drawn in an earlier epoch is reported by the requests.
+                    used = lease.used if lease.epoch == self._inner.epoch else 0
+                    await self._inner.settle(lease.id, [lease.account], used, lease.amount, (), 0.0)
             except LimitsUnavailableError:
                 with self._lock:
                     for unsettled in ended[done:]:

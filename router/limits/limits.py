@@ -97,14 +97,11 @@ class Limits:
         version = source.version()  # before the load: a change in between is seen at the next reload
         book = source.load()
         check_retention(book, settings)
-        opening = Opening(settings.home, book)
+        opening = Opening(settings.home, book, lake_url=settings.lake_url)
         log: ReservationLog | None = None
         store: LimitStore
         if settings.limits_store_in_use == "redis":
-            from router.limits.leases import LeasedStore
-            from router.limits.remote import RedisStore
-
-            store = LeasedStore(RedisStore(_redis_url(settings), opening.charges))
+            store, log = _remote(settings, opening)
         elif settings.limits_store_in_use == "file":
             store, log = _shared(settings.home / "budgets", opening)
         else:
@@ -156,7 +153,7 @@ class Limits:
             raise rate_limited(admission, taken)
         if admission.accounts:
             admission.see(taken.charged)
-        if not taken.is_leased:
+        if not (taken.is_leased or taken.is_partial):
             self.error = None
         return admission
 
@@ -184,15 +181,8 @@ class Limits:
             if reserved.refused_by is not None:
                 admission.refused_by = accounts[reserved.refused_by]
                 return False
-            if self._log is not None and wanted and admission.headroom is not None:
-                try:
-                    self._log.reserve(request_id, wanted, accounts)
-                except OSError as error:
-                    await self.store.settle(request_id, accounts, admission.amount or 0, wanted, (), 0.0)
-                    raise LimitsUnavailableError(
-                        f"the reservation cannot be written under budgets/: {error.strerror or error}."
-                        " Free space or check the data folder"
-                    ) from error
+            if self._log is not None and wanted and (admission.headroom is not None or self._log.counts_soft):
+                await self._note(self._log, admission, request_id, wanted)
         except LimitsUnavailableError as error:
             self._tolerate(error, admission)
             admission.request_id = request_id
@@ -206,6 +196,26 @@ class Limits:
         if admission.taken.is_leased:
             admission.notices += ("budgets were counted in leases, while their store was away",)
         return True
+
+    async def _note(self, log: ReservationLog, admission: Admission, request_id: str, amount: int) -> None:
+        """Write a reservation to the log, or take it back. LimitsUnavailableError then."""
+        held, accounts = admission.amount or 0, admission.accounts
+        try:
+            log.reserve(request_id, amount, accounts)
+            if self.store.holds(request_id):
+                return
+            if held:
+                log.reserve(request_id, held, accounts)
+            else:
+                log.settle(request_id, 0, 0)
+            reason = "Redis lost its data, and this host reports its spend. Try again"
+        except OSError as error:
+            reason = (
+                f"the reservation cannot be written under budgets/: {error.strerror or error}. Free space or"
+                " check the data folder"
+            )
+        await self.store.settle(request_id, accounts, held, amount, (), 0.0)
+        raise LimitsUnavailableError(reason)
 
     async def settle(
         self,
@@ -227,12 +237,15 @@ class Limits:
         if taken is not None and tokens is not None and tokens != admission.tokens:
             more = tokens - admission.tokens
             corrections = [(rate, more) for rate in admission.rates if rate.unit == "tokens"]
+        request_id, accounts = admission.request_id, admission.accounts
+        # The log first: a host that reports its spend reads the whole charge, or the reservation.
+        self._close(admission, cost, unrecorded)
         # A remote store also learns that a request is over which costs what was held.
         if (charge is not None and charge != held) or corrections or (held and self.store.is_remote):
             try:
                 await self.store.settle(
-                    admission.request_id or "",
-                    admission.accounts if admission.request_id is not None else (),
+                    request_id or "",
+                    accounts if request_id is not None else (),
                     charge,
                     held,
                     corrections,
@@ -241,7 +254,6 @@ class Limits:
             except LimitsUnavailableError as error:
                 self.unsettled += 1
                 self._report(error)
-        self._close(admission, cost, unrecorded)
 
     async def release(self, admission: Admission, *, unrecorded: int = 0) -> None:
         """Settle a request that no provider was paid for: it was refused outright, or never sent."""
@@ -267,6 +279,10 @@ class Limits:
         if not accounts:
             return []
         taken = await self.store.take((), accounts, 0)  # counts nothing
+        if taken.is_partial:
+            raise LimitsUnavailableError(
+                "the store of limits lost its data, and hosts still report what they spent. Try again"
+            )
         if taken.is_leased:
             raise LimitsUnavailableError(
                 "the store of limits does not answer, and only it knows what all routers spent. Try again"
@@ -344,6 +360,15 @@ class Limits:
                 found[account.budget_id] = {name: float(to_usd(pico)) for name, pico in amounts.items()}
         return found
 
+    def watch(self, writer_id: str) -> None:
+        """Stay in touch with the hosts that share the store, also while there are no requests.
+
+        `writer_id` is that of this process's journal.
+        """
+        if self.store.is_remote and self._opening is not None:
+            self._opening.write_as(writer_id)
+        self.store.watch()
+
     async def aclose_connections(self) -> None:
         """Close the store's connections of the running event loop."""
         await self.store.aclose()
@@ -420,6 +445,27 @@ def _redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
         raise ConfigError("LIMITS_STORE is `redis` and REDIS_URL is not set: set it, or LIMITS_STORE=file")
     return settings.redis_url.get_secret_value()
+
+
+def _remote(settings: Settings, opening: Opening) -> tuple[LimitStore, ReservationLog]:
+    """The store that many hosts share, and this process's reservation log."""
+    from router.limits.hosts import HostFolder
+    from router.limits.leases import LeasedStore
+    from router.limits.remote import RedisStore
+
+    folder = settings.home / "budgets"
+    host = HostFolder(folder)
+    store = RedisStore(
+        _redis_url(settings),
+        lambda budgets, born_s, is_whole: opening.report(budgets, born_s=born_s, is_whole=is_whole),
+        host=host,
+        budgets=opening.budgets,
+        recovery_s=settings.limits_recovery_s,
+    )
+    log = ReservationLog(folder, counts_soft=True, warns=False)
+    with host.reporting():  # a report reads the logs one after the other
+        opening.adopt(log)
+    return LeasedStore(store), log
 
 
 def _shared(folder: Path, opening: Opening) -> tuple[LimitStore, ReservationLog]:

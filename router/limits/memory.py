@@ -123,6 +123,10 @@ class MemoryStore:
                 if window is not None:
                     window.correct(int(at * SLOTS / rate.window_s), correction)
 
+    def holds(self, request_id: str) -> bool:  # noqa: ARG002
+        """See LimitStore."""
+        return True
+
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...]:
         """See LimitStore."""
         with self._lock:
@@ -130,6 +134,9 @@ class MemoryStore:
 
     def check(self) -> None:
         """See LimitStore. Memory always counts."""
+
+    def watch(self) -> None:
+        """See LimitStore."""
 
     async def aclose(self) -> None:
         """See LimitStore."""

@@ -1,32 +1,38 @@
 """A LimitStore on Redis: limits and budgets that many routers share.
 
-Charges live only in Redis: the reservations of a killed process stay charged there. A budget's period is
-opened from the records once, by the first router that finds no marker: at its first use, or after Redis
-lost its data. Redis must not evict keys (`maxmemory-policy noeviction`). `leases` serves while it is away.
+The reservations of a killed process stay charged. Where Redis has no charges yet, or lost them, each host
+reports its own first (see `epochs`). Redis must not evict keys (`maxmemory-policy noeviction`). `leases`
+serves while it is away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from router.errors import LimitsUnavailableError
 from router.limits import scripts
-from router.limits.counters import GRACE_S, Account, Rate, Reserved, Taken
+from router.limits.counters import Account, Rate, Reserved, Taken
+from router.limits.epochs import Epochs, expiry_of
+from router.limits.opening import Report
 from router.stores.redis_connections import PREFIX, RedisConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from router.limits.counters import BudgetKey
+    from router.limits.epochs import ReadReport
+    from router.limits.hosts import Host
+
 TIMEOUT_S = 1.0
 """Time limit for connecting and for one operation."""
 PROBE_INTERVAL_S = 0.5
 """Time between tries while Redis does not answer. Requests in between fail at once."""
-OPEN_AT_ONCE = 1000
-"""Accounts opened by one script: it bounds how long Redis is kept from others."""
+MAX_JOINS = 5
+"""Losses of data that one operation goes through."""
 CHECK_S = 60
 """Lifetime of the key that a check of the server writes."""
 POOL_TIMEOUT_S = 5.0
@@ -43,39 +49,64 @@ class RedisStore:
     def __init__(
         self,
         url: str,
-        opening: Callable[[Sequence[Account]], dict[str, int]] = lambda _: {},
+        report: ReadReport = lambda _budgets, _born_s, _is_whole: Report(),
         *,
+        host: Host | None = None,
+        budgets: Callable[[], set[BudgetKey]] = set,
+        recovery_s: float = 0.0,
         clock: Callable[[], float] | None = None,
         prefix: str = PREFIX,
     ) -> None:
-        """`opening` reads the earlier charges of the accounts' periods. `clock` replaces Redis's in tests."""
+        """`report` reads what this host spent and holds, and `budgets` names all that there are.
+
+        `host` None: this process is a host of its own. `clock` replaces Redis's in tests.
+        """
         self._connections = RedisConnections(
             url, timeout_s=TIMEOUT_S, pool_timeout_s=POOL_TIMEOUT_S, thread_timeout_s=10 * TIMEOUT_S
         )
-        self.opening = opening
-        self._clock = clock
+        self._epochs = Epochs(
+            self._connections,
+            prefix=prefix,
+            host=host,
+            report=report,
+            budgets=budgets,
+            recovery_s=recovery_s,
+            clock=clock,
+        )
         self._prefix = prefix
         self._digests = {
             script: hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 - EVALSHA's, not ours
-            for script in (scripts.TAKE, scripts.RESERVE, scripts.SETTLE, scripts.OPEN)
+            for script in (scripts.TAKE, scripts.RESERVE, scripts.SETTLE)
         }
         self._down: LimitsUnavailableError | None = None
         self._probed_at = 0.0
-        self._open_lock = threading.Lock()  # one opening at a time in this process
         self._last_seen: dict[str, int] = {}
+        self._reserved_in: dict[str, str] = {}
+        """The epoch of each reservation that is not settled."""
 
     async def take(self, rates: Sequence[Rate], accounts: Sequence[Account], tokens: int) -> Taken:
         """See LimitStore."""
-        arguments: list[str | int] = [self._now(), len(rates), len(accounts)]
+        arguments: list[str | int] = [self._epochs.clock()]
         for rate in rates:
             arguments += [rate.limit, rate.window_s * 1_000_000, 1 if rate.unit == "requests" else tokens]
-        keys = [*self._rates(rates), *self._accounts(accounts), *self._markers(accounts)]
-        answer = await self._run_opened(scripts.TAKE, keys, arguments, accounts)
+        epoch, answer = await self._run(
+            scripts.TAKE,
+            lambda epoch: [*self._rates(rates), *self._accounts(epoch, accounts)],
+            lambda _: arguments,
+            accounts,
+        )
         if answer[0] == b"refused":
-            _, index, wait_us, left = answer
+            _, _, index, wait_us, left = answer
             return Taken(index, None if wait_us < 0 else wait_us / 1e6, tuple(left), (), 0.0)
-        _, now, left, charged = answer
-        return Taken(None, None, tuple(left), self._see(accounts, charged), float(now))
+        _, _, now, left, charged, is_partial = answer
+        return Taken(
+            None,
+            None,
+            tuple(left),
+            self._see(accounts, charged),
+            float(now),
+            is_partial=bool(is_partial) and await self._wait(epoch) is not None,
+        )
 
     async def reserve(
         self,
@@ -85,11 +116,26 @@ class RedisStore:
         held: int,  # noqa: ARG002 - Redis knows it
     ) -> Reserved:
         """See LimitStore. Redis knows the amount held, so a repeated call reserves once."""
-        arguments: list[str | int] = [amount, len(accounts)]
+        arguments: list[str | int] = [amount]
         for account in accounts:
-            arguments += [account.limit if account.is_hard else "", account.ends_s + GRACE_S]
-        keys = [self._reservation(request_id), *self._accounts(accounts), *self._markers(accounts)]
-        _, refused_by, charged = await self._run_opened(scripts.RESERVE, keys, arguments, accounts)
+            arguments += [account.limit if account.is_hard else "", expiry_of(account.ends_s)]
+        for _ in range(MAX_JOINS):
+            epoch, answer = await self._run(
+                scripts.RESERVE,
+                lambda epoch: [self._reservation(epoch, request_id), *self._accounts(epoch, accounts)],
+                lambda _: arguments,
+                accounts,
+            )
+            if answer[0] != b"partial":
+                break
+            wait = await self._wait(epoch)
+            if wait is not None:
+                raise _still_reporting(*wait)
+        else:
+            raise _forgetful()
+        _, _, refused_by, charged = answer
+        if refused_by < 0:
+            self._reserved_in[request_id] = epoch
         return Reserved(None if refused_by < 0 else refused_by, self._see(accounts, charged))
 
     async def settle(
@@ -97,21 +143,41 @@ class RedisStore:
         request_id: str,
         accounts: Sequence[Account],
         cost: int | None,
-        held: int,  # noqa: ARG002
+        held: int,
         corrections: Sequence[tuple[Rate, int]],
         at: float,
     ) -> None:
         """See LimitStore. A repeated call charges once."""
-        arguments: list[str | int] = ["" if cost is None else cost, f"{at:.0f}", len(accounts)]
+        reserved_in = self._reserved_in.pop(request_id, None)
+        rest: list[str | int] = [f"{at:.0f}"]
         for rate, correction in corrections:
-            arguments += [rate.window_s * 1_000_000, correction]
-        keys = [
-            self._reservation(request_id),
-            *self._accounts(accounts),
-            *self._markers(accounts),
-            *self._rates([rate for rate, _ in corrections]),
-        ]
-        await self._run(scripts.SETTLE, keys, arguments)
+            rest += [rate.window_s * 1_000_000, correction]
+        await self._run(
+            scripts.SETTLE,
+            lambda epoch: [
+                self._reservation(epoch, request_id),
+                *self._accounts(epoch, accounts),
+                *self._rates([rate for rate, _ in corrections]),
+            ],
+            # What was never reserved is in no report, and must be charged.
+            lambda epoch: ["" if cost is None else cost, int(not held or reserved_in == epoch), *rest],
+            accounts,
+        )
+
+    def holds(self, request_id: str) -> bool:
+        """See LimitStore."""
+        epoch = self._epochs.host.epoch()
+        return self._reserved_in.get(request_id, epoch) == epoch
+
+    def epoch_of(self, request_id: str) -> str:
+        """The epoch of a reservation that is not settled. Empty without one."""
+        return self._reserved_in.get(request_id, "")
+
+    @property
+    def epoch(self) -> str:
+        """The epoch in which the accounts of this process count. Empty where its host has left it."""
+        epoch = self._epochs.id
+        return epoch if self._epochs.host.epoch() == epoch else ""
 
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
         """See LimitStore. Redis's last answer, or None where it has none about one of the accounts."""
@@ -128,12 +194,17 @@ class RedisStore:
             raise self._fail(error) from error
         self._down = None
 
+    def watch(self) -> None:
+        """See LimitStore."""
+        self._epochs.watch()
+
     async def aclose(self) -> None:
         """See LimitStore."""
         await self._connections.aclose()
 
     def close(self) -> None:
         """See LimitStore."""
+        self._epochs.close()
 
     def _see(self, accounts: Sequence[Account], charged: Sequence[bytes]) -> tuple[int, ...]:
         amounts = tuple(map(int, charged))
@@ -142,59 +213,50 @@ class RedisStore:
         self._last_seen.update(zip((account.key for account in accounts), amounts, strict=True))
         return amounts
 
-    async def _run_opened(
-        self, script: str, keys: list[str], arguments: list[str | int], accounts: Sequence[Account]
-    ) -> Any:
-        answer = await self._run(script, keys, arguments)
-        if answer[0] != b"open":
-            return answer
-        try:
-            await asyncio.to_thread(self._open, accounts)
-        except self._connections.failures as error:
-            raise self._fail(error) from error
-        answer = await self._run(script, keys, arguments)
-        if answer[0] == b"open":
-            raise LimitsUnavailableError("Redis forgets budgets as soon as they are opened. See its log")
-        return answer
-
-    def _open(self, accounts: Sequence[Account]) -> None:
-        """Charge accounts with their recorded spend, each once and only where nothing is charged yet."""
-        with self._open_lock, self._connections.client_of_thread() as client:
-            markers = dict(zip(self._markers(accounts), accounts, strict=True))
-            missing = {key: account for key, account in markers.items() if not client.exists(key)}
-            if not missing:
-                return
-            charges = sorted(self.opening(list(missing.values())).items())
-            for marker, account in missing.items():
-                mine = [
-                    item for item in charges if item[0].startswith(f"{account.budget_id}:{account.starts_s}:")
-                ]
-                for first in range(0, len(mine) or 1, OPEN_AT_ONCE):
-                    part = mine[first : first + OPEN_AT_ONCE]
-                    # The marker comes with the last part: before it, no router counts.
-                    is_last = first + OPEN_AT_ONCE >= len(mine)
-                    client.eval(
-                        scripts.OPEN,
-                        len(part) + 1,
-                        marker if is_last else f"{marker}:opening",
-                        *(self._prefix + "b:" + key for key, _ in part),
-                        account.ends_s + GRACE_S,
-                        *(pico for _, pico in part),
-                    )
-
-    async def _run(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
+    async def _run(
+        self,
+        script: str,
+        keys: Callable[[str], list[str]],
+        arguments: Callable[[str], list[str | int]],
+        accounts: Sequence[Account],
+    ) -> tuple[str, Any]:
+        """Run a script in the epoch of Redis, and return both. `keys` and `arguments` may depend on it."""
         if self._down is not None and time.monotonic() - self._probed_at < PROBE_INTERVAL_S:
             raise self._down
-        client = self._connections.client()
+        epochs, budgets = self._epochs, [account.budget for account in accounts]
         try:
-            try:
-                answer = await client.evalsha(self._digests[script], len(keys), *keys, *arguments)
-            except self._connections.unknown_script:
-                answer = await client.eval(script, len(keys), *keys, *arguments)
+            if not epochs.covers(budgets):
+                await asyncio.to_thread(epochs.join, budgets)
+            for _ in range(MAX_JOINS):
+                epoch = epochs.id
+                answer = await self._call(
+                    script,
+                    [*epochs.keys(epoch), *keys(epoch)],
+                    [*epochs.arguments(epoch), *arguments(epoch)],
+                )
+                epochs.note(epoch, answer[1])
+                if answer[0] not in (b"epoch", b"lost"):
+                    self._down = None
+                    return epoch, answer
+                self._last_seen.clear()
+                await asyncio.to_thread(epochs.join, budgets, over=epoch, lost=answer[0] == b"lost")
         except self._connections.failures as error:
             raise self._fail(error) from error
-        self._down = None
-        return answer
+        raise _forgetful()
+
+    async def _wait(self, epoch: str) -> tuple[int, int] | None:
+        """See `Epochs.wait`."""
+        try:
+            return await asyncio.to_thread(self._epochs.wait, epoch)
+        except self._connections.failures as error:
+            raise self._fail(error) from error
+
+    async def _call(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
+        client = self._connections.client()
+        try:
+            return await client.evalsha(self._digests[script], len(keys), *keys, *arguments)
+        except self._connections.unknown_script:
+            return await client.eval(script, len(keys), *keys, *arguments)
 
     def _fail(self, error: Exception) -> LimitsUnavailableError:
         # The kind of error and not its text, which may quote the URL.
@@ -206,17 +268,26 @@ class RedisStore:
             self._down, self._probed_at = failure, time.monotonic()
         return failure
 
-    def _now(self) -> str:
-        return "" if self._clock is None else f"{self._clock() * 1e6:.0f}"
-
     def _rates(self, rates: Sequence[Rate]) -> list[str]:
         return [f"{self._prefix}l:{rate.key}" for rate in rates]
 
-    def _accounts(self, accounts: Sequence[Account]) -> list[str]:
-        return [f"{self._prefix}b:{account.key}" for account in accounts]
+    def _accounts(self, epoch: str, accounts: Sequence[Account]) -> list[str]:
+        return [self._epochs.name(epoch, f"b:{account.key}") for account in accounts]
 
-    def _markers(self, accounts: Sequence[Account]) -> list[str]:
-        return [f"{self._prefix}o:{account.budget_id}:{account.starts_s}" for account in accounts]
+    def _reservation(self, epoch: str, request_id: str) -> str:
+        return self._epochs.name(epoch, f"r:{request_id}")
 
-    def _reservation(self, request_id: str) -> str:
-        return f"{self._prefix}r:{request_id}"
+
+def _forgetful() -> LimitsUnavailableError:
+    return LimitsUnavailableError("Redis forgets budgets as soon as they are reported. See its log")
+
+
+def _still_reporting(wait_us: int, hosts: int) -> LimitsUnavailableError:
+    seconds = math.ceil(wait_us / 1e6)
+    missing = [f"{hosts} host{'s have' if hosts > 1 else ' has'} yet to report"] if hosts else []
+    missing += [f"others may within {seconds} s"] if seconds else []
+    return LimitsUnavailableError(
+        f"Redis is new or lost its data, and hard budgets wait until every host has reported its spend:"
+        f" {', and '.join(missing)}. Try again",
+        retry_after_s=float(max(seconds, 1)),
+    )

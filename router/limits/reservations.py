@@ -42,11 +42,15 @@ MAX_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
-class _Charge:
+class Charge:
     """An amount charged to an account beyond the records."""
 
     amount: int
     ends_s: int
+
+
+Reservation = tuple[int, tuple[tuple[int, str], ...]]
+"""An amount, and the end and key of each account."""
 
 
 @dataclass(slots=True)
@@ -54,28 +58,35 @@ class _Contents:
     """The content of a log."""
 
     absorbed: set[str] = field(default_factory=set)
-    charges: dict[str, _Charge] = field(default_factory=dict)
-    reserved: dict[str, tuple[int, tuple[tuple[int, str], ...]]] = field(default_factory=dict)
+    charges: dict[str, Charge] = field(default_factory=dict)
+    reserved: dict[str, Reservation] = field(default_factory=dict)
     finished: dict[str, int] = field(default_factory=dict)
 
 
 class ReservationLog:
     """This process's log. It is safe to use from several threads."""
 
-    def __init__(self, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, counts_soft: bool = False, warns: bool = True, max_bytes: int = MAX_BYTES
+    ) -> None:
+        """`counts_soft`: soft budgets too. `warns` of other routers in the folder."""
         make_folder(folder)
         self.folder = folder
+        self.counts_soft = counts_soft
+        self._warns = warns
         self.path = folder / f"{secrets.token_hex(6)}.log"
         self._max_bytes = max_bytes
         self._rewrite_at = max_bytes
         self._lock = threading.Lock()  # guards everything below
         self._in_flight: dict[str, tuple[int, tuple[Account, ...]]] = {}
-        self._charges: dict[str, _Charge] = {}
+        self._charges: dict[str, Charge] = {}
         self._absorbed: set[str] = set()
         self._descriptor, self._size = self._create(b"")
 
     def reserve(self, request_id: str, amount: int, accounts: tuple[Account, ...]) -> None:
         """Note a reservation before its call. OSError, and nothing noted, when that fails."""
+        if not self.counts_soft:
+            accounts = tuple([account for account in accounts if account.is_hard])
         line = _reserved(request_id, amount, accounts)
         with self._lock:
             if self._size > self._rewrite_at:
@@ -90,8 +101,7 @@ class ReservationLog:
             kept = amount if cost is None else unrecorded
             if kept:
                 for account in accounts:
-                    if account.is_hard:
-                        _add(self._charges, account.key, kept, account.ends_s)
+                    _add(self._charges, account.key, kept, account.ends_s)
             if accounts and cost is not None and (unrecorded or not cost):
                 try:
                     self._append(f"F {request_id} {unrecorded}\n".encode())
@@ -183,6 +193,8 @@ class ReservationLog:
                 yield path, descriptor
                 continue
             os.close(descriptor)
+            if not self._warns:
+                continue
             logger.warning(
                 "another router counts budgets in `%s`: each of them admits the whole budget. To share it,"
                 " use LIMITS_STORE=file for both, or REDIS_URL",
@@ -194,42 +206,68 @@ def read_held(
     folder: Path, find_costs: Callable[[Collection[str]], Mapping[str, int | None]]
 ) -> dict[str, int]:
     """The charges beyond the records in the logs of every process, running or gone, by account."""
+    return {key: charge.amount for key, charge in _charged(_read_all(folder), find_costs).items()}
+
+
+def read_apart(
+    folder: Path, find_costs: Callable[[Collection[str]], Mapping[str, int | None]]
+) -> tuple[dict[str, Charge], dict[str, Reservation]]:
+    """The same in two parts: by account what stays charged, and by request what is in flight."""
+    in_flight: dict[str, Reservation] = {}
+    return _charged(_read_all(folder), find_costs, in_flight=in_flight), in_flight
+
+
+def _read_all(folder: Path) -> dict[str, bytes]:
     contents = {}
     for path in folder.glob("[!.]*.log"):
         with contextlib.suppress(FileNotFoundError):  # its process ended, and left no charges
             contents[path.name] = path.read_bytes()
-    return {key: charge.amount for key, charge in _charged(contents, find_costs).items()}
+    return contents
 
 
 def _charged(
-    logs: Mapping[str, bytes], find_costs: Callable[[Collection[str]], Mapping[str, int | None]]
-) -> dict[str, _Charge]:
-    """The charges of some logs, by name. A log that another of them has taken over counts once."""
+    logs: Mapping[str, bytes],
+    find_costs: Callable[[Collection[str]], Mapping[str, int | None]],
+    *,
+    in_flight: dict[str, Reservation] | None = None,
+) -> dict[str, Charge]:
+    """The charges of some logs, by name. A log that another of them has taken over counts once.
+
+    With `in_flight`, requests without a cost are put there instead.
+    """
     contents = {name: _parse(content) for name, content in logs.items()}
     absorbed = set().union(*(item.absorbed for item in contents.values()))
     fresh = [item for name, item in contents.items() if name not in absorbed]
     costs = find_costs({name for item in fresh for name in item.reserved if name not in item.finished})
-    charges: dict[str, _Charge] = {}
+    charges: dict[str, Charge] = {}
     for item in fresh:
-        _count(item, costs, charges)
+        _count(item, costs, charges, in_flight)
     return charges
 
 
 def _reserved(request_id: str, amount: int, accounts: tuple[Account, ...]) -> bytes:
-    listed = "".join([f" {account.ends_s} {account.key}" for account in accounts if account.is_hard])
+    listed = "".join([f" {account.ends_s} {account.key}" for account in accounts])
     return f"R {request_id} {amount}{listed}\n".encode()
 
 
-def _add(charges: dict[str, _Charge], key: str, amount: int, ends_s: int) -> None:
-    charge = charges.setdefault(key, _Charge(0, ends_s))
+def _add(charges: dict[str, Charge], key: str, amount: int, ends_s: int) -> None:
+    charge = charges.setdefault(key, Charge(0, ends_s))
     charge.amount += amount
     charge.ends_s = max(charge.ends_s, ends_s)
 
 
-def _count(contents: _Contents, costs: Mapping[str, int | None], charges: dict[str, _Charge]) -> None:
+def _count(
+    contents: _Contents,
+    costs: Mapping[str, int | None],
+    charges: dict[str, Charge],
+    in_flight: dict[str, Reservation] | None,
+) -> None:
     for key, charge in contents.charges.items():
         _add(charges, key, charge.amount, charge.ends_s)
     for name, (reserved, accounts) in contents.reserved.items():
+        if in_flight is not None and name not in contents.finished and costs.get(name) is None:
+            in_flight[name] = reserved, accounts
+            continue
         amount = contents.finished.get(name, reserved if costs.get(name) is None else 0)
         for ends_s, key in accounts if amount else ():
             _add(charges, key, amount, ends_s)

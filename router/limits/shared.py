@@ -117,6 +117,10 @@ class FileStore:
         """See LimitStore."""
         await self._run(partial(self._settle, accounts, cost, held, corrections, at))
 
+    def holds(self, request_id: str) -> bool:  # noqa: ARG002
+        """See LimitStore."""
+        return True
+
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
         """See LimitStore. None while the file is lost or busy."""
         try:
@@ -131,6 +135,9 @@ class FileStore:
                 self._file.transact(lambda db: db.execute(_LOOK).fetchone())
             except LostError:
                 self._file.reopen(self._read)
+
+    def watch(self) -> None:
+        """See LimitStore."""
 
     async def aclose(self) -> None:
         """See LimitStore."""

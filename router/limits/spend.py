@@ -8,12 +8,14 @@ nothing here (see `reservations`).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, localcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.journal.places import REMOVALS, dated_folders, hour_folder, hour_of
@@ -25,7 +27,6 @@ from router.sessions.sessions import owned_session
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from router.limits.counters import Scope
     from router.limits.periods import Period
@@ -50,12 +51,34 @@ class Spend:
     """Pico-dollars by scope, period, the period's start (seconds since 1970) and subject."""
 
     amounts: dict[SpendKey, int] = field(default_factory=lambda: defaultdict(int))
+    shared: dict[SpendKey, int] = field(default_factory=lambda: defaultdict(int))
+    """The same of records that every host of a shared lake has. Empty for a lake of one host."""
     unreadable: list[str] = field(default_factory=list)
     """Damaged segments. Their records are not counted."""
 
 
-def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: float | None = None) -> Spend:
-    """The spend of each subject of the wanted scopes in the wanted periods, current and later ones."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Which records of a shared lake are this host's."""
+
+    since: datetime
+    """Records of the hours before are in every host's lake."""
+    writers: frozenset[str]
+    """This host's journals. Of later hours, only their records are this host's."""
+
+
+def read_spend(
+    home: Path,
+    wanted: Collection[tuple[Scope, Period]],
+    *,
+    without: Collection[str] = (),
+    sharing: Sharing | None = None,
+    now_s: float | None = None,
+) -> Spend:
+    """The spend of each subject of the wanted scopes in the wanted periods, current and later ones.
+
+    `without` names requests that count elsewhere, whether or not they have a record by now.
+    """
     spend = Spend()
     if not wanted:
         return spend
@@ -64,7 +87,7 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
     since = min(first_days.values())
     kinds = sorted({COLUMNS[scope] for scope, _ in wanted})
     columns = sorted({column for kind in kinds for column in kind})
-    journals = _read_journals(home)
+    journals = _read_journals(home) | _unknown(without)
 
     def places(day: int, kind: tuple[str, ...]) -> list[Place]:
         return [
@@ -80,21 +103,23 @@ def read_spend(home: Path, wanted: Collection[tuple[Scope, Period]], *, now_s: f
                 for place in places(record.day, kind):
                     spend.amounts[(*place, subject)] += record.pico
     # Days that count in the same periods are added up before Python sees a row.
-    sums: dict[tuple[tuple[str, ...], tuple[Place, ...]], list[Any]] = defaultdict(list)
+    sums: dict[tuple[bool, tuple[str, ...], tuple[Place, ...]], list[Any]] = defaultdict(list)
     for day, folder in _days(home, since):
-        rows = _read_day(folder, columns, journals)
-        spend.unreadable += rows.damaged
-        for kind in kinds:
-            parts = sums[kind, tuple(places(day, kind))]
-            parts.append(_sum_by(kind, rows.table))
-            if kind == COLUMNS["organization"] and rows.removals:
-                # Erasing a person changes no bill, and gives no organisation its budget back.
-                removed = read_removed(home / "lake" / REMOVALS / folder.name, rows.removals)
-                parts += [_sum_by(kind, table) for table in removed]
-    for (kind, targets), tables in sums.items():
+        for is_shared, hours, writers in _parts(folder, sharing):
+            rows = _read_hours(hours, columns, journals, writers)
+            spend.unreadable += rows.damaged
+            for kind in kinds:
+                parts = sums[is_shared, kind, tuple(places(day, kind))]
+                parts.append(_sum_by(kind, rows.table))
+                if kind == COLUMNS["organization"] and rows.removals:
+                    # Erasing a person changes no bill, and gives no organisation its budget back.
+                    removed = read_removed(home / "lake" / REMOVALS / folder.name, rows.removals)
+                    parts += [_sum_by(kind, table) for table in removed]
+    for (is_shared, kind, targets), tables in sums.items():
+        amounts = spend.shared if is_shared else spend.amounts
         for subject, pico in _amounts(kind, tables):
             for place in targets:
-                spend.amounts[(*place, subject)] += pico
+                amounts[(*place, subject)] += pico
     if spend.unreadable:
         logger.error("budgets do not count damaged segments: %s", ", ".join(spend.unreadable))
     return spend
@@ -110,7 +135,7 @@ def find_costs(home: Path, ids: Collection[str]) -> dict[str, int | None]:
     found = {name: record.pico for name, record in _read_journals(home).items() if name in ids}
     value_set = pa.array(sorted(ids), pa.string())
     lake, dataset = home / "lake", RequestRecord.DATASET
-    for folder in sorted({hour_folder(lake, dataset, moment_of(name)) for name in ids}):
+    for folder in sorted({hour_folder(lake, dataset, moment) for moment in _moments(ids).values()}):
         table = read_folders([folder], ["id", "cost_usd"]).table
         table = table.filter(pc.is_in(table.column("id"), value_set=value_set))
         for name, cost in zip(
@@ -175,25 +200,63 @@ def _read_journals(home: Path) -> dict[str, _Unsealed]:
     return records
 
 
+def _unknown(ids: Collection[str]) -> dict[str, _Unsealed]:
+    """Entries that add nothing, and keep the records of these requests out."""
+    blank = {column: None for kind in COLUMNS.values() for column in kind}
+    return {
+        name: _Unsealed(moment, int(moment.timestamp()) // DAY_S, blank, None)
+        for name, moment in _moments(ids).items()
+    }
+
+
+def _moments(ids: Collection[str]) -> dict[str, datetime]:
+    """When these requests arrived, without ids that no record has."""
+    moments = {}
+    for name in ids:
+        with contextlib.suppress(ValueError):
+            moments[name] = moment_of(name)
+    return moments
+
+
 def _days(home: Path, since: int) -> Iterator[tuple[int, Path]]:
     for day, folder in dated_folders(home / "lake" / RequestRecord.DATASET):
         if day.toordinal() - _EPOCH >= since:
             yield day.toordinal() - _EPOCH, folder
 
 
-def _read_day(folder: Path, columns: list[str], journals: Mapping[str, _Unsealed]) -> Rows:
-    """A day's records with a known cost, without those that a journal still holds."""
+def _parts(folder: Path, sharing: Sharing | None) -> Iterator[tuple[bool, list[Path], frozenset[str] | None]]:
+    """The hours of a day: whether every host has them, their folders, and the writers that count."""
+    hours = sorted(folder.glob("hour=*"))
+    if sharing is None:
+        yield False, hours, None
+        return
+    first = hour_folder(folder.parents[1], RequestRecord.DATASET, sharing.since)
+    old = [hour for hour in hours if (folder.name, hour.name) < (first.parent.name, first.name)]
+    late = [hour for hour in hours if hour not in old]
+    if old:
+        yield True, old, None
+    if late:
+        yield False, late, sharing.writers
+
+
+def _read_hours(
+    hours: list[Path],
+    columns: list[str],
+    journals: Mapping[str, _Unsealed],
+    writers: frozenset[str] | None,
+) -> Rows:
+    """Records of a day's hours with a known cost, without those that a journal still holds."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    hours = sorted(folder.glob("hour=*"))
     unsealed = {hour_of(item.moment) for item in journals.values()}
-    twofold = {hour_folder(folder.parents[1], RequestRecord.DATASET, hour) for hour in unsealed}
-    checked = [hour for hour in hours if hour in twofold]
-    rows = read_folders([hour for hour in hours if hour not in checked], [*columns, "cost_usd"])
+    places = {hour_folder(Path(), "", hour) for hour in unsealed}
+    checked = [hour for hour in hours if Path(hour.parent.name, hour.name) in places]
+    unchecked = [hour for hour in hours if hour not in checked]
+    rows = read_folders(unchecked, [*columns, "cost_usd"], writers=writers)
     table, damaged, removals = rows
     if checked:
-        late = read_folders(checked, [*columns, "cost_usd", "id"])
+        late = read_folders(checked, [*columns, "cost_usd", "id"], writers=writers)
         is_unsealed = pc.is_in(late.table.column("id"), value_set=pa.array(sorted(journals), pa.string()))
         table = pa.concat_tables([table, late.table.filter(pc.invert(is_unsealed)).drop_columns("id")])
         damaged, removals = damaged + late.damaged, removals | late.removals

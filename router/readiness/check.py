@@ -174,7 +174,9 @@ def _folder(settings: Settings, report: Report) -> None:
     faults += score_faults(settings, snapshot[0] if snapshot else None)
     if settings.limits_store_in_use == "redis":
         try:
-            faults += limit_faults(Limits.open(settings))
+            limits = Limits.open(settings)
+            faults += limit_faults(limits)
+            limits.close()
         except IntelliRouterError as error:
             if str(error) not in report.problems:  # a broken limits.yaml is among them already
                 report.problems.append(str(error))

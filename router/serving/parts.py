@@ -93,6 +93,7 @@ def open_parts(
             settings, None if settings.database_url is None else LimitsInForce(state, settings.home)
         )
         opened.callback(limits.close)
+        limits.watch(journal.writer_id)
         refresher = Refresher(
             ConfiguredState(state, settings),
             ScoreFile(settings.scores_file),

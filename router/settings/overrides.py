@@ -55,6 +55,7 @@ class Overrides(TypedDict, total=False):
     db_echo: bool
     limits_store: Literal["memory", "file", "redis"]
     limits_on_error: Literal["refuse", "serve"]
+    limits_recovery_s: float
     request_logging: bool
     request_log_body_mode: Literal["none", "hash", "redacted", "full"]
     task_sample_share: float

@@ -72,10 +72,12 @@ class RedisConnections:
             client = self._clients[loop] = self._redis.asyncio.Redis.from_pool(pool)
         return client
 
-    def client_of_thread(self) -> Any:
-        """A client for a thread without an event loop. Close it."""
+    def client_of_thread(self, *, is_short: bool = False) -> Any:
+        """A client for a thread without an event loop. Close it. `is_short`: with a loop's time limits."""
         return self._redis.Redis.from_url(
-            self._url, socket_timeout=self._thread_timeout_s, socket_connect_timeout=self._timeout_s
+            self._url,
+            socket_timeout=self._timeout_s if is_short else self._thread_timeout_s,
+            socket_connect_timeout=self._timeout_s,
         )
 
     async def aclose(self) -> None:

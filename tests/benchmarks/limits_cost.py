@@ -180,10 +180,12 @@ def show_redis(home: Path, requests: int, *, others: int) -> None:
     if reason is not None:
         print(f"redis: skipped, {reason}")
         return
+    from router.limits.hosts import HostFolder
     from router.limits.remote import RedisStore
 
     with RedisServer(home) as server:
-        show("redis, one at a time", requests, RedisStore(server.url))
+        store = RedisStore(server.url, host=HostFolder(home / "redis"))
+        show("redis, one at a time", requests, store, log=ReservationLog(home / "redis", counts_soft=True))
         if others:
             contended(home, "redis", server.url, requests, others=others)
 

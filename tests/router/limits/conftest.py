@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.limits.memory import MemoryStore
+from router.limits.opening import Report
 from router.limits.shared import FileStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from router.limits.counters import Account, LimitStore
+    from router.limits.counters import BudgetKey, LimitStore
     from tests.router.limits.servers import RedisServer
 
     MakeStore = Callable[..., LimitStore]
@@ -69,10 +70,10 @@ def make_store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> 
     def make_remote(charges: dict[str, int] | None = None) -> LimitStore:
         from router.limits.remote import RedisStore
 
-        def opening(_: Sequence[Account]) -> dict[str, int]:
-            return charges or {}
+        def report(_: Collection[BudgetKey], _born_s: float, _is_whole: bool) -> Report:
+            return Report({key: (amount, 4_000_000_000) for key, amount in (charges or {}).items()})
 
-        return RedisStore(server.url, opening, clock=clock, prefix=f"{{test-{secrets.token_hex(4)}}}:")
+        return RedisStore(server.url, report, clock=clock, prefix=f"{{test-{secrets.token_hex(4)}}}:")
 
     yield make_remote
 

@@ -77,7 +77,7 @@ class Server:
 class Connection:
     """One router's way to the server: a LimitStore that may fail in every way that a network can."""
 
-    name, is_remote, serves_away = "redis", True, False
+    name, is_remote, serves_away, epoch = "redis", True, False, "only"
 
     def __init__(self, server: Server, draw: random.Random) -> None:
         self._server, self._draw = server, draw
@@ -114,6 +114,15 @@ class Connection:
 
     async def settle(self, request_id: str, accounts: Sequence[Account], cost: int | None, *_: Any) -> None:
         self._call(lambda: self._server.settle(request_id, accounts, cost))
+
+    def holds(self, _request_id: str) -> bool:
+        return True
+
+    def epoch_of(self, _request_id: str) -> str:
+        return self.epoch
+
+    def watch(self) -> None:
+        pass
 
     def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
         if any(item.key not in self._seen for item in accounts):

@@ -88,6 +88,7 @@ def serve(home: str, settings: dict[str, str], user: str, at_once: int, seed: in
     folder, rng = Path(home), random.Random(seed)
     journal = Journal(folder, seal_interval_s=0.05, max_bytes=1 << 20)
     limits = Limits.open(Settings.load({}, home=folder, **settings))
+    limits.watch(journal.writer_id)
     events = os.open(folder / "events", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     async def work() -> None:

@@ -42,7 +42,8 @@ class RedisServer:
     def start(self) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--dir", str(self._folder)]
-        command += ["--appendonly", "yes" if self._keeps else "no"]
+        # Without `always`, a kill may lose the last second.
+        command += ["--appendonly", "yes" if self._keeps else "no", "--appendfsync", "always"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while True:

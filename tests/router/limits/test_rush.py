@@ -68,7 +68,15 @@ def test_four_processes_on_redis_admit_no_more_while_they_are_killed(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     """What was in flight at a kill stays charged in Redis."""
-    _check(rush.loop(tmp_path, kills=KILLS, processes=4, settings={"redis_url": redis_server.url}, seed=SEED))
+    _check(
+        rush.loop(
+            tmp_path,
+            kills=KILLS,
+            processes=4,
+            settings={"redis_url": redis_server.url, "limits_recovery_s": "0"},
+            seed=SEED,
+        )
+    )
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def store(request: pytest.FixtureRequest) -> dict[str, str]:
     if request.param == "file":
         return {}
     server: RedisServer = request.getfixturevalue("redis_server")
-    return {"REDIS_URL": server.url}
+    return {"REDIS_URL": server.url, "LIMITS_RECOVERY_S": "0"}
 
 
 @pytest.fixture
