@@ -96,20 +96,10 @@ class Epochs:
         """The clock in microseconds. Empty: that of Redis."""
         return "" if self._clock is None else f"{self._clock() * 1e6:.0f}"
 
-    def wait(self, epoch: str) -> tuple[int, int] | None:
-        """How long hosts may still make contact (microseconds), and how many have yet to report.
-
-        None once all have reported. The connections' failures.
-        """
-        with self._connections.client_of_thread() as client:
-            answer = self._eval(
-                client,
-                scripts.COMPLETE,
-                epoch,
-                [f"{self._prefix}epoch:born", self.name(epoch, "waiting")],
-                [self.clock(), f"{self._recovery_s * 1e6:.0f}"],
-            )
-        return (answer[2], answer[3]) if answer[0] == b"partial" else None
+    def completing(self, epoch: str) -> tuple[list[str], list[str | int]]:
+        """Further keys and arguments of the script COMPLETE."""
+        keys = [f"{self._prefix}epoch:born", self.name(epoch, "waiting")]
+        return keys, [self.clock(), f"{self._recovery_s * 1e6:.0f}"]
 
     def name(self, epoch: str, name: str) -> str:
         """A key of one epoch."""
@@ -144,6 +134,8 @@ class Epochs:
         with self._connections.client_of_thread(is_short=True) as client:
             epoch = self.id
             answer = self._contact(client, epoch, self._opened) if epoch else [b"epoch"]
+            if answer[0] == b"contact" and not answer[6]:
+                answer = self._eval(client, scripts.COMPLETE, epoch, *self.completing(epoch))
         if answer[0] in (b"epoch", b"lost"):
             self.join((), over=epoch, lost=answer[0] == b"lost")
 
@@ -224,7 +216,7 @@ class Epochs:
 
     def _report_to(self, client: Any, epoch: str, contact: Any) -> Any:
         """Charge this host's spend and reservations. Called by one process of the host."""
-        _, _, is_known, unopened, _, born_us = contact
+        _, _, is_known, unopened, _, born_us, _ = contact
         budgets = [_budget_of(name.decode()) for name in unopened]
         if is_known and self.host.epoch() != epoch:
             return [b"lost", 0]

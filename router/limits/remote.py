@@ -76,7 +76,7 @@ class RedisStore:
         self._prefix = prefix
         self._digests = {
             script: hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 - EVALSHA's, not ours
-            for script in (scripts.TAKE, scripts.RESERVE, scripts.SETTLE)
+            for script in (scripts.TAKE, scripts.RESERVE, scripts.SETTLE, scripts.COMPLETE)
         }
         self._down: LimitsUnavailableError | None = None
         self._probed_at = 0.0
@@ -89,7 +89,7 @@ class RedisStore:
         arguments: list[str | int] = [self._epochs.clock()]
         for rate in rates:
             arguments += [rate.limit, rate.window_s * 1_000_000, 1 if rate.unit == "requests" else tokens]
-        epoch, answer = await self._run(
+        _, answer = await self._run(
             scripts.TAKE,
             lambda epoch: [*self._rates(rates), *self._accounts(epoch, accounts)],
             lambda _: arguments,
@@ -105,7 +105,7 @@ class RedisStore:
             tuple(left),
             self._see(accounts, charged),
             float(now),
-            is_partial=bool(is_partial) and await self._wait(epoch) is not None,
+            is_partial=bool(is_partial),
         )
 
     async def reserve(
@@ -128,9 +128,9 @@ class RedisStore:
             )
             if answer[0] != b"partial":
                 break
-            wait = await self._wait(epoch)
-            if wait is not None:
-                raise _still_reporting(*wait)
+            error = await self._wait(epoch)
+            if error is not None:
+                raise error
         else:
             raise _forgetful()
         _, _, refused_by, charged = answer
@@ -148,7 +148,8 @@ class RedisStore:
         at: float,
     ) -> None:
         """See LimitStore. A repeated call charges once."""
-        reserved_in = self._reserved_in.pop(request_id, None)
+        # The record of a request that was never reserved is in a report only if this call led to it.
+        charged_in = self._reserved_in.pop(request_id, None) if held else self._epochs.id
         rest: list[str | int] = [f"{at:.0f}"]
         for rate, correction in corrections:
             rest += [rate.window_s * 1_000_000, correction]
@@ -159,8 +160,7 @@ class RedisStore:
                 *self._accounts(epoch, accounts),
                 *self._rates([rate for rate, _ in corrections]),
             ],
-            # What was never reserved is in no report, and must be charged.
-            lambda epoch: ["" if cost is None else cost, int(not held or reserved_in == epoch), *rest],
+            lambda epoch: ["" if cost is None else cost, int(charged_in == epoch), *rest],
             accounts,
         )
 
@@ -244,12 +244,18 @@ class RedisStore:
             raise self._fail(error) from error
         raise _forgetful()
 
-    async def _wait(self, epoch: str) -> tuple[int, int] | None:
-        """See `Epochs.wait`."""
+    async def _wait(self, epoch: str) -> LimitsUnavailableError | None:
+        """The error of a request that has to wait for reports. None once every host has reported."""
+        keys, arguments = self._epochs.completing(epoch)
         try:
-            return await asyncio.to_thread(self._epochs.wait, epoch)
+            answer = await self._call(
+                scripts.COMPLETE,
+                [*self._epochs.keys(epoch), *keys],
+                [*self._epochs.arguments(epoch), *arguments],
+            )
         except self._connections.failures as error:
             raise self._fail(error) from error
+        return _still_reporting(*answer[2:]) if answer[0] == b"partial" else None
 
     async def _call(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
         client = self._connections.client()

@@ -263,7 +263,7 @@ for index = 8, 7 + budgets do
     end
 end
 return {'contact', calls, redis.call('SISMEMBER', KEYS[5], host), unopened, hosts,
-    redis.call('GET', KEYS[3]) or now}
+    redis.call('GET', KEYS[3]) or now, is_whole and 1 or 0}
 """
 )
 

@@ -74,10 +74,14 @@ class RedisConnections:
 
     def client_of_thread(self, *, is_short: bool = False) -> Any:
         """A client for a thread without an event loop. Close it. `is_short`: with a loop's time limits."""
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
         return self._redis.Redis.from_url(
             self._url,
             socket_timeout=self._timeout_s if is_short else self._thread_timeout_s,
             socket_connect_timeout=self._timeout_s,
+            retry=Retry(NoBackoff(), 0 if is_short else 1),
         )
 
     async def aclose(self) -> None:

@@ -545,6 +545,54 @@ def test_hosts_that_share_a_lake_count_its_records_once(world: World) -> None:
     world.run(work())
 
 
+def test_a_look_at_a_redis_that_is_away_fails_at_once(world: World) -> None:
+    """A look that waited for another try would make contact too late after the start of Redis."""
+    one = world.host("a")
+    one.look()
+    world.server.stop()
+    started = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(one.epochs._connections.failures):
+            one.look()
+    assert time.monotonic() - started < 0.5
+    world.server.start()
+    one.look()
+
+
+def test_a_look_ends_the_wait(world: World) -> None:
+    """Balances are whole again without a request that reserves."""
+    one = world.host("a", recovery_s=0.1)
+
+    async def work() -> None:
+        with pytest.raises(LimitsUnavailableError, match="hosts still report"):
+            await one.limits.balances(ADA)
+        await asyncio.sleep(0.1)
+        one.look()
+        assert [balance.charged for balance in await one.limits.balances(ADA)] == [0, 0]
+
+    world.run(work())
+
+
+def test_a_request_that_was_served_unchecked_counts_once(world: World) -> None:
+    """Its host reports while its cost is settled, and finds its record."""
+    one = world.host("a")
+
+    async def work() -> None:
+        await one.spend(USD)
+        world.server.stop()
+        one.limits.on_error = "serve"
+        request_id, at = new_id()
+        admission = await one.limits.admit(Subjects(user="ada", organization="other"), at=at)
+        assert await one.limits.reserve(admission, request_id, 2 * USD)
+        assert one.limits.unchecked == 1
+        world.server.start()
+        one.write(admission, 2 * USD)
+        await one.limits.settle(admission, 2 * USD)
+        assert await one.left() == 7 * USD
+
+    world.run(work())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["flush", "empty restart", "old snapshot", None])
 @pytest.mark.parametrize(("hosts", "processes"), [(1, 4), (2, 2)])
