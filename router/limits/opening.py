@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from router.files import locked
+from router.files import locked, write_atomically
 from router.limits.book import account_of
 from router.limits.counters import GRACE_S
 from router.limits.periods import DAY_S
@@ -82,7 +82,8 @@ class Opening:
         path = self._home / "budgets" / "writers"
         with locked(path):
             known = path.read_text().split() if path.exists() else []
-            path.write_text("".join(f"{name}\n" for name in [*known[-MAX_WRITERS:], writer_id]))
+            names = [*known[-MAX_WRITERS:], writer_id]
+            write_atomically(path, "".join(f"{name}\n" for name in names).encode())
 
     def report(self, budgets: Collection[BudgetKey], *, born_s: float = 0.0, is_whole: bool = True) -> Report:
         """Read again what this data folder has spent and holds, of these budgets.

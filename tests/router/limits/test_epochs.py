@@ -18,6 +18,7 @@ from router.errors import LimitsUnavailableError
 from router.journal.journal import Journal
 from router.limits import epochs, remote
 from router.limits.counters import Subjects
+from router.limits.hosts import HostFolder
 from router.limits.leases import LeasedStore
 from router.limits.limits import Limits
 from router.limits.spend import read_spend
@@ -543,6 +544,22 @@ def test_hosts_that_share_a_lake_count_its_records_once(world: World) -> None:
         assert await newcomer.left() == 8 * USD - spent
 
     world.run(work())
+
+
+def test_a_host_remembers_its_epoch_and_other_hosts(tmp_path: Path) -> None:
+    """All its processes at once, and the next start. A file that was cut names no host."""
+    one, other = HostFolder(tmp_path), HostFolder(tmp_path)
+    assert one.id == other.id
+    assert one.epoch() != "0123456789abcdef"
+    one.enter("0123456789abcdef")
+    assert other.epoch() == "0123456789abcdef"
+    assert not other.has_reported("0123456789abcdef")
+    other.note_report("0123456789abcdef")
+    assert HostFolder(tmp_path).has_reported("0123456789abcdef")
+    one.remember({"x": 5_000_000_000})
+    assert other.known() == {"x": 5_000_000_000}
+    (tmp_path / "hosts").write_text('{"x": 50')
+    assert other.known() == {}
 
 
 def test_a_look_at_a_redis_that_is_away_fails_at_once(world: World) -> None:
