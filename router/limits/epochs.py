@@ -224,7 +224,13 @@ class Epochs:
         if not is_copy:
             if not is_known:
                 self.host.enter(epoch)  # before the logs are read: see the module
-            report = self._report(budgets, int(born_us) / 1e6, not is_known)
+            try:
+                report = self._report(budgets, int(born_us) / 1e6, not is_known)
+            except OSError as error:
+                raise LimitsUnavailableError(
+                    f"the spend in the data folder cannot be read, and Redis lacks it:"
+                    f" {error.strerror or error}. Check the folder's permissions and disk"
+                ) from error
             answer = self._charge(client, epoch, report)
             if answer[0] != b"opened":
                 return answer

@@ -97,6 +97,7 @@ class Opening:
             in_flight = in_flight if is_whole else {}
             wanted = {(scope, period) for _, scope, period in budgets}
             spend = read_spend(self._home, wanted, without=in_flight, sharing=self._sharing(born_s))
+        self._spend = spend
         report = Report(lake=self._lake or "")
         ids = {budget_id for budget_id, _, _ in budgets}
         now = time.time()

@@ -546,6 +546,26 @@ def test_hosts_that_share_a_lake_count_its_records_once(world: World) -> None:
     world.run(work())
 
 
+def test_a_host_that_cannot_read_its_spend_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the data folder and not Redis, and the host is waited for."""
+    one = world.host("a")
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    async def work() -> None:
+        await one.spend(USD)
+        world.lose()
+        monkeypatch.setattr("router.limits.opening.read_spend", fail)
+        for _ in range(2):
+            with pytest.raises(LimitsUnavailableError, match="data folder cannot be read"):
+                await one.left()
+        monkeypatch.undo()
+        assert await one.left() == 9 * USD
+
+    world.run(work())
+
+
 def test_a_host_remembers_its_epoch_and_other_hosts(tmp_path: Path) -> None:
     """All its processes at once, and the next start. A file that was cut names no host."""
     one, other = HostFolder(tmp_path), HostFolder(tmp_path)
