@@ -17,11 +17,12 @@ import duckdb
 
 from pipelines.lake import reading, versions
 from pipelines.warehouse import advance, archive, linked, linked_views, quarantine, sqlfiles
-from pipelines.warehouse.columns import as_in_table
+from pipelines.warehouse.columns import HOUR_OF_REQUEST, as_in_table
 from pipelines.warehouse.cutoffs import take_back_future_cutoff
+from pipelines.warehouse.sqlfiles import SelectList
 from router.errors import SegmentError
 from router.journal.manifests import REMOVING
-from router.records import DATASETS, RequestRecord
+from router.records import DATASETS, FeedbackRecord, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -233,6 +234,8 @@ def _insert(
 
 def incoming_file(dataset: str) -> SqlFile:
     """The statement that lists the new ids. Datasets with rollups have one of their own, with stale hours."""
+    if dataset == FeedbackRecord.DATASET:
+        return sqlfiles.load("load/feedback_incoming", hour=SelectList(HOUR_OF_REQUEST))
     if dataset in FOLDED:
         return sqlfiles.load(f"load/{dataset}_incoming")
     return sqlfiles.load("load/incoming", table=dataset, key=fields(DATASETS[dataset])[0].name)

@@ -9,17 +9,14 @@ create or replace temp table incoming as
 with
     found as (
         select
-            parse_filename(filename, true) as segment,
-            file_row_number as row_in_segment,
-            feedback_id,
-            metric,
-            case
-                when try_cast(request_id as uuid) is not null and substr(request_id, 15, 1) = '7'
-                then date_trunc('hour', uuid_extract_timestamp(cast(request_id as uuid)))
-            end as hour_of_request
+            parse_filename(source.filename, true) as segment,
+            source.file_row_number as row_in_segment,
+            source.feedback_id,
+            source.metric,
+            {hour} as hour_of_request
         from read_parquet(
             $files, filename = true, file_row_number = true, hive_partitioning = false
-        )
+        ) as source
     ),
 
     known as (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -242,13 +242,40 @@ def test_one_bad_row_spares_the_group_it_is_loaded_with(settings: Settings, ware
     assert warehouse.value("select count(*) from request_analytics") == 4
 
 
-def test_feedback_on_an_id_that_is_no_uuid7_loads(settings: Settings, warehouse: Warehouse) -> None:
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        "not-a-uuid",
+        "",
+        "3b241101-e2bb-4255-8caf-4136c566a962",
+        "0190163d86944e7baea566c26f8ad91a",  # its 15th digit looks like the version, which is 4
+        "0190163d8694797baea566c26f8ad91a",
+        "{0190163d-8694-797b-aea5-66c26f8ad91a}",
+        "0190163d-8694-7-7b-aea5-66c26f8ad91a",
+        "0190163d-8694-797b-aea5-66c26f8ad91x",
+        "0190163d-8694-797b-aea5-66c26f8ad91a\n",
+        "ffffffff-ffff-7fff-bfff-ffffffffffff",  # the year 10889
+    ],
+)
+def test_feedback_on_an_id_that_is_no_uuid7_loads(
+    settings: Settings, warehouse: Warehouse, request_id: str
+) -> None:
     """A judgement of an unknown kind of id is kept, and makes no hour stale."""
-    for request_id in ("not-a-uuid", "3b241101-e2bb-4255-8caf-4136c566a962"):
-        seal_records(settings, [make_feedback(make_record(), 1.0, request_id=request_id)])
-    loading.load(warehouse, "feedback")
-    assert warehouse.rows("select request_hour from feedback") == [(None,), (None,)]
+    seal_records(settings, [make_feedback(make_record(), 1.0, request_id=request_id)])
+    assert loading.load(warehouse, "feedback").quarantined == []
+    assert warehouse.rows("select request_hour from feedback") == [(None,)]
     assert warehouse.rows("select * from pipeline.stale_hours") == []
+
+
+@pytest.mark.parametrize("spelling", [str.lower, str.upper])
+def test_feedback_on_a_uuid7_has_the_hour_of_its_request(
+    settings: Settings, warehouse: Warehouse, spelling: Callable[[str], str]
+) -> None:
+    """The hour is in the id, however its digits are written."""
+    request_id = spelling("0190163d-8694-797b-aea5-66c26f8ad91a")
+    seal_records(settings, [make_feedback(make_record(), 1.0, request_id=request_id)])
+    loading.load(warehouse, "feedback")
+    assert warehouse.rows("select request_hour from feedback") == [(datetime(2024, 6, 14, 10, tzinfo=UTC),)]
 
 
 def test_an_empty_lake_is_nothing_to_do(warehouse: Warehouse) -> None:

@@ -72,6 +72,7 @@ TEMPLATES: dict[str, list[SqlFile]] = {
     "load/incoming": [
         loading.incoming_file(dataset) for dataset in DATASETS if dataset not in loading.FOLDED
     ],
+    "load/feedback_incoming": [loading.incoming_file("feedback")],
     "load/records": [loading.records_file(dataset) for dataset in DATASETS],
     "load/take_over": _filled("load/take_over", "table", "moment", tables=[item[:2] for item in RECORDS]),
     "load/count_in_segment": _filled(
