@@ -30,6 +30,13 @@ class StoreError(IntelliRouterError):
     is_retryable = True
 
 
+class EngineError(IntelliRouterError):
+    """The engine of ENGINE cannot be reached, or refuses a statement. Nothing was changed."""
+
+    code = "engine_error"
+    is_retryable = True
+
+
 class RetentionError(IntelliRouterError):
     """Retention would remove more than its moment can justify. Nothing was removed."""
 

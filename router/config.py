@@ -506,6 +506,21 @@ class Settings(BaseModel):
             description="Whether the webhook may be on this machine or in a private network, and plain HTTP.",
         ),
     ] = False
+    engine: Annotated[
+        Literal["duckdb", "spark"],
+        Field(
+            alias="ENGINE",
+            description="Engine that folds records into the hourly rollups. `spark` needs SPARK_REMOTE and"
+            " the extra `spark`.",
+        ),
+    ] = "duckdb"
+    spark_remote: Annotated[
+        SecretStr | None,
+        Field(
+            alias="SPARK_REMOTE",
+            description="Address of a Spark Connect server (Sail, Apache Spark), such as `sc://host:15002`.",
+        ),
+    ] = None
     duckdb_memory_limit: Annotated[
         str,
         Field(
@@ -542,6 +557,7 @@ class Settings(BaseModel):
         "database_url",
         "lake_url",
         "mirror_url",
+        "spark_remote",
         "alert_webhook_url",
         "alert_webhook_secret",
         mode="before",

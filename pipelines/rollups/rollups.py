@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.rollups import removed_rollups
+from pipelines.rollups import engines, removed_rollups
 from pipelines.rollups.tables import HOURLY, MOMENTS
-from pipelines.warehouse import advance, linked, sqlfiles, usage
+from pipelines.warehouse import advance, sqlfiles, usage
 from pipelines.warehouse.archive import DAILY_MARTS, midnight
 from pipelines.warehouse.ranges import runs
 from pipelines.warehouse.sqlfiles import delete_before, delete_between
 from router.records import EPOCH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.rollups.engines import Engine
     from pipelines.warehouse.warehouse import Warehouse
 
 RUN_OF_DAYS = 7
@@ -26,6 +29,7 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
 
     Hours with expired raw rows are not changed, since they cannot be computed again.
     """
+    engines.clear(warehouse.settings)
     removed_rollups.take_in(warehouse)
     expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
     if expired_before is not None:
@@ -33,18 +37,24 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
             warehouse.run("rollups/stale_days", start=EPOCH, end=expired_before, marts=[usage.USAGE])
             warehouse.run(delete_before("pipeline.stale_hours", "hour"), cutoff=expired_before)
     hours = [hour for (hour,) in warehouse.rows("select hour from pipeline.stale_hours order by hour")]
+    if hours:  # no engine is asked for anything otherwise
+        with engines.opened(warehouse.settings) as engine:
+            _fold(warehouse, engine, hours)
+    return hours
+
+
+def _fold(warehouse: Warehouse, engine: Engine, hours: Sequence[datetime]) -> None:
     done = 0
     for start, end in runs(hours, timedelta(hours=1), longest=RUN_OF_HOURS):
-        with linked.narrowed(warehouse, start, end), warehouse.transaction():
-            for table, parameters in HOURLY.items():
+        with engine.folded(warehouse, start, end) as insert, warehouse.transaction():
+            for table in HOURLY:
                 warehouse.run(delete_between(table, MOMENTS[table]), start=start, end=end)
-                warehouse.run(f"rollups/{table}", start=start, end=end, **parameters)
+                insert(table)
             warehouse.run("rollups/stale_days", start=start, end=end, marts=[*DAILY_MARTS, usage.USAGE])
             warehouse.run("rollups/change_states_from", start=start)
             warehouse.run(delete_between("pipeline.stale_hours", "hour"), start=start, end=end)
         done += (end - start) // timedelta(hours=1)
         advance.report("hours of rollups", done, len(hours))
-    return hours
 
 
 def mark_stale(warehouse: Warehouse, start: datetime, end: datetime) -> int:

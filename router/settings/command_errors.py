@@ -30,9 +30,11 @@ EXTRAS: Mapping[str, str] = {
     "psycopg": "postgres",
     "pymongo": "mongodb",
     "pytz": "pipelines",
+    "pyspark": "spark",
     "redis": "redis",
     "rich": "server",
     "sqlalchemy": "postgres",
+    "sqlglot": "spark",
     "uvicorn": "server",
     "uvloop": "server",
 }

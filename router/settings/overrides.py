@@ -80,6 +80,8 @@ class Overrides(TypedDict, total=False):
     alert_webhook_url: str
     alert_webhook_secret: str
     alert_webhook_allow_private: bool
+    engine: Literal["duckdb", "spark"]
+    spark_remote: str
     duckdb_memory_limit: str
     duckdb_threads: int
     reports: bool

@@ -6,7 +6,8 @@
 select
     name,
     first_at,
-    schema_version
+    schema_version,
+    rows
 from pipeline.linked_segments
 where
     dataset = $dataset

@@ -47,8 +47,25 @@ with
         where
             timestamp >= $start
             and timestamp < $end
-        union all by name
-        select *
+        union all
+        select
+            hour,
+            quarter,
+            organization_id,
+            model,
+            provider,
+            price_id,
+            service_tier,
+            requests,
+            successes,
+            requests_with_cost,
+            cost_usd,
+            requests_with_tokens,
+            tokens_input,
+            tokens_cached_input,
+            tokens_cache_write,
+            tokens_output,
+            tokens_reasoning
         from pipeline.removed_billing_usage
         where
             hour >= $start

@@ -52,7 +52,7 @@ with
             task_type,
             model_selected,
             metric,
-            cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer) as bucket,
+            cast(ceil(ln(greatest(milliseconds, 1e-3)) / ln($gamma)) as integer) as bucket,
             cast(count(*) as bigint) as requests
         from measured
         group by
@@ -61,7 +61,7 @@ with
             task_type,
             model_selected,
             metric,
-            cast(ceil(ln(greatest(milliseconds, 0.001)) / ln($gamma)) as integer)
+            cast(ceil(ln(greatest(milliseconds, 1e-3)) / ln($gamma)) as integer)
         union all
         select
             hour,

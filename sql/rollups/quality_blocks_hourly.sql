@@ -118,8 +118,8 @@ with
         select
             *,
             case
-                when is_drawn then 1.0 / greatest(decision.propensity, $min_propensity)
-                else 1.0
+                when is_drawn then 1e0 / greatest(decision.propensity, $min_propensity)
+                else 1e0
             end as inverse,
             count(*) over (
                 partition by

@@ -89,6 +89,10 @@ TEMPLATES: dict[str, list[SqlFile]] = {
     "load/take_back": [linked.take_back_file(dataset, 1) for dataset in linked_views.ADDED],
     "load/refused_segments": [linked.refused_file(dataset, ["false"]) for dataset in linked_views.ADDED],
     "load/rows_of_ids": _filled("load/rows_of_ids", "table", "moment", "key", tables=RECORDS),
+    "load/rows_between": [
+        sqlfiles.load("load/rows_between", table=table, moment=moment, columns=(moment,))
+        for table, moment in MOMENTS
+    ],
     "load/rows_by_segment": _filled("load/rows_by_segment", "table", tables=[item[:1] for item in RECORDS]),
     "load/segment_rows": [
         sqlfiles.load("load/segment_rows", table=dataset, columns=as_in_file([key, moment]))

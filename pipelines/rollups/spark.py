@@ -1,0 +1,252 @@
+"""Folds records on a Spark Connect server: Sail or Apache Spark, at the address of SPARK_REMOTE.
+
+The server reads the linked segments where they lie, by a list of their names. Rows that only the build
+database has (small segments, removed shares) go to the server in files that exist during the fold. Before a
+statement runs, the server counts the rows of each list of files: a server that does not see a file would
+leave out its rows without an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import warnings
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipelines.errors import EngineError
+from pipelines.rollups.tables import HOURLY, MOMENTS
+from pipelines.warehouse import linked_views, sqlfiles
+from pipelines.warehouse.columns import contract_columns
+from router.errors import ConfigError
+from router.files import make_folder
+from router.journal.segments import parquet_bytes
+from router.records import DATASETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame
+    from pyspark.sql.connect.session import SparkSession
+
+    from pipelines.warehouse.warehouse import Warehouse
+    from router.config import Settings
+
+PORT = 15002
+"""The port of an address without one."""
+REACH_S = 10.0
+"""The server must accept a connection within this time."""
+RETRIES = 4
+"""A call that the server does not answer is tried again so often. The default of the client takes minutes."""
+CONFIGURATION = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",  # a number that its type cannot hold is an error
+    "spark.sql.decimalOperations.allowPrecisionLoss": "false",  # a product of decimals keeps its digits
+}
+_NO_ADDRESS = f"SPARK_REMOTE must be an address such as `sc://localhost:{PORT}`"
+ROW_MOMENTS = {"request_analytics": "timestamp", "feedback": "request_hour"}
+"""The column by which the rows of a table belong to hours."""
+
+
+@contextlib.contextmanager
+def connected(settings: Settings, scratch: Path) -> Iterator[Spark]:
+    """A session on the server, which ends with the context."""
+    if settings.spark_remote is None:
+        raise ConfigError(
+            "ENGINE=spark needs SPARK_REMOTE, the address of a Spark Connect server, such as"
+            f" `sc://localhost:{PORT}`"
+        )
+    try:
+        import sqlglot  # noqa: F401
+        from pyspark.errors import PySparkValueError
+        from pyspark.sql.connect.client.retries import DefaultPolicy
+        from pyspark.sql.connect.session import SparkSession
+    except ImportError as error:
+        raise ConfigError(
+            f"ENGINE=spark needs `pyspark-client` and `sqlglot` ({error}): pip install 'intellirouter[spark]'"
+        ) from None
+    remote = settings.spark_remote.get_secret_value()
+    server = _reach(remote)
+    with _explained(server, "opened no session"):
+        try:
+            session = SparkSession.builder.remote(remote).create()
+        except PySparkValueError as error:  # its text can hold the address's token
+            raise ConfigError(f"{_NO_ADDRESS}: {error.getCondition()}") from None
+    try:
+        with _explained(server, "opened no session"):
+            session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
+            for name, value in CONFIGURATION.items():
+                session.conf.set(name, value)
+        yield Spark(session, server, scratch)
+    finally:
+        # A server that is gone drops the session by itself.
+        with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
+            session.stop()
+
+
+class Spark:
+    """One session on a Spark Connect server."""
+
+    def __init__(self, session: SparkSession, server: str, scratch: Path) -> None:
+        self._session = session
+        self._server = server
+        self._scratch = scratch
+
+    @contextlib.contextmanager
+    def folded(
+        self, warehouse: Warehouse, start: datetime, end: datetime
+    ) -> Iterator[Callable[[str], object]]:
+        """Fetch the rows of every rollup before the caller's transaction begins."""
+        make_folder(self._scratch)
+        try:
+            found = self._fold(warehouse, start, end)
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        yield partial(_insert, warehouse, found)
+
+    def _fold(self, warehouse: Warehouse, start: datetime, end: datetime) -> dict[str, Any]:
+        from pipelines.rollups import spark_sql
+
+        statements = {table: sqlfiles.load(f"rollups/{table}").text for table in HOURLY}
+        mentioned = set[str]().union(*map(spark_sql.names_in, statements.values()))
+        decimals = set[str]()
+        for dataset in ROW_MOMENTS:
+            decimals |= self._show_records(warehouse, dataset, mentioned, start, end)
+        for table in HOURLY:
+            decimals |= self._show_share(warehouse, table, start, end)
+        return {
+            table: self._arrow(
+                spark_sql.translated(text, {"start": start, "end": end, **HOURLY[table]}, decimals=decimals),
+                f"refused the rollup `{table}`",
+            )
+            for table, text in statements.items()
+        }
+
+    def _show_records(
+        self, warehouse: Warehouse, dataset: str, mentioned: set[str], start: datetime, end: datetime
+    ) -> set[str]:
+        """Make the view of a dataset: rows of the table, and those of the files. Returns its decimals."""
+        from pipelines.rollups import spark_sql
+
+        known = {name: kind for name, kind, _ in contract_columns(DATASETS[dataset])}
+        columns = [name for name in (*known, *linked_views.ADDED[dataset]) if name in mentioned]
+        table = linked_views.rows_table(dataset)
+        shown = self._read_rows(warehouse, table, ROW_MOMENTS[dataset], columns, start, end)
+        for version, files in _linked(warehouse, dataset, start, end).items():
+            texts = linked_views.expressions(dataset, version)
+            converted = [spark_sql.column(name, texts.get(name, "null")) for name in columns]
+            found = self._read(list(files), sum(files.values()))
+            shown = shown.unionAll(found.alias("source").selectExpr(*converted))
+        self._name(dataset, shown)
+        return {name for name, kind in known.items() if kind.startswith("DECIMAL")}
+
+    def _show_share(self, warehouse: Warehouse, table: str, start: datetime, end: datetime) -> set[str]:
+        """Make the view of the removed rows' share in a rollup. Returns its decimals."""
+        columns = linked_views.columns_of(warehouse.connection, table)
+        shown = self._read_rows(warehouse, f"pipeline.removed_{table}", MOMENTS[table], columns, start, end)
+        self._name(f"removed_{table}", shown)
+        kinds = warehouse.connection.table(table)
+        return {
+            name
+            for name, kind in zip(kinds.columns, kinds.types, strict=True)
+            if str(kind).startswith("DECIMAL")
+        }
+
+    def _read_rows(
+        self,
+        warehouse: Warehouse,
+        table: str,
+        moment: str,
+        columns: Sequence[str],
+        start: datetime,
+        end: datetime,
+    ) -> DataFrame:
+        """Rows that only the build database has."""
+        chosen = sqlfiles.load("load/rows_between", table=table, moment=moment, columns=tuple(columns))
+        rows = warehouse.arrow(chosen, start=start, end=end)
+        path = self._scratch / f"{table}.parquet"
+        path.write_bytes(parquet_bytes(rows))
+        return self._read([path], rows.num_rows)
+
+    def _read(self, files: Sequence[Path], rows: int) -> DataFrame:
+        """The rows of files, once the server has found all of them."""
+        with _explained(self._server, "cannot read the files of the data folder"):
+            found = self._session.read.parquet(*(path.as_uri() for path in files))
+            count = found.count()
+        if count != rows:
+            raise EngineError(
+                f"the server at `{self._server}` (SPARK_REMOTE) finds {count:,} of {rows:,} rows in"
+                f" {len(files)} files such as `{files[0]}`: let it read this folder at the same path, or run"
+                " again with ENGINE=duckdb. No rollup was changed"
+            )
+        return found
+
+    def _name(self, view: str, rows: DataFrame) -> None:
+        with _explained(self._server, f"refused the view `{view}`"):
+            rows.createOrReplaceTempView(view)
+
+    def _arrow(self, query: str, failure: str) -> Any:
+        with _explained(self._server, failure):
+            return self._session.sql(query).toArrow()
+
+
+def _insert(warehouse: Warehouse, found: Mapping[str, Any], table: str) -> None:
+    connection = warehouse.connection
+    connection.register("found", found[table])
+    try:
+        warehouse.run(sqlfiles.load("tables/take_found", table=table))
+    finally:
+        connection.unregister("found")
+
+
+def _linked(warehouse: Warehouse, dataset: str, start: datetime, end: datetime) -> dict[int, dict[Path, int]]:
+    """The files with rows of these hours, and their rows, by schema version."""
+    files: dict[int, dict[Path, int]] = defaultdict(dict)
+    listed = warehouse.run("load/linked_between", dataset=dataset, start=start, end=end).fetchall()
+    for name, _, version, rows in listed:
+        files[version][linked_views.path_of(warehouse.settings, dataset, name)] = rows
+    return files
+
+
+def _reach(remote: str) -> str:
+    """The server's host and port, once it accepts a connection."""
+    try:
+        address = urlsplit(remote)
+        scheme, host, port = address.scheme, address.hostname, address.port or PORT
+    except ValueError:
+        scheme, host, port = "", None, PORT
+    if scheme != "sc" or host is None:
+        raise ConfigError(_NO_ADDRESS)
+    try:
+        with socket.create_connection((host, port), timeout=REACH_S):
+            return f"{host}:{port}"
+    except OSError as error:
+        raise EngineError(
+            f"the Spark Connect server at `{host}:{port}` (SPARK_REMOTE) cannot be reached:"
+            f" {error.strerror or error}. Start it, or run again with ENGINE=duckdb. No rollup was changed"
+        ) from error
+
+
+@contextlib.contextmanager
+def _explained(server: str, failure: str) -> Iterator[None]:
+    """Turn an error of the server, or of a call that it did not answer, into one line."""
+    import grpc
+    from pyspark.errors import PySparkException
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of retries that did not help
+            yield
+    except (PySparkException, grpc.RpcError) as error:
+        call = error if isinstance(error, grpc.Call) else error.__context__
+        text = call.details() or "" if isinstance(call, grpc.Call) else str(error)
+        lines = (line.strip(" .") for line in text.splitlines())
+        reason = next(filter(None, lines), type(error).__name__)
+        raise EngineError(
+            f"the Spark Connect server at `{server}` (SPARK_REMOTE) {failure}: {reason[:300]}. See its log,"
+            " or run again with ENGINE=duckdb. No rollup was changed"
+        ) from error

@@ -1,0 +1,245 @@
+"""Every engine folds the same records into the same rollups, to the last digit."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import flow
+from pipelines.errors import EngineError
+from pipelines.refresh import refresh
+from pipelines.rollups import engines, rollups, spark
+from pipelines.rollups.tables import HOURLY
+from pipelines.warehouse import linked, loading, sqlfiles
+from pipelines.warehouse.warehouse import Warehouse
+from router.config import Settings
+from router.errors import ConfigError, IntelliRouterError
+from tests.pipelines.helpers import NOW, make_record, seal_records
+from tests.pipelines.rollups import fold_lakes
+from tests.sail import SailServer
+
+REMOTE = "INTELLIROUTER_TEST_SPARK_REMOTE"
+"""The variable with the address of another server to compare, such as one of Apache Spark."""
+FEWEST = 40
+"""Segments with so many rows are read in their files."""
+SECOND_RUN = fold_lakes.START + fold_lakes.LATER
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[str]:
+    """The address of a running server."""
+    if given := os.environ.get(REMOTE):
+        yield given
+        return
+    with a_sail() as server:
+        yield server.remote
+
+
+def a_sail() -> SailServer:
+    """A server that is not started yet."""
+    if SailServer.program() is None:
+        pytest.skip("Sail is not installed: pip install pysail")
+    return SailServer()
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The small lake, folded by DuckDB: linked and small segments, late judgements, removed rows."""
+    settings = Settings.load({}, home=tmp_path_factory.mktemp("engines") / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linked, "FEWEST_ROWS", FEWEST)
+        _fill(settings)
+    return settings
+
+
+def _fill(settings: Settings) -> None:
+    requests = fold_lakes.write(settings, (1, 2), each=90, seed=11)
+    with Warehouse(settings) as warehouse:
+        flow.catch_up(warehouse)
+    flow.erase(settings, fold_lakes.PERSON)
+    left = [request for request in requests if request.user_id != fold_lakes.PERSON]
+    left += fold_lakes.write(settings, (3, 4), each=20, seed=12)  # small segments, after the removal
+    seal_records(settings, fold_lakes.late_judgements(left), writer_id="w5")
+    with Warehouse(settings) as warehouse:
+        loading.load_all(warehouse)
+        rollups.fold_stale_hours(warehouse)
+
+
+def folded(settings: Settings, **changes: Any) -> Rows:
+    """The rollups after a fold of every hour, with some settings changed."""
+    with Warehouse(Settings.load({}, home=settings.home, **changes)) as warehouse:
+        end = fold_lakes.START + 2 * fold_lakes.LATER
+        rollups.mark_stale(warehouse, fold_lakes.START, end)
+        for table in HOURLY:  # what a fold does not write is missed
+            warehouse.run(sqlfiles.load("tables/clear", table=table))
+        rollups.fold_stale_hours(warehouse)
+        return {table: warehouse.rows(f"from {table} order by all") for table in HOURLY}
+
+
+@pytest.mark.slow
+def test_every_rollup_is_equal_on_every_engine(lake: Settings, remote: str) -> None:
+    """0 rows and 0 values differ: files and tables, late judgements, removed rows, edge values."""
+    places = ("pipeline.linked_segments", "pipeline.removals", "request_analytics_rows", "feedback_rows")
+    with Warehouse(lake) as warehouse:
+        counts = {place: warehouse.count(place) for place in places}
+    assert all(counts.values()), counts
+    expected = folded(lake)
+    assert all(expected.values()), {table: len(rows) for table, rows in expected.items()}
+    found = folded(lake, engine="spark", spark_remote=remote)
+    for table in HOURLY:
+        assert found[table] == expected[table], table
+    assert not engines.folder(lake).exists()
+
+
+@pytest.mark.slow
+def test_a_refresh_on_spark_gives_the_rollups_of_one_on_duckdb(settings: Settings, remote: str) -> None:
+    """A job of Dagster folds on the server, and the next refresh of new hours does too."""
+    on_spark = Settings.load({}, home=settings.home, engine="spark", spark_remote=remote)
+    for hour in range(2):
+        seal_records(settings, [make_record(NOW + timedelta(hours=hour, minutes=n)) for n in range(9)])
+        result = refresh(on_spark)
+        assert result.success, result.error
+        assert result.violated == frozenset()
+    with Warehouse(settings) as warehouse:
+        assert warehouse.rows("select sum(requests) from usage_quarter_hourly") == [(18,)]
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_leaves_hours_to_fold(lake: Settings) -> None:
+    """Hours that the server folded are whole, the others stay as they were, and DuckDB folds them later."""
+    expected = folded(lake)
+    server = a_sail()
+    server.start()
+    on_spark = Settings.load({}, home=lake.home, engine="spark", spark_remote=server.remote)
+
+    class StoppedAtTheSecondRun(spark.Spark):
+        runs = 0
+
+        def _fold(self, *arguments: Any) -> dict[str, Any]:
+            self.runs += 1
+            if self.runs == 2:
+                server.stop()
+            return super()._fold(*arguments)
+
+    with Warehouse(on_spark) as warehouse, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spark, "Spark", StoppedAtTheSecondRun)
+        rollups.mark_stale(warehouse, fold_lakes.START, fold_lakes.START + 2 * fold_lakes.LATER)
+        warehouse.connection.execute("update usage_quarter_hourly set requests = 7")
+        with pytest.raises(EngineError, match="ENGINE=duckdb"):
+            rollups.fold_stale_hours(warehouse)
+        left = warehouse.rows("select hour >= $later from pipeline.stale_hours", later=SECOND_RUN)
+        assert set(left) == {(True,)}
+        wrong = warehouse.rows(
+            "select distinct quarter_hour >= $later from usage_quarter_hourly"
+            " where requests = 7 and quarter_hour >= $later",
+            later=SECOND_RUN,
+        )
+        assert wrong == [(True,)]
+    with Warehouse(lake) as warehouse:
+        rollups.fold_stale_hours(warehouse)
+        assert {table: warehouse.rows(f"from {table} order by all") for table in HOURLY} == expected
+    assert not engines.folder(lake).exists()
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_see_a_file_is_refused(
+    lake: Settings, remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would leave out the rows of the file without an error."""
+    before = folded(lake)
+    seen = spark.Spark._read
+
+    def elsewhere(self: spark.Spark, files: Sequence[Path], rows: int) -> Any:
+        return seen(self, [path.with_name(f"not-{path.name}") for path in files], rows)
+
+    monkeypatch.setattr(spark.Spark, "_read", elsewhere)
+    with Warehouse(Settings.load({}, home=lake.home, engine="spark", spark_remote=remote)) as warehouse:
+        rollups.mark_stale(warehouse, fold_lakes.START, fold_lakes.START + 2 * fold_lakes.LATER)
+        with pytest.raises(EngineError, match="No rollup was changed"):
+            rollups.fold_stale_hours(warehouse)
+        assert {table: warehouse.rows(f"from {table} order by all") for table in HOURLY} == before
+
+
+def fold_one(settings: Settings) -> list[Any]:
+    """Load and fold a request. Returns the hours that were folded."""
+    seal_records(settings, [make_record()])
+    with Warehouse(settings) as warehouse:
+        loading.load_all(warehouse)
+        try:
+            return rollups.fold_stale_hours(warehouse)
+        except IntelliRouterError:
+            assert warehouse.count("usage_quarter_hourly") == 0
+            assert warehouse.count("pipeline.stale_hours") == 1
+            raise
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        (None, "needs SPARK_REMOTE"),
+        ("http://127.0.0.1:15002", "must be an address such as"),
+        ("sc://", "must be an address such as"),
+        ("sc://127.0.0.1:port", "must be an address such as"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(settings: Settings, address: str | None, reason: str) -> None:
+    """The error names the variable and an example, in one line, and no rollup changes."""
+    with pytest.raises(ConfigError, match=reason) as refusal:
+        fold_one(Settings.load({}, home=settings.home, engine="spark", spark_remote=address))
+    assert "SPARK_REMOTE" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_empty_address_is_none() -> None:
+    """`SPARK_REMOTE=` in a file of settings leaves it out."""
+    assert Settings.load({"SPARK_REMOTE": ""}).spark_remote is None
+
+
+def test_a_server_that_is_not_there_is_named(settings: Settings) -> None:
+    """The error gives the address without its token, and the remedy. No rollup changes."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    remote = f"sc://127.0.0.1:{port}/;token=canary-token"
+    with pytest.raises(EngineError, match=f"127.0.0.1:{port}.*cannot be reached.*ENGINE=duckdb") as refusal:
+        fold_one(Settings.load({}, home=settings.home, engine="spark", spark_remote=remote))
+    assert "canary" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("package", ["sqlglot", "pyspark.sql.connect.session"])
+def test_a_missing_extra_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """The error gives the command that installs it."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=r"pip install 'intellirouter\[spark\]'"):
+        fold_one(Settings.load({}, home=settings.home, engine="spark", spark_remote="sc://127.0.0.1:1"))
+
+
+def test_no_server_is_asked_if_no_hour_is_stale(settings: Settings) -> None:
+    """A refresh with nothing new needs no engine."""
+    fold_one(settings)
+    with Warehouse(Settings.load({}, home=settings.home, engine="spark")) as warehouse:
+        assert rollups.fold_stale_hours(warehouse) == []
+
+
+@pytest.mark.smoke
+def test_rows_that_a_stopped_fold_left_are_removed(settings: Settings) -> None:
+    """They can be of a person who was erased since: the next fold removes them, also one of no hour."""
+    left = engines.folder(settings) / "request_analytics.parquet"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with Warehouse(settings) as warehouse:
+        assert rollups.fold_stale_hours(warehouse) == []
+    assert not left.parent.exists()
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    """The error names the two that there are."""
+    with pytest.raises(ConfigError, match=r"duckdb.*spark"):
+        Settings.load({"ENGINE": "dask"})
