@@ -176,7 +176,7 @@ class Spark:
     def _read(self, files: Sequence[Path], rows: int) -> DataFrame:
         """The rows of files, once the server has found all of them."""
         with _explained(self._server, "cannot read the files of the data folder"):
-            found = self._session.read.parquet(*(path.as_uri() for path in files))
+            found = self._session.read.parquet(*map(_address, files))
             count = found.count()
         if count != rows:
             raise EngineError(
@@ -211,6 +211,11 @@ def _linked(warehouse: Warehouse, dataset: str, start: datetime, end: datetime) 
     for name, _, version, rows in listed:
         files[version][linked_views.path_of(warehouse.settings, dataset, name)] = rows
     return files
+
+
+def _address(path: Path) -> str:
+    """A file as the server takes it. Sail needs escapes for what would be a pattern, and Spark takes none."""
+    return path.as_uri() if set("*?[]{}%") & set(str(path)) else f"file://{path}"
 
 
 def _reach(remote: str) -> str:

@@ -168,6 +168,15 @@ def test_a_server_that_does_not_see_a_file_is_refused(
         assert {table: warehouse.rows(f"from {table} order by all") for table in HOURLY} == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a=b c", "[a] {b}", "100%"])
+def test_the_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Names that look like a pattern or an escape are names."""
+    with a_sail() as server:
+        settings = Settings.load({}, home=tmp_path / name, engine="spark", spark_remote=server.remote)
+        assert fold_one(settings) == [NOW]
+
+
 def fold_one(settings: Settings) -> list[Any]:
     """Load and fold a request. Returns the hours that were folded."""
     seal_records(settings, [make_record()])
