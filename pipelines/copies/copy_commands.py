@@ -1,4 +1,4 @@
-"""The commands `mirror` and `export documents`."""
+"""The commands `mirror`, `export documents` and `export iceberg`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,42 @@ def documents_command(home: Path | None, target: str, collection: str, to: RowOu
     }
     to.write([facts], [line])
     result.raise_if_refused()
+
+
+@export_group.command("iceberg")
+@_home
+@row_options
+def iceberg_command(home: Path | None, to: RowOutput) -> None:
+    """Register the lake's segments as Iceberg tables, without a copy of their rows."""
+    from pipelines.copies.iceberg import export_iceberg
+    from router.config import Settings
+    from router.settings.folder import existing
+
+    found = export_iceberg(existing(Settings.load(home=home)))
+    lines = [
+        f"{item.table}: {item.rows} rows in {item.files} files, {item.added} added, in {item.location}"
+        for item in found
+    ]
+    to.write(
+        [
+            {
+                "table": item.table,
+                "rows": item.rows,
+                "files": item.files,
+                "added": item.added,
+                "left_out": len(item.left_out),
+                "location": item.location,
+            }
+            for item in found
+        ],
+        lines,
+    )
+    for path in (path for item in found for path in item.left_out):
+        click.echo(
+            f"left out: `{path}` is missing, or holds rows that another segment has too: run `intellirouter"
+            " refresh` and `intellirouter compact`, then export again",
+            err=True,
+        )
 
 
 export_group.add_command(focus_command)

@@ -30,6 +30,7 @@ EXTRAS: Mapping[str, str] = {
     "psycopg": "postgres",
     "pymongo": "mongodb",
     "pytz": "pipelines",
+    "pyiceberg": "iceberg",
     "pyspark": "spark",
     "redis": "redis",
     "rich": "server",
