@@ -23,6 +23,7 @@ from pipelines.defs import run_storage
 from pipelines.defs.common import SILENT
 from pipelines.errors import WarehouseError
 from pipelines.retention import purge
+from pipelines.rollups import engines
 from pipelines.warehouse import sqlfiles
 from pipelines.warehouse.publishing import publish_warehouse
 from pipelines.warehouse.run_history import REMEDY, damaged, unwritten
@@ -101,7 +102,11 @@ class RetainResult:
 
 
 def rebuild(settings: Settings, *, instance: dg.DagsterInstance | None = None) -> RefreshResult:
-    """Set the build database aside and fill a new one from the lake. Readers keep the old copy meanwhile."""
+    """Set the build database aside and fill a new one from the lake. Readers keep the old copy meanwhile.
+
+    If the engine of ENGINE is away, nothing is set aside.
+    """
+    engines.check(settings, reach=True)
     with Warehouse(settings):
         set_aside(settings.build_file)
     return refresh(settings, instance=instance)
@@ -111,10 +116,11 @@ def refresh(settings: Settings, *, instance: dg.DagsterInstance | None = None) -
     """Run the `refresh` job: load, roll up, score, publish.
 
     `instance` is where Dagster keeps the run. Default: $DAGSTER_HOME, else the data folder's own,
-    so that the run shows in the Dagster UI. A failed run is a result with `success=False`. Only a
-    warehouse that another process holds raises, WarehouseBusyError.
+    so that the run shows in the Dagster UI. A failed run is a result with `success=False`. A warehouse
+    that another process holds raises WarehouseBusyError, and an ENGINE without its settings ConfigError.
     """
     started = time.perf_counter()
+    engines.check(settings)
     result = _run("refresh", settings, instance)
     facts = _facts(result)
     loads = {name: facts.get(name, {}) for name in DATASETS}

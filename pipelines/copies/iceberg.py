@@ -4,9 +4,9 @@
     iceberg/intellirouter/<dataset>/metadata/             lists of files, as every Iceberg reader takes them
 
 The manifests stay the record, and this is a view of them: remove the folder, and the next export makes it
-again. New segments are added. If a file is gone (merged, erased, expired), the table is made again, so that no
-earlier list of files is left. The metadata hold counts and the bounds of the moment: bounds of other columns
-would keep names of users.
+again. New segments are added. If a file is gone (merged, erased, expired), the table is made again, so that
+no earlier list of files is left. The metadata hold counts and the bounds of the moment: bounds of other
+columns would keep names of users.
 """
 
 from __future__ import annotations

@@ -60,6 +60,19 @@ def opened(settings: Settings) -> Iterator[Engine]:
         yield engine
 
 
+def check(settings: Settings, *, reach: bool = False) -> None:
+    """ConfigError if the engine cannot be used as it is set.
+
+    With `reach`, EngineError if its server is away.
+    """
+    if settings.engine == "spark":
+        from pipelines.rollups import spark
+
+        address = spark.address(settings)
+        if reach:
+            spark.reach(address)
+
+
 def clear(settings: Settings) -> None:
     """Remove the rows that a stopped fold left in files."""
     shutil.rmtree(folder(settings), ignore_errors=True)

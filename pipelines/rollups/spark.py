@@ -53,25 +53,32 @@ ROW_MOMENTS = {"request_analytics": "timestamp", "feedback": "request_hour"}
 """The column by which the rows of a table belong to hours."""
 
 
-@contextlib.contextmanager
-def connected(settings: Settings, scratch: Path) -> Iterator[Spark]:
-    """A session on the server, which ends with the context."""
+def address(settings: Settings) -> str:
+    """The server's address, with its token. ConfigError without one, or without the extra `spark`."""
     if settings.spark_remote is None:
         raise ConfigError(
             "ENGINE=spark needs SPARK_REMOTE, the address of a Spark Connect server, such as"
             f" `sc://localhost:{PORT}`"
         )
     try:
+        import pyspark.sql.connect.session  # noqa: F401
         import sqlglot  # noqa: F401
-        from pyspark.errors import PySparkValueError
-        from pyspark.sql.connect.client.retries import DefaultPolicy
-        from pyspark.sql.connect.session import SparkSession
     except ImportError as error:
         raise ConfigError(
             f"ENGINE=spark needs `pyspark-client` and `sqlglot` ({error}): pip install 'intellirouter[spark]'"
         ) from None
-    remote = settings.spark_remote.get_secret_value()
-    server = _reach(remote)
+    return settings.spark_remote.get_secret_value()
+
+
+@contextlib.contextmanager
+def connected(settings: Settings, scratch: Path) -> Iterator[Spark]:
+    """A session on the server, which ends with the context."""
+    remote = address(settings)
+    server = reach(remote)
+    from pyspark.errors import PySparkValueError
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+    from pyspark.sql.connect.session import SparkSession
+
     with _explained(server, "opened no session"):
         try:
             session = SparkSession.builder.remote(remote).create()
@@ -218,11 +225,11 @@ def _address(path: Path) -> str:
     return path.as_uri() if set("*?[]{}%") & set(str(path)) else f"file://{path}"
 
 
-def _reach(remote: str) -> str:
+def reach(remote: str) -> str:
     """The server's host and port, once it accepts a connection."""
     try:
-        address = urlsplit(remote)
-        scheme, host, port = address.scheme, address.hostname, address.port or PORT
+        parts = urlsplit(remote)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port or PORT
     except ValueError:
         scheme, host, port = "", None, PORT
     if scheme != "sc" or host is None:

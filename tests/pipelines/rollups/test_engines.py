@@ -14,7 +14,7 @@ import pytest
 
 from pipelines import flow
 from pipelines.errors import EngineError
-from pipelines.refresh import refresh
+from pipelines.refresh import rebuild, refresh
 from pipelines.rollups import engines, rollups, spark
 from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import linked, loading, sqlfiles
@@ -228,6 +228,26 @@ def test_a_missing_extra_is_named(settings: Settings, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=r"pip install 'intellirouter\[spark\]'"):
         fold_one(Settings.load({}, home=settings.home, engine="spark", spark_remote="sc://127.0.0.1:1"))
+
+
+def test_a_rebuild_without_its_server_sets_nothing_aside(settings: Settings) -> None:
+    """The database stays as it is, and a refresh on the other engine goes on with it."""
+    fold_one(settings)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    away = Settings.load({}, home=settings.home, engine="spark", spark_remote=f"sc://127.0.0.1:{port}")
+    with pytest.raises(EngineError, match="cannot be reached"):
+        rebuild(away)
+    assert list(settings.build_file.parent.glob("*.broken-*")) == []
+    with Warehouse(settings) as warehouse:
+        assert warehouse.count("usage_quarter_hourly") == 1
+
+
+def test_a_refresh_without_an_address_does_not_begin(settings: Settings) -> None:
+    """The error comes before a run of Dagster, whose log would hide it."""
+    with pytest.raises(ConfigError, match="SPARK_REMOTE"):
+        refresh(Settings.load({}, home=settings.home, engine="spark"))
+    assert not settings.build_file.exists()
 
 
 def test_no_server_is_asked_if_no_hour_is_stale(settings: Settings) -> None:
