@@ -72,7 +72,7 @@ from pipelines.warehouse import checks
 def hourly_rollups(workspace: Workspace) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Fold the hours that the load touched."""
     hours = rollups.fold_stale_hours(workspace)
-    touched: dict[str, int | str] = {"hours": len(hours)}
+    touched: dict[str, int | str] = {"hours": len(hours), "engine": workspace.settings.engine}
     if hours:
         touched |= {"first_hour": hours[0].isoformat(), "last_hour": hours[-1].isoformat()}
     newest = facts.newest_request(workspace)

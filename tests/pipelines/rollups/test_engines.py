@@ -33,21 +33,21 @@ SECOND_RUN = fold_lakes.START + fold_lakes.LATER
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
-@pytest.fixture(scope="module")
-def remote() -> Iterator[str]:
-    """The address of a running server."""
+@pytest.fixture(scope="module", params=["local", "local-cluster"])
+def remote(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a running server: of one process, or of a driver with workers."""
     if given := os.environ.get(REMOTE):
         yield given
         return
-    with a_sail() as server:
+    with a_sail(SAIL_MODE=request.param) as server:
         yield server.remote
 
 
-def a_sail() -> SailServer:
+def a_sail(**environment: str) -> SailServer:
     """A server that is not started yet."""
     if SailServer.program() is None:
         pytest.skip("Sail is not installed: pip install pysail")
-    return SailServer()
+    return SailServer(**environment)
 
 
 @pytest.fixture(scope="module")
