@@ -53,7 +53,7 @@ LATENCIES = [
     999_999_999_999.9,
 ]
 VALUES = [0.0, 1.0, 0.5, 0.1 + 0.2, 1 / 3, 0.0000005, 0.0000015, 0.9999995, 2**-40]
-PROPENSITIES = [None, 0.0, 1e-12, 0.000999999, 0.001, 0.01, 0.0100000001, 0.1, 1 / 3, 0.7, 1.0]
+PROPENSITIES = [None, 0.0, 1e-12, 0.000999999, 0.001, 0.001, 0.01, 0.0100000001, 0.1, 1 / 3, 0.7, 1.0]
 STRATEGIES = ["thompson", "thompson", "thompson", "sticky", "sticky", "greedy", "pinned", "experiment"]
 TEXTS = [None, "", "acme", "ACME", "acme ", "ünïcode-☂", "it's; -- 'quoted'", "a\\b%_"]
 """Names at which engines could fold case, trim or escape."""
@@ -66,6 +66,7 @@ def write(settings: Settings, writers: Sequence[int], *, each: int, seed: int) -
     for hour, writer in itertools.product(range(HOURS), writers):
         start = START + timedelta(hours=hour) + (LATER if hour >= HOURS // 2 else timedelta())
         mine = [_request(start, rng) for _ in range(each)]
+        mine += [_rare(start + timedelta(seconds=second), rng) for second in range(12)]
         seal_records(settings, mine, writer_id=f"w{writer}")
         seal_records(settings, _judgements(mine, rng), writer_id=f"w{writer}")
         requests += mine
@@ -120,6 +121,12 @@ def _request(start: datetime, rng: random.Random) -> RequestRecord:
         "overhead_ms": rng.choice([None, -3.5, 0.2]),
     }
     return make_record(at, **changes)
+
+
+def _rare(at: datetime, rng: random.Random) -> RequestRecord:
+    """A dear request that was hardly ever drawn: the sum of ten of them needs more than 64 bits."""
+    drawn = {"strategy": "thompson", "model_decided": "large", "propensity": 0.001}
+    return make_record(at, id=id_at(at, rng), cost_usd=Decimal(2000), **drawn)
 
 
 def _judgements(requests: list[RequestRecord], rng: random.Random) -> list[Record]:

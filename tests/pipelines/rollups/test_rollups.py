@@ -530,3 +530,15 @@ def test_sums_over_the_requests_with_cost_and_tokens_are_stored_only_where_they_
         ("code", Decimal("0.25"), *tokens),
         ("math", Decimal("0.5"), *(2 * (count or 0) for count in tokens)),
     ]
+
+
+def test_an_hour_of_dear_requests_that_were_rarely_drawn_is_folded(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """Each counts as 1,000 dollars a million times. Their sum leaves no type."""
+    rare = {"cost_usd": Decimal(2000), "propensity": 0.001, "model_decided": "large", "strategy": "thompson"}
+    seal_records(settings, [make_record(NOW + timedelta(seconds=second), **rare) for second in range(12)])
+    loading.load_all(warehouse)
+    assert rollups.fold_stale_hours(warehouse) == [NOW]
+    found = warehouse.rows("select cost_weighted_nano, cost_weight_squared_nano from propensity_hourly")
+    assert found == [(12 * 10**15, 12 * 10**18)]
