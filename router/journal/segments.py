@@ -44,6 +44,9 @@ logger = logging.getLogger("router.journal")
 
 READ_BLOCK_BYTES = 16 << 20
 """pyarrow's JSON reader cannot split a line over two blocks, so this bounds one record's size."""
+UNIQUE = ("id", "request_id", "feedback_id", "provider_request_id", "session_id")
+"""Columns with a value of its own in most rows. A dictionary would only repeat them, and a reader can skip
+files by their bounds. The other bounds and dictionaries were up to a third of a file."""
 
 
 def arrow_schema(record: type[Record], version: int | None = None) -> Any:
@@ -176,11 +179,41 @@ def write_segment(
 
 def parquet_bytes(rows: Any) -> bytes:
     """The bytes of a segment's file for a table."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    leaves = [leaf for field in rows.schema for leaf in _leaves(field.name, field.type)]
+    moments = [path for path, kind in leaves if pa.types.is_temporal(kind)]
     buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd", store_schema=False)
+    pq.write_table(
+        rows,
+        buffer,
+        compression="zstd",
+        store_schema=False,
+        use_dictionary=[path for path, kind in leaves if _repeats(path, kind)],
+        write_statistics=[*moments, *(path for path, _ in leaves if path in UNIQUE)],
+    )
     return buffer.getvalue()
+
+
+def _leaves(path: str, kind: Any) -> Iterator[tuple[str, Any]]:
+    """The columns of a field as Parquet names them, and their types."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    elif pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    else:
+        yield path, kind
+
+
+def _repeats(path: str, kind: Any) -> bool:
+    """Whether a column's values repeat within a segment: texts but ids, and what candidates share."""
+    import pyarrow as pa
+
+    return "." in path or (pa.types.is_string(kind) and path not in UNIQUE)
 
 
 def _read_journal(journal: Path, record: type[Record]) -> Any:

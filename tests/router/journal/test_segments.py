@@ -54,6 +54,19 @@ def test_the_parquet_schema_is_the_contract(tmp_path: Path) -> None:
     assert arrow_schema(type(record)).equals(pq.read_schema(tmp_path / "lake" / manifest.path))
 
 
+def test_a_file_has_bounds_of_moments_and_ids_and_dictionaries_of_texts_that_repeat(tmp_path: Path) -> None:
+    """Bounds let a reader skip files by moment and id. Other bounds and dictionaries of ids waste room."""
+    tags = [Tag(key="team", value="search")]
+    (manifest,) = seal_records(tmp_path, *(request_record(task_type="code", tags=tags) for _ in range(50)))
+    metadata = pq.read_metadata(tmp_path / "lake" / manifest.path)
+    columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
+    bounded = {item.path_in_schema for item in columns if item.is_stats_set and item.statistics.has_min_max}
+    repeating = {item.path_in_schema for item in columns if item.has_dictionary_page}
+    assert bounded == {"timestamp", "id"}
+    assert {"task_type", "model_selected", "tags.list.element.value"} <= repeating
+    assert not repeating & {"id", "timestamp", "cost_usd", "latency_ms"}
+
+
 def test_a_journal_over_two_hours_makes_a_segment_for_each(tmp_path: Path) -> None:
     """Rows lie in the partition of their own hour."""
     early = request_record(timestamp=datetime(2026, 11, 22, 23, 59, 59, 999000, tzinfo=UTC))
