@@ -28,6 +28,7 @@ OTHERS: dict[str, tuple[str, Callable[[Settings, Window, Output], None]]] = {}
 @click.option("--since", help=f"{SINCE} Default: 30d, and for `month` its first day.")
 @ending_options
 @click.option("--organization", help="Only this organisation. An empty name is the requests without one.")
+@click.option("--environment", help="Only this environment. Default: all together.")
 @click.option("--home", type=click.Path(path_type=Path), help="Data folder. Default: $INTELLIROUTER_HOME.")
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with charts to this file."
@@ -40,6 +41,7 @@ def report_command(
     until: str | None,
     timezone: str | None,
     organization: str | None,
+    environment: str | None,
     home: Path | None,
     html: Path | None,
     timeout: float,
@@ -83,8 +85,11 @@ def report_command(
         until=now if until is None else periods.bound(zone, until, now=now, is_end=True),
         zone=zone,
         organization=organization,
+        environment=environment,
     )
     if name in OTHERS:
+        if environment is not None:
+            raise QueryError(f"the report `{name}` is not kept by environment: leave --environment out")
         OTHERS[name][1](settings, window, to)
     else:
         _write(settings, name, window, to, timeout)
@@ -107,11 +112,9 @@ def _write(settings: Settings, name: str, window: Window, to: Output, timeout_s:
         for path in building.write_charts(settings, name, window, to.file, timeout_s=timeout_s):
             click.echo(f"wrote {path}")
         return
-    for item in building.names_for(window.organization) if is_month else [name]:
+    for item in building.names_for(window.organization, window.environment) if is_month else [name]:
         own = window.of(item)
-        with reports.opened(settings) as connection:
-            if own.organization:
-                reports.require_organization(connection, own.organization)
+        with building.opened(settings, own) as connection:
             answer = reports.run(connection, item, building.variables(own), timeout_s=timeout_s)
             notes = building.notes_of(settings, connection, item, own)
             empty = "" if answer.table.num_rows else nothing(connection, item, own)
@@ -121,7 +124,7 @@ def _write(settings: Settings, name: str, window: Window, to: Output, timeout_s:
             for note in notes:
                 click.echo(f"note: {note}", err=True)
         period = building.period_of(item, window)
-        title = f"{item}, {period}{building.whose_of(own.organization)}; {building.CURRENCY}"
+        title = f"{item}, {period}{building.whose_of(own)}; {building.CURRENCY}"
         question = question_of(item)
         write(
             answer,

@@ -101,6 +101,7 @@ def report(
     since: datetime | None = None,
     until: datetime | None = None,
     organization: str | None = None,
+    environment: str | None = None,
     timezone: str | None = None,
     timeout_s: float = QUERY_TIMEOUT_S,
 ) -> Answer:
@@ -109,10 +110,14 @@ def report(
     Moments count from the start of their quarter of an hour. `timezone` is the zone of the report's days.
     """
     file_of(name)
-    with opened(settings) as connection:
-        if organization:
-            require_organization(connection, organization)
-        variables = {"since": since, "until": until, "organization": organization, "timezone": timezone}
+    with opened(settings, organization=organization, environment=environment) as connection:
+        variables = {
+            "since": since,
+            "until": until,
+            "organization": organization,
+            "environment": environment,
+            "timezone": timezone,
+        }
         return run(connection, name, variables, timeout_s=timeout_s)
 
 
@@ -121,10 +126,13 @@ def run(
 ) -> Answer:
     """Run a report on an open warehouse, with these variables and no other ones.
 
-    QueryError for an organisation's figures if the report has none by organisation.
+    QueryError for an organisation's figures if the report has none by organisation, and for an environment's
+    if it has none by environment.
     """
     if variables.get("organization") is not None and not question_of(name).is_by_organization:
         raise QueryError(f"the report `{name}` is not kept by organisation: leave --organization out")
+    if variables.get("environment") is not None and not question_of(name).is_by_environment:
+        raise QueryError(f"the report `{name}` is not kept by environment: leave --environment out")
     set_variables(connection, variables)
     return _execute(connection, file_of(name).text, timeout_s)
 
@@ -192,9 +200,17 @@ def report_names() -> list[str]:
 
 @contextlib.contextmanager
 def opened(
-    settings: Settings, variables: Mapping[str, object] | None = None
+    settings: Settings,
+    variables: Mapping[str, object] | None = None,
+    *,
+    organization: str | None = None,
+    environment: str | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the published warehouse with variables, read-only, without access to files or settings."""
+    """Open the published warehouse with variables, read-only, without access to files or settings.
+
+    `environment` leaves only its rows in sight. QueryError for an unknown one, or an unknown organisation: an
+    empty report would read as no cost.
+    """
     path = settings.warehouse_file
     if not path.exists():
         raise WarehouseError(f"no warehouse at `{path}` yet: run `intellirouter refresh` to build it")
@@ -214,6 +230,11 @@ def opened(
         in_utc(connection)
         set_variables(connection, variables or {})
         _confine(connection, settings)
+        if organization:
+            _require(connection, "organisation", organization, "marts/known_organizations")
+        if environment is not None:
+            _require(connection, "environment", environment, "marts/known_environments")
+            _narrow(connection, environment)
         yield connection
 
 
@@ -229,13 +250,21 @@ def _confine(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     connection.execute("set lock_configuration = true")
 
 
-def require_organization(connection: duckdb.DuckDBPyConnection, organization: str) -> None:
-    """QueryError for an unknown organisation: an empty report would read as no cost."""
-    known = [
-        name for (name,) in connection.execute(sqlfiles.load("marts/known_organizations").text).fetchall()
-    ]
-    if organization not in known:
-        raise QueryError(f"unknown organisation `{organization}`: {nearest(organization, known)}")
+def _require(connection: duckdb.DuckDBPyConnection, kind: str, name: str, listing: str) -> None:
+    known = [found for (found,) in connection.execute(sqlfiles.load(listing).text).fetchall()]
+    if name not in known:
+        raise QueryError(f"unknown {kind} `{name}`: {nearest(name, known)}")
+
+
+def _narrow(connection: duckdb.DuckDBPyConnection, environment: str) -> None:
+    """Leave only the rows of an environment in sight, in every table that has environments.
+
+    Temporary views hide the tables of their names, so that the SQL of a report stays as it is.
+    """
+    set_variables(connection, {"environment": environment})
+    for database, table in connection.execute(sqlfiles.load("tables/with_environment").text).fetchall():
+        rows = connection.table(f'"{database}".main."{table}"')
+        connection.register(table, rows.filter("environment = getvariable('environment')"))
 
 
 def _execute(

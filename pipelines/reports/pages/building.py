@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,10 +52,15 @@ class Built:
     """For the period of each report, by name."""
 
 
-def names_for(organization: str | None) -> list[str]:
-    """The reports that a page about this organisation may hold."""
+def names_for(organization: str | None, environment: str | None = None) -> list[str]:
+    """The reports that a page about this organisation and environment may hold."""
     names = sorted(reports.report_names(), key=lambda name: question_of(name).place)
-    return [name for name in names if organization is None or question_of(name).is_by_organization]
+    return [
+        name
+        for name in names
+        if (organization is None or question_of(name).is_by_organization)
+        and (environment is None or question_of(name).is_by_environment)
+    ]
 
 
 def write_page(settings: Settings, name: str, window: Window, file: Path, *, timeout_s: float) -> int:
@@ -63,9 +69,9 @@ def write_page(settings: Settings, name: str, window: Window, file: Path, *, tim
     QueryError for a report that does not exist or is not kept by organisation. ConfigError without the
     packages that draw charts.
     """
-    names = names_for(window.organization) if name == MONTH else [name]
+    names = names_for(window.organization, window.environment) if name == MONTH else [name]
     built = build(settings, names, window, timeout_s=timeout_s)
-    whose = whose_of(window.organization)
+    whose = whose_of(window)
     is_month = name == MONTH
     text = render(
         Page(
@@ -94,7 +100,7 @@ def write_charts(
     QueryError if no figure of the period is known. ConfigError without the packages that draw charts.
     """
     question = question_of(name)
-    with reports.opened(settings) as connection:
+    with opened(settings, window) as connection:
         answer = reports.run(connection, name, variables(window.of(name)), timeout_s=timeout_s)
     written = []
     for at, chart in enumerate(question.charts, 1):
@@ -115,7 +121,7 @@ def drawings(
     settings: Settings, names: Sequence[str], window: Window, *, timeout_s: float = reports.QUERY_TIMEOUT_S
 ) -> Iterator[tuple[str, bytes]]:
     """The first chart of each report as PNG, with the report's name. Reports without figures are left out."""
-    with reports.opened(settings) as connection:
+    with opened(settings, window) as connection:
         for name in names:
             answer = reports.run(connection, name, variables(window.of(name)), timeout_s=timeout_s)
             chart = question_of(name).charts[0]
@@ -126,9 +132,7 @@ def drawings(
 
 def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s: float) -> Built:
     """Run the reports and draw their sections."""
-    with reports.opened(settings) as connection:
-        if window.organization:
-            reports.require_organization(connection, window.organization)
+    with opened(settings, window) as connection:
         source, expired_before = _source(settings, connection)
         known: dict[datetime | None, Coverage] = {}
         sections, coverages = {}, {}
@@ -157,12 +161,20 @@ def build(settings: Settings, names: Sequence[str], window: Window, *, timeout_s
         )
 
 
+def opened(
+    settings: Settings, window: Window
+) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """The published warehouse with the rows that a window is about in sight. See `reports.opened`."""
+    return reports.opened(settings, organization=window.organization, environment=window.environment)
+
+
 def variables(window: Window) -> dict[str, object]:
     """The variables of a report's SQL. A period that ends now holds the running quarter of an hour."""
     return {
         "since": window.since,
         "until": on_grid(window.until + GRAIN - timedelta(microseconds=1)),
         "organization": window.organization,
+        "environment": window.environment,
         "timezone": window.zone.key,
     }
 
@@ -210,11 +222,14 @@ def _has_period(name: str) -> bool:
     return "getvariable('since')" in reports.file_of(name).text
 
 
-def whose_of(organization: str | None) -> str:
+def whose_of(window: Window) -> str:
     """The end of a title that says whose requests the page is about."""
-    if organization is None:
-        return ""
-    return f", organisation {organization}" if organization else ", requests without an organisation"
+    where = "" if window.environment is None else f", environment {window.environment}"
+    if window.organization is None:
+        return where
+    if not window.organization:
+        return f", requests without an organisation{where}"
+    return f", organisation {window.organization}{where}"
 
 
 def _source(settings: Settings, connection: duckdb.DuckDBPyConnection) -> tuple[Source, datetime | None]:

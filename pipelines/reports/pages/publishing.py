@@ -70,7 +70,7 @@ def publish_reports(
     for _, folder, organization, fingerprint in old[:most]:
         zone = zone_of(settings, organization)
         window = Window(since=since, until=moment, zone=zone, organization=organization or "")
-        _write(settings, folder, organization, window)
+        _write(settings, folder, window)
         write_atomically(folder / FINGERPRINT, json.dumps(fingerprint).encode(), mode=OWNER_ONLY)
     gone = [path for path in _published(settings) if path not in folders]
     for path in gone:
@@ -86,11 +86,11 @@ def withdraw(settings: Settings) -> None:
         sync_folder(root.parent)
 
 
-def _write(settings: Settings, folder: Path, organization: str | None, window: Window) -> None:
+def _write(settings: Settings, folder: Path, window: Window) -> None:
     names = names_for(window.organization)
     built = build(settings, names, window, timeout_s=TIMEOUT_S)
     make_folder(folder)
-    whose = whose_of(organization or "")
+    whose = whose_of(window)
 
     def page(name: str, title: str, sections: list[str], links: list[tuple[str, str]]) -> None:
         period = window if name == INDEX else period_of(name, window)

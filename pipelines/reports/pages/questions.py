@@ -65,6 +65,8 @@ class Question(BaseModel):
     """Whether its rows share nothing, so that their sum is the whole."""
     is_by_organization: bool = True
     """Whether one organisation has figures of its own. Otherwise it does not get to see the report."""
+    is_by_environment: bool = True
+    """Whether one environment has figures of its own."""
 
 
 @cache

@@ -21,6 +21,8 @@ class Window:
     """The zone of days and months."""
     organization: str | None = None
     """None is all requests, and the empty text is those of no organisation."""
+    environment: str | None = None
+    """None: the requests of every environment."""
 
     def of(self, name: str) -> Window:
         """The period of one report. One that compares months gets its own start, of a whole month."""
@@ -46,9 +48,12 @@ class Window:
 
     def whose(self) -> str:
         """The end of a phrase on the requests that it is about."""
+        where = "" if self.environment is None else f" in environment {self.environment}"
         if self.organization is None:
-            return ""
-        return f" of organisation {self.organization}" if self.organization else " without an organisation"
+            return where
+        return (
+            f" of organisation {self.organization}" if self.organization else " without an organisation"
+        ) + where
 
     def __str__(self) -> str:
         if self.since is None:
