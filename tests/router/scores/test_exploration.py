@@ -198,6 +198,6 @@ def test_a_claim_says_how_far_it_is_from_its_end() -> None:
     """Its text has the chance, the bound, the outcomes still owed and the cost so far."""
     claim = Claim(model="dear", chance=0.184, gain=0.1, bar=0.6, outcomes=4.0, cost_usd=0.25)
     assert claim.text() == (
-        "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 0.5%;"
+        "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 2.0%;"
         " 4 judged outcomes, 6 still owed; $0.2500 spent so far)"
     )
