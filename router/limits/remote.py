@@ -8,8 +8,10 @@ serves while it is away.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import math
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 1.0
 """Time limit for connecting and for one operation."""
 PROBE_INTERVAL_S = 0.5
-"""Time between tries while Redis does not answer. Requests in between fail at once."""
+"""Time between tries while Redis does not answer. Requests in between fail at once. If Redis is silent, a
+thread tries: a request would wait for its time limit."""
 MAX_JOINS = 5
 """Losses of data that one operation goes through."""
 CHECK_S = 60
@@ -80,6 +83,8 @@ class RedisStore:
         }
         self._down: LimitsUnavailableError | None = None
         self._probed_at = 0.0
+        self._is_silent = False
+        self._probe: threading.Thread | None = None
         self._last_seen: dict[str, int] = {}
         self._reserved_in: dict[str, str] = {}
         """The epoch of each reservation that is not settled."""
@@ -221,7 +226,7 @@ class RedisStore:
         accounts: Sequence[Account],
     ) -> tuple[str, Any]:
         """Run a script in the epoch of Redis, and return both. `keys` and `arguments` may depend on it."""
-        if self._down is not None and time.monotonic() - self._probed_at < PROBE_INTERVAL_S:
+        if self._down is not None and not self._may_try():
             raise self._down
         epochs, budgets = self._epochs, [account.budget for account in accounts]
         try:
@@ -243,6 +248,24 @@ class RedisStore:
         except self._connections.failures as error:
             raise self._fail(error) from error
         raise _forgetful()
+
+    def _may_try(self) -> bool:
+        """Whether a request may try Redis again, which did not answer."""
+        if time.monotonic() - self._probed_at < PROBE_INTERVAL_S:
+            return False
+        if not self._is_silent:
+            return True
+        if self._probe is None or not self._probe.is_alive():
+            self._probe = threading.Thread(target=self._try_again, name="limits-probe", daemon=True)
+            self._probe.start()
+        return False
+
+    def _try_again(self) -> None:
+        with contextlib.suppress(*self._connections.failures):
+            with self._connections.client_of_thread(is_short=True) as client:
+                client.ping()
+            self._down = None
+        self._probed_at = time.monotonic()
 
     async def _wait(self, epoch: str) -> LimitsUnavailableError | None:
         """The error of a request that has to wait for reports. None once every host has reported."""
@@ -272,6 +295,7 @@ class RedisStore:
         )
         if not isinstance(error, self._connections.refusals):  # else it answers, to others too
             self._down, self._probed_at = failure, time.monotonic()
+            self._is_silent = isinstance(error, self._connections.silences)
         return failure
 
     def _rates(self, rates: Sequence[Rate]) -> list[str]:

@@ -42,6 +42,8 @@ class RedisConnections:
         """Errors of an operation that did not succeed."""
         self.refusals: tuple[type[Exception], ...] = (redis.exceptions.ResponseError,)
         """Those among them that a server sent, so it answers."""
+        self.silences: tuple[type[Exception], ...] = (redis.exceptions.TimeoutError, TimeoutError)
+        """Those of a server that does not answer at all."""
         self.unknown_script: type[Exception] = redis.exceptions.NoScriptError
         try:
             self.client_of_thread().close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 
 from router.config import Settings
 from router.errors import ConfigError, LimitsUnavailableError
+from router.limits import remote
 from router.limits.counters import Subjects
 from router.limits.limits import Limits
 from tests.pipelines.helpers import make_record, seal_records
@@ -70,6 +72,42 @@ def test_without_redis_requests_are_refused_and_recovery_is_by_itself(
         await asyncio.sleep(0.6)
         # It has no record, so its host reports its worst case.
         assert (await limits.admit(ADA)).headroom == USD // 2
+
+    run(limits, work)
+
+
+def test_one_request_waits_for_a_redis_that_hangs_and_no_more(
+    home: Path, mortal_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread looks whether it answers again. Requests meanwhile do without it at once."""
+    (home / "limits.yaml").write_text(
+        "budgets: [{id: b, scope: user, subject: '*', usd: 1, period: day, mode: hard}]"
+    )
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(remote, "PROBE_INTERVAL_S", 0.0)
+    limits = Limits.open(Settings.load({}, home=home, redis_url=mortal_server.url, limits_recovery_s=0))
+    calls = []
+    call = remote.RedisStore._call
+
+    async def counted(store: remote.RedisStore, *arguments: Any) -> Any:
+        calls.append(arguments[0])
+        return await call(store, *arguments)
+
+    async def work() -> None:
+        await limits.admit(ADA)
+        monkeypatch.setattr(remote.RedisStore, "_call", counted)
+        mortal_server.pause()
+        for _ in range(10):
+            with pytest.raises(LimitsUnavailableError, match="Redis does not count"):
+                await limits.admit(ADA)
+        assert len(calls) == 1
+        mortal_server.resume()
+        for _ in range(100):
+            with contextlib.suppress(LimitsUnavailableError):
+                await limits.admit(ADA)
+                break
+            await asyncio.sleep(0.1)
+        assert len(calls) > 1
 
     run(limits, work)
 
