@@ -169,7 +169,7 @@ def test_a_server_that_does_not_see_a_file_is_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a=b c", "[a] {b}", "100%"])
+@pytest.mark.parametrize("name", ["a=b c", "a* {b}]", "100%"])
 def test_the_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     """Names that look like a pattern or an escape are names."""
     with a_sail() as server:
