@@ -521,6 +521,15 @@ class Settings(BaseModel):
             description="Address of a Spark Connect server (Sail, Apache Spark), such as `sc://host:15002`.",
         ),
     ] = None
+    spark_lake_url: Annotated[
+        str | None,
+        Field(
+            alias="SPARK_LAKE_URL",
+            description="LAKE_URL as that server names it (Apache Spark: `s3a://bucket/folder`): it reads"
+            " segments there; unset: in the data folder.",
+            pattern=r"^(s3|s3a|gs|az|abfs|abfss|adl|azure)://[^/:?*{}\[\]]+(/[^:?*{}\[\]]*)?$",
+        ),
+    ] = None
     duckdb_memory_limit: Annotated[
         str,
         Field(
@@ -558,6 +567,7 @@ class Settings(BaseModel):
         "lake_url",
         "mirror_url",
         "spark_remote",
+        "spark_lake_url",
         "alert_webhook_url",
         "alert_webhook_secret",
         mode="before",

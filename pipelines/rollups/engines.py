@@ -7,25 +7,20 @@ everything after the rollups. The statements are the same on every engine, and s
 from __future__ import annotations
 
 import contextlib
-import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import linked
-from router.files import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from datetime import datetime
-    from pathlib import Path
 
     from pipelines.warehouse.warehouse import Warehouse
     from router.config import Settings
 
     Insert = Callable[[str], object]
-
-FOLDER = f"{TEMPORARY_PREFIX}fold"
 
 
 class Engine(Protocol):
@@ -56,7 +51,7 @@ def opened(settings: Settings) -> Iterator[Engine]:
         return
     from pipelines.rollups import spark
 
-    with spark.connected(settings, folder(settings)) as engine:
+    with spark.connected(settings) as engine:
         yield engine
 
 
@@ -71,13 +66,3 @@ def check(settings: Settings, *, reach: bool = False) -> None:
         address = spark.address(settings)
         if reach:
             spark.reach(address)
-
-
-def clear(settings: Settings) -> None:
-    """Remove the rows that a stopped fold left in files."""
-    shutil.rmtree(folder(settings), ignore_errors=True)
-
-
-def folder(settings: Settings) -> Path:
-    """The folder with the rows of tables that an engine reads during a fold."""
-    return settings.build_file.absolute().parent / FOLDER

@@ -29,7 +29,6 @@ def fold_stale_hours(warehouse: Warehouse) -> list[datetime]:
 
     Hours with expired raw rows are not changed, since they cannot be computed again.
     """
-    engines.clear(warehouse.settings)
     removed_rollups.take_in(warehouse)
     expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
     if expired_before is not None:

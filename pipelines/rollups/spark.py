@@ -1,15 +1,15 @@
 """Folds records on a Spark Connect server: Sail or Apache Spark, at the address of SPARK_REMOTE.
 
-The server reads the linked segments where they lie, by a list of their names. Rows that only the build
-database has (small segments, removed shares) go to the server in files that exist during the fold. Before a
-statement runs, the server counts the rows of each list of files: a server that does not see a file would
-leave out its rows without an error.
+The server reads the linked segments by a list of their names: in the data folder, or as objects of the store
+that hosts share their lake through (SPARK_LAKE_URL), with credentials of its own. Rows that only the build
+database has (small segments, removed shares) go to it over the connection. Before a statement runs, the
+server counts the rows of each list of files: a server that does not see a file would leave out its rows
+without an error.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import warnings
 from collections import defaultdict
@@ -22,8 +22,6 @@ from pipelines.rollups.tables import HOURLY, MOMENTS
 from pipelines.warehouse import linked_views, sqlfiles
 from pipelines.warehouse.columns import contract_columns
 from router.errors import ConfigError
-from router.files import make_folder
-from router.journal.segments import parquet_bytes
 from router.records import DATASETS
 
 if TYPE_CHECKING:
@@ -41,6 +39,8 @@ PORT = 15002
 """The port of an address without one."""
 REACH_S = 10.0
 """The server must accept a connection within this time."""
+MESSAGE_BYTES = 16 << 20
+"""Rows go to the server in messages of about this size. Servers refuse those of some 128 MB."""
 RETRIES = 4
 """A call that the server does not answer is tried again so often. The default of the client takes minutes."""
 CONFIGURATION = {
@@ -71,7 +71,7 @@ def address(settings: Settings) -> str:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, scratch: Path) -> Iterator[Spark]:
+def connected(settings: Settings) -> Iterator[Spark]:
     """A session on the server, which ends with the context."""
     remote = address(settings)
     server = reach(remote)
@@ -89,7 +89,7 @@ def connected(settings: Settings, scratch: Path) -> Iterator[Spark]:
             session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
             for name, value in CONFIGURATION.items():
                 session.conf.set(name, value)
-        yield Spark(session, server, scratch)
+        yield Spark(session, server)
     finally:
         # A server that is gone drops the session by itself.
         with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
@@ -99,22 +99,16 @@ def connected(settings: Settings, scratch: Path) -> Iterator[Spark]:
 class Spark:
     """One session on a Spark Connect server."""
 
-    def __init__(self, session: SparkSession, server: str, scratch: Path) -> None:
+    def __init__(self, session: SparkSession, server: str) -> None:
         self._session = session
         self._server = server
-        self._scratch = scratch
 
     @contextlib.contextmanager
     def folded(
         self, warehouse: Warehouse, start: datetime, end: datetime
     ) -> Iterator[Callable[[str], object]]:
         """Fetch the rows of every rollup before the caller's transaction begins."""
-        make_folder(self._scratch)
-        try:
-            found = self._fold(warehouse, start, end)
-        finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-        yield partial(_insert, warehouse, found)
+        yield partial(_insert, warehouse, self._fold(warehouse, start, end))
 
     def _fold(self, warehouse: Warehouse, start: datetime, end: datetime) -> dict[str, Any]:
         from pipelines.rollups import spark_sql
@@ -143,11 +137,11 @@ class Spark:
         known = {name: kind for name, kind, _ in contract_columns(DATASETS[dataset])}
         columns = [name for name in (*known, *linked_views.ADDED[dataset]) if name in mentioned]
         table = linked_views.rows_table(dataset)
-        shown = self._read_rows(warehouse, table, ROW_MOMENTS[dataset], columns, start, end)
+        shown = self._send_rows(warehouse, table, ROW_MOMENTS[dataset], columns, start, end)
         for version, files in _linked(warehouse, dataset, start, end).items():
             texts = linked_views.expressions(dataset, version)
             converted = [spark_sql.column(name, texts.get(name, "null")) for name in columns]
-            found = self._read(list(files), sum(files.values()))
+            found = self._read(warehouse.settings, list(files), sum(files.values()))
             shown = shown.unionAll(found.alias("source").selectExpr(*converted))
         self._name(dataset, shown)
         return {name for name, kind in known.items() if kind.startswith("DECIMAL")}
@@ -155,7 +149,7 @@ class Spark:
     def _show_share(self, warehouse: Warehouse, table: str, start: datetime, end: datetime) -> set[str]:
         """Make the view of the removed rows' share in a rollup. Returns its decimals."""
         columns = linked_views.columns_of(warehouse.connection, table)
-        shown = self._read_rows(warehouse, f"pipeline.removed_{table}", MOMENTS[table], columns, start, end)
+        shown = self._send_rows(warehouse, f"pipeline.removed_{table}", MOMENTS[table], columns, start, end)
         self._name(f"removed_{table}", shown)
         kinds = warehouse.connection.table(table)
         return {
@@ -164,7 +158,7 @@ class Spark:
             if str(kind).startswith("DECIMAL")
         }
 
-    def _read_rows(
+    def _send_rows(
         self,
         warehouse: Warehouse,
         table: str,
@@ -173,23 +167,37 @@ class Spark:
         start: datetime,
         end: datetime,
     ) -> DataFrame:
-        """Rows that only the build database has."""
+        """Rows that only the build database has, as a view of each message: a plan holds no row then."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
         chosen = sqlfiles.load("load/rows_between", table=table, moment=moment, columns=tuple(columns))
         rows = warehouse.arrow(chosen, start=start, end=end)
-        path = self._scratch / f"{table}.parquet"
-        path.write_bytes(parquet_bytes(rows))
-        return self._read([path], rows.num_rows)
+        schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=False)
+        each = max(1, rows.num_rows * MESSAGE_BYTES // max(1, rows.nbytes))
+        shown = self._session.createDataFrame([], schema)
+        with _explained(self._server, f"took no rows of `{table}`"):
+            for number, at in enumerate(range(0, rows.num_rows, each)):
+                view = f"sent_{table.replace('.', '_')}_{number}"
+                part = self._session.createDataFrame(rows.slice(at, each), schema)
+                part.createOrReplaceTempView(view)
+                shown = shown.unionAll(self._session.table(view))
+        return shown
 
-    def _read(self, files: Sequence[Path], rows: int) -> DataFrame:
+    def _read(self, settings: Settings, files: Sequence[str], rows: int) -> DataFrame:
         """The rows of files, once the server has found all of them."""
-        with _explained(self._server, "cannot read the files of the data folder"):
-            found = self._session.read.parquet(*map(_address, files))
+        place, remedy = "the data folder", "let it read this folder at the same path"
+        if settings.spark_lake_url is not None:
+            place = f"`{settings.spark_lake_url}` (SPARK_LAKE_URL)"
+            remedy = "run `intellirouter sync`, which puts new segments there"
+        failure = f"cannot read files of {place}. If one is missing, {remedy}. It says"
+        with _explained(self._server, failure):
+            found = self._session.read.parquet(*files)
             count = found.count()
         if count != rows:
             raise EngineError(
                 f"the server at `{self._server}` (SPARK_REMOTE) finds {count:,} of {rows:,} rows in"
-                f" {len(files)} files such as `{files[0]}`: let it read this folder at the same path, or run"
-                " again with ENGINE=duckdb. No rollup was changed"
+                f" {len(files)} files of {place} such as `{files[0]}`: {remedy}, or run again with"
+                " ENGINE=duckdb. No rollup was changed"
             )
         return found
 
@@ -211,12 +219,17 @@ def _insert(warehouse: Warehouse, found: Mapping[str, Any], table: str) -> None:
         connection.unregister("found")
 
 
-def _linked(warehouse: Warehouse, dataset: str, start: datetime, end: datetime) -> dict[int, dict[Path, int]]:
-    """The files with rows of these hours, and their rows, by schema version."""
-    files: dict[int, dict[Path, int]] = defaultdict(dict)
+def _linked(warehouse: Warehouse, dataset: str, start: datetime, end: datetime) -> dict[int, dict[str, int]]:
+    """The addresses of files with rows of these hours, and their rows, by schema version."""
+    settings = warehouse.settings
+    files: dict[int, dict[str, int]] = defaultdict(dict)
     listed = warehouse.run("load/linked_between", dataset=dataset, start=start, end=end).fetchall()
-    for name, _, version, rows in listed:
-        files[version][linked_views.path_of(warehouse.settings, dataset, name)] = rows
+    for name, _, version, rows, path in listed:
+        if settings.spark_lake_url is None:
+            address = _address(linked_views.path_of(settings, dataset, name))
+        else:
+            address = f"{settings.spark_lake_url.rstrip('/')}/{settings.lake.name}/{path}"
+        files[version][address] = rows
     return files
 
 
@@ -256,7 +269,7 @@ def _explained(server: str, failure: str) -> Iterator[None]:
     except (PySparkException, grpc.RpcError) as error:
         call = error if isinstance(error, grpc.Call) else error.__context__
         text = call.details() or "" if isinstance(call, grpc.Call) else str(error)
-        lines = (line.strip(" .") for line in text.splitlines())
+        lines = (line.strip(" .:") for line in text.splitlines())
         reason = next(filter(None, lines), type(error).__name__)
         raise EngineError(
             f"the Spark Connect server at `{server}` (SPARK_REMOTE) {failure}: {reason[:300]}. See its log,"

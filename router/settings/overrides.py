@@ -82,6 +82,7 @@ class Overrides(TypedDict, total=False):
     alert_webhook_allow_private: bool
     engine: Literal["duckdb", "spark"]
     spark_remote: str
+    spark_lake_url: str
     duckdb_memory_limit: str
     duckdb_threads: int
     reports: bool

@@ -15,7 +15,7 @@ import pytest
 from pipelines import flow
 from pipelines.errors import EngineError
 from pipelines.refresh import rebuild, refresh
-from pipelines.rollups import engines, rollups, spark
+from pipelines.rollups import rollups, spark
 from pipelines.rollups.tables import HOURLY
 from pipelines.warehouse import linked, loading, sqlfiles
 from pipelines.warehouse.warehouse import Warehouse
@@ -54,10 +54,15 @@ def a_sail(**environment: str) -> SailServer:
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The small lake, folded by DuckDB: linked and small segments, late judgements, removed rows."""
     settings = Settings.load({}, home=tmp_path_factory.mktemp("engines") / "data")
+    fill(settings)
+    return settings
+
+
+def fill(settings: Settings) -> None:
+    """Write the small lake, load it, and fold it on DuckDB."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linked, "FEWEST_ROWS", FEWEST)
         _fill(settings)
-    return settings
 
 
 def _fill(settings: Settings) -> None:
@@ -96,7 +101,15 @@ def test_every_rollup_is_equal_on_every_engine(lake: Settings, remote: str) -> N
     found = folded(lake, engine="spark", spark_remote=remote)
     for table in HOURLY:
         assert found[table] == expected[table], table
-    assert not engines.folder(lake).exists()
+
+
+@pytest.mark.slow
+def test_rows_of_tables_may_need_many_messages(
+    lake: Settings, remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row is lost or doubled between them."""
+    monkeypatch.setattr(spark, "MESSAGE_BYTES", 10_000)
+    assert folded(lake, engine="spark", spark_remote=remote) == folded(lake)
 
 
 @pytest.mark.slow
@@ -146,7 +159,6 @@ def test_a_server_that_stops_leaves_hours_to_fold(lake: Settings) -> None:
     with Warehouse(lake) as warehouse:
         rollups.fold_stale_hours(warehouse)
         assert {table: warehouse.rows(f"from {table} order by all") for table in HOURLY} == expected
-    assert not engines.folder(lake).exists()
 
 
 @pytest.mark.slow
@@ -157,8 +169,8 @@ def test_a_server_that_does_not_see_a_file_is_refused(
     before = folded(lake)
     seen = spark.Spark._read
 
-    def elsewhere(self: spark.Spark, files: Sequence[Path], rows: int) -> Any:
-        return seen(self, [path.with_name(f"not-{path.name}") for path in files], rows)
+    def elsewhere(self: spark.Spark, settings: Settings, files: Sequence[str], rows: int) -> Any:
+        return seen(self, settings, [f"{file}.away" for file in files], rows)
 
     monkeypatch.setattr(spark.Spark, "_read", elsewhere)
     with Warehouse(Settings.load({}, home=lake.home, engine="spark", spark_remote=remote)) as warehouse:
@@ -258,16 +270,6 @@ def test_no_server_is_asked_if_no_hour_is_stale(settings: Settings) -> None:
 
 
 @pytest.mark.smoke
-def test_rows_that_a_stopped_fold_left_are_removed(settings: Settings) -> None:
-    """They can be of a person who was erased since: the next fold removes them, also one of no hour."""
-    left = engines.folder(settings) / "request_analytics.parquet"
-    left.parent.mkdir(parents=True)
-    left.touch()
-    with Warehouse(settings) as warehouse:
-        assert rollups.fold_stale_hours(warehouse) == []
-    assert not left.parent.exists()
-
-
 def test_an_unknown_engine_is_refused() -> None:
     """The error names the two that there are."""
     with pytest.raises(ConfigError, match=r"duckdb.*spark"):
