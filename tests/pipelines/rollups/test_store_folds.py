@@ -21,7 +21,7 @@ from router.errors import ConfigError
 from tests.pipelines.helpers import make_record, seal_records
 from tests.pipelines.rollups import fold_lakes
 from tests.pipelines.rollups.test_engines import FEWEST, a_sail, fill, folded
-from tests.seaweed import BUCKET, S3Server
+from tests.seaweed import BUCKET, READER, S3Server
 
 URL = f"s3://{BUCKET}/team a"
 LATER = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -85,10 +85,8 @@ class OnAnotherMachine(spark.Spark):
 
 
 @pytest.mark.slow
-def test_the_server_folds_from_the_store(
-    lake: Settings, remote: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It reads objects by their names in the ledger, and the rollups are DuckDB's to the last digit."""
+def test_the_server_folds_from_the_store(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may only read objects by name, and the rollups are DuckDB's to the last digit."""
     places = ("pipeline.linked_segments", "pipeline.removals", "request_analytics_rows", "feedback_rows")
     with Warehouse(lake) as warehouse:
         counts = {place: warehouse.count(place) for place in places}
@@ -98,7 +96,8 @@ def test_the_server_folds_from_the_store(
     assert all(expected.values())
     monkeypatch.setattr(spark, "Spark", OnAnotherMachine)
     OnAnotherMachine.read.clear()
-    found = folded(lake, engine="spark", spark_remote=remote, spark_lake_url=URL)
+    with a_sail(**READER, AWS_ALLOW_HTTP="true") as server:
+        found = folded(lake, engine="spark", spark_remote=server.remote, spark_lake_url=URL)
     for table in HOURLY:
         assert found[table] == expected[table], table
     assert OnAnotherMachine.read
@@ -146,8 +145,8 @@ def refuse_and_go_on(lake: Settings, remote: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_without_credentials_is_named(lake: Settings, remote: str) -> None:
-    """The error is one line that names the store, and no secret is sent."""
+def test_a_server_without_credentials_is_named(lake: Settings) -> None:
+    """The error is one line that names the store: the server does not get this host's credentials."""
     with a_sail(AWS_ALLOW_HTTP="true", AWS_ACCESS_KEY_ID="other", AWS_SECRET_ACCESS_KEY="wrong") as server:
         changes = {"engine": "spark", "spark_remote": server.remote, "spark_lake_url": URL}
         with Warehouse(Settings.load({}, home=lake.home, **changes)) as warehouse:
