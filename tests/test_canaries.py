@@ -400,7 +400,7 @@ def test_a_key_in_a_provider_is_refused_and_not_shown(tmp_path: Path, member: st
 @pytest.mark.parametrize("name", SETTINGS)
 def test_no_setting_shows_or_keeps_a_key(name: str) -> None:
     """A key in the wrong variable stops the start, and the error names the variable only."""
-    if name in ("REDIS_URL", "MIRROR_URL", "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"):
+    if name in ("REDIS_URL", "MIRROR_URL", "SPARK_REMOTE", "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"):
         assert SHAPED not in repr(Settings.load({name: SHAPED}))
         return
     for value in (SHAPED, f"https://user:{PLAIN}@host/", f"https://host/?api_key={PLAIN}"):
