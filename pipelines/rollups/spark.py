@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import warnings
 from collections import defaultdict
 from functools import partial
@@ -61,13 +62,26 @@ def address(settings: Settings) -> str:
             f" `sc://localhost:{PORT}`"
         )
     try:
-        import pyspark.sql.connect.session  # noqa: F401
+        _import_client()
         import sqlglot  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             f"ENGINE=spark needs `pyspark-client` and `sqlglot` ({error}): pip install 'intellirouter[spark]'"
         ) from None
     return settings.spark_remote.get_secret_value()
+
+
+def _import_client() -> None:
+    """Import the client, which takes a program without a file (`python -c`) for its doctests, and ends it."""
+    main = sys.modules["__main__"]
+    is_without_file = not hasattr(main, "__file__")
+    if is_without_file:
+        main.__file__ = "<string>"
+    try:
+        import pyspark.sql.connect.session  # noqa: F401
+    finally:
+        if is_without_file:
+            del main.__file__
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -222,6 +223,18 @@ def test_an_address_that_is_none_is_refused(settings: Settings, address: str | N
 def test_an_empty_address_is_none() -> None:
     """`SPARK_REMOTE=` in a file of settings leaves it out."""
     assert Settings.load({"SPARK_REMOTE": ""}).spark_remote is None
+
+
+def test_a_program_without_a_file_can_use_the_client() -> None:
+    """The client would end `python -c`, and a worker of pytest: it takes them for doctests of its own."""
+    pytest.importorskip("pyspark.sql")
+    program = (
+        "import sys; from pipelines.rollups import spark; from router.config import Settings;"
+        " spark.address(Settings.load({}, engine='spark', spark_remote='sc://localhost'));"
+        " print(hasattr(sys.modules['__main__'], '__file__'))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "False\n"), ran.stderr
 
 
 def test_a_server_that_is_not_there_is_named(settings: Settings) -> None:

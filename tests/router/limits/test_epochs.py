@@ -430,7 +430,7 @@ def test_a_report_that_was_cut_is_finished(world: World, monkeypatch: pytest.Mon
             answer = run(self, client, script, *rest)
             calls += "charged it" in script
             if calls == 1 and "charged it" in script:
-                raise TimeoutError
+                raise ConnectionResetError
             return answer
 
         monkeypatch.setattr(epochs.Epochs, "_eval", fail_late)
