@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 SUBNET = "10.213.77"
 BRIDGE = "irouter0"
 FIRST_SERVICE, FIRST_HOST = 2, 100
+ALONE = 32
+"""Bits of a service's address: it goes without the others."""
 _CHUNK = 1 << 16
 
 
@@ -41,15 +42,18 @@ class Network:
             return "`ip` is not installed (apt-get install iproute2)"
         if os.geteuid() != 0:
             return "only root may make network namespaces"
-        made = subprocess.run(["ip", "netns", "add", "irouter-probe"], check=False, capture_output=True)
-        subprocess.run(["ip", "netns", "del", "irouter-probe"], check=False, capture_output=True)
-        return "this machine makes no network namespaces" if made.returncode else None
+        try:
+            with Network() as network:
+                network.add_host("probe")
+        except subprocess.CalledProcessError as error:
+            return f"this machine makes no networks of its own ({error.stderr.strip()})"
+        return None
 
     def add_service(self, name: str, port: int) -> str:
         """The address of a service that listens on a port of 127.0.0.1. It has the same port there."""
         address = f"{SUBNET}.{FIRST_SERVICE + len(self._services)}"
         self._services[name] = address
-        _ip("addr", "add", f"{address}/24", "dev", BRIDGE)
+        _ip("addr", "add", f"{address}/{ALONE}", "dev", BRIDGE)
         relayed = asyncio.run_coroutine_threadsafe(_relay(address, port), self._loop)
         relayed.result(timeout=10)
         return address
@@ -59,6 +63,7 @@ class Network:
         number = len(self._hosts)
         address, inside = f"{SUBNET}.{FIRST_HOST + number}", f"irouter-{name}"
         outer, inner = f"irouter-o{number}", f"irouter-i{number}"
+        subprocess.run(["ip", "netns", "del", inside], check=False, capture_output=True)
         _ip("netns", "add", inside)
         self._hosts[name] = inside
         _ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", inside)
@@ -79,17 +84,17 @@ class Network:
     def cut(self, service: str) -> Iterator[None]:
         """A service is away for all hosts."""
         address = self._services[service]
-        _ip("addr", "del", f"{address}/24", "dev", BRIDGE)
+        _ip("addr", "del", f"{address}/{ALONE}", "dev", BRIDGE)
         try:
             yield
         finally:
-            _ip("addr", "add", f"{address}/24", "dev", BRIDGE)
+            _ip("addr", "add", f"{address}/{ALONE}", "dev", BRIDGE)
 
     def __enter__(self) -> Self:
+        # What a killed run left behind.
+        subprocess.run(["ip", "link", "del", BRIDGE], check=False, capture_output=True)
         _ip("link", "add", BRIDGE, "type", "bridge")
         _ip("addr", "add", f"{SUBNET}.1/24", "dev", BRIDGE)
-        # Without it, the kernel takes all addresses of a network away with its first one.
-        Path(f"/proc/sys/net/ipv4/conf/{BRIDGE}/promote_secondaries").write_text("1")
         _ip("link", "set", BRIDGE, "up")
         self._thread.start()
         return self
