@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.anomalies import alert_log
-from pipelines.reports.reports import Answer, opened
+from pipelines.reports.reports import Answer, opened, require_organization
 from pipelines.warehouse import sqlfiles
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def budgets(settings: Settings, organization: str | None = None) -> Answer:
     """The budgets, those closest to their limit first. QueryError for an unknown organisation."""
-    with opened(settings, organization=organization) as connection:
+    with opened(settings) as connection:
+        if organization is not None:
+            require_organization(connection, organization)
         found = connection.sql(
             sqlfiles.load("marts/budget_status").text, params={"organization": organization}
         )

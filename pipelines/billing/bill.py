@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from pipelines.billing.accounts import CURRENCY
-from pipelines.billing.closing import require_organization
 from pipelines.billing.records import Books, changes_of_closed
 from pipelines.errors import BillError, QueryError
 from pipelines.reports import periods, reports
@@ -105,7 +104,7 @@ def monthly_bill(
     periods.month(named or periods.zone_of(settings), month)
     with reports.opened(settings) as connection:
         if organization is not None:
-            require_organization(connection, organization)
+            reports.require_organization(connection, organization)
         books = Books(settings, connection, named)
         rows = [*books.closed_rows(), *books.open_rows()]
         schema = _schema(connection)

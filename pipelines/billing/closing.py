@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.billing import closed
 from pipelines.billing.records import REFRESH, Books
-from pipelines.errors import BillError, QueryError
+from pipelines.errors import BillError
+from pipelines.reports.reports import require_organization
 from pipelines.warehouse import sqlfiles
-from router.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from zoneinfo import ZoneInfo
-
-    import duckdb
 
     from pipelines.billing.accounts import Bill
     from pipelines.billing.closed import Closing
@@ -55,14 +53,6 @@ def close(
     included = [row["id"] for row in books.restatements if row["month"] == month and row["source"] != REFRESH]
     table = _table(warehouse, frozen)
     return closed.freeze(warehouse.settings, wanted, table, restatements=included, now=now)
-
-
-def require_organization(connection: duckdb.DuckDBPyConnection, organization: str) -> None:
-    """QueryError for an organisation that neither records nor organizations.yaml name: no bill is not 0."""
-    found = connection.execute(sqlfiles.load("marts/known_organizations").text).fetchall()
-    known = [name for (name,) in found]
-    if organization not in known:
-        raise QueryError(f"unknown organisation `{organization}`: {nearest(organization, known)}")
 
 
 def _bills(books: Books, month: str, organization: str | None) -> Sequence[Bill]:

@@ -231,7 +231,7 @@ def opened(
         set_variables(connection, variables or {})
         _confine(connection, settings)
         if organization:
-            _require(connection, "organisation", organization, "marts/known_organizations")
+            require_organization(connection, organization)
         if environment is not None:
             _require(connection, "environment", environment, "marts/known_environments")
             _narrow(connection, environment)
@@ -248,6 +248,11 @@ def _confine(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     connection.execute(f"set allowed_directories = [{folder}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
+
+
+def require_organization(connection: duckdb.DuckDBPyConnection, organization: str) -> None:
+    """QueryError for an organisation that neither records nor organizations.yaml name."""
+    _require(connection, "organisation", organization, "marts/known_organizations")
 
 
 def _require(connection: duckdb.DuckDBPyConnection, kind: str, name: str, listing: str) -> None:

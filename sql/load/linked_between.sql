@@ -1,20 +1,15 @@
 -- name: pipeline.linked_segments
 -- grain: name
 -- unique: name
--- reads: pipeline.linked_segments, pipeline.load_ledger
+-- reads: pipeline.linked_segments
 -- Segments of $dataset that are read in their files, with rows that count from $start to $end.
 select
-    linked_segments.name,
-    linked_segments.first_at,
-    linked_segments.schema_version,
-    linked_segments.rows,
-    load_ledger.path
+    name,
+    first_at,
+    schema_version
 from pipeline.linked_segments
-left join pipeline.load_ledger
-    on load_ledger.dataset = linked_segments.dataset
-    and load_ledger.name = linked_segments.name
 where
-    linked_segments.dataset = $dataset
-    and linked_segments.first_hour < $end
-    and linked_segments.last_hour + interval 1 hour > $start
-order by linked_segments.name
+    dataset = $dataset
+    and first_hour < $end
+    and last_hour + interval 1 hour > $start
+order by name
