@@ -237,8 +237,8 @@ def _linked(warehouse: Warehouse, dataset: str, start: datetime, end: datetime) 
     """The addresses of files with rows of these hours, and their rows, by schema version."""
     settings = warehouse.settings
     files: dict[int, dict[str, int]] = defaultdict(dict)
-    listed = warehouse.run("load/linked_between", dataset=dataset, start=start, end=end).fetchall()
-    for name, _, version, rows, path in listed:
+    listed = warehouse.run("load/linked_places", dataset=dataset, start=start, end=end).fetchall()
+    for name, version, rows, path in listed:
         if settings.spark_lake_url is None:
             address = _address(linked_views.path_of(settings, dataset, name))
         else:

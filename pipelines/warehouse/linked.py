@@ -260,8 +260,7 @@ def narrowed(
         wanted = [dataset for dataset in STALE_HOUR if dataset in datasets]
         for dataset in wanted if wanted and warehouse.count("pipeline.linked_segments") else ():
             found = warehouse.run("load/linked_between", dataset=dataset, start=start, end=end).fetchall()
-            files = [row[:3] for row in found]
-            text = view_of(warehouse.settings, dataset, columns_of(warehouse.connection, dataset), files)
+            text = view_of(warehouse.settings, dataset, columns_of(warehouse.connection, dataset), found)
             warehouse.connection.execute(text.replace("replace view", "replace temp view", 1))
             made.append(dataset)
         yield
