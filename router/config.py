@@ -610,9 +610,8 @@ class Settings(BaseModel):
             raise ValueError(
                 f"a folder with `{found[0]}` in its path cannot hold a DuckDB database: rename it"
             )
-        if "[" in str(
-            value
-        ):  # Dagster reads the path of its settings as a pattern, and ignores what it misses
+        # Dagster reads the path of its settings as a pattern, and ignores what it misses.
+        if "[" in str(value):
             raise ValueError("Dagster does not find its settings in a folder with `[` in its path: rename it")
         return value
 

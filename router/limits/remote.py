@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from router.errors import LimitsUnavailableError
 from router.limits import scripts
 from router.limits.counters import Account, Rate, Reserved, Taken
-from router.limits.epochs import Epochs, expiry_of
+from router.limits.epochs import MAX_JOINS, Epochs, expiry_of
 from router.limits.opening import Report
 from router.stores.redis_connections import PREFIX, RedisConnections
 
@@ -34,8 +34,6 @@ TIMEOUT_S = 1.0
 PROBE_INTERVAL_S = 0.5
 """Time between tries while Redis does not answer. Requests in between fail at once. If Redis is silent, a
 thread tries: a request would wait for its time limit."""
-MAX_JOINS = 5
-"""Losses of data that one operation goes through."""
 CHECK_S = 60
 """Lifetime of the key that a check of the server writes."""
 POOL_TIMEOUT_S = 5.0
