@@ -168,7 +168,7 @@ def _moment_of_id(text: exp.Expr) -> exp.Expr:
 
 
 def _is_loose_decimal(literal: exp.Literal) -> bool:
-    """Whether a number such as 0.5 is no factor of a decimal. Among doubles it makes some engines round."""
+    """Whether a number such as 0.5 multiplies no decimal. Among doubles it makes some engines round."""
     if literal.is_string or literal.is_int or "e" in literal.name.lower():
         return False
     cast = literal.find_ancestor(exp.Cast)

@@ -211,6 +211,7 @@ def _differences(home: Path, name: str) -> tuple[int, int]:
                 f"cast(expected.{column} is distinct from found.{column} as bigint)" for column in columns
             )
             is_alone = f"expected.{keys[0]} is null or found.{keys[0]} is null"
+            # Names of our own columns: no text of others gets into the statement.
             query = (
                 f"select count(*) filter (where {is_alone}), sum({differ}) filter (where not ({is_alone}))"  # noqa: S608
                 f" from expected full join found on {same}"

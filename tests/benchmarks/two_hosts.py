@@ -198,7 +198,7 @@ class Hosts:
 
 
 def failures(answers: list[httpx.Response]) -> list[str]:
-    """What the requests that failed were answered."""
+    """The answers to the requests that failed."""
     return [f"{answer.status_code} {answer.text:.200}" for answer in answers if answer.status_code != 200]
 
 

@@ -106,7 +106,7 @@ def test_a_second_export_adds_only_new_segments(settings: Settings) -> None:
 
 
 def test_segments_that_are_not_loaded_are_not_registered(settings: Settings) -> None:
-    """A file that nobody verified is in no table."""
+    """A segment that the warehouse has not verified is in no table."""
     seal(settings, hours=1)
     load(settings)
     seal(settings, hours=1)

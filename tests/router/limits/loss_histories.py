@@ -145,8 +145,10 @@ class Server:
         if is_known and held is None:
             return
         data.held[request_id] = None
-        for item in accounts if cost is not None and (is_known or adds) else ():
-            data.charged[item.key] += cost - (held or 0)  # type: ignore[operator]
+        if cost is None or not (is_known or adds):
+            return
+        for item in accounts:
+            data.charged[item.key] += cost - (held or 0)
 
 
 class Connection:

@@ -317,7 +317,7 @@ def test_a_reservation_that_the_report_missed_does_not_count(
 
 
 def test_a_lease_ends_with_its_epoch(world: World) -> None:
-    """What was drawn on it counts once, and nothing more is drawn once the host has reported."""
+    """Each draw on it counts once, and requests draw nothing more once the host has reported."""
     one, other = world.host("a"), world.host("a")
 
     async def work() -> None:
@@ -366,7 +366,7 @@ def test_a_new_redis_waits_for_hosts_that_may_make_contact(world: World) -> None
 
 
 def test_a_host_that_is_down_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For an hour after it was seen: nobody else knows its spend. What is free or soft goes on."""
+    """For an hour after it was seen, since only it knows its spend. Free requests and soft budgets go on."""
     one, other = world.host("a"), world.host("b")
 
     async def work() -> None:
@@ -416,7 +416,7 @@ def test_a_copy_of_a_data_folder_does_not_report_what_is_counted(world: World) -
 
 
 def test_a_report_that_was_cut_is_finished(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it charged already is not charged again."""
+    """The next report charges nothing twice."""
     one = world.host("a")
 
     async def work() -> None:
