@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +71,9 @@ def export_iceberg(settings: Settings) -> list[Registered]:
     with Warehouse(settings) as warehouse:
         make_folder(root)
         try:
-            catalog = _catalog(root)
-            return [_follow(warehouse, catalog, root, dataset) for dataset in DATASETS]
-        except (SQLAlchemyError, OSError, ValueError) as error:
+            with _catalog(root) as catalog:
+                return [_follow(warehouse, catalog, root, dataset) for dataset in DATASETS]
+        except (SQLAlchemyError, sqlite3.DatabaseError, OSError, ValueError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise CopyError(
                 f"the Iceberg tables in `{root}` cannot be brought up to date: {reason}. Remove the folder,"
@@ -85,12 +86,18 @@ def folder(settings: Settings) -> Path:
     return settings.home.absolute() / FOLDER
 
 
-def _catalog(root: Path) -> SqlCatalog:
+@contextlib.contextmanager
+def _catalog(root: Path) -> Iterator[SqlCatalog]:
     from pyiceberg.catalog.sql import SqlCatalog
 
-    catalog = SqlCatalog(NAMESPACE, uri=f"sqlite:///{root / 'catalog.db'}", warehouse=f"file://{root}")
-    catalog.create_namespace_if_not_exists(NAMESPACE)
-    return catalog
+    path = root / "catalog.db"
+    # A catalog that fails to open leaves its connection open, so a damaged file is found before.
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma schema_version")
+    catalog = SqlCatalog(NAMESPACE, uri=f"sqlite:///{path}", warehouse=f"file://{root}")
+    with contextlib.closing(catalog):
+        catalog.create_namespace_if_not_exists(NAMESPACE)
+        yield catalog
 
 
 def _follow(warehouse: Warehouse, catalog: SqlCatalog, root: Path, dataset: str) -> Registered:

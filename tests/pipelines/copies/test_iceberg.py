@@ -57,10 +57,9 @@ def exported(settings: Settings) -> dict[str, Registered]:
 
 def table(settings: Settings, dataset: str) -> Table:
     """A table, opened as another program would."""
-    root = settings.home.absolute() / "iceberg"
-    return SqlCatalog("intellirouter", uri=f"sqlite:///{root / 'catalog.db'}").load_table(
-        ("intellirouter", dataset)
-    )
+    path = settings.home.absolute() / "iceberg" / "catalog.db"
+    with SqlCatalog("intellirouter", uri=f"sqlite:///{path}") as catalog:
+        return catalog.load_table(("intellirouter", dataset))
 
 
 def sums_of(settings: Settings) -> tuple[Any, ...]:
