@@ -67,6 +67,17 @@ def test_a_file_has_bounds_of_moments_and_ids_and_dictionaries_of_texts_that_rep
     assert not repeating & {"id", "timestamp", "cost_usd", "latency_ms"}
 
 
+def test_moments_whole_numbers_and_ids_are_stored_as_differences(tmp_path: Path) -> None:
+    """They change little from row to row, so that differences take fewer bytes, and are read as fast."""
+    (manifest,) = seal_records(tmp_path, *(request_record() for _ in range(50)))
+    metadata = pq.read_metadata(tmp_path / "lake" / manifest.path)
+    columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
+    encodings = {item.path_in_schema: set(item.encodings) for item in columns}
+    assert "DELTA_BYTE_ARRAY" in encodings["id"]
+    assert "DELTA_BINARY_PACKED" in encodings["timestamp"] & encodings["tokens_input"]
+    assert not any("DELTA" in name for name in encodings["cost_usd"] | encodings["task_type"])
+
+
 def test_a_journal_over_two_hours_makes_a_segment_for_each(tmp_path: Path) -> None:
     """Rows lie in the partition of their own hour."""
     early = request_record(timestamp=datetime(2026, 11, 22, 23, 59, 59, 999000, tzinfo=UTC))
