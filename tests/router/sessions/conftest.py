@@ -33,14 +33,16 @@ def open_machine(redis_server: RedisServer, tmp_path: Path) -> Iterator[OpenMach
     """Stores of several machines, each with a data folder of its own."""
     from router.sessions.remote import RedisSessions
 
-    opened: list[RedisSessions] = []
+    opened: list[SessionStore] = []
     prefix = f"{{test-{secrets.token_hex(4)}}}:"
 
     def open_one(name: str, *, url: str = redis_server.url, **bounds: Any) -> RedisSessions:
         kept = {"ttl_s": 60, "max_sessions": 10_000, **bounds}
         copy = shared.SharedSessions(tmp_path / name / "sessions.db", **kept)
-        opened.append(RedisSessions(url, copy, prefix=prefix, **kept))
-        return opened[-1]
+        opened.append(copy)  # a wrong URL leaves it open
+        machine = RedisSessions(url, copy, prefix=prefix, **kept)
+        opened.append(machine)
+        return machine
 
     yield open_one
     for store in opened:
