@@ -74,13 +74,15 @@ class Server:
             self.charged[item.key] = self.charged.get(item.key, 0) + cost - held  # type: ignore[operator]
 
 
-class Connection:
-    """One router's way to the server: a LimitStore that may fail in every way that a network can."""
+class FaultyConnection:
+    """A router's way to a server: a call may fail in every way that a network can."""
 
-    name, is_remote, serves_away, epoch = "redis", True, False, "only"
+    name, is_remote, serves_away = "redis", True, False
+    UNHEARD: tuple[type[Exception], ...] = ()
+    """Refusals of the server that do not reach the router if the answer is lost."""
 
-    def __init__(self, server: Server, draw: random.Random) -> None:
-        self._server, self._draw = server, draw
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
         self.is_cut = False
         self.fault = 0.0
         self._late: list[Callable[[], Any]] = []
@@ -88,17 +90,54 @@ class Connection:
 
     def _call(self, work: Callable[[], Any]) -> Any:
         while self._late and self._draw.random() < 0.3:
-            self._late.pop(self._draw.randrange(len(self._late)))()
+            with contextlib.suppress(*self.UNHEARD):
+                self._late.pop(self._draw.randrange(len(self._late)))()
         if self.is_cut:
             raise LimitsUnavailableError("cut")
         if self._draw.random() < self.fault:
             kind = self._draw.randrange(3)
-            if kind == 1:
-                work()
-            elif kind == 2:
-                self._late.append(work)
+            with contextlib.suppress(*self.UNHEARD):
+                if kind == 1:
+                    work()
+                elif kind == 2:
+                    self._late.append(work)
             raise LimitsUnavailableError("no answer")
         return work()
+
+    def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
+        if any(item.key not in self._seen for item in accounts):
+            return None
+        return tuple(self._seen[item.key] for item in accounts)
+
+    @property
+    def has_met(self) -> bool:
+        """Whether the server ever answered."""
+        return bool(self._seen)
+
+    def watch(self) -> None:
+        pass
+
+    def check(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def _see(self, accounts: Sequence[Account], charged: Sequence[int]) -> None:
+        self._seen.update(zip((item.key for item in accounts), charged, strict=True))
+
+
+class Connection(FaultyConnection):
+    """The LimitStore of one router, on a server that keeps its data."""
+
+    epoch = "only"
+
+    def __init__(self, server: Server, draw: random.Random) -> None:
+        super().__init__(draw)
+        self._server = server
 
     async def take(self, _rates: Any, accounts: Sequence[Account], _tokens: int) -> Taken:
         charged = self._call(lambda: tuple(self._server.charged.get(item.key, 0) for item in accounts))
@@ -120,31 +159,6 @@ class Connection:
 
     def epoch_of(self, _request_id: str) -> str:
         return self.epoch
-
-    def watch(self) -> None:
-        pass
-
-    def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
-        if any(item.key not in self._seen for item in accounts):
-            return None
-        return tuple(self._seen[item.key] for item in accounts)
-
-    @property
-    def has_met(self) -> bool:
-        """Whether the server ever answered."""
-        return bool(self._seen)
-
-    def check(self) -> None:
-        pass
-
-    async def aclose(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def _see(self, accounts: Sequence[Account], charged: Sequence[int]) -> None:
-        self._seen.update(zip((item.key for item in accounts), charged, strict=True))
 
 
 @dataclass

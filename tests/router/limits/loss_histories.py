@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from router.errors import LimitsUnavailableError
 from router.limits.counters import Reserved, Taken
 from router.limits.leases import LeasedStore
-from tests.router.limits.lease_histories import LIMIT, PARTS, account, finish
+from tests.router.limits.lease_histories import LIMIT, PARTS, FaultyConnection, account, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,35 +151,16 @@ class Server:
             data.charged[item.key] += cost - (held or 0)
 
 
-class Connection:
-    """A process's way to the server, and its epoch: an EpochStore that may fail as a network can."""
+class Connection(FaultyConnection):
+    """A process's way to the server, and its epoch: an EpochStore."""
 
-    name, is_remote, serves_away = "redis", True, False
+    UNHEARD = (OverError,)
 
     def __init__(self, server: Server, folder: Folder, draw: random.Random, keys: list[str]) -> None:
-        self._server, self._folder, self._draw, self._keys = server, folder, draw, keys
-        self.is_cut = False
-        self.fault = 0.0
-        self._late: list[Callable[[], Any]] = []
-        self._seen: dict[str, int] = {}
+        super().__init__(draw)
+        self._server, self._folder, self._keys = server, folder, keys
         self._joined = ""
         self._reserved_in: dict[str, str] = {}
-
-    def _call(self, work: Callable[[], Any]) -> Any:
-        while self._late and self._draw.random() < 0.3:
-            with contextlib.suppress(OverError):
-                self._late.pop(self._draw.randrange(len(self._late)))()
-        if self.is_cut:
-            raise LimitsUnavailableError("cut")
-        if self._draw.random() < self.fault:
-            kind = self._draw.randrange(3)
-            with contextlib.suppress(OverError):
-                if kind == 1:
-                    work()
-                elif kind == 2:
-                    self._late.append(work)
-            raise LimitsUnavailableError("no answer")
-        return work()
 
     def look(self) -> None:
         """Make contact, and join the epoch of the server."""
@@ -251,26 +232,6 @@ class Connection:
 
     def holds(self, request_id: str) -> bool:
         return self._reserved_in.get(request_id, self._folder.epoch) == self._folder.epoch
-
-    def peek(self, accounts: Sequence[Account]) -> tuple[int, ...] | None:
-        if any(item.key not in self._seen for item in accounts):
-            return None
-        return tuple(self._seen[item.key] for item in accounts)
-
-    def watch(self) -> None:
-        pass
-
-    def check(self) -> None:
-        pass
-
-    async def aclose(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def _see(self, accounts: Sequence[Account], charged: Sequence[int]) -> None:
-        self._seen.update(zip((item.key for item in accounts), charged, strict=True))
 
 
 class Router:
