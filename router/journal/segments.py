@@ -184,6 +184,7 @@ def parquet_bytes(rows: Any) -> bytes:
     import pyarrow.parquet as pq
 
     leaves = [leaf for field in rows.schema for leaf in _leaves(field.name, field.type)]
+    empty = {name for name in rows.column_names if _is_empty(rows.column(name))}
     moments = [path for path, kind in leaves if pa.types.is_temporal(kind)]
     numbers = [path for path, kind in leaves if pa.types.is_integer(kind) and not _repeats(path, kind)]
     unique = [path for path, _ in leaves if path in UNIQUE]
@@ -193,7 +194,9 @@ def parquet_bytes(rows: Any) -> bytes:
         buffer,
         compression="zstd",
         store_schema=False,
-        use_dictionary=[path for path, kind in leaves if _repeats(path, kind)],
+        use_dictionary=[
+            path for path, kind in leaves if _repeats(path, kind) and path.partition(".")[0] not in empty
+        ],
         write_statistics=[*moments, *unique],
         column_encoding=dict.fromkeys([*moments, *numbers], "DELTA_BINARY_PACKED")
         | dict.fromkeys(unique, "DELTA_BYTE_ARRAY"),
@@ -212,6 +215,16 @@ def _leaves(path: str, kind: Any) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{path}.{field.name}", field.type)
     else:
         yield path, kind
+
+
+def _is_empty(column: Any) -> bool:
+    """Whether no row has a value, or an element of a list."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_list(column.type):
+        return not pc.sum(pc.list_value_length(column)).as_py()
+    return bool(column.null_count == len(column))
 
 
 def _repeats(path: str, kind: Any) -> bool:

@@ -65,6 +65,7 @@ def test_a_file_has_bounds_of_moments_and_ids_and_dictionaries_of_texts_that_rep
     assert bounded == {"timestamp", "id"}
     assert {"task_type", "model_selected", "tags.list.element.value"} <= repeating
     assert not repeating & {"id", "timestamp", "cost_usd", "latency_ms"}
+    assert not repeating & {"error_details", "attempts.list.element.model"}  # they have no value
 
 
 def test_moments_whole_numbers_and_ids_are_stored_as_differences(tmp_path: Path) -> None:
