@@ -231,8 +231,9 @@ class Groups:
     def _move(self, lost: Cell, gained: Cell, cause: Cause, *, whole: bool) -> None:
         for kind in TOKEN_KINDS:
             tokens = -lost.delta.get(kind, ZERO)
-            if not whole:
-                tokens = min(tokens, gained.delta.get(kind, ZERO))
+            # Of a whole group, the bill may lack more than the other group holds: that part did not move.
+            hidden = gained.ours.count(kind) if whole else ZERO
+            tokens = min(tokens, gained.delta.get(kind, ZERO) + hidden)
             if tokens > 0:
                 self._take(lost, kind, -tokens, cause)
                 usd = lost.value(kind, tokens) if cause == "day_boundary" else None  # the same prices

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -51,11 +53,14 @@ class Month:
     def compare(self, name: str, *faults: Fault) -> tuple[Reconciliation, dict[str, Decimal], Decimal]:
         """The result, the planted dollars by cause, and the dollars of the bill."""
         charges, truth = bills.faulty(self.charges, faults, self.catalog, random.Random(2))
+        return self.reconcile(name, charges), truth, sum((charge.total for charge in charges), Decimal(0))
+
+    def reconcile(self, name: str, charges: list[Charge]) -> Reconciliation:
+        """The result of a bill with these charges."""
         shape, suffix, render = SHAPES[name]
         path = self.settings.home / f"bill{suffix}"
         path.write_text(render(charges))
-        found = reconcile(self.settings, path, shape, catalog_providers=["openai"])
-        return found, truth, sum((charge.total for charge in charges), Decimal(0))
+        return reconcile(self.settings, path, shape, catalog_providers=["openai"])
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +99,24 @@ def test_faults_together_are_all_named(month: Month, name: str) -> None:
     assert all(names & planted for names in causes)
     assert found.explained_share is not None
     assert found.explained_share >= 0.9999
+
+
+@pytest.mark.parametrize("name", ["anthropic costs", "focus by group"])
+def test_what_the_bill_lacks_of_a_group_that_moved_did_not_move(month: Month, name: str) -> None:
+    """A day is billed on the next, where we have fewer tokens than the one request that is missing."""
+    late = [charge for charge in month.charges if (charge.moment.day, charge.tier) == (20, "flex")]
+    missing = max(late, key=lambda charge: charge.cached_input)
+    others = [
+        charge
+        for charge in month.charges
+        if (charge.model, charge.tier) == (missing.model, "flex") and charge.moment.day == 21
+    ]
+    assert sum(charge.cached_input for charge in others) < missing.cached_input
+    moved = [replace(charge, moment=charge.moment + timedelta(days=1)) for charge in late]
+    bill = [charge for charge in month.charges if charge not in late] + moved
+    found = month.reconcile(name, [charge for charge in bill if charge.request_id != missing.request_id])
+    assert set(found.by_cause()) == {"day_boundary", "missing_there"}
+    assert found.by_cause()["missing_there"] == missing.total
 
 
 @pytest.mark.parametrize("name", ["openrouter activity", "openrouter generations"])
