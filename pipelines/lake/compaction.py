@@ -28,6 +28,9 @@ OUTPUT_BYTES = 32 << 20
 """At most this many bytes of Parquet are merged into one segment. This bounds the memory."""
 SMALL_BYTES = OUTPUT_BYTES // 2
 """Larger segments are left as they are."""
+BACKLOG_FILES = 32
+"""As many segments of one hour that wait for the load are merged before it: each is then loaded in a
+twentieth of the time (tests/benchmarks/backlog.py)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,13 +51,23 @@ def compact(root: Path, *, now: datetime) -> CompactionResult:
     result = CompactionResult()
     for dataset in DATASETS:
         result.leftovers += len(replacing.remove_leftovers(root, dataset))
-        finished = [
-            segment
-            for segment in reading.scan(root, dataset).segments
-            if segment.manifest.hour + timedelta(hours=1) + GRACE < now
-        ]
+        finished = [segment for segment in reading.scan(root, dataset).segments if _is_finished(segment, now)]
         merge_small(root, finished, now=now, result=result)
     return result
+
+
+def backlog(waiting: Iterable[Segment], *, now: datetime) -> list[list[Segment]]:
+    """Of the segments that wait for the load, those of each finished hour with BACKLOG_FILES or more."""
+    hours: dict[Path, list[Segment]] = defaultdict(list)
+    for segment in waiting:
+        if _is_finished(segment, now):
+            hours[segment.path.parent].append(segment)
+    return [found for found in hours.values() if len(found) >= BACKLOG_FILES]
+
+
+def _is_finished(segment: Segment, now: datetime) -> bool:
+    """Whether the segment's hour is over as of `now`."""
+    return segment.manifest.hour + timedelta(hours=1) + GRACE < now
 
 
 def merge_small(root: Path, segments: Iterable[Segment], *, now: datetime, result: CompactionResult) -> None:

@@ -3,11 +3,13 @@
 A segment's rows, its ledger line and the hours it makes stale are one transaction. Segments are
 loaded in groups. If a group fails because of a file's content, its files are loaded one by one, so that
 only the bad one is quarantined. A derived segment takes over the rows of the segments it replaces.
+Many small segments of a finished hour, after a time without a refresh, are merged first.
 The rows of large segments are not copied: they are read in their files (`linked`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.lake import reading, versions
+from pipelines.lake import compaction, reading, versions
 from pipelines.warehouse import advance, archive, linked, linked_views, quarantine, sqlfiles
 from pipelines.warehouse.columns import HOUR_OF_REQUEST, as_in_table
 from pipelines.warehouse.cutoffs import take_back_future_cutoff
@@ -75,8 +77,18 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
     listing = _listing(warehouse, dataset)
     held = quarantine.quarantined(warehouse, dataset)
     loaded = known_names(warehouse.connection, (segment.manifest for segment in listing.segments))
-    pending, suspects = [], list(listing.suspects)
     expired_before = warehouse.value(sqlfiles.load("retention/expired_before"))
+    waiting = (
+        segment
+        for segment in listing.segments
+        if segment.manifest.name not in loaded
+        and _relative(warehouse, segment) not in held
+        and not _has_expired(segment.manifest, expired_before)
+    )
+    if _merge_backlog(warehouse, dataset, waiting):
+        listing = _listing(warehouse, dataset)
+        loaded = known_names(warehouse.connection, (segment.manifest for segment in listing.segments))
+    pending, suspects = [], list(listing.suspects)
     for segment in listing.segments:
         suspect = held.get(_relative(warehouse, segment))
         if segment.manifest.name in loaded:
@@ -100,6 +112,20 @@ def load(warehouse: Warehouse, dataset: str) -> LoadResult:
     quarantine.settle(warehouse, listing, suspects, started_ns)
     result.quarantined = suspects
     return result
+
+
+def _merge_backlog(warehouse: Warehouse, dataset: str, waiting: Iterable[Segment]) -> bool:
+    """Merge the segments of each finished hour that has many, as compaction would later. Whether any were."""
+    import pyarrow as pa
+
+    now, result = datetime.now(UTC), compaction.CompactionResult()
+    hours = compaction.backlog(waiting, now=now)
+    for done, segments in enumerate(hours, 1):
+        # What cannot be merged is loaded as it is, which names a bad file.
+        with contextlib.suppress(SegmentError, OSError, pa.ArrowException):
+            compaction.merge_small(warehouse.settings.lake, segments, now=now, result=result)
+        advance.report(f"hours of {dataset} merged", done, len(hours))
+    return result.merged > 0
 
 
 def _listing(warehouse: Warehouse, dataset: str) -> Listing:

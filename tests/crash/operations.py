@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 OLD = NOW - timedelta(days=100)
 """Older than the raw records' retention."""
 LATER = NOW + timedelta(days=1)
+MERGED_FIRST = 3
+"""The load of a backlog merges so many segments of an hour first."""
 READ_IN_FILES = 2
 """A refresh reads the rows of a segment with so many in its file, as it reads large ones."""
 ERASED = "u1"
@@ -212,6 +214,15 @@ def _load(stage: Stage) -> None:
         scoring.score(warehouse)
 
 
+def _backlog(stage: Stage) -> None:
+    stage.seal(2, files=5)
+
+
+def _load_backlog(stage: Stage) -> None:
+    with mock.patch.object(compaction, "BACKLOG_FILES", MERGED_FIRST):
+        _load(stage)
+
+
 def _scored(stage: Stage) -> None:
     _loaded_and_more(stage)
     _load(stage)
@@ -282,6 +293,7 @@ OPERATIONS = {
         Operation(name="seal", prepare=_nothing, run=_seal),
         Operation(name="adopt-and-seal", prepare=_leave_journals, run=_adopt),
         Operation(name="load", prepare=_loaded_and_more, run=_load),
+        Operation(name="load-backlog", prepare=_backlog, run=_load_backlog),
         Operation(name="publish-scores", prepare=_scored, run=_publish_scores),
         Operation(name="publish-warehouse", prepare=_scored, run=_publish_warehouse),
         Operation(name="rebuild", prepare=_loaded_and_more, run=_rebuild),
