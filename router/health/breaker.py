@@ -6,6 +6,8 @@ a failure ejects it for longer. A whole provider is ejected if it refuses our ke
 models fail with no success in between. Only a limited share of the models may be out, and never the
 last one: those ejected first stay out, the others serve in spite of their ejection.
 
+Of a model or provider that another router ejected (`router.health.news`), one failure is enough.
+
 Refusals (`bad_request`, `content_filter`) and `cancelled` say nothing about a model and are not counted. A
 decision reads `view`, which takes no lock and reads the clock once.
 """
@@ -38,6 +40,9 @@ COUNTED = frozenset(
 )  # fmt: skip
 """Error types that the provider causes, see `router.errors.ProviderError`."""
 WINDOW_SLOTS = 10
+CONFIRMED_AFTER_S = 10.0
+"""A failure confirms another router's ejection if the last success here is so long ago. A model that has just
+answered here may be out there for a fault of that router's network."""
 PROBING = "it was ejected, and the request that tries it again is under way"
 _BEGINNINGS = (
     "it is ejected",
@@ -122,6 +127,8 @@ class Breaker:
         self._by_model: dict[str, Target] = {}
         self._by_provider: dict[str, Target] = {}
         """Providers of two or more models. The health of a provider's only model is the provider's health."""
+        self._heard: dict[str, str] = {}
+        """Targets that other routers ejected, by name, and why."""
         self._next_change = inf
         self._view = Ejections(epoch=0, models=MappingProxyType({}))
         self.watch(models)
@@ -208,6 +215,27 @@ class Breaker:
             if not was_healthy or any(target.reason is not None for target in targets):
                 self._publish(now)
 
+    def names(self) -> list[str]:
+        """The models and providers that are watched, by the names that routers share."""
+        with self._lock:
+            return list(self._named())
+
+    def ejected(self) -> dict[str, tuple[str, float]]:
+        """The models and providers that are ejected for failures here: why, and for how many more seconds."""
+        self.view()
+        with self._lock:
+            now = self._clock()
+            return {
+                name: (target.reason, target.until - now)
+                for name, target in self._named().items()
+                if target.reason is not None and not target.is_on_probation and target.until > now
+            }
+
+    def hear(self, reasons: Mapping[str, str]) -> None:
+        """Take the ejections of other routers, in place of those heard before."""
+        with self._lock:
+            self._heard = dict(reasons)
+
     def snapshot(self) -> dict[str, Any]:
         """A report for people: the models that are out, why, and for how much longer."""
         view = self.view()
@@ -219,6 +247,7 @@ class Breaker:
             }
             return {
                 "ejected": dict(view.models),
+                "ejected_elsewhere": dict(self._heard),
                 "breakers": {
                     name: {
                         "reason": target.reason,
@@ -230,6 +259,12 @@ class Breaker:
                     if target.reason is not None
                 },
             }
+
+    def _named(self) -> dict[str, Target]:
+        return {
+            **{f"model `{name}`": target for name, target in self._by_model.items()},
+            **{f"provider `{name}`": target for name, target in self._by_provider.items()},
+        }
 
     def _targets(self, model: str) -> tuple[Target, ...]:
         known = self._models.get(model)
@@ -269,7 +304,9 @@ class Breaker:
             return
         own.count(now, self.rules, success=False)
         if own.is_on_probation or (own.reason is None and (is_refused or self._is_outlier(model, now))):
-            own.eject(now, self.rules, _reason(own.consecutive, error_type), is_condemned=is_refused)
+            is_confirmed = self._confirms(f"model `{model}`", own, now)
+            reason = _reason(own.consecutive, error_type, is_confirmed=is_confirmed)
+            own.eject(now, self.rules, reason, is_condemned=is_refused)
             self._log_ejection(own, model, now)
         for provider in shared:
             self._fail_provider(model, provider, error_type, now)
@@ -286,7 +323,7 @@ class Breaker:
                 own.until = max(own.until, provider.until + self.rules.base_ejection_s)
         elif provider.reason is None and is_refused and not successes:
             provider.eject(now, self.rules, f"provider `{name}` refuses our key", is_condemned=True)
-        elif provider.reason is None and self._is_down(name, provider):
+        elif provider.reason is None and self._is_down(name, provider, now):
             provider.eject(now, self.rules, f"several models of provider `{name}` fail: `{error_type}`")
         if provider.ejected_at != ejections:
             self._log_ejection(provider, model, now)
@@ -304,18 +341,26 @@ class Breaker:
         limit = rules.consecutive_failures
         if self._models[model].availability_status == "degraded":
             limit = (limit + 1) // 2
+        if self._confirms(f"model `{model}`", target, now):
+            limit = 1
         successes, failures = target.in_window(now, rules)
         total = successes + failures
         return target.consecutive >= limit or (
             total >= rules.minimum_requests and failures >= rules.failure_share * total
         )
 
-    def _is_down(self, name: str, provider: Target) -> bool:
+    def _confirms(self, name: str, target: Target, now: float) -> bool:
+        """Whether a failure here confirms an ejection of the target by another router."""
+        return name in self._heard and now - target.succeeded_at > CONFIRMED_AFTER_S
+
+    def _is_down(self, name: str, provider: Target, now: float) -> bool:
         failing = [
             model
             for model, target in self._by_model.items()
             if self._models[model].provider == name and target.consecutive >= 2
         ]
+        if self._confirms(f"provider `{name}`", provider, now):
+            return True
         return provider.consecutive >= self.rules.consecutive_failures and len(failing) >= 2
 
     def _publish(self, now: float) -> None:
@@ -355,7 +400,9 @@ class _Out(NamedTuple):
     ejected_at: float
 
 
-def _reason(consecutive: int, error_type: str) -> str:
+def _reason(consecutive: int, error_type: str, *, is_confirmed: bool) -> str:
+    if is_confirmed:
+        return f"it is ejected after `{error_type}` here and its ejection by another router"
     row = f"{consecutive} failures in a row, the last" if consecutive > 1 else "too many failures, the last"
     return f"it is ejected after {row} `{error_type}`"
 
@@ -386,12 +433,15 @@ class Target:
     probe_until: float = 0.0
     """Until when a probe is awaited; 0 when none is in progress."""
     restored_at: float = 0.0
+    succeeded_at: float = -inf
 
     def is_out(self) -> bool:
         return self.reason is not None and (not self.is_on_probation or self.probe_until > 0)
 
     def count(self, now: float, rules: BreakerRules, *, success: bool) -> None:
         self.consecutive = 0 if success else self.consecutive + 1
+        if success:
+            self.succeeded_at = now
         slot = int(now * WINDOW_SLOTS / rules.window_s)
         if not self.slots or self.slots[-1][0] != slot:
             self.slots.append([slot, 0, 0])

@@ -12,6 +12,7 @@ from router.configuration.opening import open_router_state
 from router.decision.refresh import Refresher
 from router.decision.state import ConfiguredState
 from router.health.breaker import Breaker, BreakerRules
+from router.health.news import HealthNews
 from router.journal.journal import Journal
 from router.limits.limits import Limits
 from router.providers.registry import Providers
@@ -45,6 +46,8 @@ class Parts:
     limits: Limits
     sessions: SessionStore
     breaker: Breaker
+    news: HealthNews | None
+    """The exchange of ejections with other routers; None without Redis."""
     providers: Providers
     retries: Retries
     recorder: Recorder
@@ -53,6 +56,8 @@ class Parts:
 
     def close(self) -> None:
         """Stop the refresh, seal the journal and export the telemetry. You can call it twice."""
+        if self.news is not None:
+            self.news.close()
         self.refresher.close()
         if (close := getattr(self.state, "close", None)) is not None:
             close()
@@ -109,6 +114,11 @@ def open_parts(
         if sessions is None:
             sessions = open_sessions(settings)
             opened.callback(sessions.close)
+        news = None
+        if settings.redis_url is not None:
+            news = HealthNews(settings.redis_url.get_secret_value(), breaker)
+            opened.callback(news.close)
+            news.start()
         telemetry = open_telemetry(variables, environment=settings.environment, is_server=is_server)
         parts = Parts(
             settings=settings,
@@ -117,6 +127,7 @@ def open_parts(
             limits=limits,
             sessions=sessions,
             breaker=breaker,
+            news=news,
             providers=Providers(settings, variables),
             retries=Retries(settings.max_retries),
             recorder=Recorder(journal, settings, features=features, telemetry=telemetry, observers=observers),
