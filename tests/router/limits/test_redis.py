@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-AT = datetime.now(UTC)
-"""Redis drops counters of a day that is long over."""
 USD = 10**12
 ADA = Subjects("k1", "ada", "acme", "s1")
 
@@ -186,23 +184,24 @@ def test_redis_opens_budgets_from_the_records_once(home: Path, mortal_server: Re
         "  - {id: total, scope: session, subject: '*', usd: 9, period: total, mode: hard}\n"
     )
     ada = {"user_id": "ada", "api_key_id": "k1", "organization_id": "acme", "session_id": "s1"}
-    seal_records(settings, [make_record(AT, **ada, cost_usd=Decimal(2))])
-    seal_records(settings, [make_record(AT, user_id="bob", cost_usd=Decimal(3))])
+    at = datetime.now(UTC)  # in this day: Redis drops the counters of one that is over
+    seal_records(settings, [make_record(at, **ada, cost_usd=Decimal(2))])
+    seal_records(settings, [make_record(at, user_id="bob", cost_usd=Decimal(3))])
     first, second = Limits.open(settings), Limits.open(settings)
 
     async def work() -> None:
-        admission = await first.admit(ADA, at=AT)
+        admission = await first.admit(ADA, at=at)
         assert admission.headroom == 7 * USD
         assert await first.reserve(admission, "one", 5 * USD)
-        assert (await second.admit(ADA, at=AT)).headroom == 2 * USD
-        assert (await second.admit(Subjects(user="bob"), at=AT)).headroom == 7 * USD
-        assert (await second.admit(Subjects(user="new"), at=AT)).headroom == 10 * USD
+        assert (await second.admit(ADA, at=at)).headroom == 2 * USD
+        assert (await second.admit(Subjects(user="bob"), at=at)).headroom == 7 * USD
+        assert (await second.admit(Subjects(user="new"), at=at)).headroom == 10 * USD
         mortal_server.stop()
         mortal_server.start()
         # What is in flight is reported at its worst case, and settled at its cost.
-        assert (await second.admit(ADA, at=AT)).headroom == 2 * USD
+        assert (await second.admit(ADA, at=at)).headroom == 2 * USD
         await first.settle(admission, USD)
-        assert (await second.admit(ADA, at=AT)).headroom == 6 * USD
+        assert (await second.admit(ADA, at=at)).headroom == 6 * USD
         await second.aclose_connections()
 
     run(first, work)
@@ -215,14 +214,16 @@ def test_asking_redis_twice_counts_once(home: Path, mortal_server: RedisServer) 
     )
     limits = Limits.open(Settings.load({}, home=home, redis_url=mortal_server.url, limits_recovery_s=0))
 
+    at = datetime.now(UTC)
+
     async def work() -> None:
-        admission = await limits.admit(ADA, at=AT)
+        admission = await limits.admit(ADA, at=at)
         for _ in range(2):
             reserved = await limits.store.reserve("one", admission.accounts, USD // 2, 0)
             assert reserved.charged == (USD // 2,)
         for _ in range(2):
             await limits.store.settle("one", admission.accounts, USD // 4, USD // 2, [], 0.0)
-        assert (await limits.admit(ADA, at=AT)).headroom == 3 * USD // 4
+        assert (await limits.admit(ADA, at=at)).headroom == 3 * USD // 4
 
     run(limits, work)
 
