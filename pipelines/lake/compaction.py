@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.lake import reading, replacing
 from router.errors import SegmentError
@@ -97,23 +97,28 @@ def _batches(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
 def _merge(root: Path, batch: list[Segment], now: datetime, result: CompactionResult) -> None:
     import pyarrow as pa
 
-    sound = [segment for segment in batch if _is_sound(segment)]
-    if len(sound) < 2:
+    found = [(segment, rows) for segment in batch if (rows := _sound_rows(segment)) is not None]
+    if len(found) < 2:
         return
-    try:
-        rows = pa.concat_tables([reading.read_rows(segment.path) for segment in sound])
-    except FileNotFoundError:
-        return  # erased or expired meanwhile: the next run merges the remaining segments
-    manifest = replacing.replace_segments(root, sound, rows, operation="compaction", now=now)
+    sources, rows = [segment for segment, _ in found], pa.concat_tables([rows for _, rows in found])
+    manifest = replacing.replace_segments(root, sources, rows, operation="compaction", now=now)
     if manifest is not None:
-        result.merged += len(sound)
+        result.merged += len(sources)
         result.written.append(manifest.name)
         result.rows += manifest.rows
 
 
-def _is_sound(segment: Segment) -> bool:
+def _sound_rows(segment: Segment) -> Any:
+    """The segment's rows. None if it is damaged, was erased meanwhile, or holds values that no table takes.
+
+    It stays as it is: the load quarantines it by name, and `doctor` shows the remedy.
+    """
+    import pyarrow as pa
+
     try:
         reading.verify(segment)
-    except SegmentError:
-        return False  # leave it: the load quarantines it by name, and `doctor` shows the remedy
-    return True
+        rows = reading.read_rows(segment.path)
+        rows.validate(full=True)  # such as text that is not UTF-8: merged, it would keep the others out
+    except (SegmentError, FileNotFoundError, pa.ArrowInvalid):
+        return None
+    return rows

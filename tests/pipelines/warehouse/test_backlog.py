@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from pipelines.lake import audit, compaction, reading, replacing
 from pipelines.warehouse import loading
-from router.files import write_atomically
+from router.files import sha256_of, write_atomically
+from router.journal.places import manifest_path
+from router.journal.segments import parquet_bytes
 from tests.pipelines.helpers import NOW, make_feedback, make_record, seal_records
 
 if TYPE_CHECKING:
@@ -108,3 +112,21 @@ def test_a_lake_that_takes_no_file_is_loaded_as_it_is(
     seal_each(settings, MANY)
     assert len(loading.load(warehouse, "request_analytics").segments) == MANY
     assert ids(warehouse) == MANY
+
+
+def test_a_segment_that_the_table_refuses_keeps_no_other_out(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """Text that is not UTF-8 in a file whose manifest agrees: merged, it would keep the whole hour out."""
+    refused = seal_each(settings, MANY)[3]
+    path = settings.lake / refused.path
+    rows = reading.read_rows(path)
+    text = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    rows = rows.set_column(rows.schema.get_field_index("user_id"), rows.schema.field("user_id"), text)
+    content = parquet_bytes(rows)
+    write_atomically(path, content)
+    manifest = replace(refused, bytes=len(content), sha256=sha256_of(path))
+    manifest_path(path).write_bytes(manifest.content())
+    result = loading.load(warehouse, "request_analytics")
+    assert [suspect.path for suspect in result.quarantined] == [refused.path]
+    assert (result.rows, len(result.segments)) == (MANY - 1, 1)
