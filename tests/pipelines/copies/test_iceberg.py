@@ -20,6 +20,7 @@ from pipelines.copies.copy_commands import export_group
 from pipelines.copies.iceberg import Registered, export_iceberg
 from pipelines.errors import CopyError
 from pipelines.lake import compaction
+from pipelines.rollups import spark
 from pipelines.warehouse import loading
 from pipelines.warehouse.warehouse import Warehouse
 from router.config import Settings
@@ -215,13 +216,15 @@ def test_another_engine_reads_equal_sums(settings: Settings) -> None:
     """Sail reads the table by its folder alone."""
     if SailServer.program() is None:
         pytest.skip("Sail is not installed: pip install pysail")
-    from pyspark.sql.connect.session import SparkSession
-
     seal(settings)
     load(settings)
     location = exported(settings)["request_analytics"].location
     with SailServer() as server:
-        session = SparkSession.builder.remote(server.remote).create()
+        remote = spark.address(Settings.load({}, home=settings.home, spark_remote=server.remote))
+        # After `address`: it imports the client for programs without a file too, such as a test's worker.
+        from pyspark.sql.connect.session import SparkSession
+
+        session = SparkSession.builder.remote(remote).create()
         session.read.format("iceberg").load(location).createOrReplaceTempView("request_analytics")
         found = session.sql(SUMS).toArrow().to_pylist()
         session.stop()

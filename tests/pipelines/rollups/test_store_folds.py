@@ -118,8 +118,8 @@ def test_a_segment_that_is_not_in_the_store_stops_the_fold(lake: Settings, remot
 def test_a_lost_object_stops_the_fold(lake: Settings, remote: str) -> None:
     """A server would leave out its rows without an error. The next round puts it back."""
     with Warehouse(lake) as warehouse:
-        linked_between = {"start": fold_lakes.START, "end": fold_lakes.START + timedelta(hours=1)}
-        rows = warehouse.run("load/linked_between", dataset="feedback", **linked_between).fetchall()
+        hour = {"start": fold_lakes.START, "end": fold_lakes.START + timedelta(hours=1)}
+        rows = warehouse.run("load/linked_places", dataset="feedback", **hour).fetchall()
     path = Path(rows[0][-1])
     names = (path.with_suffix(".json").with_stem(f"_{path.stem}"), path)
     Objects.open(URL).remove(f"lake/{name}" for name in names)
