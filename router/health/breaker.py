@@ -304,7 +304,7 @@ class Breaker:
             return
         own.count(now, self.rules, success=False)
         if own.is_on_probation or (own.reason is None and (is_refused or self._is_outlier(model, now))):
-            is_confirmed = self._confirms(f"model `{model}`", own, now)
+            is_confirmed = self._confirms(own, model, now)
             reason = _reason(own.consecutive, error_type, is_confirmed=is_confirmed)
             own.eject(now, self.rules, reason, is_condemned=is_refused)
             self._log_ejection(own, model, now)
@@ -323,7 +323,9 @@ class Breaker:
                 own.until = max(own.until, provider.until + self.rules.base_ejection_s)
         elif provider.reason is None and is_refused and not successes:
             provider.eject(now, self.rules, f"provider `{name}` refuses our key", is_condemned=True)
-        elif provider.reason is None and self._is_down(name, provider, now):
+        elif provider.reason is None and (
+            self._confirms(provider, model, now) or self._is_down(name, provider)
+        ):
             provider.eject(now, self.rules, f"several models of provider `{name}` fail: `{error_type}`")
         if provider.ejected_at != ejections:
             self._log_ejection(provider, model, now)
@@ -341,7 +343,7 @@ class Breaker:
         limit = rules.consecutive_failures
         if self._models[model].availability_status == "degraded":
             limit = (limit + 1) // 2
-        if self._confirms(f"model `{model}`", target, now):
+        if self._confirms(target, model, now):
             limit = 1
         successes, failures = target.in_window(now, rules)
         total = successes + failures
@@ -349,18 +351,17 @@ class Breaker:
             total >= rules.minimum_requests and failures >= rules.failure_share * total
         )
 
-    def _confirms(self, name: str, target: Target, now: float) -> bool:
-        """Whether a failure here confirms an ejection of the target by another router."""
-        return name in self._heard and now - target.succeeded_at > CONFIRMED_AFTER_S
+    def _confirms(self, target: Target, model: str, now: float) -> bool:
+        """Whether a failure of the model confirms an ejection of the target by another router."""
+        is_heard = self._name_of(target, model) in self._heard
+        return is_heard and now - target.succeeded_at > CONFIRMED_AFTER_S
 
-    def _is_down(self, name: str, provider: Target, now: float) -> bool:
+    def _is_down(self, name: str, provider: Target) -> bool:
         failing = [
             model
             for model, target in self._by_model.items()
             if self._models[model].provider == name and target.consecutive >= 2
         ]
-        if self._confirms(f"provider `{name}`", provider, now):
-            return True
         return provider.consecutive >= self.rules.consecutive_failures and len(failing) >= 2
 
     def _publish(self, now: float) -> None:

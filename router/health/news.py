@@ -6,7 +6,7 @@ the first failure here confirms it. So an outage costs each further router one r
 
     {intellirouter}:health:model `gpt-5`    {"from": "<process>", "reason": "..."}, until the ejection ends
 
-Without Redis, or while it does not answer, there is no news.
+Without Redis, or while it does not answer, a router hears nothing.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class HealthNews:
         self._breaker = breaker
         self._prefix = f"{prefix}health:"
         self._process = secrets.token_hex(6)
-        self._told: dict[str, str] = {}
-        """News that this process wrote, and has not taken back."""
+        self._told: set[str] = set()
+        """The models and providers that this process wrote, and has not taken back."""
         self._closing = threading.Event()
         self._client = self._connections.client_of_thread()
         self._thread = threading.Thread(target=self._exchange_forever, name="health-news", daemon=True)
@@ -73,7 +73,7 @@ class HealthNews:
 
     def _tell(self) -> None:
         ejected = self._breaker.ejected()
-        back = self._told.keys() - ejected.keys()
+        back = self._told - ejected.keys()
         if not ejected and not back:
             return
         with self._client.pipeline(transaction=False) as pipeline:
@@ -83,7 +83,7 @@ class HealthNews:
             if back:
                 pipeline.delete(*(self._prefix + name for name in back))
             pipeline.execute()
-        self._told = {name: reason for name, (reason, _) in ejected.items()}
+        self._told = set(ejected)
 
     def _read(self) -> Mapping[str, str]:
         names = self._breaker.names()

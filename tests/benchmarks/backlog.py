@@ -1,4 +1,4 @@
-"""What does a backlog of small segments cost, merged before it is loaded and after?
+"""Compares the cost of a backlog of small segments that is merged before the load, and after it.
 
     python tests/benchmarks/backlog.py [--segments 2400] [--smoke]
 

@@ -103,7 +103,7 @@ def test_a_damaged_segment_keeps_no_other_out(settings: Settings, warehouse: War
 def test_a_lake_that_takes_no_file_is_loaded_as_it_is(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, failure: OSError
 ) -> None:
-    """To merge is cheaper. It is no condition of the load."""
+    """Merging saves time, and the load does not depend on it."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise failure

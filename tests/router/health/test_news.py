@@ -80,7 +80,7 @@ def test_what_another_router_says_ejects_nothing(join: OpenRouter) -> None:
 
 
 def test_a_model_that_just_answered_here_needs_as_many_failures_as_ever(join: OpenRouter) -> None:
-    """A single failure among answers is no outage."""
+    """A single failure among answers does not show an outage."""
     first, second = join(), join()
     fail(first.breaker, "a")
     pass_on(first, second)
@@ -136,8 +136,9 @@ def test_without_redis_there_is_no_news(join: OpenRouter, redis_server: RedisSer
     fail(first.breaker, "a")
     pass_on(first, second, alone)
     assert alone.breaker.snapshot()["ejected_elsewhere"] == {}
-    second.news = HealthNews("redis://127.0.0.1:9/0", second.breaker)
-    second.news.exchange()
+    away = HealthNews("redis://127.0.0.1:9/0", second.breaker)
+    away.exchange()
+    away.close()
     assert second.breaker.snapshot()["ejected_elsewhere"] == {}
     fail(second.breaker, "a", times=4)
     assert second.out() == {}
