@@ -96,8 +96,17 @@ def score(warehouse: Warehouse) -> bool:
     rows = rows_of(totals, {cell: item.outcomes for cell, item in counted.items()}, _priors(catalog))
     owed = _owed(counted)
     nothing = dict.fromkeys(OWED, 0.0)
-    fresh = [asdict(row) | owed.get((row.task_type, row.model), nothing) for row in rows]
+    fresh = [
+        _moved_last(asdict(row) | owed.get((row.task_type, row.model), nothing), "quality_observed")
+        for row in rows
+    ]
     return warehouse.replace_rows("task_model_scores", fresh) or is_noted
+
+
+def _moved_last(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """The row with one column at the end, where a later migration added it to the table."""
+    value = row.pop(name)
+    return row | {name: value}
 
 
 def score_rows(warehouse: Warehouse) -> list[ScoreRow]:
@@ -174,6 +183,7 @@ def rows_of(
             beliefs.get((item.task_type, item.model)),
             sizes.get((item.task_type, item.model), 0.0),
             costs.get((item.task_type, item.model)),
+            judged.get((item.task_type, item.model)),
         )
         for item in totals
     ]
@@ -243,7 +253,13 @@ def _standardised_costs(totals: Sequence[Totals], requests: Mapping[str, int]) -
     return means | {(ALL_TASKS, model): total / weight for model, (total, weight) in sums.items()}
 
 
-def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float | None) -> ScoreRow:
+def _row(
+    item: Totals,
+    belief: Belief | None,
+    size: float,
+    cost_usd_mean: float | None,
+    outcomes_here: Outcomes | None,
+) -> ScoreRow:
     half = 0.0 if belief is None else interval_z(size) * sqrt(belief.variance)
     return ScoreRow(
         task_type=item.task_type,
@@ -262,6 +278,9 @@ def _row(item: Totals, belief: Belief | None, size: float, cost_usd_mean: float 
         tokens_input_mean=_ratio(item.tokens_input, item.requests_with_tokens),
         tokens_output_mean=_ratio(item.tokens_output, item.requests_with_tokens),
         success_rate=_ratio(item.successes, item.requests),
+        quality_observed=outcomes_here.mean
+        if outcomes_here is not None and outcomes_here.count > 0
+        else None,
         **{name: getattr(item, name) for name in _LATENCIES},
     )
 

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from router.catalog.prices import Usage, cost
 from router.records import Candidate
-from router.scores.exploration import CLAIM_SHARE, Claim, prospects, with_claims
+from router.scores.exploration import (
+    CLAIM_SHARE,
+    EXCEPTIONS,
+    Claim,
+    exception_chance,
+    prospects,
+    with_claims,
+)
 from router.scores.ranking import Arm, best_arm, greedy_shares, probabilities_of_best, thompson_shares
 from router.scores.snapshot import (
     ALL_TASKS,
@@ -312,10 +319,18 @@ class ScoreBoard:
                 cold_start_share=policy.cold_start_share,
             )
             claims = self._claims_under(policy)
+            leader = max(arm.mean for arm in arms)
             shares = with_claims(
                 shares,
                 [claims.get(model.id) for model in models],
                 [arm.cost for arm in arms],
+                [
+                    # Its utility is above the leader's if its quality makes up for its costs.
+                    self._exception_share(task_type, model, bar=leader + quality - arm.mean)
+                    if model.id in claims
+                    else 0.0
+                    for model, arm, (quality, _) in zip(models, arms, beliefs, strict=True)
+                ],
                 cap=min(CLAIM_SHARE, policy.cold_start_share),
             )
         else:
@@ -337,6 +352,19 @@ class ScoreBoard:
         return RankedTable(
             candidates=tuple(candidates), best=None if best is None else models[best].id, claims=claims
         )
+
+    def _exception_share(self, task_type: str, model: Model, *, bar: float) -> float:
+        """The share of the task that the model keeps because it may be an exception there."""
+        everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
+        if everyone is None or not everyone.requests:
+            return 0.0
+        judged = min(everyone.requests_with_quality / everyone.requests, 1.0)
+        cell = self._cells.get((task_type, model.id))
+        outcomes = 0.0 if cell is None else cell.effective_sample_size
+        quality = None if cell is None else cell.quality_observed
+        if quality is None and outcomes > 0:  # a snapshot of an earlier release
+            return 0.0
+        return EXCEPTIONS * judged * exception_chance(bar, quality or 0.0, outcomes)
 
     def _claims_under(self, policy: Policy) -> dict[str, Claim]:
         """The claim on exploration of each model that the policy permits, by its quality over all tasks."""

@@ -5,8 +5,13 @@ model is untested, the unit is the cost of a cheap one, and at that unit the dea
 hopeless. So each model has a claim that does not depend on the unit: the chance that it is the best by
 quality, by the lead that its own price requires when that price is the unit. A claim ends when that
 chance falls below RULED_OUT. A lower price, a change in quality or a new version can renew it. Until then
-it asks for a share that weighs what its model may gain against what it may lose. These are plain functions
-of plain numbers, so that the recorded propensity is exact.
+it asks for a share that weighs what its model may gain against what it may lose.
+
+Such a claim is about all tasks. On a single task a model can be an exception: the best one at it, though it
+is weak at all others, which the estimate from all tasks does not expect. So each model also keeps a small
+share of each task until its outcomes on that task speak against it. The share falls with the part of the
+requests that is judged, since a request without a judgement shows nothing. These are plain functions of
+plain numbers, so that the recorded propensity is exact.
 """
 
 from __future__ import annotations
@@ -27,6 +32,9 @@ CLAIM_SHARE = 0.2
 """Largest share of a task's requests that all claims add together."""
 OWED_SHARE = 0.003
 """Smallest share of a task's requests for all models with fewer than OWED_OUTCOMES together."""
+EXCEPTIONS = 0.05
+"""Chance that a model's quality on a task has nothing to do with its quality on others. Twice as much has no
+less regret on recorded outcomes (tests/benchmarks/online_regret.py)."""
 EDGE = 0.02
 """Means nearer to 0 or 1 count as this far away, since the transformation is steep there. No outcomes can
 show that a model is better than 1 - EDGE."""
@@ -135,15 +143,35 @@ def _qualities(mean: float, variance: float) -> list[tuple[float, float]]:
     return [(sin(min(max(angle + place * spread, 0.0), pi / 2.0)) ** 2, weight) for place, weight in NODES]
 
 
+def exception_chance(bar: float, quality: float, outcomes: float) -> float:
+    """The chance that a model's quality on a task is above `bar`, by only its outcomes on this task.
+
+    `quality` is the mean of the `outcomes`. Before the first, all qualities from 0 to 1 are equally likely.
+    The posterior is Beta(1 + outcomes * quality, 1 + outcomes * (1 - quality)), and normal after the arcsine
+    transformation with variance 1 / (4 * (outcomes + 3)) (Anscombe, 1948).
+    """
+    if bar >= 1.0:
+        return 0.0
+    mean = (1.0 + outcomes * quality) / (2.0 + outcomes)
+    z = 2.0 * sqrt(outcomes + 3.0) * (asin(sqrt(max(bar, 0.0))) - asin(sqrt(mean)))
+    return 0.5 - 0.5 * erf(z / 1.4142135623730951)
+
+
 def with_claims(
-    shares: Sequence[float], claims: Sequence[Claim | None], costs: Sequence[float], *, cap: float
+    shares: Sequence[float],
+    claims: Sequence[Claim | None],
+    costs: Sequence[float],
+    exceptions: Sequence[float],
+    *,
+    cap: float,
 ) -> list[float]:
     """The shares plus the additions of open claims; all shares shrink by the same factor to make room.
 
     `claims` and expected `costs`, in units of the reference cost, are by model. Only the claim of a model
     that costs more than the unit adds: the unit takes nothing from the others. It adds the part of its
     wanted share that exceeds the model's share. All claims together add at most `cap` of the requests, and
-    at most the mean of the costs to the expected cost of a request.
+    at most the mean of the costs to the expected cost of a request. Where room is left below the cap, each
+    model gets at least its share in `exceptions`, scaled alike.
     """
     added = [
         0.0 if claim is None or claim.chance < RULED_OUT or cost <= 1.0 else max(claim.wanted - share, 0.0)
@@ -159,5 +187,11 @@ def with_claims(
         max(part * scale, floor - share if is_owed else 0.0, 0.0)
         for part, share, is_owed in zip(added, shares, owed, strict=True)
     ]
+    missing = [
+        max(least - share - part, 0.0) for least, share, part in zip(exceptions, shares, added, strict=True)
+    ]
+    room, wanted = max(cap - sum(added), 0.0), sum(missing)
+    scale = min(1.0, room / wanted) if wanted else 0.0
+    added = [part + scale * more for part, more in zip(added, missing, strict=True)]
     rest = 1.0 - sum(added)
     return [share * rest + part for share, part in zip(shares, added, strict=True)]

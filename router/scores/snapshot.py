@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+"""Versions that this release reads. Version 1 has no `quality_observed`."""
 ALL_TASKS = "*"
 """The task_type of a model's row over all tasks."""
 ANY_MODEL = "*"
@@ -59,6 +61,9 @@ class ScoreRow:
     ttft_ms_p50: float | None
     ttft_ms_p95: float | None
     ttft_ms_p99: float | None
+    quality_observed: float | None = None
+    """Mean of the outcomes themselves, at their present weight, without any shrinkage. None without
+    feedback and for `*`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +112,10 @@ class ScoreSnapshot:
                 f"score file `{path}` is corrupt ({'.'.join(map(str, first['loc'])) or 'file'}:"
                 f" {first['msg']}); run `intellirouter refresh` to publish it again"
             ) from error
-        if snapshot.schema_version != SCHEMA_VERSION:
+        if snapshot.schema_version not in READABLE:
             raise ScoresError(
                 f"score file `{path}` has schema version `{snapshot.schema_version}`, this router reads"
-                f" `{SCHEMA_VERSION}`; run the same release of the router and the pipelines"
+                f" `{READABLE[0]}` to `{READABLE[-1]}`; run the same release of the router and the pipelines"
             )
         if snapshot.snapshot_id != _content_id(snapshot.rows, snapshot.as_of):
             raise ScoresError(
@@ -121,8 +126,17 @@ class ScoreSnapshot:
 
 
 def _content_id(rows: Sequence[ScoreRow], as_of: datetime) -> str:
-    content = json.dumps([as_of.astimezone(UTC).isoformat(), [asdict(row) for row in rows]])
+    content = json.dumps([as_of.astimezone(UTC).isoformat(), [_content(row) for row in rows]])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _content(row: ScoreRow) -> dict[str, object]:
+    """The row as it counts for the id. A field that version 1 lacks counts only where it is known, so that
+    a file of version 1 keeps its id."""
+    content = asdict(row)
+    if row.quality_observed is None:
+        del content["quality_observed"]
+    return content
 
 
 class ScoreSource(Protocol):

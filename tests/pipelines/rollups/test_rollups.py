@@ -472,6 +472,22 @@ def test_a_person_stands_above_a_judge_above_a_program(settings: Settings, wareh
         ) == [(3.0, 3.0, 1.0, 1.0, 1.0)]
 
 
+def test_a_score_row_has_the_mean_of_its_outcomes_without_shrinkage(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """Only a model on a task has one: means over tasks or models would mix what chance did not mix."""
+    records: list[Record] = []
+    for index in range(4):
+        record = make_record(NOW + timedelta(minutes=index))
+        records += [record, make_feedback(record, float(index > 0))]
+    seal_records(settings, records)
+    run_steps(warehouse)
+    assert warehouse.rows(
+        "select quality_observed, quality_mean between 0.5 and 0.74 from task_model_scores"
+        " where quality_observed is not null"
+    ) == [(0.75, True)]
+
+
 def test_the_change_detector_remembers_finished_hours(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

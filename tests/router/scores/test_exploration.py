@@ -15,10 +15,12 @@ from router.policies.policy import Policy
 from router.scores.board import ScoreBoard
 from router.scores.exploration import (
     CLAIM_SHARE,
+    EXCEPTIONS,
     OWED_OUTCOMES,
     OWED_SHARE,
     RULED_OUT,
     Claim,
+    exception_chance,
     prospects,
     with_claims,
 )
@@ -157,12 +159,12 @@ def test_the_cap_and_the_mean_cost_bound_what_claims_add() -> None:
     figures = {"chance": 0.9, "gain": 0.9, "bar": 0.5, "outcomes": 0.0}
     claims = [None, *(Claim(model=name, **figures, cost_usd=None) for name in "abc")]
     for costs in ([1.0, 1.1, 1.2, 1.3], [1.0, 2.0, 300.0, 5.0], [1.0, 40.0, 40.0, 40.0]):
-        shares = with_claims([1.0, 0.0, 0.0, 0.0], claims, costs, cap=0.2)
+        shares = with_claims([1.0, 0.0, 0.0, 0.0], claims, costs, [0.0] * 4, cap=0.2)
         extra = sum(share * (cost - 1.0) for share, cost in zip(shares, costs, strict=True))
         assert sum(shares) == pytest.approx(1.0)
         assert sum(shares[1:]) <= 0.2 + 1e-12
         assert extra <= sum(costs) / len(costs) + OWED_SHARE * max(costs)
-    assert with_claims([0.5, 0.5], [None, None], [1.0, 2.0], cap=0.2) == [0.5, 0.5]
+    assert with_claims([0.5, 0.5], [None, None], [1.0, 2.0], [0.0] * 2, cap=0.2) == [0.5, 0.5]
 
 
 def test_chances_are_those_of_a_lead() -> None:
@@ -201,3 +203,52 @@ def test_a_claim_says_how_far_it_is_from_its_end() -> None:
         "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 2.0%;"
         " 4 judged outcomes, 6 still owed; $0.2500 spent so far)"
     )
+
+
+def exceptional(tmp_path: Path, quality: float | None, outcomes: float, *, judged: int = 1000) -> float:
+    """The share on `math` of a cheap model that is weak over all tasks, by its outcomes on `math`."""
+    rows = [
+        replace(row("*", "*", 0.5, 0.04, 1000.0), requests_with_quality=judged),
+        row("*", "cheap", 0.8, 0.0004, 500.0),
+        row("*", "other", 0.1, 0.0004, 500.0),
+        row("math", "*", 0.5, 0.04, 1000.0),
+        replace(row("math", "cheap", 0.8, 0.0004, 500.0), quality_observed=0.8),
+        replace(row("math", "other", 0.1, 0.0004, outcomes), quality_observed=quality),
+    ]
+    snapshot = ScoreSnapshot.of(rows, as_of=NOW, published_at=NOW)
+    made = ScoreBoard(snapshot, catalog(tmp_path, cheap="0.1", other="0.1"))
+    return share_of(made, "other")
+
+
+def test_a_model_that_is_weak_elsewhere_keeps_a_share_of_a_task(tmp_path: Path) -> None:
+    """It is tried there, more after a success, and no more after failures."""
+    untried = exceptional(tmp_path, None, 0.0)
+    assert 0.1 * EXCEPTIONS < untried < EXCEPTIONS
+    assert untried < exceptional(tmp_path, 1.0, 2.0) < EXCEPTIONS
+    assert exceptional(tmp_path, 0.0, 1.0) < untried / 2
+    assert exceptional(tmp_path, 0.0, 10.0) < 1e-6
+
+
+def test_exceptions_are_sought_as_far_as_answers_are_judged(tmp_path: Path) -> None:
+    """A request without a judgement teaches nothing: at 10% judged, the share is a tenth."""
+    whole, tenth = exceptional(tmp_path, None, 0.0), exceptional(tmp_path, None, 0.0, judged=100)
+    assert tenth == pytest.approx(whole / 10, rel=0.01)
+
+
+def test_a_snapshot_without_observed_means_seeks_no_exceptions(tmp_path: Path) -> None:
+    """A file of an earlier release does not say whether the outcomes were good."""
+    assert exceptional(tmp_path, None, 5.0) < 1e-6
+
+
+def test_an_exception_needs_a_quality_that_makes_up_for_its_price() -> None:
+    """The chance follows Beta(1 + successes, 1 + failures), and is 0 where no quality is enough."""
+    assert exception_chance(1.2, 1.0, 100.0) == 0.0
+    assert exception_chance(0.5, 0.5, 0.0) == pytest.approx(0.5)
+    assert exception_chance(0.7, 0.6, 20.0) == pytest.approx(0.154, abs=0.02)
+
+
+def test_exceptions_leave_the_cap_to_claims() -> None:
+    """They take the room that claims leave, and together at most the cap."""
+    shares = with_claims([1.0, 0.0, 0.0], [None] * 3, [1.0] * 3, [0.0, 0.3, 0.1], cap=0.2)
+    assert shares == pytest.approx([0.8, 0.15, 0.05])
+    assert with_claims([1.0, 0.0, 0.0], [None] * 3, [1.0] * 3, [0.0, 0.05, 0.0], cap=0.2)[1] == 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -69,6 +70,19 @@ def test_a_snapshot_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert ScoreFile(path).load() == written
 
 
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    """A release that adds a field serves by the scores of the earlier one, under their own id."""
+    written = snapshot(row("math", "small", 0.8))
+    raw = json.loads(written.to_json()) | {"schema_version": 1}
+    for item in raw["rows"]:
+        del item["quality_observed"]
+    path = tmp_path / "current.json"
+    path.write_text(json.dumps(raw))
+    read = ScoreFile(path).load()
+    assert read is not None
+    assert (read.rows, read.snapshot_id) == (written.rows, "aae93ce19ca4e63b32fb4d5771291f9b")
+
+
 def test_equal_knowledge_has_one_name() -> None:
     """The id depends on the rows and the moment they are of, not on their order or publication."""
     first = ScoreSnapshot.of([row("a", "m", 0.5), row("b", "m", 0.5)], as_of=NOW, published_at=NOW)
@@ -88,7 +102,7 @@ def test_a_corrupt_score_file_is_refused_with_its_path_and_a_remedy(tmp_path: Pa
             "junk": b"\x00\x01",
             "truncated": content[:-20],
             "changed": content.replace(b"0.8", b"0.9"),
-            "version": content.replace(b'"schema_version": 1', b'"schema_version": 99'),
+            "version": content.replace(b'"schema_version": 2', b'"schema_version": 99'),
         }[damage]
     )
     with pytest.raises(ScoresError, match=r"current\.json"):
