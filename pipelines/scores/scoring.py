@@ -96,17 +96,8 @@ def score(warehouse: Warehouse) -> bool:
     rows = rows_of(totals, {cell: item.outcomes for cell, item in counted.items()}, _priors(catalog))
     owed = _owed(counted)
     nothing = dict.fromkeys(OWED, 0.0)
-    fresh = [
-        _moved_last(asdict(row) | owed.get((row.task_type, row.model), nothing), "quality_observed")
-        for row in rows
-    ]
+    fresh = [asdict(row) | owed.get((row.task_type, row.model), nothing) for row in rows]
     return warehouse.replace_rows("task_model_scores", fresh) or is_noted
-
-
-def _moved_last(row: dict[str, Any], name: str) -> dict[str, Any]:
-    """The row with one column at the end, where a later migration added it to the table."""
-    value = row.pop(name)
-    return row | {name: value}
 
 
 def score_rows(warehouse: Warehouse) -> list[ScoreRow]:

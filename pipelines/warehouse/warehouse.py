@@ -146,8 +146,10 @@ class Warehouse:
 
         If the table has exactly these rows, in any order, nothing is written: it would only grow the file.
         """
-        stored = self.run(sqlfiles.load("tables/rows", table=table)).fetchall()
-        wanted = [tuple(row.values()) for row in rows]
+        found = self.run(sqlfiles.load("tables/rows", table=table))
+        names = [item[0] for item in found.description or []]
+        stored = found.fetchall()
+        wanted = [tuple(row.get(name) for name in names) for row in rows]
         if sorted(stored, key=_comparable) == sorted(wanted, key=_comparable):
             return False
         with self.transaction():
@@ -156,7 +158,7 @@ class Warehouse:
         return True
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows. Each must have the same columns, by name and in the table's order."""
+        """Insert rows. Each must have the same columns, by name."""
         with self._watched():
             sqlfiles.insert_rows(self.connection, table, rows)
 

@@ -355,16 +355,20 @@ class ScoreBoard:
 
     def _exception_share(self, task_type: str, model: Model, *, bar: float) -> float:
         """The share of the task that the model keeps because it may be an exception there."""
-        everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
-        if everyone is None or not everyone.requests:
-            return 0.0
-        judged = min(everyone.requests_with_quality / everyone.requests, 1.0)
         cell = self._cells.get((task_type, model.id))
         outcomes = 0.0 if cell is None else cell.effective_sample_size
         quality = None if cell is None else cell.quality_observed
         if quality is None and outcomes > 0:  # a snapshot of an earlier release
             return 0.0
-        return EXCEPTIONS * judged * exception_chance(bar, quality or 0.0, outcomes)
+        return EXCEPTIONS * self._judged_share * exception_chance(bar, quality or 0.0, outcomes)
+
+    @cached_property
+    def _judged_share(self) -> float:
+        """The part of all requests that is judged."""
+        everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
+        if everyone is None or not everyone.requests:
+            return 0.0
+        return min(everyone.requests_with_quality / everyone.requests, 1.0)
 
     def _claims_under(self, policy: Policy) -> dict[str, Claim]:
         """The claim on exploration of each model that the policy permits, by its quality over all tasks."""
