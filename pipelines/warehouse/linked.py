@@ -385,9 +385,9 @@ def _put(settings: Settings, dataset: str, name: str, source: Path, digest: str)
                 temporary.unlink()
                 return None
             temporary.replace(target)
-            sync_folder(target.parent)
         elif sha256_of(target) != digest:
             return None
+        sync_folder(target.parent)  # an earlier load may have been killed before its sync
         return target.stat()
     except OSError as error:
         logger.warning("segment `%s` cannot be linked: %s", source, error)

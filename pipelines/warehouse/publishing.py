@@ -47,6 +47,7 @@ def publish_warehouse(warehouse: Warehouse) -> int | None:
     warehouse.close()
     if _is_current(build, target, warehouse):
         _note_check(warehouse.settings.warehouse_facts_file)
+        sync_folder(target.parent)  # an earlier publish may have been killed before its sync
         linked.sweep(warehouse.settings, files)
         return None
     make_folder(target.parent)

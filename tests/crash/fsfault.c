@@ -176,15 +176,15 @@ static void note(const char *format, ...) {
 
 static int has_events(struct point point) { return point.is_ours && control->events[0]; }
 
-static void note_created(const char *path, int is_folder) {
+static void note_created(const char *path, const char *kind) {
     const char *name = "";
     uint64_t parent = parent_of(path, &name), inode = inode_of(path);
-    if (!is_folder) { /* kept from being freed: its bytes may be needed after an unsynced removal */
+    if (strcmp(kind, "folder")) { /* kept from being freed: its bytes may be needed after an unsynced removal */
         char kept[PATH_MAX];
         snprintf(kept, sizeof kept, "%s/%lu", control->graveyard, inode);
         syscall(SYS_linkat, AT_FDCWD, path, AT_FDCWD, kept, 0);
     }
-    note("create\t%lu\t%s\t%lu\t%s\n", parent, name, inode, is_folder ? "folder" : "file");
+    note("create\t%lu\t%s\t%lu\t%s\n", parent, name, inode, kind);
 }
 
 static void note_removed(const char *path) {
@@ -297,7 +297,7 @@ static int opened(int folder, const char *name, int flags, mode_t mode) {
     if (point.fails) return -1;
     int result = syscall(SYS_openat, folder, name, flags, mode);
     int error = errno;
-    if (result >= 0 && is_new && has_events(point)) note_created(path, 0);
+    if (result >= 0 && is_new && has_events(point)) note_created(path, "file");
     leave(point);
     errno = error;
     return result;
@@ -327,7 +327,7 @@ int mkdirat(int folder, const char *name, mode_t mode) {
     if (point.fails) return -1;
     int result = syscall(SYS_mkdirat, folder, name, mode);
     int error = errno;
-    if (!result && has_events(point)) note_created(path, 1);
+    if (!result && has_events(point)) note_created(path, "folder");
     leave(point);
     errno = error;
     return result;
@@ -355,6 +355,23 @@ int remove(const char *name) {
     int result = unlink(name);
     return result && errno == EISDIR ? rmdir(name) : result;
 }
+
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    struct point point = {0};
+    char path[PATH_MAX] = "";
+    if (control) {
+        path_of(to_folder, to, path);
+        if (!inode_of(path)) point = reach(GROWS, "link", path);
+    }
+    if (point.fails) return -1;
+    int result = syscall(SYS_linkat, from_folder, from, to_folder, to, flags);
+    int error = errno;
+    if (!result && has_events(point)) note_created(path, "link");
+    leave(point);
+    errno = error;
+    return result;
+}
+int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
 int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags) {
     struct point point = {0};

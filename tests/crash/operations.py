@@ -214,6 +214,12 @@ def _load(stage: Stage) -> None:
         scoring.score(warehouse)
 
 
+def _refresh(stage: Stage) -> None:
+    with Warehouse(stage.settings) as warehouse, mock.patch.object(linked, "FEWEST_ROWS", READ_IN_FILES):
+        stage.begin()
+        flow.run_refresh(warehouse)
+
+
 def _backlog(stage: Stage) -> None:
     stage.seal(2, files=5)
 
@@ -296,6 +302,7 @@ OPERATIONS = {
         Operation(name="load-backlog", prepare=_backlog, run=_load_backlog),
         Operation(name="publish-scores", prepare=_scored, run=_publish_scores),
         Operation(name="publish-warehouse", prepare=_scored, run=_publish_warehouse),
+        Operation(name="refresh", prepare=_loaded_and_more, run=_refresh),
         Operation(name="rebuild", prepare=_loaded_and_more, run=_rebuild),
         Operation(name="compact", prepare=_many_segments, run=_compact, is_repeated=True),
         Operation(name="retain", prepare=_with_old_days, run=_retain, is_repeated=True),

@@ -29,6 +29,7 @@ from tests.crash.recovery import Findings
 SHORT_POINTS = 14
 """Points of one operation in the short form."""
 LANDMARKS = {
+    "refresh": (r"/warehouse/segments/request_analytics/[^/]+\.parquet$", r"/intellirouter\.duckdb$"),
     "retain": (r"/lake/chains/[^/]+/expired/", r"/warehouse/build/build\.duckdb$"),
     "erase": (
         r"/lake/removals/.+\.json$",
@@ -37,8 +38,8 @@ LANDMARKS = {
         r"/erasures/.+\.tombstone\.json$",
     ),
 }
-"""Files whose last rename is a point of every sample: drop notes, the database made anew, what removed
-rows had added to the rollups, certificates and tombstones.
+"""Files whose last rename is a point of every sample: linked segments, the published copy, drop notes, the
+database made again, what removed rows had added to the rollups, certificates and tombstones.
 """
 WORKERS = 2
 Item = TypeVar("Item")
@@ -98,8 +99,18 @@ HEADER = (
 )
 
 
-def explore(operation: str, scratch: Path, *, limit: int | None, with_power_cut: bool = False) -> Outcome:
-    """Stop one operation at its points: all of them, or a fixed sample of `limit`."""
+def explore(
+    operation: str,
+    scratch: Path,
+    *,
+    limit: int | None,
+    with_power_cut: bool = False,
+    runs_again: bool = False,
+) -> Outcome:
+    """Stop one operation at its points: all of them, or a fixed sample of `limit`.
+
+    With `runs_again` the power goes only after the operation has run again, to its end.
+    """
     started = time.perf_counter()
     prepared = prepare(operation, scratch / "prepared")
     calls = count(operation, prepared, scratch / "count")
@@ -116,7 +127,14 @@ def explore(operation: str, scratch: Path, *, limit: int | None, with_power_cut:
     with ThreadPoolExecutor(WORKERS) as workers:
         jobs = [
             workers.submit(
-                _examine, operation, prepared, scratch / str(index), point, rebuilds, with_power_cut
+                _examine,
+                operation,
+                prepared,
+                scratch / str(index),
+                point,
+                rebuilds,
+                with_power_cut,
+                runs_again,
             )
             for index, point in enumerate(chosen)
         ]
@@ -178,6 +196,7 @@ def _examine(
     point: Point,
     rebuilds: dict[str, str],
     with_power_cut: bool,
+    runs_again: bool,
 ) -> Findings:
     shutil.copytree(prepared, scratch)
     home, acknowledged = scratch / "disk" / "home", scratch / "acknowledged"
@@ -185,6 +204,8 @@ def _examine(
         was_killed = forks.run_to_death(
             control.path, _run, operation, scratch, point.action, point.call.number, None, with_power_cut
         )
+        if runs_again:
+            forks.run_to_death(control.path, _run, operation, scratch, Action.COUNT, 0, None, False)
     if with_power_cut:
         power.cut(scratch / "disk", scratch / "notes")
     try:

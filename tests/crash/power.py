@@ -1,6 +1,6 @@
 """What a power cut leaves: the model of a disk that keeps only what was synced.
 
-The interposer notes each creation, rename, removal and finished sync under a root. From these notes
+The interposer notes each creation, link, rename, removal and finished sync under a root. From these notes
 the durable state is built: a file has the size of its last finished sync, a folder the entries of
 its last finished sync. With a random generator, a random part of what came after is kept as well,
 in order, as a disk may do. Bytes written again in place (only DuckDB's build file, a cache) are
@@ -66,6 +66,8 @@ class Disk:
         self._folders: dict[int, _Folder] = {self._root: _Folder()}
         self._current: dict[int, Entries] = {self._root: {}}
         self._sizes: dict[int, int] = {}
+        self._rebuilt: dict[int, Path] = {}
+        """Where the rebuilt files are, of which there may be a second name."""
         self._begun: dict[str, tuple[int, int, int]] = {}
         for name in ("before", "events"):
             content = (notes / name).read_text() if (notes / name).exists() else ""
@@ -78,7 +80,7 @@ class Disk:
     def _apply(self, event: list[str]) -> None:
         match event:
             case ["create", parent, name, inode, kind]:
-                self._create(self._number(parent), name, int(inode), is_folder=kind == "folder")
+                self._create(self._number(parent), name, int(inode), kind)
             case ["size", inode, size]:
                 self._sizes[self._number(inode)] = int(size)
             case ["remove", parent, name] if self._number(parent) in self._folders:
@@ -108,12 +110,15 @@ class Disk:
     def _number(self, inode: str) -> int:
         return self._numbers.get(int(inode), -1)
 
-    def _create(self, parent: int, name: str, inode: int, *, is_folder: bool) -> None:
+    def _create(self, parent: int, name: str, inode: int, kind: str) -> None:
         if parent not in self._folders:
             return
-        number = len(self._inodes)
-        self._numbers[inode], self._inodes[number] = number, inode
-        if is_folder:
+        if kind == "link" and inode in self._numbers:
+            number = self._numbers[inode]  # a second name of the same file
+        else:
+            number = len(self._inodes)
+            self._numbers[inode], self._inodes[number] = number, inode
+        if kind == "folder":
             self._folders[number], self._current[number] = _Folder(), {}
         self._current[parent][name] = number
         self._folders[parent].change((name, number))
@@ -131,6 +136,7 @@ class Disk:
 
     def rebuild(self, target: Path, rng: random.Random | None = None) -> None:
         """Write the durable state to a new folder; with `rng`, and some of what was not synced."""
+        self._rebuilt.clear()
         self._rebuild(self._root, target, rng)
 
     def _rebuild(self, number: int, target: Path, rng: random.Random | None) -> None:
@@ -145,6 +151,9 @@ class Disk:
                 self._copy(child, target / name, rng)
 
     def _copy(self, number: int, target: Path, rng: random.Random | None) -> None:
+        if number in self._rebuilt:
+            os.link(self._rebuilt[number], target)
+            return
         kept = self._graveyard / str(self._inodes[number])
         if not kept.exists():
             return  # killed between its creation and the note of it
@@ -157,6 +166,7 @@ class Disk:
         else:
             shutil.copy2(kept, target)
             os.truncate(target, size)
+        self._rebuilt[number] = target
 
 
 def cut(root: Path, notes: Path, rng: random.Random | None = None) -> None:
@@ -180,8 +190,11 @@ def watch(control: Control, root: Path, notes: Path) -> None:
                 before.write(f"create\t{parent}\t{name}\t{inode}\tfolder\n")
             for name in files:
                 status = (Path(folder) / name).stat()
-                before.write(f"create\t{parent}\t{name}\t{status.st_ino}\tfile\n")
+                kept = graveyard / str(status.st_ino)
+                kind = "link" if kept.exists() else "file"
+                before.write(f"create\t{parent}\t{name}\t{status.st_ino}\t{kind}\n")
                 before.write(f"size\t{status.st_ino}\t{status.st_size}\n")
-                os.link(Path(folder) / name, graveyard / str(status.st_ino))
+                if kind == "file":
+                    os.link(Path(folder) / name, kept)
     control.block.graveyard = os.fsencode(graveyard)
     control.block.events = os.fsencode(notes / "events")

@@ -25,6 +25,13 @@ def test_a_power_cut_at_any_call_loses_and_repeats_nothing(operation: str, tmp_p
     points.check(points.explore(operation, tmp_path / operation, limit=limit, with_power_cut=True))
 
 
+def test_what_a_killed_refresh_left_is_durable_after_the_next(tmp_path: Path) -> None:
+    """A file that the killed run renamed and did not sync is not taken as safe because it is there."""
+    limit = None if is_long() else POINTS
+    scratch = tmp_path / "refresh"
+    points.check(points.explore("refresh", scratch, limit=limit, with_power_cut=True, runs_again=True))
+
+
 def test_a_power_cut_shows_what_os_does_not_promise(tmp_path: Path) -> None:
     """The control: with `os`, acknowledged records are lost, so the test above can fail."""
     outcome = points.explore("append", tmp_path / "append", limit=POINTS, with_power_cut=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash import forks, operations, points, preload
+from router.files import sync_folder
+from tests.crash import forks, operations, points, power, preload
 from tests.crash.preload import Action, Control, Kind
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("library")]
@@ -54,6 +55,47 @@ def test_a_kill_leaves_what_was_done(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == left
 
 
+def _write_and_link(control: Path, folder: Path) -> None:
+    """A synced file with two more names: the folder of one is synced, that of the other is not."""
+    preload.use(control)
+    for name in ("one", "two", "three"):
+        (folder / name).mkdir()
+    (folder / "one" / "a").write_bytes(b"12345678")
+    with (folder / "one" / "a").open("rb") as file:
+        os.fsync(file.fileno())
+    for name in ("two", "three"):
+        os.link(folder / "one" / "a", folder / name / "b")
+        (folder / name / "b").rename(folder / name / "c")
+    for path in (folder, folder / "two"):
+        sync_folder(path)
+
+
+def test_a_second_name_outlives_a_power_cut_if_its_folder_was_synced(tmp_path: Path) -> None:
+    """Each name is lost or kept with its folder, the content with the file."""
+    folder, notes = tmp_path / "folder", tmp_path / "notes"
+    folder.mkdir()
+    with Control(tmp_path / "control") as control:
+        power.watch(control, folder, notes)
+        control.arm(folder)
+        assert not forks.run_to_death(control.path, _write_and_link, control.path, folder)
+    power.cut(folder, notes)
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*")} == {"one", "two", "two/c", "three"}
+    assert (folder / "two" / "c").read_bytes() == b"12345678"
+
+
+def test_names_of_one_file_stay_one_file(tmp_path: Path) -> None:
+    """After a power cut, and after the next."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"12345678")
+    os.link(folder / "a", folder / "b")
+    with Control(tmp_path / "control") as control:
+        for number in range(2):
+            power.watch(control, folder, tmp_path / f"notes-{number}")
+            power.cut(folder, tmp_path / f"notes-{number}")
+    assert (folder / "a").samefile(folder / "b")
+
+
 def test_errors_are_given_once_or_from_a_call_on(tmp_path: Path) -> None:
     """EIO at one call; ENOSPC at every one that needs space, until there is some."""
     with Control(tmp_path / "control") as control:
@@ -75,7 +117,7 @@ def test_no_file_is_made_or_removed_unseen(tmp_path: Path) -> None:
         control.arm(prepared / "disk", log=tmp_path / "log")
         assert not forks.run_to_death(control.path, _retain, prepared)
     made: Counter[Path] = Counter()
-    names = {"create": 1, "rename": 1, "unlink": -1}
+    names = {"create": 1, "link": 1, "rename": 1, "unlink": -1}
     calls = preload.calls_of(tmp_path / "log")
     for call in calls:
         made[Path(call.path)] += names.get(call.name, 0)
