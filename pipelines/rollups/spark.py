@@ -49,6 +49,8 @@ CONFIGURATION = {
     "spark.sql.ansi.enabled": "true",  # a number that its type cannot hold is an error
     "spark.sql.decimalOperations.allowPrecisionLoss": "false",  # a product of decimals keeps its digits
 }
+KEPT = "Hours still to be folded keep their rollups"
+"""The end of an error: hours before them may have been folded."""
 _NO_ADDRESS = f"SPARK_REMOTE must be an address such as `sc://localhost:{PORT}`"
 ROW_MOMENTS = {"request_analytics": "timestamp", "feedback": "request_hour"}
 """The column by which the rows of a table belong to hours."""
@@ -211,7 +213,7 @@ class Spark:
             raise EngineError(
                 f"the server at `{self._server}` (SPARK_REMOTE) finds {count:,} of {rows:,} rows in"
                 f" {len(files)} files of {place} such as `{files[0]}`: {remedy}, or run again with"
-                " ENGINE=duckdb. No rollup was changed"
+                f" ENGINE=duckdb. {KEPT}"
             )
         return found
 
@@ -267,7 +269,7 @@ def reach(remote: str) -> str:
     except OSError as error:
         raise EngineError(
             f"the Spark Connect server at `{host}:{port}` (SPARK_REMOTE) cannot be reached:"
-            f" {error.strerror or error}. Start it, or run again with ENGINE=duckdb. No rollup was changed"
+            f" {error.strerror or error}. Start it, or run again with ENGINE=duckdb. {KEPT}"
         ) from error
 
 
@@ -287,5 +289,5 @@ def _explained(server: str, failure: str) -> Iterator[None]:
         reason = next(filter(None, lines), type(error).__name__)
         raise EngineError(
             f"the Spark Connect server at `{server}` (SPARK_REMOTE) {failure}: {reason[:300]}. See its log,"
-            " or run again with ENGINE=duckdb. No rollup was changed"
+            f" or run again with ENGINE=duckdb. {KEPT}"
         ) from error
