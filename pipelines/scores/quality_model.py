@@ -27,7 +27,7 @@ TASK_WEIGHT = 30.0
 """One over the variance of tasks' means around that of all outcomes."""
 CELL_WEIGHT = 10.0
 """Outcomes the rest counts for in a cell of its own, before the task has shown how models differ."""
-TASK_PRIOR_MODELS = 4.0
+TASK_PRIOR_MODELS = 2.0
 """Models that the expected slope and spread of a task count for, added to those seen on it."""
 NOISE_WEIGHT = 10.0
 """Outcomes the task's spread counts for in a cell's own spread of outcomes."""

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 from router.request.decision import Choice
+from router.scores.exploration import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,6 +61,8 @@ class Plan:
     """Expected cost of a draw beyond that of the best model, from the models that cost more."""
     claims: Mapping[str, Claim] = field(default_factory=dict)
     """The claims of the eligible models that are not ruled out."""
+    exceptions: Mapping[str, float] = field(default_factory=dict)
+    """The models that are tried because they may be exceptions at the task, with the chance of each."""
     _ceilings: dict[tuple[int, int], int | None] = field(default_factory=dict, repr=False)
     _choices: dict[tuple[Strategy, str], Choice] = field(default_factory=dict, repr=False)
     _frugal: list[Plan] = field(default_factory=list, repr=False)
@@ -150,8 +153,13 @@ class Plan:
         """The reason for a choice by utility."""
         of = f"of {len(self.ranking)} eligible"
         if model != best:
-            claim = self.claims.get(model)
-            return f"explores beside `{best}`, the best {of}" + ("" if claim is None else f"; {claim.text()}")
+            parts = [f"explores beside `{best}`, the best {of}"]
+            if model in self.claims:
+                parts.append(self.claims[model].text())
+            if model in self.exceptions:
+                chance = f"chance {percent(self.exceptions[model])} by its own outcomes there"
+                parts.append(f"`{model}` may be better at this task than at others ({chance})")
+            return "; ".join(parts)
         if len(self.claims) == len(self.ranking) > 1 and not any(
             claim.outcomes for claim in self.claims.values()
         ):
@@ -231,6 +239,7 @@ def make_plan(
             for item in eligible
             if strategy == "thompson" and (claim := table.claims.get(item.model)) and claim.is_open
         },
+        exceptions=table.exceptions,
     )
 
 

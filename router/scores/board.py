@@ -17,7 +17,9 @@ from router.records import Candidate
 from router.scores.exploration import (
     CLAIM_SHARE,
     EXCEPTIONS,
+    NEGLIGIBLE,
     Claim,
+    claim_limit,
     exception_chance,
     prospects,
     with_claims,
@@ -93,6 +95,8 @@ class RankedTable:
     """The model of highest utility; among near-ties the cheapest."""
     claims: Mapping[str, Claim] = field(default_factory=dict)
     """How far each model is from being ruled out; empty if the policy does not explore."""
+    exceptions: Mapping[str, float] = field(default_factory=dict)
+    """The models whose share is that of an exception, with the chance of each: see `exploration`."""
 
 
 def tokens_bucket(tokens_input: int) -> int:
@@ -272,11 +276,15 @@ class ScoreBoard:
     @cached_property
     def _new_below(self) -> float:
         """Fewest outcomes of an established model."""
-        everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
-        if everyone is None:
+        if (ALL_TASKS, ANY_MODEL) not in self._cells:
             return COLD_START_OUTCOMES
-        mean = everyone.effective_sample_size / len(self._catalog.models)
-        return min(COLD_START_OUTCOMES, COLD_START_RATIO * mean)
+        return min(COLD_START_OUTCOMES, COLD_START_RATIO * self._outcomes_per_model)
+
+    @cached_property
+    def _outcomes_per_model(self) -> float:
+        """Judged outcomes over all tasks, at their present weight, as a mean over the models."""
+        everyone = self._cells.get((ALL_TASKS, ANY_MODEL))
+        return 0.0 if everyone is None else everyone.effective_sample_size / len(self._catalog.models)
 
     def _known(self, task_type: str, model_id: str) -> tuple[float, float] | None:
         cell = self._cells.get((task_type, model_id))
@@ -311,6 +319,7 @@ class ScoreBoard:
         beliefs = [self.quality(task_type, model) for model in models]
         arms = self._arms(policy, models, beliefs, costs, latencies)
         claims: Mapping[str, Claim] = {}
+        exceptions: dict[str, float] = {}
         if policy.strategy == "thompson":
             shares = thompson_shares(
                 arms,
@@ -320,17 +329,24 @@ class ScoreBoard:
             )
             claims = self._claims_under(policy)
             leader = max(arm.mean for arm in arms)
+            chances = [
+                # Its utility is above the leader's if its quality makes up for its costs.
+                self._exception_chance(task_type, model, bar=leader + quality - arm.mean)
+                if model.id in claims
+                else 0.0
+                for model, arm, (quality, _) in zip(models, arms, beliefs, strict=True)
+            ]
+            least = [EXCEPTIONS * self._judged_share * chance for chance in chances]
+            exceptions = {
+                model.id: chance
+                for model, share, chance, kept in zip(models, shares, chances, least, strict=True)
+                if kept > max(share, NEGLIGIBLE)
+            }
             shares = with_claims(
                 shares,
                 [claims.get(model.id) for model in models],
                 [arm.cost for arm in arms],
-                [
-                    # Its utility is above the leader's if its quality makes up for its costs.
-                    self._exception_share(task_type, model, bar=leader + quality - arm.mean)
-                    if model.id in claims
-                    else 0.0
-                    for model, arm, (quality, _) in zip(models, arms, beliefs, strict=True)
-                ],
+                least,
                 cap=min(CLAIM_SHARE, policy.cold_start_share),
             )
         else:
@@ -350,17 +366,20 @@ class ScoreBoard:
         best = best_arm(arms, near_tie=policy.near_tie)
         candidates.sort(key=lambda item: (item.probability, item.utility), reverse=True)
         return RankedTable(
-            candidates=tuple(candidates), best=None if best is None else models[best].id, claims=claims
+            candidates=tuple(candidates),
+            best=None if best is None else models[best].id,
+            claims=claims,
+            exceptions=exceptions,
         )
 
-    def _exception_share(self, task_type: str, model: Model, *, bar: float) -> float:
-        """The share of the task that the model keeps because it may be an exception there."""
+    def _exception_chance(self, task_type: str, model: Model, *, bar: float) -> float:
+        """The chance that the model's quality on the task is above `bar`, by only its outcomes there."""
         cell = self._cells.get((task_type, model.id))
         outcomes = 0.0 if cell is None else cell.effective_sample_size
         quality = None if cell is None else cell.quality_observed
         if quality is None and outcomes > 0:  # a snapshot of an earlier release
             return 0.0
-        return EXCEPTIONS * self._judged_share * exception_chance(bar, quality or 0.0, outcomes)
+        return exception_chance(bar, quality or 0.0, outcomes)
 
     @cached_property
     def _judged_share(self) -> float:
@@ -389,6 +408,7 @@ class ScoreBoard:
         costs = [unit if (cost := self._mean_cost_usd(model)) is None else cost for model in models]
         margins = [[policy.lead_for(own, other) for other in costs] for own in costs]
         found = prospects([mean for mean, _ in beliefs], [variance for _, variance in beliefs], margins)
+        limit = claim_limit(self._outcomes_per_model)
         claims = {}
         for model, prospect in zip(models, found, strict=True):
             cell = self._cells.get((ALL_TASKS, model.id))
@@ -397,6 +417,7 @@ class ScoreBoard:
                 model=model.id,
                 **prospect._asdict(),
                 outcomes=self._outcomes_of(model),
+                limit=limit,
                 cost_usd=None if cell is None or mean is None else cell.requests * mean,
             )
         return claims

@@ -4,8 +4,9 @@ The unit of `cost_weight` is the cost of the best model, and the best model has 
 model is untested, the unit is the cost of a cheap one, and at that unit the dear model's utility is
 hopeless. So each model has a claim that does not depend on the unit: the chance that it is the best by
 quality, by the lead that its own price requires when that price is the unit. A claim ends when that
-chance falls below RULED_OUT. A lower price, a change in quality or a new version can renew it. Until then
-it asks for a share that weighs what its model may gain against what it may lose.
+chance falls below a limit. The limit falls as outcomes accumulate, so a model with bad luck is tried again.
+A lower price, a change in quality or a new version can renew a claim too. Until it ends it asks for a share
+that weighs what its model may gain against what it may lose.
 
 Such a claim is about all tasks. On a single task a model can be an exception: the best one at it, though it
 is weak at all others, which the estimate from all tasks does not expect. So each model also keeps a small
@@ -17,15 +18,18 @@ plain numbers, so that the recorded propensity is exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import asin, erf, pi, sin, sqrt
+from math import asin, erf, exp, pi, sin, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RULED_OUT = 0.02
-"""A model with a lower chance is ruled out. At 0.5% no fewer made worlds give up a model that is worth its
-price, and regret on recorded outcomes is higher (tests/benchmarks/lock_in.py, online_regret.py)."""
+"""A model with a lower chance is ruled out while outcomes are few (`claim_limit`). At 0.5% no fewer made
+worlds give up a model that is worth its price, and regret on recorded outcomes is higher
+(tests/benchmarks/lock_in.py, online_regret.py)."""
+FEW_OUTCOMES = 150.0
+"""Judged outcomes per model, as a mean over the models, up to which RULED_OUT is the limit."""
 OWED_OUTCOMES = 10.0
 """Judged outcomes, over all tasks, below which no model is ruled out that any outcomes could prove right."""
 CLAIM_SHARE = 0.2
@@ -40,16 +44,13 @@ EDGE = 0.02
 show that a model is better than 1 - EDGE."""
 NEARLY_SURE = 3.5
 NEGLIGIBLE = 1e-6
-NODES = (
-    (-3.7504397, 0.0005483),
-    (-2.3667594, 0.0307571),
-    (-1.1544054, 0.2401232),
-    (0.0, 0.4571429),
-    (1.1544054, 0.2401232),
-    (2.3667594, 0.0307571),
-    (3.7504397, 0.0005483),
+STEP = 0.5
+REACH = 9
+NODES = tuple(
+    (STEP * step, STEP * exp(-0.5 * (STEP * step) ** 2) / sqrt(2.0 * pi)) for step in range(-REACH, REACH + 1)
 )
-"""Gauss-Hermite quadrature: places in standard deviations, and their weights."""
+"""Places in standard deviations of a normal distribution, and their weights: the trapezoidal rule. It reaches
+far, since the limit of a chance falls as outcomes accumulate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +68,13 @@ class Claim:
     """Judged outcomes so far, at their present weight."""
     cost_usd: float | None
     """Cost of all its requests so far; None if it is unknown."""
+    limit: float = RULED_OUT
+    """The chance below which it is ruled out: see `claim_limit`."""
 
     @property
     def is_open(self) -> bool:
         """Whether it is not ruled out."""
-        return self.is_owed or self.chance >= RULED_OUT
+        return self.is_owed or self.chance >= self.limit
 
     @property
     def is_owed(self) -> bool:
@@ -87,10 +90,21 @@ class Claim:
     def text(self) -> str:
         """The claim as text, for the reason of a decision."""
         owed = OWED_OUTCOMES - self.outcomes
-        parts = [f"chance {self.chance:.1%} of being worth its price, ruled out below {RULED_OUT:.1%}"]
+        parts = [f"chance {percent(self.chance)} of being worth its price"]
+        parts[0] += f", ruled out below {percent(self.limit)}"
         parts += [f"{self.outcomes:.0f} judged outcomes" + (f", {owed:.0f} still owed" if owed > 0 else "")]
         parts += [] if self.cost_usd is None else [f"${self.cost_usd:.4f} spent so far"]
         return f"`{self.model}` is not ruled out ({'; '.join(parts)})"
+
+
+def claim_limit(outcomes: float) -> float:
+    """The chance below which a model is ruled out, by the mean of the models' judged outcomes.
+
+    The comparison is made again at each refresh. Under a fixed limit a model that is worth its price would
+    be given up for good after bad luck. A limit of 1/n keeps the requests that this costs to the logarithm
+    of all requests (Lai and Robbins, 1985).
+    """
+    return RULED_OUT * FEW_OUTCOMES / max(outcomes, FEW_OUTCOMES)
 
 
 class Prospect(NamedTuple):
@@ -99,6 +113,11 @@ class Prospect(NamedTuple):
     chance: float
     gain: float
     bar: float
+
+
+def percent(chance: float) -> str:
+    """A chance as text, with three digits however small it is."""
+    return f"{100 * chance:.3g}%"
 
 
 def prospects(
@@ -113,12 +132,17 @@ def prospects(
     scales = [1.0 / (max(sqrt(variance), 1e-9) * 1.4142135623730951) for variance in variances]
     found = []
     for index, (mean, variance) in enumerate(zip(means, variances, strict=True)):
-        rivals = [
-            (rival + margin, scale)
-            for other, (rival, margin, scale) in enumerate(zip(means, margins[index], scales, strict=True))
-            if other != index
-        ]
-        bar = max((required for required, _ in rivals), default=0.0)
+        rivals = sorted(  # the strongest first: most places need no other
+            (
+                (rival + margin, scale)
+                for other, (rival, margin, scale) in enumerate(
+                    zip(means, margins[index], scales, strict=True)
+                )
+                if other != index
+            ),
+            reverse=True,
+        )
+        bar = rivals[0][0] if rivals else 0.0
         total = above = below = 0.0
         for quality, weight in _qualities(mean, variance):
             above += weight * max(quality - bar, 0.0)
@@ -174,7 +198,7 @@ def with_claims(
     model gets at least its share in `exceptions`, scaled alike.
     """
     added = [
-        0.0 if claim is None or claim.chance < RULED_OUT or cost <= 1.0 else max(claim.wanted - share, 0.0)
+        0.0 if claim is None or claim.chance < claim.limit or cost <= 1.0 else max(claim.wanted - share, 0.0)
         for claim, share, cost in zip(claims, shares, costs, strict=True)
     ]
     cheapest = costs[max(range(len(shares)), key=shares.__getitem__)]

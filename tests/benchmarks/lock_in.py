@@ -1,6 +1,7 @@
 """Whether the router locks itself in: made worlds of one strong, dear model among weak, cheap ones.
 
-    python tests/benchmarks/lock_in.py [--worlds 200] [--first-world 0] [--seeds 2]
+    python tests/benchmarks/lock_in.py [--worlds 200] [--first-world 0] [--seeds 2] [--requests 9000]
+        [--known-unit] [--exploration 1]
 
 Each world draws its number of models and tasks, the gaps of quality and cost between the strong model
 and the others, the share of requests that are judged and the requests between two refreshes. Prints the
@@ -10,6 +11,9 @@ The first is not the second: 900 judged outcomes do not show which of nine weak 
 each of three tasks. A run is locked in if in its last quarter it chooses wrongly between the strong
 model and the best weak one for more than half of the requests, weighted by the gap of their utilities,
 in a world where this gap matters.
+
+`--known-unit` states the true unit of cost in the policy, so that it need not be learnt. With
+`--exploration 1` too, it is plain Thompson sampling: a reference for what so few outcomes can show.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from statistics import fmean
 from pipelines.replay.reference import Yardstick
 from router.policies.policy import Policy
 from router.providers.fake.table import Outcome
+from router.scores import board
 from tests.benchmarks.online_regret import simulate
 from tests.benchmarks.recorded import Source, source_of
 
@@ -115,19 +120,23 @@ class Run:
         return self.wrong > LIMIT and self.gap > MATTERS
 
 
-def run(shape: Shape, *, world: int, seed: int, requests: int = REQUESTS) -> Run:
+def run(shape: Shape, *, world: int, seed: int, requests: int = REQUESTS, knows_unit: bool = False) -> Run:
     """One run of a made world."""
     source = made(shape, world)
+    yardstick = Yardstick(source.world, cost_weight=COST_WEIGHT)
+    policy = Policy(id="made", cost_weight=COST_WEIGHT)
+    if knows_unit:
+        usd_per_point = yardstick.reference_cost_usd / COST_WEIGHT / 100
+        policy = Policy(id="made", usd_per_quality_point=round(Decimal(usd_per_point), 12))
     picks = simulate(
         source,
-        Policy(id="made", cost_weight=COST_WEIGHT),
+        policy,
         seed=seed,
         requests=requests,
         feedback_share=shape.feedback_share,
         refresh_every=shape.refresh_every,
     )
     last = picks[-len(picks) // 4 :]
-    yardstick = Yardstick(source.world, cost_weight=COST_WEIGHT)
     whole, end = yardstick.line("router", picks), yardstick.line("router", last)
     strong = source.world.models.index(f"model-{shape.models - 1}")
     gaps = lost = 0.0
@@ -154,15 +163,20 @@ def main() -> int:
     parser.add_argument("--first-world", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--known-unit", action="store_true", help="state the true unit of cost")
+    parser.add_argument("--exploration", type=float, default=board.EXPLORATION, help="of all uncertainty")
     parser.add_argument("--smoke", action="store_true", help="one short run of one world")
     options = parser.parse_args()
+    board.EXPLORATION = options.exploration
     if options.smoke:
         options.worlds, options.seeds, options.requests = 1, 1, 1000
     runs: list[Run] = []
     for world in range(options.first_world, options.first_world + options.worlds):
         shape = Shape.drawn(world)
         for seed in range(options.seeds):
-            found = run(shape, world=world, seed=seed, requests=options.requests)
+            found = run(
+                shape, world=world, seed=seed, requests=options.requests, knows_unit=options.known_unit
+            )
             runs.append(found)
             if found.end > LIMIT or found.is_locked_in:
                 sys.stdout.write(

@@ -267,6 +267,16 @@ def test_a_reason_says_how_far_a_claim_is_from_its_end() -> None:
     assert best.reason == f"best of 3 eligible; {claim.text()}"
 
 
+def test_a_reason_names_an_exception() -> None:
+    """A model that is tried on a task though it is ruled out over all tasks."""
+    choice = plan(replace(DEAR, exceptions={"b": 0.1234})).fixed("thompson", "b")
+    assert choice is not None
+    assert choice.reason == (
+        "explores beside `a`, the best of 3 eligible; `b` may be better at this task than at others"
+        " (chance 12.3% by its own outcomes there)"
+    )
+
+
 def test_a_choice_between_models_nobody_judged_says_so() -> None:
     """Prior quality and price decide then, and the reason names them."""
     claims = {

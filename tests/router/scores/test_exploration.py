@@ -116,6 +116,22 @@ def test_enough_outcomes_rule_a_model_out(tmp_path: Path) -> None:
     assert share_of(made) < 1e-6
 
 
+def test_a_model_with_bad_luck_is_tried_again_as_outcomes_accumulate(tmp_path: Path) -> None:
+    """Ruled out by 17 outcomes of a mean of 0.21, it has a claim again once the others have many outcomes."""
+
+    def after(outcomes: float) -> ScoreBoard:
+        known = {"*": (0.4, 0.01, outcomes), "cheap": (0.4, 0.25 / outcomes, outcomes)}
+        known["dear"] = (0.21, 0.0096, 17.0)
+        rows = [row(task, model, *figures) for task in ("*", "math") for model, figures in known.items()]
+        found = catalog(tmp_path, cheap="0.1", dear="0.76")
+        return ScoreBoard(ScoreSnapshot.of(rows, as_of=NOW, published_at=NOW), found)
+
+    early, late = (after(outcomes) for outcomes in (300.0, 100_000.0))
+    assert not early.table(BALANCED, "math").claims["dear"].is_open
+    assert late.table(BALANCED, "math").claims["dear"].is_open
+    assert (share_of(early), share_of(late) > 0.0001) == (0.0, True)
+
+
 def test_a_model_is_owed_outcomes_whatever_its_prior_says(tmp_path: Path) -> None:
     """Below the outcomes owed, a stated hopeless quality leaves the share that is owed."""
     made = board(catalog(tmp_path, **USD), (0.02, 0.0001, OWED_OUTCOMES - 1))
@@ -200,7 +216,7 @@ def test_a_claim_says_how_far_it_is_from_its_end() -> None:
     """Its text has the chance, the bound, the outcomes still owed and the cost so far."""
     claim = Claim(model="dear", chance=0.184, gain=0.1, bar=0.6, outcomes=4.0, cost_usd=0.25)
     assert claim.text() == (
-        "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 2.0%;"
+        "`dear` is not ruled out (chance 18.4% of being worth its price, ruled out below 2%;"
         " 4 judged outcomes, 6 still owed; $0.2500 spent so far)"
     )
 
@@ -217,7 +233,9 @@ def exceptional(tmp_path: Path, quality: float | None, outcomes: float, *, judge
     ]
     snapshot = ScoreSnapshot.of(rows, as_of=NOW, published_at=NOW)
     made = ScoreBoard(snapshot, catalog(tmp_path, cheap="0.1", other="0.1"))
-    return share_of(made, "other")
+    share = share_of(made, "other")
+    assert set(made.table(BALANCED, "math").exceptions) == ({"other"} if share > 1e-6 else set())
+    return share
 
 
 def test_a_model_that_is_weak_elsewhere_keeps_a_share_of_a_task(tmp_path: Path) -> None:
