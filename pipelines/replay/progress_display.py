@@ -70,6 +70,10 @@ class Live:
         if done.number == 1 or done.number % every == 0:
             self._progress.console.print(_round_line(done, self._rounds))
 
+    def on_warning(self, text: str) -> None:
+        """See Observer."""
+        self._progress.console.print(text, style="yellow", markup=False)
+
 
 def _round_line(done: Round, rounds: int) -> str:
     router, best = done.router, done.best_single

@@ -76,6 +76,24 @@ def test_replay(tmp_path: Path, inputs: list[str]) -> None:
     assert propensity[100:] != propensity[:100]
 
 
+def test_a_drop_in_quality_is_shown_and_does_not_end_a_replay(tmp_path: Path) -> None:
+    """The check warns, as it does at any refresh: nothing that was recorded is missing or wrong."""
+    random = Random(1)
+    rows = [
+        row(f"item-{number}", model, float(random.random() < chance), 0.001, latency_ms=1.0)
+        for number in range(60)
+        for model, chance in (("strong", 0.9), ("bad", 0.1))
+    ]
+    outcomes = write_outcomes(tmp_path / "outcomes.parquet", rows)
+    trace = write_trace(tmp_path / "trace.parquet", [number / 10 for number in range(500)])
+    inputs = ["--outcomes", str(outcomes), "--trace", str(trace), "--data-dir", str(tmp_path / "run")]
+    change = ["--change-step", "200", "--set", "strong=bad"]
+    result = intellirouter("replay", *inputs, *change, "--refresh-every", "50", "--seed", "4")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "check `quality_has_not_dropped` warns: task_type=`math`, model=`strong`" in result.stdout
+    assert result.stdout.count("quality_has_not_dropped") == 1
+
+
 INTERRUPTIBLE = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
