@@ -38,6 +38,7 @@ class Live:
             console=console,
         )
         self._requests = self._progress.add_task("starting", total=requests, latest="")
+        self._warnings: set[str] = set()
 
     def __enter__(self) -> Self:
         """Show the bar."""
@@ -71,8 +72,10 @@ class Live:
             self._progress.console.print(_round_line(done, self._rounds))
 
     def on_warning(self, text: str) -> None:
-        """See Observer."""
-        self._progress.console.print(text, style="yellow", markup=False)
+        """See Observer. A check repeats its finding for a day: it is shown once."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            self._progress.console.print(text, style="yellow", markup=False)
 
 
 def _round_line(done: Round, rounds: int) -> str:

@@ -33,8 +33,6 @@ class Traffic:
 
     sent: list[Sent] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    """Of the refreshes' checks, each once."""
     sending_s: float = 0.0
     late_s: float = 0.0
 

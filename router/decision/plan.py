@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 from router.request.decision import Choice
-from router.scores.exploration import percent
+from router.scores.exploration import exception_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -157,8 +157,7 @@ class Plan:
             if model in self.claims:
                 parts.append(self.claims[model].text())
             if model in self.exceptions:
-                chance = f"chance {percent(self.exceptions[model])} by its own outcomes there"
-                parts.append(f"`{model}` may be better at this task than at others ({chance})")
+                parts.append(exception_text(model, self.exceptions[model]))
             return "; ".join(parts)
         if len(self.claims) == len(self.ranking) > 1 and not any(
             claim.outcomes for claim in self.claims.values()

@@ -90,8 +90,8 @@ class Claim:
     def text(self) -> str:
         """The claim as text, for the reason of a decision."""
         owed = OWED_OUTCOMES - self.outcomes
-        parts = [f"chance {percent(self.chance)} of being worth its price"]
-        parts[0] += f", ruled out below {percent(self.limit)}"
+        limit = f"ruled out below {_percent(self.limit)}"
+        parts = [f"chance {_percent(self.chance)} of being worth its price, {limit}"]
         parts += [f"{self.outcomes:.0f} judged outcomes" + (f", {owed:.0f} still owed" if owed > 0 else "")]
         parts += [] if self.cost_usd is None else [f"${self.cost_usd:.4f} spent so far"]
         return f"`{self.model}` is not ruled out ({'; '.join(parts)})"
@@ -115,9 +115,8 @@ class Prospect(NamedTuple):
     bar: float
 
 
-def percent(chance: float) -> str:
-    """A chance as text, with three digits however small it is."""
-    return f"{100 * chance:.3g}%"
+def _percent(chance: float) -> str:
+    return f"{100 * chance:.3g}%"  # three digits, however small it is
 
 
 def prospects(
@@ -179,6 +178,14 @@ def exception_chance(bar: float, quality: float, outcomes: float) -> float:
     mean = (1.0 + outcomes * quality) / (2.0 + outcomes)
     z = 2.0 * sqrt(outcomes + 3.0) * (asin(sqrt(max(bar, 0.0))) - asin(sqrt(mean)))
     return 0.5 - 0.5 * erf(z / 1.4142135623730951)
+
+
+def exception_text(model: str, chance: float) -> str:
+    """An exception as text, for the reason of a decision."""
+    return (
+        f"`{model}` may be better at this task than at others (chance {_percent(chance)} by its own outcomes"
+        " there)"
+    )
 
 
 def with_claims(

@@ -132,9 +132,10 @@ def settings_of(home: Path) -> Settings:
     return Settings.load({}, home=home, duckdb_threads=1)
 
 
-def refresh(settings: Settings) -> None:
-    """Every step of the refresh."""
+def refresh(settings: Settings, begin: Callable[[], None] = lambda: None) -> None:
+    """Every step of the refresh, after the database is open and `begin` was called."""
     with Warehouse(settings) as warehouse, mock.patch.object(linked, "FEWEST_ROWS", READ_IN_FILES):
+        begin()
         flow.run_refresh(warehouse)
 
 
@@ -215,9 +216,7 @@ def _load(stage: Stage) -> None:
 
 
 def _refresh(stage: Stage) -> None:
-    with Warehouse(stage.settings) as warehouse, mock.patch.object(linked, "FEWEST_ROWS", READ_IN_FILES):
-        stage.begin()
-        flow.run_refresh(warehouse)
+    refresh(stage.settings, stage.begin)
 
 
 def _backlog(stage: Stage) -> None:

@@ -65,6 +65,7 @@ def test_few_outcomes_lean_on_the_models_other_tasks_and_its_prior() -> None:
     requests = dict.fromkeys("abcd", 400)
     found = estimate(cells, requests, {})
     known, fresh, poor = (found["d", name] for name in ("known", "fresh", "poor"))
+    assert known.mean > 0.3 > fresh.mean
     assert known.mean > fresh.mean + 0.05
     assert known.mean + Z_95 * sqrt(known.variance) > poor.mean
     helped = estimate(cells, requests, {"fresh": 0.9, "poor": 0.5})
